@@ -1,0 +1,30 @@
+"""White-box vision transformers: train CRATE, load its published checkpoints, and look inside.
+
+Everything below is imported when first used, so that ``crate --help`` does not wait for PyTorch.
+"""
+
+import importlib
+
+_HOMES = {
+    "create_model": "checkpoints",
+    "list_models": "models",
+    "load_checkpoint": "checkpoints",
+    "save_checkpoint": "checkpoints",
+    "record": "inspection",
+}
+_MODULES = ("checkpoints", "data", "evaluation", "inspection", "layers", "models", "objective", "reports", "training")
+
+__version__ = "0.1.0"
+__all__ = [*_HOMES, *_MODULES]
+
+
+def __getattr__(name: str) -> object:
+    if name in _HOMES:
+        return getattr(importlib.import_module(f"{__name__}.{_HOMES[name]}"), name)
+    if name in _MODULES:
+        return importlib.import_module(f"{__name__}.{name}")
+    raise AttributeError(f"module {__name__!r} has no attribute {name!r}")
+
+
+def __dir__() -> list[str]:
+    return sorted(__all__)

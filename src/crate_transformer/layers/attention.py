@@ -1,0 +1,32 @@
+"""The attention of an ordinary transformer, for comparison."""
+
+from einops import rearrange
+from jaxtyping import Float
+from torch import Tensor, nn
+
+from crate_transformer.layers.attend import attend
+from crate_transformer.layers.tap import Tap
+
+
+class Attention(nn.Module):
+    r"""Multi-head self-attention, :math:`\mathrm{softmax}(p^{-1/2} Q K^\top) V` per head (arXiv 1706.03762, eq. 1).
+
+    Taps: ``projection``, the keys ``(batch, heads, tokens, head_dim)`` (what DINO and MaskCut read off a ViT);
+    ``attention``, the softmax map, computed only when somebody listens.
+    """
+
+    def __init__(self, dim: int, num_heads: int) -> None:
+        super().__init__()
+        if dim % num_heads:
+            raise ValueError(f"dim {dim} is not a multiple of num_heads {num_heads}")
+        self.num_heads = num_heads
+        self.qkv = nn.Linear(dim, 3 * dim)
+        self.out = nn.Linear(dim, dim)
+        self.projection = Tap()
+        self.attention = Tap()
+
+    def forward(self, z: Float[Tensor, "batch tokens dim"]) -> Float[Tensor, "batch tokens dim"]:
+        q, k, v = rearrange(self.qkv(z), "b n (three h p) -> three b h n p", three=3, h=self.num_heads)
+        k = self.projection(k)
+        mixed = attend(q, k, v, self.attention)
+        return self.out(rearrange(mixed, "b h n p -> b n (h p)"))

@@ -1,0 +1,71 @@
+"""CRATE, the coding rate reduction transformer (arXiv 2306.01129)."""
+
+from dataclasses import dataclass
+
+from jaxtyping import Float
+from torch import Tensor, nn
+
+from crate_transformer.layers import ISTA, MSSA, PatchEmbed, Tap
+from crate_transformer.models.backbone import Backbone, BackboneConfig
+
+
+@dataclass(frozen=True, kw_only=True)
+class CRATEConfig(BackboneConfig):
+    """Architecture of a CRATE; ``step_size`` is eta and ``sparsity_weight`` is lambda of the ISTA step."""
+
+    head_dim: int | None = None
+    step_size: float = 0.1
+    sparsity_weight: float = 0.1
+
+
+SIZES = {
+    # arXiv 2306.01129, table 1
+    "crate_tiny_patch16_224": CRATEConfig(embed_dim=384, depth=12, num_heads=6),
+    "crate_small_patch16_224": CRATEConfig(embed_dim=576, depth=12, num_heads=12),
+    "crate_base_patch16_224": CRATEConfig(embed_dim=768, depth=12, num_heads=12),
+    "crate_large_patch16_224": CRATEConfig(embed_dim=1024, depth=24, num_heads=16),
+    # arXiv 2308.16271, whose "small" is narrower (384); its released base model has 6 heads
+    "crate_small_patch8_224": CRATEConfig(embed_dim=384, depth=12, num_heads=6, patch_size=8),
+    "crate_base_patch8_224": CRATEConfig(embed_dim=768, depth=12, num_heads=12, patch_size=8),
+    # ours, for a laptop
+    "crate_mini_patch8_64": CRATEConfig(
+        embed_dim=256, depth=6, num_heads=4, patch_size=8, img_size=64, num_classes=100
+    ),
+    "crate_micro_patch4_32": CRATEConfig(
+        embed_dim=128, depth=6, num_heads=4, patch_size=4, img_size=32, num_classes=10
+    ),
+}
+
+
+class Block(nn.Module):
+    r"""Compress against the subspaces, then sparsify against the dictionary.
+
+    .. math:: Z^{\ell+1/2} = Z^\ell + \mathrm{MSSA}(\mathrm{LN}(Z^\ell)), \qquad
+              Z^{\ell+1} = \mathrm{ISTA}(\mathrm{LN}(Z^{\ell+1/2}))
+
+    The tap ``z_half`` sees :math:`Z^{\ell+1/2}`. There is no skip around the second step: ISTA starts at its input.
+    """
+
+    def __init__(self, config: CRATEConfig) -> None:
+        super().__init__()
+        dim = config.embed_dim
+        self.norm1 = nn.LayerNorm(dim)
+        self.mssa = MSSA(dim, config.num_heads, head_dim=config.head_dim)
+        self.z_half = Tap()
+        self.norm2 = nn.LayerNorm(dim)
+        self.ista = ISTA(dim, step_size=config.step_size, sparsity_weight=config.sparsity_weight)
+
+    def forward(self, z: Float[Tensor, "batch tokens dim"]) -> Float[Tensor, "batch tokens dim"]:
+        z = self.z_half(z + self.mssa(self.norm1(z)))
+        return self.ista(self.norm2(z))
+
+
+class CRATE(Backbone):
+    """The white-box vision transformer: every block is one step on the sparse rate reduction objective."""
+
+    def __init__(self, config: CRATEConfig) -> None:
+        super().__init__(
+            config,
+            patch_embed=PatchEmbed(config.patch_shape, config.in_chans, config.embed_dim),
+            blocks=[Block(config) for _ in range(config.depth)],
+        )

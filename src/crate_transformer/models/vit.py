@@ -1,0 +1,63 @@
+"""The ordinary vision transformer, the baseline that CRATE is compared with (arXiv 2010.11929)."""
+
+from dataclasses import dataclass
+
+from jaxtyping import Float
+from torch import Tensor, nn
+
+from crate_transformer.layers import MLP, Attention, ConvPatchEmbed, Tap
+from crate_transformer.models.backbone import Backbone, BackboneConfig
+
+
+@dataclass(frozen=True, kw_only=True)
+class ViTConfig(BackboneConfig):
+    """Architecture of a ViT."""
+
+    mlp_ratio: float = 4.0
+
+
+SIZES = {
+    "vit_tiny_patch16_224": ViTConfig(embed_dim=192, depth=12, num_heads=3),
+    "vit_small_patch16_224": ViTConfig(embed_dim=384, depth=12, num_heads=6),
+    "vit_base_patch16_224": ViTConfig(embed_dim=768, depth=12, num_heads=12),
+    "vit_large_patch16_224": ViTConfig(embed_dim=1024, depth=24, num_heads=16),
+    # as many parameters as the CRATE of the same name
+    "vit_mini_patch8_64": ViTConfig(embed_dim=128, depth=6, num_heads=4, patch_size=8, img_size=64, num_classes=100),
+    "vit_micro_patch4_32": ViTConfig(embed_dim=64, depth=6, num_heads=4, patch_size=4, img_size=32, num_classes=10),
+}
+
+
+class Block(nn.Module):
+    r""":math:`Z^{\ell+1/2} = Z^\ell + \mathrm{MSA}(\mathrm{LN}(Z^\ell)),\; Z^{\ell+1} = Z^{\ell+1/2} +
+    \mathrm{MLP}(\mathrm{LN}(Z^{\ell+1/2}))`; the tap ``z_half`` sees :math:`Z^{\ell+1/2}`."""
+
+    def __init__(self, config: ViTConfig) -> None:
+        super().__init__()
+        dim = config.embed_dim
+        self.norm1 = nn.LayerNorm(dim, eps=1e-6)
+        self.attn = Attention(dim, config.num_heads)
+        self.z_half = Tap()
+        self.norm2 = nn.LayerNorm(dim, eps=1e-6)
+        self.mlp = MLP(dim, int(dim * config.mlp_ratio))
+
+    def forward(self, z: Float[Tensor, "batch tokens dim"]) -> Float[Tensor, "batch tokens dim"]:
+        z = self.z_half(z + self.attn(self.norm1(z)))
+        return z + self.mlp(self.norm2(z))
+
+
+class ViT(Backbone):
+    """Vision transformer with the same interface as ``CRATE``."""
+
+    def __init__(self, config: ViTConfig) -> None:
+        super().__init__(
+            config,
+            patch_embed=ConvPatchEmbed(config.patch_shape, config.in_chans, config.embed_dim),
+            blocks=[Block(config) for _ in range(config.depth)],
+            eps=1e-6,
+        )
+        nn.init.trunc_normal_(self.pos_embed, std=0.02)
+        nn.init.normal_(self.cls_token, std=1e-6)
+        for module in self.modules():
+            if isinstance(module, nn.Linear):
+                nn.init.trunc_normal_(module.weight, std=0.02)
+                nn.init.zeros_(module.bias)
