@@ -15,7 +15,7 @@ def resample_position(
 ) -> Float[Tensor, "1 new_tokens dim"]:
     """Resample a learned position table from one grid of patches (rows, columns) to another, bicubically.
 
-    The embeddings of prefix tokens (class token, registers) are kept; at the native size the table is returned as it is.
+    The embeddings of prefix tokens (class token, registers) are kept; at the native size the table is returned as is.
     """
     if old_grid == new_grid:
         return position
