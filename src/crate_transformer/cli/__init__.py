@@ -1,1 +1,66 @@
-"""TODO"""
+"""The command ``crate``: one lazily imported file per command, so that help appears at once."""
+
+import importlib
+import os
+import sys
+from collections.abc import Sequence
+
+COMMANDS = {
+    "quickstart": "train a small CRATE and a ViT on this machine and show what each layer and head does",
+    "models": "list the models, their sizes and the weights that are in the box",
+    "train": "train a model on your own images: one sub-folder per class",
+    "evaluate": "measure a checkpoint on a folder of labelled images",
+    "classify": "name what is in pictures",
+    "inspect": "look inside: what every layer does to the objective, where attention looks",
+}
+
+
+def usage() -> str:
+    """What ``crate --help`` prints."""
+    width = max(map(len, COMMANDS))
+    lines = "\n".join(f"  {name:<{width}}  {text}" for name, text in COMMANDS.items())
+    return f"usage: crate COMMAND [OPTIONS]\n\nWhite-box vision transformers.\n\n{lines}\n\nMore: crate COMMAND --help"
+
+
+def main(arguments: Sequence[str] | None = None) -> int:
+    """Run one command; exit code 0 on success, 2 on bad input with one sentence, 130 when interrupted."""
+    arguments = list(sys.argv[1:] if arguments is None else arguments)
+    name = arguments[0] if arguments else "--help"
+    if name in ("-h", "--help"):
+        print(usage())
+        return 0
+    if name == "--version":
+        from crate_transformer import __version__
+
+        print(f"crate-transformer {__version__}")
+        return 0
+    if name not in COMMANDS:
+        import difflib
+
+        near = difflib.get_close_matches(name, COMMANDS, n=1)
+        hint = f"did you mean {near[0]}?" if near else f"choose one of {', '.join(COMMANDS)}"
+        print(f"crate: there is no command {name!r}; {hint}", file=sys.stderr)
+        return 2
+
+    import tyro
+
+    command = importlib.import_module(f"crate_transformer.cli.{name}")
+    try:
+        run = tyro.cli(command.Command, args=arguments[1:], prog=f"crate {name}", config=(tyro.conf.OmitArgPrefixes,))
+        run()
+    except KeyboardInterrupt:
+        print("crate: interrupted; the same command goes on from here", file=sys.stderr)
+        return 130
+    except (ValueError, OSError) as error:
+        if os.environ.get("CRATE_DEBUG"):
+            raise
+        print(f"crate: {sentence(error)}", file=sys.stderr)
+        return 2
+    return 0
+
+
+def sentence(error: Exception) -> str:
+    """The one line that a user reads."""
+    if isinstance(error, OSError) and error.strerror and error.filename:
+        return f"{error.filename}: {error.strerror.lower()}"
+    return " ".join(str(error).split())

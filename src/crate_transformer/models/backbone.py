@@ -1,6 +1,6 @@
 """The pipeline around the blocks, the same for every family: patches, class token, positions, pooling, linear head."""
 
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from typing import Literal
 
 import torch
@@ -121,6 +121,14 @@ class Backbone(nn.Module):
 
     def get_classifier(self) -> nn.Module:
         return self.head
+
+    def reset_classifier(self, num_classes: int, global_pool: Literal["token", "avg"] | None = None) -> None:
+        """Put a fresh head for this many classes; the class names of the old one are forgotten."""
+        pool = global_pool or self.config.global_pool
+        self.config = replace(self.config, num_classes=num_classes, global_pool=pool)
+        self.num_classes, self.class_names = num_classes, None
+        old = self.pos_embed
+        self.head = nn.Linear(self.embed_dim, num_classes, device=old.device) if num_classes else nn.Identity()
 
     def no_weight_decay(self) -> set[str]:
         """Names of parameters that are matrices by shape but no linear maps."""

@@ -22,7 +22,7 @@ SIZES = {
     "vit_base_patch16_224": ViTConfig(embed_dim=768, depth=12, num_heads=12),
     "vit_large_patch16_224": ViTConfig(embed_dim=1024, depth=24, num_heads=16),
     # as many parameters as the CRATE of the same name
-    "vit_mini_patch8_64": ViTConfig(embed_dim=128, depth=6, num_heads=4, patch_size=8, img_size=64),
+    "vit_mini_patch8_64": ViTConfig(embed_dim=160, depth=6, num_heads=5, patch_size=8, img_size=64),
     "vit_micro_patch4_32": ViTConfig(embed_dim=64, depth=6, num_heads=4, patch_size=4, img_size=32),
 }
 

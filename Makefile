@@ -1,0 +1,37 @@
+PYTHON ?= python3
+BIN := .venv/bin
+PIP := $(BIN)/python -m pip --disable-pip-version-check install --quiet
+
+.PHONY: quickstart setup check test test-slow test-gpu format
+
+quickstart: .venv/core.stamp  ## train a small CRATE here and open up what it does: runs/quickstart/report.html
+	$(BIN)/crate quickstart
+
+setup: .venv/dev.stamp  ## .venv with everything for development
+
+.venv/core.stamp: pyproject.toml
+	$(PYTHON) -m venv .venv
+	$(PIP) -e .
+	touch $@
+
+.venv/dev.stamp: .venv/core.stamp
+	$(PIP) -e ".[dev]"
+	touch $@
+
+check: .venv/dev.stamp  ## style, import direction
+	$(BIN)/ruff check .
+	$(BIN)/ruff format --check .
+	$(BIN)/lint-imports
+
+test: .venv/dev.stamp  ## everything but slow and gpu, under 5 minutes on 2 cores
+	$(BIN)/pytest -m "not slow and not gpu"
+
+test-slow: .venv/dev.stamp
+	$(BIN)/pytest -m slow
+
+test-gpu: .venv/dev.stamp
+	$(BIN)/pytest -m gpu
+
+format: .venv/dev.stamp
+	$(BIN)/ruff check --fix .
+	$(BIN)/ruff format .

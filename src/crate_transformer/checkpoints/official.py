@@ -1,0 +1,127 @@
+"""What an official checkpoint format is: how to recognise it, and how its tensors are called here."""
+
+import math
+import re
+from collections import Counter
+from collections.abc import Callable, Mapping
+from collections.abc import Set as AbstractSet
+from dataclasses import dataclass, field
+
+from torch import Tensor
+
+from crate_transformer.models import Backbone, BackboneConfig
+
+
+@dataclass(frozen=True, kw_only=True)
+class Converted:
+    """An official checkpoint in this package's terms: a stored tensor is either in ``tensors`` or in ``dropped``."""
+
+    model_class: type[Backbone]
+    config: BackboneConfig
+    tensors: dict[str, Tensor]
+    stored_names: dict[str, str]
+    """Own name to official name."""
+    inferred: dict[str, object]
+    assumed: dict[str, object] = field(default_factory=dict)
+    dropped: dict[str, str] = field(default_factory=dict)
+
+
+@dataclass(frozen=True)
+class OfficialFormat:
+    """One published kind of checkpoint. ``convert(tensors, hints)`` raises ``ValueError`` naming the culprit."""
+
+    name: str
+    recognises: Callable[[AbstractSet[str]], bool]
+    convert: Callable[[Mapping[str, Tensor], Mapping[str, object]], Converted]
+
+
+def rename(tensors: Mapping[str, Tensor], table: Mapping[str, str]) -> dict[str, Tensor]:
+    """Apply a total table of renamings, official name to own name.
+
+    Raises:
+        ValueError: a tensor is not in the table, or one in the table is not there.
+    """
+    for key in tensors:
+        if key not in table:
+            raise ValueError(f"tensor {key!r} is not known in this kind of checkpoint")
+    for key in table:
+        if key not in tensors:
+            raise ValueError(f"tensor {key!r} is missing")
+    return {own: tensors[key] for key, own in table.items()}
+
+
+def count_layers(keys: AbstractSet[str], pattern: str) -> int:
+    """How many different layer numbers the first group of ``pattern`` finds."""
+    return len({found[1] for key in keys if (found := re.match(pattern, key))})
+
+
+def common_size(tensors: Mapping[str, Tensor], axis: int, pattern: str) -> int:
+    """The length of ``axis`` that most tensors called ``pattern`` share, so that the odd one can be named later."""
+    sizes = Counter(t.shape[axis] for key, t in tensors.items() if re.fullmatch(pattern, key) and t.ndim)
+    if not sizes:
+        raise ValueError(f"tensor {pattern.replace(chr(92), '')!r} has no sizes to read")
+    return sizes.most_common(1)[0][0]
+
+
+def settle(config_class: type[BackboneConfig], inferred: Mapping[str, object], hints: Mapping[str, object]) -> None:
+    """Check hints against what the tensors say.
+
+    Raises:
+        ValueError: a hint is no field of the configuration, no number, or contradicts the tensors.
+    """
+    valid = config_class.__dataclass_fields__
+    for name, value in hints.items():
+        if name not in valid:
+            raise ValueError(f"{name!r} is no option of this model; it has {', '.join(sorted(valid))}")
+        if name not in ("img_size", "patch_size", "global_pool") and not isinstance(value, int | float | None):
+            raise ValueError(f"{name}={value!r} is not a number")
+        if name in inferred and as_pair(name, inferred[name]) != as_pair(name, value):
+            raise ValueError(f"{name}={value} contradicts the tensors, which say {inferred[name]}")
+
+
+def as_pair(name: str, value: object) -> object:
+    """``(n, n)`` for a size ``n`` in pixels, ``(height, width)`` for two; other options as they are."""
+    if name not in ("img_size", "patch_size"):
+        return value
+    pair = tuple(value) if isinstance(value, tuple | list) else (value, value)
+    if len(pair) != 2 or not all(isinstance(side, int) and side > 0 for side in pair):
+        raise ValueError(f"{name} is {value}: give one number of pixels or (height, width)")
+    return pair
+
+
+def infer_patches(patch_dim: int, num_patches: int, hints: Mapping[str, object]) -> dict[str, object]:
+    """``patch_size``, ``in_chans`` and ``img_size`` from the length of a flattened patch and the number of patches.
+
+    Without hints: square patches of 3 channels on a square grid.
+
+    Raises:
+        ValueError: nothing fits, or more than one thing; the message names the hint that settles it.
+    """
+    in_chans = hints.get("in_chans", 3)
+    if "patch_size" in hints:
+        rows, columns = as_pair("patch_size", hints["patch_size"])
+        in_chans = patch_dim // (rows * columns)
+    else:
+        rows = columns = math.isqrt(patch_dim // in_chans) if in_chans > 0 else 0
+    if rows * columns * in_chans != patch_dim or not patch_dim:
+        given = ", ".join(f"{name}={hints[name]}" for name in ("patch_size", "in_chans") if name in hints)
+        raise ValueError(
+            f"a patch of {patch_dim} values does not fit {given or 'a square patch of 3 channels'}: "
+            "give patch_size=(rows, columns), in_chans= or both"
+        )
+    if "img_size" in hints:
+        height, width = as_pair("img_size", hints["img_size"])
+        if height % rows or width % columns or (height // rows) * (width // columns) != num_patches:
+            raise ValueError(
+                f"img_size={hints['img_size']} does not give the {num_patches} patches of {rows} x {columns}"
+            )
+    else:
+        side = math.isqrt(max(num_patches, 0))
+        if side < 1 or side * side != num_patches:
+            raise ValueError(f"{num_patches} patches form no square grid: give img_size=(height, width) in pixels")
+        height, width = side * rows, side * columns
+    sizes = {"patch_size": (rows, columns), "img_size": (height, width)}
+    return {
+        **{name: pair[0] if pair[0] == pair[1] else pair for name, pair in sizes.items()},
+        "in_chans": in_chans,
+    }

@@ -1,0 +1,107 @@
+"""The released CRATE (arXiv 2306.01129): checkpoints of main.py (``.pth.tar``) and finetune.py (``.t7``)."""
+
+import re
+from collections.abc import Mapping
+from collections.abc import Set as AbstractSet
+
+from torch import Tensor
+
+from crate_transformer.checkpoints.official import (
+    Converted,
+    OfficialFormat,
+    common_size,
+    count_layers,
+    infer_patches,
+    rename,
+    settle,
+)
+from crate_transformer.models import CRATE, CRATEConfig
+
+RENAMED = {
+    "pos_embedding": "pos_embed",
+    "cls_token": "cls_token",
+    "to_patch_embedding.1.weight": "patch_embed.norm_in.weight",
+    "to_patch_embedding.1.bias": "patch_embed.norm_in.bias",
+    "to_patch_embedding.2.weight": "patch_embed.proj.weight",
+    "to_patch_embedding.2.bias": "patch_embed.proj.bias",
+    "to_patch_embedding.3.weight": "patch_embed.norm_out.weight",
+    "to_patch_embedding.3.bias": "patch_embed.norm_out.bias",
+    "mlp_head.0.weight": "norm.weight",
+    "mlp_head.0.bias": "norm.bias",
+    "mlp_head.1.weight": "head.weight",
+    "mlp_head.1.bias": "head.bias",
+}
+RENAMED_IN_LAYER = {
+    "transformer.layers.{l}.0.norm.weight": "blocks.{l}.norm1.weight",
+    "transformer.layers.{l}.0.norm.bias": "blocks.{l}.norm1.bias",
+    "transformer.layers.{l}.0.fn.qkv.weight": "blocks.{l}.mssa.subspaces.weight",
+    "transformer.layers.{l}.0.fn.to_out.0.weight": "blocks.{l}.mssa.out.weight",
+    "transformer.layers.{l}.0.fn.to_out.0.bias": "blocks.{l}.mssa.out.bias",
+    "transformer.layers.{l}.1.norm.weight": "blocks.{l}.norm2.weight",
+    "transformer.layers.{l}.1.norm.bias": "blocks.{l}.norm2.bias",
+    "transformer.layers.{l}.1.fn.weight": "blocks.{l}.ista.dictionary",
+}
+PUBLISHED_HEADS = {(384, 12): 6, (576, 12): 12, (768, 12): 12, (1024, 24): 16}
+"""(embed_dim, depth) -> num_heads of the sizes in table 1."""
+NOT_IN_TENSORS = {"step_size": 0.1, "sparsity_weight": 0.1, "global_pool": "token"}
+
+
+def recognises(keys: AbstractSet[str]) -> bool:
+    """Whether these are the tensors of a CRATE as main.py saves it."""
+    dictionaries = any(re.fullmatch(r"transformer\.layers\.\d+\.1\.fn\.weight", key) for key in keys)
+    return dictionaries and "head.weight" not in keys
+
+
+def convert(tensors: Mapping[str, Tensor], hints: Mapping[str, object]) -> Converted:
+    """Rename every tensor and infer the architecture."""
+    settle(CRATEConfig, {}, hints)
+    depth = count_layers(tensors.keys(), r"transformer\.layers\.(\d+)\.")
+    has_out = any(".fn.to_out." in key for key in tensors)
+    in_layer = {key: own for key, own in RENAMED_IN_LAYER.items() if has_out or ".to_out." not in key}
+    table = RENAMED | {
+        key.format(l=layer): own.format(l=layer) for layer in range(depth) for key, own in in_layer.items()
+    }
+    renamed = rename(tensors, table)
+
+    dim = common_size(tensors, 0, r"transformer\.layers\.\d+\.[01]\.norm\.(weight|bias)")
+    inner_dim = common_size(tensors, 0, r"transformer\.layers\.\d+\.0\.fn\.qkv\.weight")
+    inferred = {
+        "embed_dim": dim,
+        "depth": depth,
+        "num_classes": common_size(tensors, 0, r"mlp_head\.1\.(bias|weight)"),
+        **infer_patches(
+            common_size(tensors, -1, r"to_patch_embedding\.(1\.weight|1\.bias|2\.weight)"),
+            tensors["pos_embedding"].numel() // max(dim, 1) - 1,
+            hints,
+        ),
+    }
+    if not has_out:
+        inferred["num_heads"] = 1
+    elif "num_heads" not in hints and inner_dim == dim and (dim, depth) in PUBLISHED_HEADS:
+        inferred["num_heads"] = PUBLISHED_HEADS[dim, depth]
+    settle(CRATEConfig, inferred, hints)
+    values = NOT_IN_TENSORS | inferred | dict(hints)
+    if "num_heads" not in values:
+        raise ValueError(
+            f"no tensor tells the number of heads, and embed_dim {dim} with depth {depth} is no published size: "
+            "give num_heads="
+        )
+    num_heads = values["num_heads"]
+    if num_heads < 1 or inner_dim % num_heads:
+        raise ValueError(f"num_heads={num_heads} does not divide the {inner_dim} rows of the shared projection")
+    if has_out and num_heads == 1 and inner_dim == dim:
+        raise ValueError("num_heads=1 contradicts the tensors: a single head would have no output projection")
+    if inner_dim != dim:
+        inferred["head_dim"] = values["head_dim"] = inner_dim // num_heads
+        settle(CRATEConfig, inferred, hints)
+    return Converted(
+        model_class=CRATE,
+        config=CRATEConfig(**values),
+        tensors=renamed,
+        stored_names={own: key for key, own in table.items()},
+        inferred={name: value for name, value in inferred.items() if name not in hints},
+        assumed={name: value for name, value in NOT_IN_TENSORS.items() if name not in hints},
+    )
+
+
+FORMAT = OfficialFormat("official CRATE", recognises, convert)

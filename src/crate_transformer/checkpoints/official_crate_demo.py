@@ -1,0 +1,84 @@
+"""The demo checkpoint of arXiv 2308.16271: six heads, patch 8, a replaced head and a second one that nothing uses."""
+
+import copy
+import dataclasses
+from collections.abc import Mapping
+from collections.abc import Set as AbstractSet
+
+import torch.nn.functional as F
+from einops import rearrange
+from torch import Tensor, cat, nn
+
+from crate_transformer.checkpoints import official_crate
+from crate_transformer.checkpoints.official import Converted, OfficialFormat
+from crate_transformer.models import CRATE
+
+NUM_HEADS = 6
+SECOND_HEAD = ("head.weight", "head.bias")
+
+
+def recognises(keys: AbstractSet[str]) -> bool:
+    """Whether these are the tensors of a CRATE with a second head behind the first."""
+    return "head.weight" in keys and official_crate.recognises(keys - {"head.weight"})
+
+
+def convert(tensors: Mapping[str, Tensor], hints: Mapping[str, object]) -> Converted:
+    """Like the official forward: logits of the replaced head, the second left out.
+
+    With the hint ``num_classes`` equal to the rows of ``head``, the two linear maps are folded into one classifier.
+    """
+    weight, bias = tensors["head.weight"], tensors.get("head.bias")
+    if bias is None:
+        raise ValueError("tensor 'head.bias' is missing")
+    for key in SECOND_HEAD:
+        if not tensors[key].isfinite().all():
+            raise ValueError(f"tensor {key!r} holds values that are not finite")
+    first = {key: tensor for key, tensor in tensors.items() if key not in SECOND_HEAD}
+    others = {name: value for name, value in hints.items() if name != "num_classes"}
+    found = official_crate.convert(first, {"num_heads": NUM_HEADS} | others)
+    if "num_heads" not in hints:
+        found.inferred["num_heads"] = NUM_HEADS
+    width = found.config.num_classes
+    if weight.shape != (len(bias), width) or found.tensors["head.weight"].shape != (width, found.config.embed_dim):
+        raise ValueError(f"tensor 'head.weight' of shape {tuple(weight.shape)} does not fit its bias and 'mlp_head.1'")
+    num_classes = hints.get("num_classes", width)
+    if num_classes == width:
+        reason = f"never applied by the official code, num_classes={len(bias)} as a hint applies it"
+        return dataclasses.replace(found, dropped=dict.fromkeys(SECOND_HEAD, reason))
+    if num_classes != len(bias):
+        raise ValueError(f"num_classes={num_classes} fits neither head, which have {width} and {len(bias)}")
+    folded = {
+        "head.weight": weight.double() @ found.tensors["head.weight"].double(),
+        "head.bias": weight.double() @ found.tensors["head.bias"].double() + bias.double(),
+    }
+    return dataclasses.replace(
+        found,
+        config=dataclasses.replace(found.config, num_classes=num_classes),
+        tensors=found.tensors | folded,
+        inferred={name: value for name, value in found.inferred.items() if name != "num_classes"},
+        dropped=dict.fromkeys(SECOND_HEAD, "folded into mlp_head.1"),
+    )
+
+
+def released_demo(model: CRATE, height: int, width: int) -> CRATE:
+    """A copy for images of ``height`` x ``width`` pixels whose position table is what the released demo code uses.
+
+    That code resamples even at the native size, with 0.1 patches added to each side, and lays the table out as columns
+    by rows when the image is not square. Compared with plain loading it moves features by about 0.2; use it only to
+    reproduce published figures.
+    """
+    rows, columns = model.grid_size(height, width)
+    old_rows, old_columns = model.grid_size(*model.img_size)
+    table = rearrange(model.pos_embed[:, 1:].detach(), "1 (h w) d -> 1 d h w", h=old_rows)
+    scale = ((columns + 0.1) / old_rows, (rows + 0.1) / old_columns)
+    table = F.interpolate(table, scale_factor=scale, mode="bicubic", recompute_scale_factor=False)
+    released = copy.deepcopy(model)
+    released.config = dataclasses.replace(model.config, img_size=(height, width))
+    released.img_size = (height, width)
+    released.preprocessing = dataclasses.replace(model.preprocessing, img_size=(height, width))
+    table = rearrange(table, "1 d h w -> 1 (h w) d")
+    released.pos_embed = nn.Parameter(cat([model.pos_embed[:, :1].detach(), table], dim=1))
+    return released
+
+
+FORMAT = OfficialFormat("official CRATE demo", recognises, convert)

@@ -1,0 +1,85 @@
+"""Models by name, with or without the weights that come in the box."""
+
+import dataclasses
+from importlib import resources
+from pathlib import Path
+
+from crate_transformer.checkpoints.native import CONFIG, load_native
+from crate_transformer.checkpoints.provenance import Provenance
+from crate_transformer.layers import resample_position
+from crate_transformer.models import Backbone, build_model, canonical_name
+
+BOX = Path(str(resources.files(__package__) / "box"))
+"""Folder of checkpoints inside the package, each called ``name.tag``."""
+ADAPTABLE = ("num_classes", "img_size", "global_pool")
+"""Options that may differ from those the weights were trained with."""
+
+
+def list_pretrained() -> list[str]:
+    """Names ``model.tag`` of the weights in the box, sorted."""
+    return sorted(file.parent.name for file in BOX.glob(f"*/{CONFIG}"))
+
+
+def box_folder(name: str) -> Path | None:
+    """The folder of ``name`` (``model.tag``, or a model with one tag) in the box, if it is there."""
+    tags = [full for full in list_pretrained() if name in (full, full.partition(".")[0])]
+    return BOX / tags[0] if len(tags) == 1 else None
+
+
+def create_model(name: str, pretrained: bool = False, **config: object) -> Backbone:
+    """A model by name, such as ``crate_small_patch16_224`` or an alias of the papers (``CRATE-B/8``).
+
+    Args:
+        name: may carry the tag of weights in the box, ``crate_mini_patch8_64.tiny_imagenet_100``.
+        pretrained: load those weights. Then of the configuration only ``num_classes`` (the head is fresh),
+            ``img_size`` (the position table is resampled) and ``global_pool`` may be changed.
+        config: fields of the model's configuration to replace.
+
+    Raises:
+        ValueError: no such model, option or weights.
+    """
+    base, _, tag = name.partition(".")
+    base = canonical_name(base)
+    full = f"{base}.{tag}" if tag else base
+    folder = box_folder(full)
+    if folder is None and (tag or pretrained):
+        raise ValueError(
+            f"there are no weights called {full!r}; there are {', '.join(list_pretrained()) or 'none in the box'}; "
+            "weights of your own are loaded with load_checkpoint"
+        )
+    if pretrained:
+        return _adapt(load_native(folder, {}), config).train()
+    model = build_model(base, **config)
+    model.provenance = Provenance(source=full, format="fresh initialisation", family=type(model).__name__)
+    return model
+
+
+def _adapt(model: Backbone, options: dict[str, object]) -> Backbone:
+    """The same weights for other classes, another image size or another pooling."""
+    for name, value in options.items():
+        if name not in ADAPTABLE and value != getattr(model.config, name, None):
+            raise ValueError(
+                f"{name}={value} does not go with the weights of {model.provenance.source}; "
+                f"only {', '.join(ADAPTABLE)} can be changed"
+            )
+    config = dataclasses.replace(model.config, **options)
+    if config == model.config:
+        return model
+    adapted = type(model)(config)
+    state = model.state_dict()
+    dropped = {}
+    if adapted.num_classes != model.num_classes:
+        for key in [key for key in state if key.startswith("head.")]:
+            del state[key]
+            dropped[key] = f"num_classes is {adapted.num_classes} instead of {model.num_classes}: the head is fresh"
+        state |= {f"head.{key}": tensor for key, tensor in adapted.head.state_dict().items()}
+    else:
+        adapted.class_names = model.class_names
+    grids = [m.grid_size(*m.img_size) for m in (model, adapted)]
+    state["pos_embed"] = resample_position(model.pos_embed.detach(), *grids, model.num_prefix_tokens)
+    adapted.load_state_dict(state)
+    adapted.preprocessing = dataclasses.replace(model.preprocessing, img_size=adapted.img_size)
+    adapted.provenance = dataclasses.replace(
+        model.provenance, hints=options, dropped={**model.provenance.dropped, **dropped}
+    )
+    return adapted

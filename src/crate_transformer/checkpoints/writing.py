@@ -1,0 +1,39 @@
+"""Files that appear whole or not at all."""
+
+import os
+import uuid
+from collections.abc import Mapping
+from pathlib import Path
+
+
+def write_files(folder: str | Path, files: Mapping[str, bytes]) -> Path:
+    """Write several files into a folder: all are complete on disk before the first replaces an older one.
+
+    Args:
+        folder: made if absent.
+        files: name to content; they are put in place in this order.
+
+    Raises:
+        OSError: one sentence that names the folder; the folder is as before.
+    """
+    folder = Path(folder)
+    existed = folder.exists()
+    parts = {name: folder / f".{name}.{uuid.uuid4().hex}.part" for name in files}
+    try:
+        folder.mkdir(parents=True, exist_ok=True)
+        for name, content in files.items():
+            with parts[name].open("xb") as stream:
+                stream.write(content)
+                stream.flush()
+                os.fsync(stream.fileno())
+        for name, part in parts.items():
+            part.replace(folder / name)
+    except OSError as error:
+        raise OSError(f"cannot write into {folder}: {error.strerror or error}; nothing there was changed") from error
+    finally:
+        if folder.is_dir():
+            for part in parts.values():
+                part.unlink(missing_ok=True)
+            if not existed and not any(folder.iterdir()):
+                folder.rmdir()
+    return folder

@@ -1,0 +1,55 @@
+"""``crate classify``."""
+
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Annotated
+
+import tyro
+
+BOX = "crate_mini_patch8_64.tiny_imagenet_100"
+
+
+@dataclass(frozen=True, kw_only=True)
+class Command:
+    """Name what is in pictures, with the class names stored in the checkpoint."""
+
+    images: Annotated[tuple[Path, ...], tyro.conf.Positional]
+    """Pictures, or folders of pictures."""
+    checkpoint: str = BOX
+    """A folder, a file, or the name of weights in the box."""
+    top: int = 5
+    """How many classes to name."""
+    json: bool = False
+    """Print JSON instead of tables."""
+
+    def __call__(self) -> None:
+        import json
+
+        import torch
+
+        from crate_transformer.checkpoints import load_checkpoint
+        from crate_transformer.data import list_images, preprocess, read_image
+
+        if self.top < 1:
+            raise ValueError(f"--top is {self.top}: it must be at least 1")
+        model = load_checkpoint(self.checkpoint)
+        names = model.class_names or tuple(f"class {i}" for i in range(model.num_classes))
+        results = []
+        for path in list_images(self.images):
+            batch = preprocess(read_image(path), model.preprocessing)[None]
+            with torch.inference_mode():
+                probabilities = model(batch).softmax(dim=-1)[0]
+            best = probabilities.topk(min(self.top, len(names)))
+            pairs = zip(best.indices.tolist(), best.values.tolist(), strict=True)
+            results.append({"image": str(path), "top": [{"class": names[i], "probability": p} for i, p in pairs]})
+        if self.json:
+            print(json.dumps(results, indent=1, ensure_ascii=False))
+            return
+        from rich.console import Console
+        from rich.table import Table
+
+        for result in results:
+            table = Table("class", "probability", title=result["image"], title_justify="left")
+            for row in result["top"]:
+                table.add_row(row["class"], f"{row['probability']:.1%}")
+            Console().print(table)

@@ -1,0 +1,62 @@
+"""``crate models``."""
+
+import json
+from dataclasses import dataclass
+from typing import Annotated
+
+import tyro
+
+
+@dataclass(frozen=True, kw_only=True)
+class Command:
+    """List the models: size, depth, heads, parameters, and which have weights in the box."""
+
+    pattern: Annotated[str, tyro.conf.Positional] = "*"
+    """Shell pattern, such as 'crate_*'."""
+    json: bool = False
+    """Print JSON instead of a table."""
+
+    def __call__(self) -> None:
+        import torch
+
+        from crate_transformer.checkpoints import list_pretrained
+        from crate_transformer.models import MODELS, build_model, list_models
+
+        names = list_models(self.pattern)
+        if not names:
+            raise ValueError(f"no model matches {self.pattern!r}: 'crate models' lists all of them")
+        rows = []
+        for name in names:
+            config = MODELS[name][1]
+            with torch.device("meta"):
+                parameters = sum(p.numel() for p in build_model(name).parameters())
+            rows.append(
+                {
+                    "name": name,
+                    "image": config.img_size,
+                    "patch": config.patch_size,
+                    "width": config.embed_dim,
+                    "depth": config.depth,
+                    "heads": config.num_heads,
+                    "classes": config.num_classes,
+                    "parameters": parameters,
+                    "weights": [tag.partition(".")[2] for tag in list_pretrained() if tag.partition(".")[0] == name],
+                }
+            )
+        if self.json:
+            print(json.dumps(rows, indent=1))
+            return
+        from rich.console import Console
+        from rich.table import Table
+
+        table = Table(*(key for key in rows[0]))
+        for row in rows:
+            table.add_row(*(format_cell(value) for value in row.values()))
+        Console().print(table)
+
+
+def format_cell(value: object) -> str:
+    """A table cell: thousands separated, lists joined."""
+    if isinstance(value, int):
+        return f"{value:,}"
+    return ", ".join(value) if isinstance(value, list) else str(value)

@@ -1,0 +1,65 @@
+"""``crate train``."""
+
+from dataclasses import dataclass, field
+from pathlib import Path
+from typing import Literal
+
+from crate_transformer.training.config import TrainConfig
+
+
+@dataclass(frozen=True, kw_only=True)
+class Command:
+    """Train a model on your own images and save it with its class names and preprocessing.
+
+    DATA is a folder or a zip with one sub-folder per class; 'train' and 'val' (or 'test') folders are used when
+    present, otherwise a tenth of every class is held out, and the list is written beside the checkpoint.
+    """
+
+    data: Path
+    """Folder or zip of labelled images."""
+    output: Path = Path("runs/train")
+    """Where checkpoint, metrics and, until the end, the resumable state go."""
+    model: str = "crate_mini_patch8_64"
+    """A name that 'crate models' lists."""
+    start_from: str | None = None
+    """Fine-tune this checkpoint (folder, file, or weights in the box) with a fresh head; it replaces --model."""
+    img_size: int | None = None
+    """Side of the training pictures in pixels; the model's own unless given."""
+    patch_size: int | None = None
+    """Side of a patch in pixels; the model's own unless given."""
+    global_pool: Literal["token", "avg"] = "token"
+    """Classify from the class token or from the mean of all tokens."""
+    workers: int = 0
+    """Processes that read images."""
+    config: TrainConfig = field(default_factory=lambda: TrainConfig(warmup_steps=100))
+
+    def __call__(self) -> None:
+        from crate_transformer.data import open_split
+        from crate_transformer.recipes.experiment import Experiment, fit, in_memory
+        from crate_transformer.reports.results import write_json
+
+        sizes = {"img_size": self.img_size, "patch_size": self.patch_size}
+        options = {key: value for key, value in sizes.items() if value is not None}
+        split = open_split(self.data, seed=self.config.seed)
+        print(
+            f"{split.how}: {len(split.train)} training and {len(split.val)} held-out images, "
+            f"{len(split.train.classes)} classes"
+        )
+        experiment = Experiment(
+            model=self.model,
+            options={**options, "global_pool": self.global_pool},
+            start_from=self.start_from,
+            train=self.config,
+        )
+        done = fit(
+            experiment,
+            in_memory(split.train),
+            in_memory(split.val),
+            self.output,
+            data_name=str(self.data),
+            num_workers=self.workers,
+        )
+        held_out = [split.val.names[i] for i in range(len(split.val))]
+        write_json(self.output / "split.json", {"how": split.how, "seed": self.config.seed, "held_out": held_out})
+        metrics = done.metrics
+        print(f"top-1 {metrics['top1']:.1%} on {metrics['held_out_images']} held-out images; saved in {self.output}")

@@ -1,0 +1,168 @@
+"""Handwritten digits cut out over photographs, with an exact mask each, generated in memory by seed."""
+
+from dataclasses import dataclass
+from functools import lru_cache
+
+import numpy as np
+import torch
+import torch.nn.functional as F
+from jaxtyping import Bool, Float, Int64
+from sklearn.datasets import load_digits
+from torch import Tensor
+
+from crate_transformer.data.arrays import ArrayImages
+from crate_transformer.data.photographs import PHOTOGRAPHS, photograph
+from crate_transformer.data.transforms import pixels
+
+_SPLITS = ("train", "selection", "test")
+_CHUNK = 2000
+_WINDOW = (48, 96)
+
+
+@dataclass(frozen=True, kw_only=True)
+class DigitsConfig:
+    """How hard the pictures are, and which cheap cues they leave.
+
+    ``scale`` is the range of the digit's height, as a share of the picture; ``rotation`` the largest angle in radians.
+    ``contrast`` is the difference in mean brightness (white is 1) between a digit and its ground; ``bright`` is the
+    share of digits that are the brighter of the two: at 0.5 brightness does not tell the digit from its ground.
+    ``ground`` and ``texture`` are how much of a photograph's light and shade remains in the ground and in the digit,
+    which is cut out of another photograph. ``overhang`` is the share of a digit's extent that may leave the picture.
+    """
+
+    scale: tuple[float, float] = (0.4, 0.8)
+    rotation: float = 0.2
+    contrast: float = 0.45
+    bright: float = 0.5
+    ground: float = 0.6
+    texture: float = 0.6
+    overhang: float = 0.2
+
+
+@dataclass(frozen=True, eq=False)
+class Digits(ArrayImages):
+    """Pictures of digits; ``masks`` says which pixels belong to the digit."""
+
+    masks: Bool[Tensor, "images height width"]
+
+
+def digits(
+    split: str,
+    count: int,
+    *,
+    seed: int = 0,
+    size: int = 32,
+    config: DigitsConfig = DigitsConfig(),
+) -> Digits:
+    """Generate ``count`` pictures of ``size`` x ``size`` pixels of ``split``, each with one digit at a uniform position.
+
+    The 1,797 digits of scikit-learn are divided once: 1,400 for ``train``, 131 for ``selection``, 266 for ``test``. Grounds
+    and textures come from the photographs of ``PHOTOGRAPHS``: training from their left 70%, selection and test from the
+    upper and the lower half of the rest. So no stroke and no pixel of a photograph is seen in two splits. The same seed
+    gives the same scenes at every ``size``, and the first scenes do not depend on ``count``.
+    """
+    if split not in _SPLITS:
+        raise ValueError(f"split is {split!r}: choose one of {', '.join(_SPLITS)}")
+    if count < 1 or size < 8:
+        raise ValueError(f"count is {count} and size {size}: they must be at least 1 and 8")
+    strokes, labels = _strokes(split)
+    random = np.random.default_rng((seed, _SPLITS.index(split))).random((count, 15), dtype=np.float32)
+    which = torch.from_numpy((random[:, 0] * len(labels)).astype(np.int64)).clamp(max=len(labels) - 1)
+    images = torch.empty(count, 3, size, size, dtype=torch.uint8)
+    masks = torch.empty(count, size, size, dtype=torch.bool)
+    for start in range(0, count, _CHUNK):
+        part = slice(start, start + _CHUNK)
+        images[part], masks[part] = _compose(strokes[which[part]], torch.from_numpy(random[part]), split, size, config)
+    return Digits(images, labels[which], tuple("0123456789"), masks)
+
+
+def _compose(
+    strokes: Float[Tensor, "n 8 8"], random: Float[Tensor, "n 15"], split: str, size: int, config: DigitsConfig
+) -> tuple[Tensor, Tensor]:
+    alpha = _place(strokes, random[:, 1:5], size, config)
+    first = (random[:, 5] * len(PHOTOGRAPHS)).long()
+    other = (first + 1 + (random[:, 6] * (len(PHOTOGRAPHS) - 1)).long()) % len(PHOTOGRAPHS)
+    ground = _crops(first, random[:, 7:10], split, size)
+    texture = _crops(other, random[:, 10:13], split, size)
+    middle = 0.5 + 0.3 * (random[:, 13] - 0.5)
+    half = torch.where(random[:, 14] < config.bright, config.contrast / 2, -config.contrast / 2)
+    ground = config.ground * ground + (middle - half).view(-1, 1, 1, 1)
+    texture = config.texture * texture + (middle + half).view(-1, 1, 1, 1)
+    images = torch.lerp(ground, texture, alpha).clamp_(0, 1).mul_(255).round_().byte()
+    return images, alpha[:, 0] > 0.5
+
+
+def _place(
+    strokes: Float[Tensor, "n 8 8"], random: Float[Tensor, "n 4"], size: int, config: DigitsConfig
+) -> Float[Tensor, "n 1 size size"]:
+    """Opacity of the digits, enlarged bicubically, turned, and moved to where their inked box lies in the picture."""
+    scale = config.scale[0] + (config.scale[1] - config.scale[0]) * random[:, 0]
+    angle = config.rotation * (2 * random[:, 1] - 1)
+    cos, sin = angle.cos(), angle.sin()
+    (top, bottom), (left, right) = _inked(strokes, 2), _inked(strokes, 1)
+    middle = torch.stack([left + right, top + bottom], dim=1) / 2
+    reach = torch.stack([right - left, bottom - top], dim=1) / 2 * scale[:, None]
+    reach = torch.stack(
+        [cos.abs() * reach[:, 0] + sin.abs() * reach[:, 1], sin.abs() * reach[:, 0] + cos.abs() * reach[:, 1]], dim=1
+    )
+    margin = ((1 - 2 * config.overhang) * reach).clamp(max=1)
+    centre = (2 * random[:, 2:4] - 1) * (1 - margin)
+
+    turn = torch.stack([torch.stack([cos, sin], dim=1), torch.stack([-sin, cos], dim=1)], dim=1) / scale[:, None, None]
+    shift = middle - (turn @ centre[:, :, None])[:, :, 0]
+    padded = F.pad(strokes[:, None], (1, 1, 1, 1))
+    theta = torch.cat([turn, shift[:, :, None]], dim=2) * (8 / 10)
+    grid = F.affine_grid(theta, [len(strokes), 1, size, size], align_corners=False)
+    ink = F.grid_sample(padded, grid, mode="bicubic", align_corners=False)
+    return (2 * ink - 0.5).clamp(0, 1)
+
+
+def _inked(strokes: Float[Tensor, "n 8 8"], across: int) -> tuple[Tensor, Tensor]:
+    """First and last edge of the ink along one axis, where the 8 cells span -1 to 1."""
+    inked = (strokes.amax(dim=across) > 0.5).float()
+    return inked.argmax(dim=1) / 4 - 1, 1 - inked.flip(1).argmax(dim=1) / 4
+
+
+def _crops(
+    which: Int64[Tensor, " n"], random: Float[Tensor, "n 3"], split: str, size: int
+) -> Float[Tensor, "n 3 size size"]:
+    """Square windows of 48 to 96 pixels of the photographs, less the mean brightness of each."""
+    crops = torch.empty(len(which), 3, size, size)
+    steps = (torch.arange(size) + 0.5) / size
+    for index, region in enumerate(_regions(split, max(1, 64 // size))):
+        rows = (which == index).nonzero()[:, 0]
+        if len(rows) == 0:
+            continue
+        height, width = region.shape[-2:]
+        window = (_WINDOW[0] + (_WINDOW[1] - _WINDOW[0]) * random[rows, 0]) / max(1, 64 // size)
+        top, left = random[rows, 1] * (height - window), random[rows, 2] * (width - window)
+        y = (top[:, None] + window[:, None] * steps) / height * 2 - 1
+        x = (left[:, None] + window[:, None] * steps) / width * 2 - 1
+        grid = torch.stack(torch.broadcast_tensors(x[:, None, :], y[:, :, None]), dim=3).view(1, -1, size, 2)
+        found = F.grid_sample(region[None], grid, padding_mode="border", align_corners=False)
+        crops[rows] = found.view(3, len(rows), size, size).transpose(0, 1)
+    return crops - crops.mean(dim=(1, 2, 3), keepdim=True)
+
+
+@lru_cache
+def _regions(split: str, reduction: int) -> list[Tensor]:
+    regions = []
+    for name in PHOTOGRAPHS:
+        picture = photograph(name)
+        border, middle = int(0.7 * picture.width), picture.height // 2
+        box = {
+            "train": (0, 0, border, picture.height),
+            "selection": (border, 0, picture.width, middle),
+            "test": (border, middle, picture.width, picture.height),
+        }[split]
+        regions.append(pixels(picture.crop(box).reduce(reduction)) / 255)
+    return regions
+
+
+@lru_cache
+def _strokes(split: str) -> tuple[Float[Tensor, "n 8 8"], Int64[Tensor, " n"]]:
+    bunch = load_digits()
+    order = np.random.default_rng(0).permutation(len(bunch.target))
+    part = {"train": order[:1400], "selection": order[1400:1531], "test": order[1531:]}[split]
+    strokes = torch.from_numpy(bunch.images[part]).float()
+    return strokes / strokes.amax(dim=(1, 2), keepdim=True), torch.from_numpy(bunch.target[part].astype(np.int64))

@@ -1,0 +1,179 @@
+"""Labelled pictures in a folder or a zip file, one sub-folder per class, read one by one."""
+
+import logging
+from collections.abc import Callable, Sequence
+from concurrent.futures import ThreadPoolExecutor
+from dataclasses import dataclass, field, replace
+from itertools import chain
+from pathlib import Path
+
+import torch
+from jaxtyping import Float, Int64
+from PIL import Image
+from torch import Tensor
+from torch.utils.data import get_worker_info
+
+from crate_transformer.data.arrays import ArrayImages
+from crate_transformer.data.files import read_bytes
+from crate_transformer.data.images import BrokenImageError, read_image
+from crate_transformer.data.transforms import Augment, crop_picture, normalise, pixels, preprocess, resize_crop
+from crate_transformer.models.preprocessing import Preprocessing
+
+_LOG = logging.getLogger("crate_transformer.data")
+
+
+@dataclass(frozen=True, eq=False)
+class ImageFolder:
+    """Labelled pictures below ``root``, a folder or a zip file; made by ``open_images`` and ``open_split``.
+
+    ``names`` are paths within ``root``; ``labels`` index ``classes``. Pictures that turn out unreadable are skipped and
+    named once in a warning of the logger ``crate_transformer.data``; ``broken`` holds them with the reason.
+    """
+
+    root: Path
+    names: list[str]
+    labels: list[int]
+    classes: tuple[str, ...]
+    broken: dict[str, str] = field(default_factory=dict)
+
+    def __len__(self) -> int:
+        return len(self.names)
+
+    def subset(self, indices: Sequence[int]) -> "ImageFolder":
+        """The pictures at these positions, in this order, with the same classes."""
+        names, labels = [self.names[i] for i in indices], [self.labels[i] for i in indices]
+        return replace(self, names=names, labels=labels, broken={})
+
+    def read(self, index: int) -> Image.Image:
+        """One picture as upright RGB; ``BrokenImageError`` if it cannot be read."""
+        name = f"{self.root}/{self.names[index]}"
+        try:
+            data = read_bytes(self.root, self.names[index])
+        except (OSError, ValueError) as error:
+            raise BrokenImageError(name, str(error)) from error
+        return read_image(data, name=name)
+
+    def batch(
+        self,
+        indices: Sequence[int],
+        preprocessing: Preprocessing,
+        augment: Augment | None = None,
+        generator: torch.Generator | None = None,
+    ) -> tuple[Float[Tensor, "batch 3 height width"], Int64[Tensor, " batch"]]:
+        """Model inputs and labels of these pictures.
+
+        Without ``generator`` (evaluation) unreadable pictures are left out. With one (training) the next readable
+        picture of the batch, else of the set, takes their place, and ``augment`` draws its crops from the generator.
+        """
+        uniforms = None if generator is None or augment is None else torch.rand(len(indices), 5, generator=generator)
+        images, labels = [], []
+        for slot, index in enumerate(indices):
+            others = chain(indices[slot + 1 :], indices[:slot], range(index + 1, len(self)), range(index))
+            for candidate in [index] if generator is None else chain([index], others):
+                picture = self._readable(candidate)
+                if picture is not None or self._too_many_broken:
+                    break
+            if picture is None:
+                continue
+            if uniforms is None:
+                images.append(preprocess(picture, preprocessing))
+            else:
+                shape = preprocessing.img_size[1] / preprocessing.img_size[0] * picture.height / picture.width
+                boxes, flips = augment.boxes(uniforms[slot : slot + 1], shape)
+                crop = crop_picture(picture, boxes[0], bool(flips[0]), preprocessing)
+                images.append(normalise(crop, preprocessing))
+            labels.append(self.labels[candidate])
+        inputs = torch.stack(images) if images else torch.empty(0, 3, *preprocessing.img_size)
+        return inputs, torch.tensor(labels, dtype=torch.int64)
+
+    def _readable(self, index: int) -> Image.Image | None:
+        if self.names[index] in self.broken:
+            return None
+        try:
+            return self.read(index)
+        except BrokenImageError as error:
+            self.report({self.names[index]: str(error)})
+            return None
+
+    @property
+    def _too_many_broken(self) -> bool:
+        return len(self.broken) > max(1, len(self) / 100) or len(self.broken) == len(self)
+
+    def report(self, broken: dict[str, str]) -> None:
+        """Note unreadable pictures, name -> reason, each logged once.
+
+        In a loader's worker process they are only noted: the loader reports them again in the main process.
+
+        Raises:
+            ValueError: More than 1% of the set (and more than one picture of a small set) are unreadable.
+        """
+        new = {name: reason for name, reason in broken.items() if name not in self.broken}
+        self.broken.update(new)
+        if get_worker_info() is not None:
+            return
+        for reason in new.values():
+            _LOG.warning("skipped: %s", reason)
+        if new and self._too_many_broken:
+            first = ", ".join(sorted(self.broken)[:3])
+            raise ValueError(
+                f"{len(self.broken)} of the {len(self):,} images of {self.root} are unreadable, more than 1%: "
+                f"{first}{', ...' if len(self.broken) > 3 else ''}; remove or repair them"
+            )
+
+    def common_size(self) -> tuple[int, int] | None:
+        """Height and width if pictures sampled over the whole set agree in it, else ``None``."""
+        sizes = set()
+        for index in range(0, len(self), max(1, len(self) // 64)):
+            picture = self._readable(index)
+            if picture is not None:
+                sizes.add((picture.height, picture.width))
+        return sizes.pop() if len(sizes) == 1 else None
+
+    def to_arrays(
+        self,
+        size: tuple[int, int] | None = None,
+        *,
+        threads: int = 2,
+        progress: Callable[[int], object] | None = None,
+    ) -> ArrayImages:
+        """Decode every picture into one tensor of bytes; unreadable ones are left out.
+
+        Args:
+            size: Height and width; pictures of another size are resized and cropped. ``None``: the common size.
+            threads: How many decode at a time.
+            progress: Called after each picture with the number done.
+        """
+        size = size or self.common_size()
+        if size is None:
+            raise ValueError(f"the images of {self.root} differ in size: name the size to bring them to")
+        images = torch.empty(len(self), 3, *size, dtype=torch.uint8)
+
+        def decode(index: int) -> str | None:
+            try:
+                picture = self.read(index)
+            except BrokenImageError as error:
+                return str(error)
+            fits = (picture.height, picture.width) == size
+            images[index] = pixels(picture if fits else resize_crop(picture, size))
+            return None
+
+        kept = []
+        pool = ThreadPoolExecutor(threads)
+        try:
+            for index, reason in enumerate(pool.map(decode, range(len(self)))):
+                if reason is None:
+                    kept.append(index)
+                else:
+                    self.report({self.names[index]: reason})
+                if progress:
+                    progress(index + 1)
+        finally:
+            pool.shutdown(cancel_futures=True)
+        arrays = ArrayImages(images, torch.tensor(self.labels), self.classes)
+        return arrays if len(kept) == len(self) else arrays.subset(kept)
+
+
+def fits_in_memory(images: ImageFolder, *, largest_side: int = 96, limit: int = 2 * 1024**3) -> bool:
+    """Whether the pictures are all of one small size and together below 2 GiB, so that ``to_arrays`` pays."""
+    size = images.common_size()
+    return size is not None and max(size) <= largest_side and len(images) * 3 * size[0] * size[1] <= limit

@@ -1,0 +1,98 @@
+"""How well maps agree with masks, and which of several maps is chosen on other images than it is judged on."""
+
+from collections.abc import Sequence
+from dataclasses import dataclass
+
+import numpy as np
+from jaxtyping import Bool, Float
+from scipy.stats import rankdata
+
+from crate_transformer.inspection import threshold_entries
+
+FRACTIONS = (0.02, 0.05, 0.1, 0.15, 0.2, 0.3, 0.4, 0.6)
+"""Shares of the entries among which the threshold of an IoU is chosen."""
+
+
+@dataclass(frozen=True, kw_only=True)
+class MaskScore:
+    """One score on the reported images, with the choices made for it on the selection images.
+
+    ``layer`` and ``head`` are ``None`` for cues that have none, ``fraction`` (the share of entries in the mask) for an
+    AUC. ``sign`` is -1 where the smallest values were taken for the object. ``mean`` and ``standard_error`` are over
+    the images of ``per_image``.
+    """
+
+    per_image: Float[np.ndarray, " images"]
+    layer: int | None = None
+    head: int | None = None
+    sign: int = 1
+    fraction: float | None = None
+
+    @property
+    def mean(self) -> float:
+        """Mean over images."""
+        return float(self.per_image.mean())
+
+    @property
+    def standard_error(self) -> float:
+        """Unbiased standard deviation over images, divided by the square root of their number."""
+        return float(self.per_image.std(ddof=1) / len(self.per_image) ** 0.5)
+
+    def to_dict(self) -> dict[str, float | int | None]:
+        """Everything but the single images, ready for JSON."""
+        choices = {"layer": self.layer, "head": self.head, "sign": self.sign, "fraction": self.fraction}
+        return {"mean": self.mean, "standard_error": self.standard_error, **choices}
+
+
+def _auc(hits: np.ndarray, positives: np.ndarray, entries: int) -> np.ndarray:
+    """AUC from the sum of average ranks (1 is the smallest) inside each mask: the Mann-Whitney statistic."""
+    return (hits - positives * (positives + 1) / 2) / (positives * (entries - positives))
+
+
+def rank_auc(
+    maps: Float[np.ndarray, "*candidates images entries"], masks: Bool[np.ndarray, "images entries"]
+) -> Float[np.ndarray, "*candidates images"]:
+    """Chance that an entry inside the mask has a larger value than one outside, ties counting half, per image.
+
+    A mask must be neither empty nor full. A constant map scores 0.5.
+    """
+    ranks = rankdata(maps, axis=-1)
+    return _auc((ranks * masks).sum(axis=-1), masks.sum(axis=-1), masks.shape[-1])
+
+
+def top_iou(
+    maps: Float[np.ndarray, "*candidates images entries"],
+    masks: Bool[np.ndarray, "images entries"],
+    fractions: Sequence[float],
+) -> Float[np.ndarray, "fractions *candidates images"]:
+    """Intersection over union of each mask with the map's largest entries, for several shares of the entries.
+
+    The rule is that of ``inspection.threshold_entries``.
+    """
+    order = np.argsort(maps, axis=-1, kind="stable")[..., ::-1]
+    hits = np.take_along_axis(np.broadcast_to(masks, order.shape), order, axis=-1).cumsum(axis=-1)
+    counts = np.array([max(1, round(fraction * masks.shape[-1])) for fraction in fractions])
+    inside = hits[..., counts - 1]
+    union = counts + masks.sum(axis=-1, keepdims=True) - inside
+    return np.moveaxis(inside / union, -1, 0)
+
+
+def _mean_over_others(pairs: Float[np.ndarray, "images images"]) -> Float[np.ndarray, " images"]:
+    return (pairs.sum(axis=1) - pairs.diagonal()) / (len(pairs) - 1)
+
+
+def shuffled_auc(
+    maps: Float[np.ndarray, "images entries"], masks: Bool[np.ndarray, "images entries"]
+) -> Float[np.ndarray, " images"]:
+    """AUC of each map against the masks of the other images, mean over those."""
+    hits = rankdata(maps, axis=-1) @ masks.T
+    return _mean_over_others(_auc(hits, masks.sum(axis=-1), masks.shape[-1]))
+
+
+def shuffled_iou(
+    maps: Float[np.ndarray, "images entries"], masks: Bool[np.ndarray, "images entries"], fraction: float
+) -> Float[np.ndarray, " images"]:
+    """IoU of each map's largest entries with the masks of the other images, mean over those."""
+    kept = threshold_entries(maps[:, None], fraction)[:, 0]
+    inside = kept.astype(np.float64) @ masks.T
+    return _mean_over_others(inside / (kept.sum(axis=-1)[:, None] + masks.sum(axis=-1) - inside))

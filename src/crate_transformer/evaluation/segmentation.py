@@ -1,0 +1,242 @@
+"""Does the attention of the class token find the objects, although it was never given a mask?"""
+
+from dataclasses import dataclass, replace
+from typing import Literal
+
+import numpy as np
+import torch
+import torch.nn.functional as F
+from einops import rearrange
+from jaxtyping import Bool, Float, UInt8
+from torch import Tensor
+
+from crate_transformer.evaluation.scores import (
+    FRACTIONS,
+    MaskScore,
+    rank_auc,
+    shuffled_auc,
+    shuffled_iou,
+    top_iou,
+)
+from crate_transformer.inspection import attention_maps, untrained_twin
+from crate_transformer.models import Backbone
+
+_CUES = ("mean_mask_prior", "brightness", "contrast")
+_LUMINANCE = (0.299, 0.587, 0.114)
+
+
+@dataclass(frozen=True, kw_only=True)
+class SegmentationReport:
+    """Agreement of attention with object masks on the token grid, with every control, on the reported images.
+
+    Rows of ``auc`` and ``miou``, for each model ``m``: ``m``; ``m_untrained``, freshly initialised; ``m_shuffled``, the
+    map chosen for ``m`` against the masks of all *other* images, mean over them; ``m_centred`` and
+    ``m_untrained_centred``, after subtracting each head's mean map over the selection images; and once:
+    ``mean_mask_prior``, the mean selection mask for every image; ``brightness`` and ``contrast``, mean and standard
+    deviation of each patch's luminance. ``layer_auc`` holds, for ``m`` and ``m_untrained``, the AUC of each layer's
+    best head, ``layer_heads`` names it. Images whose mask is empty or full on the grid are left out: ``num_dropped``.
+    """
+
+    models: tuple[str, ...]
+    auc: dict[str, MaskScore]
+    miou: dict[str, MaskScore]
+    layer_auc: dict[str, np.ndarray]
+    layer_heads: dict[str, tuple[int, ...]]
+    num_selection: int
+    num_reported: int
+    num_dropped: int
+    input_size: tuple[int, int]
+    grid: tuple[int, int]
+
+    def beats(self, name: str, metric: Literal["auc", "miou"] = "auc") -> dict[str, bool]:
+        """For each control of a model: whether the model is above it by more than two standard errors of their
+        difference, paired over images."""
+        if name not in self.models:
+            raise ValueError(f"no model is called {name!r}: there are {', '.join(self.models)}")
+        rows: dict[str, MaskScore] = getattr(self, metric)
+        verdicts = {}
+        for control in (f"{name}_untrained", f"{name}_shuffled", *_CUES):
+            difference = rows[name].per_image - rows[control].per_image
+            margin = 2 * difference.std(ddof=1) / len(difference) ** 0.5
+            verdicts[control] = bool(difference.mean() > max(margin, 1e-9))
+        return verdicts
+
+    def to_dict(self) -> dict[str, object]:
+        """Everything but the single images, ready for JSON."""
+        return {
+            "auc": {row: score.to_dict() for row, score in self.auc.items()},
+            "miou": {row: score.to_dict() for row, score in self.miou.items()},
+            "beats": {m: {metric: self.beats(m, metric) for metric in ("auc", "miou")} for m in self.models},
+            "layer_auc": {row: values.tolist() for row, values in self.layer_auc.items()},
+            "layer_heads": {row: list(heads) for row, heads in self.layer_heads.items()},
+            "choice_rule": "layer, head, sign and fraction are the best on the selection images, for each row",
+            "threshold_rule": "the mask of a map is its largest fraction of entries",
+            "num_selection": self.num_selection,
+            "num_reported": self.num_reported,
+            "num_dropped": self.num_dropped,
+            "input_size": list(self.input_size),
+            "grid": list(self.grid),
+        }
+
+
+@dataclass(frozen=True)
+class _MaskedImages:
+    """Images, their masks on the token grid, and the trivial cues, of images with a usable mask."""
+
+    images: Tensor
+    masks: np.ndarray
+    brightness: np.ndarray
+    contrast: np.ndarray
+    num_dropped: int = 0
+
+    def subset(self, indices: np.ndarray) -> "_MaskedImages":
+        arrays = (array[indices] for array in (self.masks, self.brightness, self.contrast))
+        return _MaskedImages(self.images[torch.from_numpy(indices)], *arrays)
+
+
+def _common_grid(models: dict[str, Backbone], images: Tensor) -> tuple[int, int]:
+    grids = {name: model.grid_size(*images.shape[-2:]) for name, model in models.items()}
+    if len(set(grids.values())) != 1:
+        found = ", ".join(f"{name} {rows} x {columns}" for name, (rows, columns) in grids.items()) or "no model"
+        raise ValueError(f"attention is compared on one token grid, but there is {found}: evaluate them separately")
+    return next(iter(grids.values()))
+
+
+def _on_grid(images: Tensor, masks: Tensor, pixels: Tensor, grid: tuple[int, int]) -> _MaskedImages:
+    for what, given in (("masks", masks), ("pixels", pixels)):
+        if len(given) != len(images) or given.shape[-2:] != images.shape[-2:]:
+            raise ValueError(
+                f"there are {len(images)} images of {tuple(images.shape[-2:])}, but {len(given)} {what} of "
+                f"{tuple(given.shape[-2:])}: give one for each image, of its size"
+            )
+    patch = images.shape[-2] // grid[0], images.shape[-1] // grid[1]
+    coverage = F.avg_pool2d(masks[:, None].float(), kernel_size=patch).flatten(start_dim=1)
+    masks_on_grid = (coverage > 0.5).cpu().numpy()
+    usable = np.flatnonzero(masks_on_grid.any(axis=1) & ~masks_on_grid.all(axis=1))
+    luminance = torch.einsum("n c h w, c -> n h w", pixels.float(), torch.tensor(_LUMINANCE, device=pixels.device))
+    patches = rearrange(luminance, "n (r h) (c w) -> n (r c) (h w)", h=patch[0], w=patch[1]).cpu().numpy()
+    everything = _MaskedImages(images, masks_on_grid, patches.mean(axis=-1), patches.std(axis=-1))
+    return replace(everything.subset(usable), num_dropped=len(images) - len(usable))
+
+
+def _maps(name: str, model: Backbone, images: Tensor) -> np.ndarray:
+    maps = attention_maps(model, images).maps
+    if not np.isfinite(maps).all():
+        raise ValueError(f"the attention of {name!r} is not finite: its weights or the images hold NaN or infinity")
+    return rearrange(maps, "n l h r c -> (l h) n (r c)")
+
+
+class _Scorer:
+    """Chooses among candidate maps on the selection images and scores the choice on the reported ones."""
+
+    def __init__(self, selection: _MaskedImages, reported: _MaskedImages) -> None:
+        self.selection = selection.masks
+        self.reported = reported.masks
+        self.auc: dict[str, MaskScore] = {}
+        self.miou: dict[str, MaskScore] = {}
+
+    def add(self, row: str, selection: np.ndarray, reported: np.ndarray, choices: list[dict[str, int]]) -> np.ndarray:
+        """Score one row, given maps ``(candidates, images, entries)``; returns each candidate's AUC on selection."""
+        aucs = rank_auc(selection, self.selection).mean(axis=-1)
+        best = int(aucs.argmax())
+        self.auc[row] = MaskScore(per_image=rank_auc(reported[best], self.reported), **choices[best])
+        ious = top_iou(selection, self.selection, FRACTIONS).mean(axis=-1)
+        which, best = (int(index) for index in np.unravel_index(ious.argmax(), ious.shape))
+        (iou,) = top_iou(reported[best], self.reported, [FRACTIONS[which]])
+        self.miou[row] = MaskScore(per_image=iou, fraction=FRACTIONS[which], **choices[best])
+        return aucs
+
+    def add_shuffled(self, row: str, reported: np.ndarray, choices: list[dict[str, int]]) -> None:
+        """Score the maps chosen for ``row`` against the masks of the other images."""
+        for rows, score in ((self.auc, self.auc[row]), (self.miou, self.miou[row])):
+            choice = {"layer": score.layer, "head": score.head}
+            maps = reported[choices.index(choice)]
+            if score.fraction is None:
+                per_image = shuffled_auc(maps, self.reported)
+            else:
+                per_image = shuffled_iou(maps, self.reported, score.fraction)
+            rows[f"{row}_shuffled"] = MaskScore(per_image=per_image, fraction=score.fraction, **choice)
+
+
+def attention_segmentation(
+    models: dict[str, Backbone],
+    images: Float[Tensor, "images 3 height width"],
+    masks: Bool[Tensor, "masks mask_height mask_width"],
+    pixels: UInt8[Tensor, "pixels 3 pixel_height pixel_width"],
+    *,
+    selection: tuple[Tensor, Tensor, Tensor] | None = None,
+    selection_fraction: float = 0.5,
+    seed: int = 0,
+) -> SegmentationReport:
+    """Score the class token's attention of every layer and head against object masks, with honest choices and controls.
+
+    A mask on the token grid holds the patches that it covers by more than half. AUC is the chance that a patch of the
+    object receives more attention than one beside it, mean over images; mIoU the mean over images of the intersection
+    over union of the mask with the map's largest entries. Layer and head (and the fraction of entries, and the sign of
+    brightness and contrast) are chosen for each row on the selection images, and scored on the other ones.
+
+    Args:
+        models: names and models that give the same token grid.
+        images: preprocessed.
+        masks: true on the object, of the images' size.
+        pixels: the same images before normalisation, for the luminance.
+        selection: other ``(images, masks, pixels)`` to choose on; all of the first are then reported.
+        selection_fraction: without ``selection``, the share of the images to choose on, drawn at random by ``seed``.
+        seed: also that of the untrained models.
+
+    Raises:
+        ValueError: sizes do not fit, fewer than one usable selection image or two reported ones are left, or a model
+            gives values that are not finite.
+    """
+    grid = _common_grid(models, images)
+    reported = _on_grid(images, masks, pixels, grid)
+    num_dropped = reported.num_dropped
+    if selection is not None:
+        chosen_on = _on_grid(*selection, _common_grid(models, selection[0]))
+        num_dropped += chosen_on.num_dropped
+    else:
+        if not 0 < selection_fraction < 1:
+            raise ValueError(f"selection_fraction is {selection_fraction}: it must lie between 0 and 1")
+        order = np.random.default_rng(seed).permutation(len(reported.masks))
+        first, rest = np.split(order, [round(selection_fraction * len(order))])
+        chosen_on, reported = reported.subset(np.sort(first)), reported.subset(np.sort(rest))
+    if len(chosen_on.masks) < 1 or len(reported.masks) < 2:
+        raise ValueError(
+            f"{len(chosen_on.masks)} images to choose on and {len(reported.masks)} to report are too few: {num_dropped}"
+            " were left out because their mask is empty or full on the token grid"
+        )
+    scorer = _Scorer(chosen_on, reported)
+    layer_auc: dict[str, np.ndarray] = {}
+    layer_heads: dict[str, tuple[int, ...]] = {}
+    for name, model in models.items():
+        depth, num_heads = len(model.blocks), model.config.num_heads
+        choices = [{"layer": layer, "head": head} for layer in range(depth) for head in range(num_heads)]
+        for row, judged in ((name, model), (f"{name}_untrained", untrained_twin(model, seed))):
+            on_selection, on_reported = _maps(row, judged, chosen_on.images), _maps(row, judged, reported.images)
+            aucs = scorer.add(row, on_selection, on_reported, choices)
+            if row == name:
+                scorer.add_shuffled(row, on_reported, choices)
+            heads = aucs.reshape(depth, num_heads).argmax(axis=1)
+            best = np.arange(depth) * num_heads + heads
+            layer_auc[row] = rank_auc(on_reported[best], reported.masks).mean(axis=-1)
+            layer_heads[row] = tuple(heads.tolist())
+            average = on_selection.mean(axis=1, keepdims=True)
+            scorer.add(f"{row}_centred", on_selection - average, on_reported - average, choices)
+    prior = chosen_on.masks.mean(axis=0, keepdims=True)
+    constant = [np.broadcast_to(prior, some.masks.shape)[None] for some in (chosen_on, reported)]
+    scorer.add("mean_mask_prior", *constant, [{}])
+    for cue in ("brightness", "contrast"):
+        signed = [np.stack([getattr(some, cue), -getattr(some, cue)]) for some in (chosen_on, reported)]
+        scorer.add(cue, *signed, [{"sign": 1}, {"sign": -1}])
+    return SegmentationReport(
+        models=tuple(models),
+        auc=scorer.auc,
+        miou=scorer.miou,
+        layer_auc=layer_auc,
+        layer_heads=layer_heads,
+        num_selection=len(chosen_on.masks),
+        num_reported=len(reported.masks),
+        num_dropped=num_dropped,
+        input_size=(images.shape[-2], images.shape[-1]),
+        grid=grid,
+    )

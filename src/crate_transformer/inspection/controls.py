@@ -1,0 +1,16 @@
+"""The model that every inspection is compared with."""
+
+import torch
+
+from crate_transformer.models import Backbone
+
+
+def untrained_twin(model: Backbone, seed: int = 0) -> Backbone:
+    """A freshly initialised model of the same class and configuration, in eval mode, on the same device and in the
+    same dtype. The global random state is left as it was."""
+    with torch.random.fork_rng(devices=[]), torch.device("cpu"):
+        torch.default_generator.manual_seed(seed)
+        twin = type(model)(model.config)
+    parameter = next(model.parameters())
+    twin.preprocessing, twin.class_names = model.preprocessing, model.class_names
+    return twin.to(parameter.device, parameter.dtype).eval()

@@ -1,0 +1,31 @@
+"""Running a model without changing it."""
+
+from collections.abc import Iterable, Iterator
+from contextlib import contextmanager
+
+import torch
+from torch import Tensor, nn
+
+
+@contextmanager
+def frozen(model: nn.Module) -> Iterator[None]:
+    """Evaluation mode and no gradients inside the ``with`` block; the model's mode is restored after it."""
+    was_training = model.training
+    model.eval()
+    try:
+        with torch.inference_mode():
+            yield
+    finally:
+        model.train(was_training)
+
+
+def to_model(model: nn.Module, images: Tensor) -> Tensor:
+    """Images on the device and in the dtype of the model's parameters."""
+    parameter = next(model.parameters())
+    return images.to(parameter.device, parameter.dtype, non_blocking=True)
+
+
+def batches(images: Tensor | Iterable, batch_size: int) -> Iterator[Tensor]:
+    """Batches of images from one tensor, or from an iterable of batches or of ``(images, labels)`` pairs."""
+    for batch in images.split(batch_size) if isinstance(images, Tensor) else images:
+        yield batch if isinstance(batch, Tensor) else batch[0]

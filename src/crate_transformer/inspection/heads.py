@@ -1,0 +1,94 @@
+"""What each head of a layer looks at across images."""
+
+from dataclasses import dataclass
+
+import numpy as np
+import torch
+import torch.nn.functional as F
+from jaxtyping import Float
+from torch import Tensor
+
+from crate_transformer.inspection.attention import attention_maps
+from crate_transformer.inspection.controls import untrained_twin
+from crate_transformer.inspection.frozen import frozen, to_model
+from crate_transformer.inspection.record import record
+from crate_transformer.models import Backbone
+
+
+@dataclass(frozen=True, kw_only=True)
+class HeadSummary:
+    """One layer's heads over a set of images.
+
+    ``mean_map``: the map averaged over images, which is all there is to a head that looks at positions. ``entropy``:
+    mean over images, as a share of the largest possible (1: attention is uniform). ``consistency``: mean cosine over
+    pairs of images of what the head gathers, see ``head_summary``; ``shuffled_consistency`` gathers with the map of
+    another image, ``untrained_consistency`` with an untrained model. Training made a head look for the same content
+    in every image only where its consistency lies above both.
+    """
+
+    layer: int
+    mean_map: Float[np.ndarray, "heads rows columns"]
+    entropy: Float[np.ndarray, " heads"]
+    consistency: Float[np.ndarray, " heads"]
+    shuffled_consistency: Float[np.ndarray, " heads"]
+    untrained_consistency: Float[np.ndarray, " heads"]
+
+
+def _projected_patches(model: Backbone, images: Tensor, layer: int) -> Tensor:
+    parts = []
+    for batch in images.split(64):
+        with frozen(model), record(model, f"blocks.{layer}.*.projection") as seen:
+            model.forward_features(to_model(model, batch))
+        (projection,) = seen.values()
+        parts.append(projection[:, :, model.num_prefix_tokens :].float().cpu())
+    return torch.cat(parts)
+
+
+def _consistency(features: Tensor, maps: Tensor) -> np.ndarray:
+    gathered = F.normalize(torch.einsum("ihn,ihnp->ihp", maps, features), dim=-1)
+    count = len(gathered)
+    squared_sum = gathered.sum(dim=0).square().sum(dim=-1)
+    return ((squared_sum - gathered.square().sum(dim=(0, -1))) / (count * (count - 1))).numpy()
+
+
+def head_summary(
+    model: Backbone,
+    images: Float[Tensor, "images channels height width"],
+    *,
+    layer: int = -1,
+    untrained: Backbone | None = None,
+) -> HeadSummary:
+    r"""Summarise where the class token's heads look, and how much of the same they find in each image.
+
+    What head ``k`` gathers in image ``i`` is :math:`f_{k,i} = \sum_j a_{k,i,j} (U_k^\top z_{i,j} - \bar u_k)`, the
+    attention-weighted mean over patches ``j`` of its own projections (keys for a ViT), minus their mean over all
+    patches of all images. The consistency of a head is the mean of :math:`\cos(f_{k,i}, f_{k,i'})` over pairs of
+    images: 1 if it finds the same in every image, about 0 if it finds nothing in particular. It is high before any
+    training too, because attention prefers patches that resemble the class token: compare with the control.
+
+    Args:
+        layer: zero-based, negative ones count from the last.
+        untrained: the control; ``untrained_twin(model)`` unless given.
+
+    Raises:
+        ValueError: there are fewer than two images, or the layer does not exist.
+    """
+    if len(images) < 2:
+        raise ValueError(f"comparing heads across images needs at least two images, not {len(images)}")
+    control = untrained_twin(model) if untrained is None else untrained
+    scores: list[np.ndarray] = []
+    for judged in (control, model):
+        seen = attention_maps(judged, images, layers=[layer])
+        maps = torch.from_numpy(seen.maps[:, 0]).flatten(start_dim=-2)
+        features = _projected_patches(judged, images, seen.layers[0])
+        features = features - features.mean(dim=(0, 2), keepdim=True)
+        scores.append(_consistency(features, maps))
+    entropy = torch.special.entr(maps).sum(dim=-1).mean(dim=0) / max(np.log(maps.shape[-1]), 1e-12)
+    return HeadSummary(
+        layer=seen.layers[0],
+        mean_map=seen.maps[:, 0].mean(axis=0),
+        entropy=entropy.numpy(),
+        consistency=scores[1],
+        shuffled_consistency=_consistency(features, maps.roll(1, dims=0)),
+        untrained_consistency=scores[0],
+    )

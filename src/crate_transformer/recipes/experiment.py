@@ -1,0 +1,128 @@
+"""What an experiment is, and how it is run: the one place where data, training, evaluation and checkpoints meet."""
+
+import dataclasses
+import json
+from dataclasses import dataclass, field
+from pathlib import Path
+
+import torch
+
+from crate_transformer.checkpoints import load_checkpoint, save_checkpoint
+from crate_transformer.data import ArrayImages, Augment, ImageFolder, eval_loader, fits_in_memory, train_loader
+from crate_transformer.evaluation import accuracy
+from crate_transformer.models import Backbone, build_model
+from crate_transformer.reports.results import write_json
+from crate_transformer.training.classification import Classification
+from crate_transformer.training.config import TrainConfig
+from crate_transformer.training.loop import train
+
+
+@dataclass(frozen=True, kw_only=True)
+class Experiment:
+    """A model by name, what is different from its registered configuration, and how it is trained.
+
+    ``start_from`` names a checkpoint to fine-tune instead; ``crop_pct`` is the share of the side that evaluation keeps.
+    """
+
+    model: str
+    options: dict[str, object] = field(default_factory=dict)
+    start_from: str | None = None
+    train: TrainConfig
+    crop_pct: float = 1.0
+
+
+@dataclass(frozen=True)
+class Fit:
+    """A trained model and its numbers; ``top1`` and ``top5`` are fractions of the held-out images."""
+
+    model: Backbone
+    folder: Path
+    metrics: dict[str, object]
+
+
+def fit(
+    experiment: Experiment,
+    images: ArrayImages | ImageFolder,
+    held_out: ArrayImages | ImageFolder,
+    folder: Path,
+    *,
+    data_name: str,
+    num_workers: int = 0,
+    show: bool = True,
+) -> Fit:
+    """Train ``experiment`` on ``images``, evaluate on ``held_out``, save everything in ``folder``.
+
+    A finished run of the same settings is loaded instead of repeated; an unfinished one is resumed.
+    """
+    config = experiment.train
+    steps = config.num_steps(len(images))
+    settings = json.loads(json.dumps({**dataclasses.asdict(experiment), "data": data_name, "images": len(images)}))
+    finished = folder / "run.json"
+    if finished.is_file() and (saved := json.loads(finished.read_text()))["settings"] == settings:
+        return Fit(load_checkpoint(folder), folder, saved["metrics"])
+
+    model = seeded_model(experiment, len(images.classes))
+    model.class_names = tuple(images.classes)
+    model.preprocessing = dataclasses.replace(model.preprocessing, crop_pct=experiment.crop_pct)
+
+    def batches(start_step: int, rank: int, world_size: int):
+        return train_loader(
+            images,
+            model.preprocessing,
+            batch_size=config.batch_size,
+            steps=steps,
+            start_step=start_step,
+            seed=config.seed,
+            augment=Augment(min_area=config.min_area, flip=config.flip) if config.min_area < 1 or config.flip else None,
+            num_workers=num_workers,
+            rank=rank,
+            world_size=world_size,
+            sizes=lambda step: training_size(model, config, step, steps),
+        )
+
+    result = train(
+        model,
+        Classification(config.label_smoothing),
+        batches,
+        config,
+        folder,
+        steps=steps,
+        title=experiment.model,
+        show=show,
+    )
+    score = accuracy(model, eval_loader(held_out, model.preprocessing, batch_size=256, num_workers=num_workers))
+    metrics = {
+        **dataclasses.asdict(result),
+        "top1": score.top1,
+        "top5": score.top5,
+        "held_out_images": score.count,
+        "parameters": sum(p.numel() for p in model.parameters()),
+    }
+    save_checkpoint(model, folder, metadata={"experiment": settings, "metrics": metrics})
+    write_json(finished, {"settings": settings, "metrics": metrics})
+    return Fit(load_checkpoint(folder), folder, metrics)
+
+
+def seeded_model(experiment: Experiment, num_classes: int) -> Backbone:
+    """The model to train, with the same fresh parameters for the same seed."""
+    with torch.random.fork_rng():
+        torch.manual_seed(experiment.train.seed)
+        if experiment.start_from is None:
+            return build_model(experiment.model, **{"num_classes": num_classes, **experiment.options})
+        model = load_checkpoint(experiment.start_from)
+        model.reset_classifier(num_classes)
+        return model
+
+
+def in_memory(images: ImageFolder) -> ArrayImages | ImageFolder:
+    """Small pictures of one size are decoded once and augmented as batches; others are read as they are needed."""
+    return images.to_arrays() if fits_in_memory(images) else images
+
+
+def training_size(model: Backbone, config: TrainConfig, step: int, steps: int) -> tuple[int, int]:
+    """Height and width in pixels at this step: three quarters of the side while ``config.small_until`` lasts."""
+    if step >= config.small_until * steps:
+        return model.img_size
+    return tuple(
+        max(1, 3 * side // patch // 4) * patch for side, patch in zip(model.img_size, model.patch_size, strict=True)
+    )

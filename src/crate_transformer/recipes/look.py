@@ -1,0 +1,62 @@
+"""Look at one picture through a model: what ``crate inspect`` and the quickstart show."""
+
+from collections.abc import Sequence
+from dataclasses import dataclass
+
+import numpy as np
+import torch
+from PIL import Image
+
+from crate_transformer.data import normalise, pixels, preprocess
+from crate_transformer.inspection import AttentionMaps, attention_maps
+from crate_transformer.models import Backbone
+
+
+@dataclass(frozen=True, kw_only=True)
+class Look:
+    """One picture, what the model calls it, and where its class token looks.
+
+    ``image`` is the picture as the attention saw it, ``(height, width, 3)`` bytes; ``top`` are the best classes with
+    their probabilities.
+    """
+
+    name: str
+    image: np.ndarray
+    top: tuple[tuple[str, float], ...]
+    attention: AttentionMaps
+
+
+def look(
+    model: Backbone, picture: Image.Image, name: str, *, short_side: int, layers: Sequence[int] | None = None, top: int = 5
+) -> Look:
+    """Classify ``picture`` as the model was evaluated, then map the attention over the whole of it.
+
+    Args:
+        short_side: pixels of the shorter side for the maps; both sides are rounded to whole patches.
+    """
+    with torch.inference_mode():
+        probabilities = model(preprocess(picture, model.preprocessing)[None]).softmax(dim=-1)[0]
+    best = probabilities.topk(min(top, len(probabilities)))
+    names = class_names(model)
+    whole = whole_picture(model, picture, short_side)
+    attention = attention_maps(model, normalise(pixels(whole), model.preprocessing)[None], layers=layers)
+    return Look(
+        name=name,
+        image=np.asarray(whole),
+        top=tuple((names[i], p) for i, p in zip(best.indices.tolist(), best.values.tolist(), strict=True)),
+        attention=attention,
+    )
+
+
+def whole_picture(model: Backbone, picture: Image.Image, short_side: int) -> Image.Image:
+    """The picture, uncropped, with sides of whole patches, the shorter one of about ``short_side`` pixels."""
+    scale = short_side / min(picture.size)
+    rows, columns = model.patch_size
+    width = max(1, round(picture.width * scale / columns)) * columns
+    height = max(1, round(picture.height * scale / rows)) * rows
+    return picture.resize((width, height), Image.Resampling.BICUBIC)
+
+
+def class_names(model: Backbone) -> tuple[str, ...]:
+    """The names stored with the weights, or numbers."""
+    return model.class_names or tuple(f"class {index}" for index in range(model.num_classes))

@@ -1,0 +1,52 @@
+"""Where a model looks, laid over the pictures."""
+
+from collections.abc import Mapping, Sequence
+
+import numpy as np
+from jaxtyping import Bool, Float, UInt8
+from matplotlib.figure import Figure
+
+from crate_transformer.reports.montage import Montage, cut_out, enlarge, overlay
+from crate_transformer.reports.style import styled
+
+SCALE_NOTE = "Every map is scaled from its own smallest (dark) to its own largest value (bright)."
+
+
+@styled
+def attention_figure(
+    images: UInt8[np.ndarray, "images height width 3"],
+    maps: Mapping[str, Float[np.ndarray, "images rows columns"]],
+    masks: Bool[np.ndarray, "images mask_height mask_width"] | None = None,
+    titles: Sequence[str] | None = None,
+    *,
+    title: str = "Where the class token looks",
+) -> Figure:
+    """One row for each image: the picture, and one map per name over it; the maps may differ in resolution.
+
+    Args:
+        masks: outlined on the picture and, thinner, on the maps.
+        titles: a text at the left of each row, such as the label and the prediction.
+    """
+    pictures = Montage(len(images), 1 + len(maps), images.shape[1:3], row_labels=titles or ())
+    pictures.column_label(0, "picture" if masks is None else "picture and mask")
+    for column, name in enumerate(maps, start=1):
+        pictures.column_label(column, name)
+    for row, image in enumerate(images):
+        pictures.draw(row, 0, enlarge(image))
+        for column, heats in enumerate(maps.values(), start=1):
+            pictures.draw(row, column, overlay(image, heats[row]))
+        for column in range(1 + len(maps)) if masks is not None else ():
+            pictures.outline(row, column, masks[row], strong=column == 0)
+    return pictures.finish(title, SCALE_NOTE)
+
+
+@styled
+def mask_figure(
+    image: UInt8[np.ndarray, "height width 3"], mask: Bool[np.ndarray, "rows columns"], title: str = ""
+) -> Figure:
+    """The picture, and beside it the mask outlined over it with everything outside in dark grey."""
+    pictures = Montage(1, 2, image.shape[:2])
+    pictures.draw(0, 0, enlarge(image))
+    pictures.draw(0, 1, cut_out(image, mask))
+    pictures.outline(0, 1, mask)
+    return pictures.finish(title)

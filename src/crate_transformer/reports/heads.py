@@ -1,0 +1,59 @@
+"""Every head's own map: across images, and across layers."""
+
+from collections.abc import Sequence
+
+import numpy as np
+from jaxtyping import Float, UInt8
+from matplotlib.figure import Figure
+
+from crate_transformer.reports.attention import SCALE_NOTE
+from crate_transformer.reports.montage import Montage, enlarge, overlay
+from crate_transformer.reports.style import styled
+
+
+@styled
+def heads_figure(
+    images: UInt8[np.ndarray, "images height width 3"],
+    maps: Float[np.ndarray, "images heads rows columns"],
+    title: str = "What each head looks at",
+    labels: Sequence[str] | None = None,
+) -> Figure:
+    """One column for each image, one row for each head, the pictures on top.
+
+    Args:
+        labels: of the heads, "head 0" and so on unless given.
+    """
+    heads = maps.shape[1]
+    names = labels or [f"head {head}" for head in range(heads)]
+    pictures = Montage(1 + heads, len(images), images.shape[1:3], row_labels=["picture", *names])
+    for column, image in enumerate(images):
+        pictures.draw(0, column, enlarge(image))
+        for head in range(heads):
+            pictures.draw(1 + head, column, overlay(image, maps[column, head]))
+    return pictures.finish(title, SCALE_NOTE)
+
+
+@styled
+def layers_figure(
+    image: UInt8[np.ndarray, "height width 3"],
+    maps: Float[np.ndarray, "layers heads rows columns"],
+    layers: Sequence[int] | None = None,
+    title: str = "Every layer and head",
+) -> Figure:
+    """One row for each layer, one column for each head, of one image, which itself stands at the left of the first row.
+
+    Args:
+        layers: the layers' numbers, such as ``AttentionMaps.layers``; counted from 0 unless given.
+    """
+    numbers = range(len(maps)) if layers is None else layers
+    names = [f"layer {number}" for number in numbers]
+    heads = maps.shape[1]
+    pictures = Montage(len(maps), 1 + heads, image.shape[:2], row_labels=names)
+    pictures.column_label(0, "picture")
+    for head in range(heads):
+        pictures.column_label(1 + head, f"head {head}")
+    pictures.draw(0, 0, enlarge(image))
+    for row, layer_maps in enumerate(maps):
+        for head, heat in enumerate(layer_maps):
+            pictures.draw(row, 1 + head, overlay(image, heat))
+    return pictures.finish(title, SCALE_NOTE)

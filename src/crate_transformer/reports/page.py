@@ -1,0 +1,90 @@
+"""One self-contained HTML page from figures and tables."""
+
+import base64
+import io
+from collections.abc import Sequence
+from dataclasses import dataclass, field
+from pathlib import Path
+
+from jinja2 import Environment, PackageLoader, StrictUndefined
+from markupsafe import Markup
+from matplotlib.figure import Figure
+from PIL import Image
+
+from crate_transformer.reports.results import write_whole
+from crate_transformer.reports.style import figure_bytes
+from crate_transformer.reports.table import Table, format_cell
+
+CSS_PIXELS_PER_INCH = 96
+
+Illustration = tuple[Figure | str | Path, str, str]
+"""A figure or the path of a PNG file; the caption under it; the text that stands for it where it cannot be seen."""
+
+
+@dataclass(frozen=True)
+class Section:
+    """A heading and what stands under it, in this order: text, table, figures, code.
+
+    Texts, captions and table cells are plain (``<`` is shown as such) unless they are ``markupsafe.Markup``. An empty
+    line in ``text`` starts a new paragraph.
+    """
+
+    title: str
+    text: str = ""
+    figures: Sequence[Illustration] = ()
+    table: Table | None = None
+    code: str | None = None
+
+    @property
+    def paragraphs(self) -> list[str]:
+        """The paragraphs of the text; those of markup stay markup."""
+        return [paragraph for paragraph in self.text.split("\n\n") if paragraph.strip()]
+
+
+@dataclass(frozen=True)
+class _Picture:
+    """A PNG as a data URL, with its size on the page."""
+
+    source: str
+    width: int
+    height: int
+    caption: str = field(default="")
+    alternative: str = field(default="")
+
+
+def write_page(path: str | Path, title: str, lead: str, sections: Sequence[Section], footer: str = "") -> Path:
+    """Write one HTML file that holds everything it shows: no script, no other file, nothing from the network.
+
+    Args:
+        lead: one paragraph under the title that says what was found.
+        footer: how the page was made: command, versions, seed, time.
+
+    Raises:
+        ValueError: a picture is not a PNG file.
+        OSError: the file could not be written, or a picture does not exist; what was there before stays.
+    """
+    path = Path(path)
+    environment = Environment(
+        loader=PackageLoader("crate_transformer", "reports"),
+        autoescape=True,
+        undefined=StrictUndefined,
+        trim_blocks=True,
+        lstrip_blocks=True,
+    )
+    environment.filters |= {"cell": format_cell, "picture": _picture}
+    template = environment.get_template("page.html.j2")
+    page = template.render(title=title, lead=lead, sections=sections, footer=footer)
+    write_whole(path, page.encode())
+    return path
+
+
+def _picture(illustration: Illustration) -> _Picture:
+    drawing, caption, alternative = illustration
+    content = figure_bytes(drawing) if isinstance(drawing, Figure) else Path(drawing).read_bytes()
+    if not content.startswith(b"\x89PNG\r\n\x1a\n"):
+        raise ValueError(f"{drawing} is not a PNG file: give a PNG file or a matplotlib Figure")
+    with Image.open(io.BytesIO(content)) as image:
+        scale = CSS_PIXELS_PER_INCH / image.info.get("dpi", (CSS_PIXELS_PER_INCH,))[0]
+        width, height = (round(scale * side) for side in image.size)
+    source = Markup("data:image/png;base64,") + base64.b64encode(content).decode()
+    return _Picture(source, width, height, caption, alternative)

@@ -1,0 +1,101 @@
+"""How every figure looks, and how it is saved."""
+
+import io
+from collections.abc import Callable
+from functools import wraps
+from pathlib import Path
+from typing import TypeVar
+
+import matplotlib
+from matplotlib.axes import Axes
+from matplotlib.figure import Figure
+
+from crate_transformer.reports.results import write_whole
+
+WIDTH = 8.4  # inches: the column of the page
+DPI = 144
+COLOURS = ("#0072B2", "#D55E00", "#009E73", "#CC79A7", "#E69F00", "#56B4E9", "#000000")  # Okabe and Ito
+CONTROL_GREY = "#A6A6A6"
+INK = "#222222"
+OUTLINE = "#F0E442"  # Okabe and Ito's yellow: on a halo of ink it stands out from any picture
+MAP_COLOURS = "magma"
+
+STYLE = {
+    "font.family": "DejaVu Sans",
+    "font.size": 9.5,
+    "axes.titlesize": 10.5,
+    "axes.labelsize": 9.5,
+    "xtick.labelsize": 9,
+    "ytick.labelsize": 9,
+    "legend.fontsize": 9,
+    "figure.titlesize": 11.5,
+    "axes.edgecolor": "#555555",
+    "axes.labelcolor": INK,
+    "text.color": INK,
+    "xtick.color": INK,
+    "ytick.color": INK,
+    "axes.spines.top": False,
+    "axes.spines.right": False,
+    "axes.grid": True,
+    "grid.color": "#E4E4E4",
+    "grid.linewidth": 0.8,
+    "axes.axisbelow": True,
+    "lines.linewidth": 1.8,
+    "lines.markersize": 4.5,
+    "legend.frameon": False,
+    "pdf.fonttype": 42,
+}
+NOTHING_DATED = {".png": {"Software": None}, ".pdf": {"CreationDate": None, "Creator": None, "Producer": None}}
+
+Draw = TypeVar("Draw", bound=Callable[..., Figure])
+
+
+def styled(draw: Draw) -> Draw:
+    """Run a drawing function with the style above, whatever the user's own matplotlib settings are."""
+
+    @wraps(draw)
+    def inner(*args: object, **kwargs: object) -> Figure:
+        with matplotlib.rc_context({**matplotlib.rcParamsDefault, "backend": matplotlib.rcParams["backend"], **STYLE}):
+            return draw(*args, **kwargs)
+
+    return inner
+
+
+def new_figure(height: float, width: float = WIDTH) -> Figure:
+    """A white figure of the given size in inches, laid out so that nothing overlaps."""
+    return Figure(figsize=(width, height), layout="constrained", facecolor="white")
+
+
+def legend_below(figure: Figure, axes: Axes, columns: int) -> None:
+    """One legend for the whole figure, under its panels."""
+    handles, labels = axes.get_legend_handles_labels()
+    figure.legend(handles, labels, loc="outside lower center", ncols=columns)
+
+
+def save_figure(figure: Figure, path: str | Path) -> Path:
+    """Write ``path`` whole, as PNG or PDF by its suffix; the same figure gives the same bytes.
+
+    Raises:
+        ValueError: another suffix.
+    """
+    path = Path(path)
+    write_whole(path, figure_bytes(figure, path.suffix.lower()))
+    return path
+
+
+def figure_bytes(figure: Figure, suffix: str = ".png") -> bytes:
+    """The content of the file that ``save_figure`` writes."""
+    if suffix not in NOTHING_DATED:
+        raise ValueError(f"a figure cannot be saved as {suffix!r}: choose one of {', '.join(NOTHING_DATED)}")
+    buffer = io.BytesIO()
+    with matplotlib.rc_context(STYLE):
+        figure.savefig(
+            buffer,
+            format=suffix[1:],
+            dpi=DPI,
+            bbox_inches="tight",
+            pad_inches=0.08,
+            facecolor="white",
+            metadata=NOTHING_DATED[suffix],
+        )
+    return buffer.getvalue()

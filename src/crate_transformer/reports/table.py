@@ -1,0 +1,60 @@
+"""Tables of numbers, for the page and for the terminal."""
+
+from collections.abc import Collection, Sequence
+from dataclasses import dataclass
+
+import numpy as np
+from rich.console import Console
+from rich.table import Table as RichTable
+from rich.text import Text
+
+
+@dataclass(frozen=True)
+class Table:
+    """Rows under column names; the first cell of a row names it.
+
+    Args:
+        rows: cells are text, integers, floats (shown with three decimals) or ``None`` (shown as a dash).
+        highlight: indices of the rows that the reader came for.
+    """
+
+    columns: Sequence[str]
+    rows: Sequence[Sequence[object]]
+    caption: str = ""
+    highlight: Collection[int] = ()
+
+    def __post_init__(self) -> None:
+        for row in self.rows:
+            if len(row) != len(self.columns):
+                raise ValueError(f"the row {list(row)} has {len(row)} cells for {len(self.columns)} columns")
+
+    def is_numeric(self, column: int) -> bool:
+        """Whether every cell of a column is a number or missing."""
+        return bool(self.rows) and all(is_number(row[column]) for row in self.rows)
+
+
+def is_number(cell: object) -> bool:
+    """Whether a cell is set flush right."""
+    return cell is None or (isinstance(cell, (int, float, np.number)) and not isinstance(cell, bool))
+
+
+def format_cell(cell: object) -> str:
+    """What the reader sees of a cell; text keeps its type, so that markup stays markup."""
+    if cell is None:
+        return "\N{EN DASH}"
+    if isinstance(cell, (float, np.floating)):
+        return f"{cell:.3f}"
+    if isinstance(cell, (int, np.integer)) and not isinstance(cell, bool):
+        return f"{cell:,}"
+    return cell if isinstance(cell, str) else str(cell)
+
+
+def print_table(columns: Sequence[str], rows: Sequence[Sequence[object]], title: str = "") -> None:
+    """Print a table on standard output, in the same format as on the page."""
+    table = Table(columns, rows)
+    shown = RichTable(title=title or None, title_justify="left")
+    for index, name in enumerate(columns):
+        shown.add_column(name, justify="right" if table.is_numeric(index) else "left")
+    for row in table.rows:
+        shown.add_row(*(Text(format_cell(cell)) for cell in row))
+    Console().print(shown)

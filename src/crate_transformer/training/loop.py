@@ -1,0 +1,151 @@
+"""The one training loop."""
+
+import dataclasses
+import json
+import math
+import time
+from collections.abc import Callable, Iterable
+from dataclasses import dataclass
+from pathlib import Path
+
+import torch
+from accelerate import Accelerator
+from accelerate.state import AcceleratorState
+from torch import Tensor, nn
+
+from crate_transformer.training.config import TrainConfig
+from crate_transformer.training.optimisers import build_optimizers, warmup_cosine
+from crate_transformer.training.progress import ProgressLine
+from crate_transformer.training.state import find_state, remove_states, save_state, stop_between_steps
+
+LOG_EVERY = 50
+BF16_WIDTH_ON_CPU = 192  # measured on an AVX512-BF16 CPU, docs/results.md
+
+Batch = tuple[Tensor, Tensor]
+
+
+@dataclass(frozen=True)
+class TrainResult:
+    """What a run came to; ``seconds`` are those spent in the loop, over all sessions of a resumed run."""
+
+    steps: int
+    loss: float
+    seconds: float
+    precision: str
+    resumed_at: int
+
+
+def choose_precision(config: TrainConfig, width: int, device: torch.device) -> str:
+    """``"bf16"`` or ``"no"`` in Accelerate's words; see ``TrainConfig.precision``."""
+    if config.precision != "auto":
+        return {"bf16": "bf16", "float32": "no"}[config.precision]
+    if device.type == "cuda":
+        return "bf16" if torch.cuda.is_bf16_supported() else "no"
+    has_products = device.type == "cpu" and torch.backends.mkldnn.is_available() and cpu_has_bf16()
+    return "bf16" if has_products and width >= BF16_WIDTH_ON_CPU else "no"
+
+
+def cpu_has_bf16() -> bool:
+    """Whether this CPU multiplies bf16 matrices in hardware."""
+    try:
+        flags = Path("/proc/cpuinfo").read_text()
+    except OSError:
+        return False
+    return "avx512_bf16" in flags or "amx_bf16" in flags
+
+
+def train(
+    model: nn.Module,
+    loss: Callable[[nn.Module, Batch], Tensor],
+    batches: Callable[[int, int, int], Iterable[Batch]],
+    config: TrainConfig,
+    folder: Path,
+    *,
+    steps: int,
+    title: str = "training",
+    evaluate: Callable[[nn.Module], dict[str, float]] | None = None,
+    show: bool = True,
+) -> TrainResult:
+    """Train ``model`` in place; resumes by itself where ``folder`` holds an unfinished run.
+
+    Writes ``metrics.jsonl`` and, every ``config.checkpoint_every`` steps and on Ctrl-C, a resumable state.
+
+    Args:
+        loss: ``loss(model, batch)``, a scalar.
+        batches: ``batches(start_step, rank, world_size)`` yields the batches from that step on, always the same ones.
+        evaluate: called with the model at the end; its numbers go into ``metrics.jsonl``.
+
+    Raises:
+        KeyboardInterrupt: after the state was saved, when the user asked to stop.
+        ValueError: the loss is no longer finite, or ``folder`` holds a run with other settings.
+    """
+    folder.mkdir(parents=True, exist_ok=True)
+    AcceleratorState._reset_state(True)  # an earlier run of this process may have had another precision
+    device = Accelerator().device
+    precision = choose_precision(config, model.embed_dim, device)
+    AcceleratorState._reset_state(True)
+    accelerator = Accelerator(mixed_precision=precision)
+    fingerprint = {**dataclasses.asdict(config), "steps": steps, "model": dataclasses.asdict(model.config)}
+
+    optimizers = build_optimizers(model, config)
+    schedulers = [warmup_cosine(optimizer, config.warmup_steps, steps) for optimizer in optimizers]
+    found = find_state(folder, fingerprint)
+    wrapped, *optimizers = accelerator.prepare(model, *optimizers)
+    accelerator.register_for_checkpointing(*schedulers)
+    start = 0
+    if found:
+        accelerator.load_state(str(found[0]))
+        start = found[1]
+    log = MetricsLog(folder / "metrics.jsonl", start)
+
+    wrapped.train()
+    began, mean_loss, step = time.monotonic() - log.seconds, math.nan, start
+    recent: list[Tensor] = []
+    with stop_between_steps() as stop, ProgressLine(title, steps, show=show and accelerator.is_main_process) as line:
+        for step, batch in enumerate(batches(start, accelerator.process_index, accelerator.num_processes), start + 1):
+            batch = tuple(part.to(accelerator.device, non_blocking=True) for part in batch)
+            with accelerator.autocast():
+                value = loss(wrapped, batch)
+            accelerator.backward(value)
+            if config.clip_grad_norm:
+                accelerator.clip_grad_norm_(wrapped.parameters(), config.clip_grad_norm)
+            learning_rate = schedulers[0].get_last_lr()[0]
+            for stepper in (*optimizers, *schedulers):
+                stepper.step()
+            wrapped.zero_grad()
+            recent.append(value.detach())
+            saving = stop.is_set() or (step % config.checkpoint_every == 0 and step < steps)
+            if step % LOG_EVERY == 0 or step == steps or saving:
+                mean_loss = torch.stack(recent).mean().item()
+                recent.clear()
+                if not math.isfinite(mean_loss):
+                    raise ValueError(f"the loss is {mean_loss} at step {step}: lower the learning rate {learning_rate}")
+                log.write(step=step, loss=mean_loss, learning_rate=learning_rate, seconds=time.monotonic() - began)
+            line.update(step, f"loss {mean_loss:.3f}" if math.isfinite(mean_loss) else "")
+            if saving:
+                save_state(accelerator, folder, step, fingerprint)
+            if saving and stop.is_set():
+                raise KeyboardInterrupt
+    seconds = time.monotonic() - began
+    model.eval()
+    if evaluate:
+        log.write(step=step, seconds=seconds, **evaluate(model))
+    remove_states(folder)
+    return TrainResult(steps=step, loss=mean_loss, seconds=seconds, precision=precision, resumed_at=start)
+
+
+class MetricsLog:
+    """A file of one JSON object a line; lines after the step where a run resumes are dropped."""
+
+    def __init__(self, path: Path, start: int) -> None:
+        self.path = path
+        self.seconds = 0.0
+        kept = []
+        if start and path.is_file():
+            kept = [line for line in path.read_text().splitlines() if json.loads(line)["step"] <= start]
+            self.seconds = max((json.loads(line).get("seconds", 0.0) for line in kept), default=0.0)
+        path.write_text("".join(line + "\n" for line in kept))
+
+    def write(self, **values: float) -> None:
+        with self.path.open("a") as file:
+            file.write(json.dumps(values) + "\n")

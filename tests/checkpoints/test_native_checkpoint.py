@@ -1,0 +1,223 @@
+"""This package's own checkpoints: what is written, what is read back, what is refused."""
+
+import dataclasses
+import errno
+import json
+import os
+import resource
+
+import pytest
+import torch
+from safetensors import safe_open
+from safetensors.torch import load_file, save_file
+
+from crate_transformer.checkpoints import load_checkpoint, save_checkpoint, write_files
+from crate_transformer.models import CRATE, CRATEConfig
+
+CONFIG = CRATEConfig(img_size=(8, 12), patch_size=4, embed_dim=12, depth=2, num_heads=3, num_classes=3, step_size=0.2)
+
+
+@pytest.fixture
+def model():
+    model = CRATE(CONFIG).eval()
+    model.class_names = ("cat", "dog", "Möwe")
+    model.preprocessing = dataclasses.replace(model.preprocessing, crop_pct=1.0, mean=(0.1, 0.2, 0.3))
+    return model
+
+
+@pytest.fixture
+def saved(model, tmp_path):
+    return save_checkpoint(model, tmp_path / "saved", model_card="# Card\n", metadata={"accuracy": 0.5})
+
+
+def test_everything_travels(model, saved):
+    assert sorted(path.name for path in saved.iterdir()) == ["README.md", "config.json", "model.safetensors"]
+    assert (saved / "README.md").read_text() == "# Card\n"
+    for path in (saved, str(saved), saved / "config.json", saved / "model.safetensors"):
+        loaded = load_checkpoint(path)
+        assert loaded.config == model.config
+        assert loaded.class_names == model.class_names
+        assert loaded.preprocessing == model.preprocessing
+        assert loaded.provenance.metadata == {"accuracy": 0.5}
+        assert loaded.provenance.source == str(saved)
+        for key, tensor in model.state_dict().items():
+            assert torch.equal(loaded.state_dict()[key], tensor)
+        assert all(parameter.requires_grad for parameter in loaded.parameters())
+    assert json.loads((saved / "config.json").read_text())["family"] == "CRATE"
+
+
+def test_loading_does_not_touch_the_random_state(saved):
+    before = torch.random.get_rng_state()
+    load_checkpoint(saved)
+    assert torch.equal(torch.random.get_rng_state(), before)
+
+
+@pytest.mark.parametrize("dtype", [torch.bfloat16, torch.float16])
+def test_half_precision_on_disk(model, tmp_path, dtype):
+    full = save_checkpoint(model, tmp_path / "full")
+    half = save_checkpoint(model, tmp_path / "half", dtype=dtype)
+    with safe_open(half / "model.safetensors", "pt") as file:
+        assert file.get_tensor("head.weight").dtype == dtype
+    values = 2 * sum(parameter.numel() for parameter in model.parameters())
+    saving = (full / "model.safetensors").stat().st_size - (half / "model.safetensors").stat().st_size
+    assert abs(saving - values) < 200
+    loaded = load_checkpoint(half)
+    assert loaded.head.weight.dtype == torch.float32
+    torch.testing.assert_close(loaded.head.weight, model.head.weight, rtol=1e-2, atol=1e-3)
+    assert model.head.weight.dtype == torch.float32
+
+
+def test_hints_may_only_confirm(saved):
+    assert load_checkpoint(saved, num_heads=3, img_size=(8, 12)).provenance.hints == {
+        "num_heads": 3,
+        "img_size": (8, 12),
+    }
+    with pytest.raises(ValueError, match="num_classes=10 contradicts the tensors, which say 3") as error:
+        load_checkpoint(saved, num_classes=10)
+    assert str(saved) in str(error.value)
+    with pytest.raises(ValueError, match=r"'heads' is no option of this model; it has .*num_heads"):
+        load_checkpoint(saved, heads=3)
+
+
+def contents(folder):
+    return {path.name: path.read_bytes() for path in folder.iterdir()}
+
+
+def test_a_full_disk_leaves_the_old_checkpoint(saved, monkeypatch):
+    before = contents(saved)
+    bigger = CRATE(dataclasses.replace(CONFIG, depth=4))
+
+    def full(descriptor):
+        raise OSError(errno.ENOSPC, os.strerror(errno.ENOSPC))
+
+    monkeypatch.setattr(os, "fsync", full)
+    for folder in (saved, saved.parent / "new"):
+        with pytest.raises(
+            OSError, match=f"cannot write into {folder}: No space left on device; nothing there was changed$"
+        ):
+            save_checkpoint(bigger, folder)
+    assert contents(saved) == before
+    assert not (saved.parent / "new").exists()
+
+
+def test_a_write_that_really_stops_half_way(saved):
+    before, limits = contents(saved), resource.getrlimit(resource.RLIMIT_FSIZE)
+    bigger = CRATE(dataclasses.replace(CONFIG, depth=4))
+    resource.setrlimit(resource.RLIMIT_FSIZE, (5000, limits[1]))
+    try:
+        with pytest.raises(OSError, match=r"cannot write into .*File too large"):
+            save_checkpoint(bigger, saved)
+    finally:
+        resource.setrlimit(resource.RLIMIT_FSIZE, limits)
+    assert contents(saved) == before
+
+
+def test_an_interrupt_leaves_no_temporary_files(saved, monkeypatch):
+    before = contents(saved)
+    monkeypatch.setattr(os, "fsync", lambda _: (_ for _ in ()).throw(KeyboardInterrupt))
+    with pytest.raises(KeyboardInterrupt):
+        write_files(saved, {"config.json": b"{}"})
+    assert contents(saved) == before
+
+
+def test_a_file_in_the_place_of_the_folder(model, tmp_path):
+    (tmp_path / "file").write_text("mine")
+    with pytest.raises(OSError, match=f"cannot write into {tmp_path}/file"):
+        save_checkpoint(model, tmp_path / "file")
+    assert (tmp_path / "file").read_text() == "mine"
+
+
+def test_metadata_that_json_cannot_hold(model, tmp_path):
+    with pytest.raises(ValueError, match="metadata cannot be written as JSON"):
+        save_checkpoint(model, tmp_path / "saved", metadata={"model": model})
+    assert not (tmp_path / "saved").exists()
+
+
+def test_class_names_that_do_not_fit(model, tmp_path):
+    model.class_names = ("cat",)
+    with pytest.raises(ValueError, match="class_names has 1 names for num_classes 3"):
+        save_checkpoint(model, tmp_path / "saved")
+
+
+def edit(saved, change):
+    description = json.loads((saved / "config.json").read_text())
+    change(description)
+    (saved / "config.json").write_text(json.dumps(description))
+
+
+@pytest.mark.parametrize(
+    ("change", "sentence"),
+    [
+        (lambda d: d.update(family="MAMBA"), "config.json names the model family 'MAMBA'; known are CRATE, ViT"),
+        (lambda d: d.pop("family"), "config.json names the model family None"),
+        (lambda d: d.update(family=["CRATE"]), "config.json names the model family"),
+        (lambda d: d.pop("config"), "config.json does not describe a CRATE"),
+        (lambda d: d.update(config=[]), "config.json does not describe a CRATE"),
+        (lambda d: d["config"].pop("embed_dim"), "config.json does not describe a CRATE: .*embed_dim"),
+        (lambda d: d["config"].update(extra=1), "config.json does not describe a CRATE: 'extra' is no option"),
+        (lambda d: d["config"].update(depth="2"), "config.json does not describe a CRATE: depth='2' is not a number"),
+        (lambda d: d["config"].update(img_size=[8]), "config.json does not describe a CRATE"),
+        (lambda d: d["config"].update(num_heads=5), "saved: .*dim 12 is not a multiple of num_heads 5"),
+        (lambda d: d["config"].update(depth=3), "saved: tensor 'blocks.2.norm1.weight' is missing"),
+        (lambda d: d["config"].update(depth=1), "saved: tensor 'blocks.1.*' belongs to no part of this CRATE"),
+        (lambda d: d["config"].update(depth=10**9), "saved: depth is 1000000000, but there are only"),
+        (lambda d: d["config"].update(embed_dim=15), "saved: tensor 'cls_token' has shape .*12.*, expected .*15"),
+        (lambda d: d["preprocessing"].update(zoom=1), "config.json does not describe a CRATE"),
+        (lambda d: d.update(class_names=["cat"]), "config.json does not name as many classes as num_classes, 3"),
+        (lambda d: d.update(metadata=3), "config.json holds metadata that is not a dictionary"),
+    ],
+)
+def test_wrong_descriptions(saved, change, sentence):
+    edit(saved, change)
+    with pytest.raises(ValueError, match=sentence) as error:
+        load_checkpoint(saved)
+    assert str(saved) in str(error.value)
+
+
+@pytest.mark.parametrize("text", ["", "{", "[" * 100_000, '{"family": "CRATE", "config": {}', "\x00\xff"])
+def test_broken_json(saved, text):
+    (saved / "config.json").write_bytes(text.encode("latin-1"))
+    with pytest.raises(ValueError, match=r"config.json is not readable JSON"):
+        load_checkpoint(saved)
+
+
+@pytest.mark.parametrize("name", ["config.json", "model.safetensors"])
+def test_a_folder_without_one_of_the_files(saved, name):
+    (saved / name).unlink()
+    with pytest.raises(ValueError, match=f"{saved} is no checkpoint: it has no {name}"):
+        load_checkpoint(saved)
+
+
+def broken(saved, key, tensor):
+    tensors = load_file(saved / "model.safetensors")
+    tensors = {k: t for k, t in tensors.items() if k != key} if tensor is None else tensors | {key: tensor}
+    save_file(tensors, saved / "model.safetensors")
+    return saved
+
+
+@pytest.mark.parametrize(
+    ("key", "tensor", "sentence"),
+    [
+        ("head.weight", None, "tensor 'head.weight' is missing"),
+        ("extra", torch.zeros(2), "tensor 'extra' belongs to no part of this CRATE"),
+        ("head.bias", torch.zeros(4), r"tensor 'head.bias' has shape \(4,\), expected \(3,\)"),
+        ("head.bias", torch.zeros(3, dtype=torch.int64), "tensor 'head.bias' holds torch.int64 values"),
+        ("head.bias", torch.tensor([0, float("nan"), 0]), "tensor 'head.bias' holds values that are not finite"),
+        (
+            "head.bias",
+            torch.tensor([0, 1e300, 0], dtype=torch.float64),
+            "tensor 'head.bias' holds values that are not finite",
+        ),
+    ],
+)
+def test_wrong_weights_are_named(saved, key, tensor, sentence):
+    with pytest.raises(ValueError, match=sentence):
+        load_checkpoint(broken(saved, key, tensor))
+
+
+@pytest.mark.parametrize("keep", [0, 5, 100, 2000])
+def test_truncated_weights(saved, keep):
+    file = saved / "model.safetensors"
+    file.write_bytes(file.read_bytes()[:keep])
+    with pytest.raises(ValueError, match=r"model.safetensors is (empty|not a readable checkpoint)"):
+        load_checkpoint(saved)

@@ -1,0 +1,165 @@
+import hashlib
+import io
+import json
+import pickle
+import struct
+import zlib
+
+import numpy as np
+import pytest
+from PIL import Image
+
+from crate_transformer.data import PHOTOGRAPHS, BrokenImageError, list_images, photograph, read_image
+
+RAMP = np.tile(np.arange(0, 240, 10, dtype=np.uint8), (16, 1))
+
+
+def colours() -> Image.Image:
+    return Image.fromarray(np.random.default_rng(0).integers(0, 256, (16, 24, 3), dtype=np.uint8))
+
+
+def encoded(image: Image.Image, kind: str, **options) -> bytes:
+    stream = io.BytesIO()
+    image.save(stream, kind, **options)
+    return stream.getvalue()
+
+
+@pytest.mark.parametrize("kind", ["PNG", "TIFF", "BMP"])
+def test_lossless_formats_keep_every_pixel(kind):
+    assert read_image(encoded(colours(), kind)).tobytes() == colours().tobytes()
+
+
+def test_webp_and_jpeg_are_close():
+    assert read_image(encoded(colours(), "WEBP", lossless=True)).tobytes() == colours().tobytes()
+    smooth = Image.fromarray(RAMP).convert("RGB")
+    difference = np.abs(np.asarray(read_image(encoded(smooth, "JPEG", quality=95))).astype(int) - RAMP[..., None])
+    assert difference.max() < 12
+
+
+def test_grey_alpha_palette_cmyk():
+    grey = Image.fromarray(RAMP)
+    assert np.array_equal(np.asarray(read_image(encoded(grey, "PNG"))), np.stack([RAMP] * 3, axis=2))
+    faint = Image.merge("RGBA", [*colours().split(), Image.new("L", colours().size, 7)])
+    assert read_image(encoded(faint, "PNG")).tobytes() == colours().tobytes()
+    assert read_image(encoded(Image.merge("LA", [grey, grey]), "PNG")).tobytes() == grey.convert("RGB").tobytes()
+    palette = colours().quantize(16)
+    assert read_image(encoded(palette, "PNG")).tobytes() == palette.convert("RGB").tobytes()
+    see_through = encoded(palette, "PNG", transparency=bytes(range(16)))
+    assert read_image(see_through).tobytes() == palette.convert("RGB").tobytes()
+    cmyk = colours().convert("CMYK")
+    assert read_image(encoded(cmyk, "TIFF")).tobytes() == cmyk.convert("RGB").tobytes()
+    assert read_image(encoded(grey.point(lambda v: 255 * (v > 99)).convert("1"), "PNG")).getcolors() is not None
+
+
+@pytest.mark.parametrize("kind", ["PNG", "TIFF"])
+def test_sixteen_bit_grey_is_scaled_not_clipped(kind):
+    data = encoded(Image.fromarray(RAMP.astype(np.uint16) * 257), kind)
+    assert np.array_equal(np.asarray(read_image(data))[..., 0], RAMP)
+
+
+@pytest.mark.parametrize("orientation", range(1, 9))
+def test_exif_orientation_is_undone(orientation):
+    upright = colours()
+    undo = {
+        2: Image.Transpose.FLIP_LEFT_RIGHT,
+        3: Image.Transpose.ROTATE_180,
+        4: Image.Transpose.FLIP_TOP_BOTTOM,
+        5: Image.Transpose.TRANSPOSE,
+        6: Image.Transpose.ROTATE_90,
+        7: Image.Transpose.TRANSVERSE,
+        8: Image.Transpose.ROTATE_270,
+    }
+    exif = Image.Exif()
+    exif[0x0112] = orientation
+    stored = upright.transpose(undo[orientation]) if orientation in undo else upright
+    for kind in ("PNG", "WEBP"):
+        data = encoded(stored, kind, exif=exif, **({"lossless": True} if kind == "WEBP" else {}))
+        assert read_image(data).tobytes() == upright.tobytes()
+    grey = encoded(stored.convert("L"), "PNG", exif=exif)
+    assert read_image(grey).size == upright.size
+
+
+def test_first_frame_of_an_animation():
+    red, blue = (Image.new("RGB", (8, 8), colour) for colour in ("red", "blue"))
+    for kind in ("GIF", "WEBP", "PNG", "TIFF"):
+        data = encoded(red, kind, save_all=True, append_images=[blue])
+        (left, *_) = read_image(data).getcolors()
+        assert left[1][0] > 200 > 60 > left[1][2], kind
+
+
+def test_broken_files_are_named(tmp_path):
+    text = tmp_path / "notes.jpg"
+    text.write_text("not a picture")
+    with pytest.raises(BrokenImageError, match=r"notes\.jpg is not a readable image \(not a JPEG, PNG"):
+        read_image(text)
+    (tmp_path / "empty.png").write_bytes(b"")
+    with pytest.raises(BrokenImageError, match=r"empty\.png"):
+        read_image(tmp_path / "empty.png")
+    for kind in ("JPEG", "PNG", "WEBP", "TIFF", "BMP"):
+        cut = tmp_path / f"cut.{kind}"
+        data = encoded(photograph("cat").resize((64, 64)), kind)
+        cut.write_bytes(data[: len(data) // 2])
+        with pytest.raises(BrokenImageError, match=rf"cut\.{kind} is not a readable image \(.+\)") as error:
+            read_image(str(cut))
+        assert "\n" not in str(error.value) and " 0x" not in str(error.value)
+    with pytest.raises(FileNotFoundError, match=r"gone\.png does not exist"):
+        read_image(tmp_path / "gone.png")
+    with pytest.raises(BrokenImageError, match="directory"):
+        read_image(tmp_path)
+
+
+def test_a_decompression_bomb_is_refused_unopened():
+    def chunk(kind: bytes, data: bytes) -> bytes:
+        return struct.pack(">I", len(data)) + kind + data + struct.pack(">I", zlib.crc32(kind + data))
+
+    for side, expect in [(60_000, "pixels"), (11_000, "pixels")]:
+        header = struct.pack(">IIBBBBB", side, side, 8, 0, 0, 0, 0)
+        bomb = b"\x89PNG\r\n\x1a\n" + chunk(b"IHDR", header) + chunk(b"IDAT", zlib.compress(b"")) + chunk(b"IEND", b"")
+        with pytest.raises(BrokenImageError, match=expect):
+            read_image(bomb, name="bomb.png")
+
+
+def test_pixels_without_a_range_are_refused():
+    with pytest.raises(BrokenImageError, match="floating-point"):
+        read_image(encoded(Image.fromarray(RAMP.astype(np.float32)), "TIFF"))
+    with pytest.raises(BrokenImageError, match="do not fit 16 bits"):
+        read_image(encoded(Image.fromarray(RAMP.astype(np.int32) * 1000), "TIFF"))
+
+
+def test_error_survives_pickling():
+    error = pickle.loads(pickle.dumps(BrokenImageError("a.png", "why")))
+    assert str(error) == "a.png is not a readable image (why)"
+
+
+def test_decoding_equals_the_golden_bytes(shared):
+    entries = json.loads((shared / "golden/index.json").read_text())["entries"]
+    entries = [entry for entry in entries if entry["family"] == "preprocess"]
+    assert len(entries) == 6
+    for entry in entries:
+        image = read_image(shared / "golden" / entry["files"]["image"])
+        if entry["files"]["image"].endswith("jpg"):
+            assert list(image.size) == entry["config"]["original_size_wh"]
+        else:
+            assert hashlib.sha256(image.tobytes()).hexdigest() == entry["config"]["decoded_sha256"]
+
+
+def test_list_images(tmp_path):
+    for name in ("b/2.png", "b/1.JPG", "a.webp", "b/readme.txt", ".hidden/x.png"):
+        (tmp_path / name).parent.mkdir(exist_ok=True)
+        (tmp_path / name).touch()
+    assert [p.name for p in list_images([tmp_path / "b", tmp_path / "a.webp"])] == ["1.JPG", "2.png", "a.webp"]
+    assert len(list_images([str(tmp_path)])) == 3
+    (tmp_path / "none").mkdir()
+    with pytest.raises(ValueError, match="none holds no images"):
+        list_images([tmp_path / "none"])
+    with pytest.raises(FileNotFoundError, match="away does not exist"):
+        list_images([tmp_path / "away"])
+
+
+def test_photographs_are_there_offline():
+    sizes = {name: photograph(name) for name in PHOTOGRAPHS}
+    assert {"cat", "astronaut", "coffee", "rocket"} <= set(sizes)
+    assert all(picture.mode == "RGB" and min(picture.size) >= 300 for picture in sizes.values())
+    assert len({picture.tobytes() for picture in sizes.values()}) == len(sizes)
+    with pytest.raises(ValueError, match="no photograph 'dog': choose one of cat"):
+        photograph("dog")
