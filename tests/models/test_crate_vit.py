@@ -100,3 +100,15 @@ def test_one_block_is_two_lines():
     vit = ViT(ViTConfig(img_size=16, patch_size=4, embed_dim=12, depth=1, num_heads=3)).blocks[0]
     half = z + vit.attn(vit.norm1(z))
     torch.testing.assert_close(vit(z), half + vit.mlp(vit.norm2(half)))
+
+
+def test_a_fresh_classifier():
+    model = CRATE(CONFIG)
+    model.class_names = tuple("abcde")
+    model.reset_classifier(7, global_pool="avg")
+    assert model(torch.randn(2, 3, 16, 16)).shape == (2, 7)
+    assert (model.num_classes, model.config.num_classes, model.config.global_pool) == (7, 7, "avg")
+    assert model.class_names is None
+    model.reset_classifier(0)
+    assert model(torch.randn(2, 3, 16, 16)).shape == (2, 12)
+    assert model.config.global_pool == "avg"

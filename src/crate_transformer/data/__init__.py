@@ -1,22 +1,37 @@
-"""Pictures in: reading, preprocessing, labelled sets, loaders, generated data."""
+"""Pictures in: reading, preprocessing, labelled sets, loaders, and the generated data of the quickstart."""
 
 from crate_transformer.data.arrays import ArrayImages
+from crate_transformer.data.coco import CocoObjects, coco_objects
+from crate_transformer.data.digits import Digits, DigitsConfig, digits
 from crate_transformer.data.folder import ImageFolder, fits_in_memory
+from crate_transformer.data.images import BrokenImageError, list_images, read_image
 from crate_transformer.data.layout import Split, open_images, open_split
 from crate_transformer.data.loader import eval_loader, train_loader
-from crate_transformer.data.transforms import Augment, normalise, pixels, preprocess
+from crate_transformer.data.photographs import PHOTOGRAPHS, photograph
+from crate_transformer.data.transforms import Augment, normalise, pixels, preprocess, resize_crop
 
 __all__ = [
+    "PHOTOGRAPHS",
     "ArrayImages",
     "Augment",
+    "BrokenImageError",
+    "CocoObjects",
+    "Digits",
+    "DigitsConfig",
     "ImageFolder",
     "Split",
+    "coco_objects",
+    "digits",
     "eval_loader",
     "fits_in_memory",
+    "list_images",
     "normalise",
     "open_images",
     "open_split",
+    "photograph",
     "pixels",
     "preprocess",
+    "read_image",
+    "resize_crop",
     "train_loader",
 ]

@@ -54,12 +54,13 @@ def digits(
     size: int = 32,
     config: DigitsConfig = DigitsConfig(),
 ) -> Digits:
-    """Generate ``count`` pictures of ``size`` x ``size`` pixels of ``split``, each with one digit at a uniform position.
+    """Generate pictures of ``size`` x ``size`` pixels, each with one digit at a uniform position.
 
-    The 1,797 digits of scikit-learn are divided once: 1,400 for ``train``, 131 for ``selection``, 266 for ``test``. Grounds
-    and textures come from the photographs of ``PHOTOGRAPHS``: training from their left 70%, selection and test from the
-    upper and the lower half of the rest. So no stroke and no pixel of a photograph is seen in two splits. The same seed
-    gives the same scenes at every ``size``, and the first scenes do not depend on ``count``.
+    ``split`` is ``"train"``, ``"selection"`` or ``"test"``. The 1,797 digits of scikit-learn are divided once: 1,400,
+    131 and 266. Grounds and textures come from the photographs of ``PHOTOGRAPHS``: for training from their left 70%, for
+    selection and test from the upper and the lower half of the rest. So no handwritten digit and no part of a photograph
+    is seen in two splits. The same seed gives the same scenes at every ``size``, and the first scenes do not depend on
+    ``count``.
     """
     if split not in _SPLITS:
         raise ValueError(f"split is {split!r}: choose one of {', '.join(_SPLITS)}")

@@ -12,12 +12,12 @@ def tiny_imagenet_100() -> Experiment:
     return Experiment(
         model="crate_mini_patch8_64",
         train=TrainConfig(
-            epochs=20,
+            epochs=16,
             batch_size=128,
             optimizer="muon",
             learning_rate=1.5e-3,
             matrix_learning_rate=4e-3,
             warmup_steps=150,
-            small_until=0.5,
+            small_until=0.6,
         ),
     )

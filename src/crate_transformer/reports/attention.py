@@ -45,7 +45,7 @@ def mask_figure(
     image: UInt8[np.ndarray, "height width 3"], mask: Bool[np.ndarray, "rows columns"], title: str = ""
 ) -> Figure:
     """The picture, and beside it the mask outlined over it with everything outside in dark grey."""
-    pictures = Montage(1, 2, image.shape[:2])
+    pictures = Montage(1, 2, image.shape[:2], largest=2.7)
     pictures.draw(0, 0, enlarge(image))
     pictures.draw(0, 1, cut_out(image, mask))
     pictures.outline(0, 1, mask)

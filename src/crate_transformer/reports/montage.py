@@ -13,7 +13,7 @@ from PIL import Image
 
 from crate_transformer.reports.style import INK, MAP_COLOURS, OUTLINE, WIDTH, new_figure
 
-TILE = 256  # pixels of the longer side of a tile: what the largest tile has in the saved figure
+TILE = 384  # pixels of the longer side of a tile
 MAX_INCHES = 1.8
 GAP = 0.05  # inches
 LETTER, SMALL_LETTER, LINE = 0.075, 0.066, 0.16  # inches; of DejaVu Sans, generously
@@ -22,17 +22,17 @@ SMALL = 8.5  # points
 LUMINANCE = np.array([0.299, 0.587, 0.114])
 
 
-def enlarge(image: UInt8[np.ndarray, "height width 3"]) -> Float[np.ndarray, "tile_height tile_width 3"]:
-    """The picture at the size of a tile, its values in [0, 1]; small ones are enlarged smoothly."""
+def enlarge(image: UInt8[np.ndarray, "height width 3"]) -> UInt8[np.ndarray, "tile_height tile_width 3"]:
+    """The picture at the size of a tile; small ones are enlarged smoothly."""
     height, width = image.shape[:2]
     scale = TILE / max(height, width)
     size = (max(1, round(scale * width)), max(1, round(scale * height)))
-    return np.asarray(Image.fromarray(image).resize(size, Image.Resampling.BICUBIC)) / 255
+    return np.asarray(Image.fromarray(image).resize(size, Image.Resampling.BICUBIC))
 
 
 def overlay(
     image: UInt8[np.ndarray, "height width 3"], heat: Float[np.ndarray, "rows columns"]
-) -> Float[np.ndarray, "tile_height tile_width 3"]:
+) -> UInt8[np.ndarray, "tile_height tile_width 3"]:
     """A map, scaled from its smallest to its largest value and interpolated, over the picture in dark grey.
 
     A map that is the same everywhere, or nowhere finite, leaves the dark picture.
@@ -43,21 +43,22 @@ def overlay(
     heat = (heat - low) / (high - low) if high > low else np.zeros_like(heat)
     smooth = resample(heat, picture.shape[1::-1], Image.Resampling.BICUBIC).clip(0, 1)
     weight = 0.8 * smooth[..., None] ** 0.7
-    return (1 - weight) * darken(picture) + weight * matplotlib.colormaps[MAP_COLOURS](smooth)[..., :3]
+    colour = matplotlib.colormaps[MAP_COLOURS](smooth, bytes=True)[..., :3]
+    return ((1 - weight) * darken(picture) + weight * colour).round().astype(np.uint8)
 
 
 def cut_out(
     image: UInt8[np.ndarray, "height width 3"], mask: Bool[np.ndarray, "rows columns"]
-) -> Float[np.ndarray, "tile_height tile_width 3"]:
+) -> UInt8[np.ndarray, "tile_height tile_width 3"]:
     """The picture where the mask is, and the picture in dark grey elsewhere."""
     picture = enlarge(image)
     inside = resample(mask.astype(np.float32), picture.shape[1::-1], Image.Resampling.BILINEAR) > 0.5
     return np.where(inside[..., None], picture, darken(picture))
 
 
-def darken(picture: Float[np.ndarray, "height width 3"]) -> Float[np.ndarray, "height width 1"]:
+def darken(picture: UInt8[np.ndarray, "height width 3"]) -> UInt8[np.ndarray, "height width 1"]:
     """Dark grey, on which colours and outlines stand out."""
-    return 0.45 * (picture @ LUMINANCE)[..., None]
+    return (0.45 * (picture @ LUMINANCE)).astype(np.uint8)[..., None]
 
 
 def resample(
@@ -74,6 +75,7 @@ class Montage:
         shape: height and width of the pictures.
         row_labels: texts at the left of the rows, or nothing.
         caption_lines: lines of text for which there is room under every tile.
+        largest: inches of a tile's longer side at most.
     """
 
     def __init__(
@@ -84,12 +86,13 @@ class Montage:
         *,
         row_labels: Sequence[str] = (),
         caption_lines: int = 0,
+        largest: float = MAX_INCHES,
     ) -> None:
         letters = max((len(line) for label in row_labels for line in label.split("\n")), default=0)
         margin = 0.2 + LETTER * letters
         aspect = shape[0] / shape[1]
         # Lengths are inches, in the figure and along the axes alike.
-        self.width = min((WIDTH - margin) / columns - GAP, MAX_INCHES / max(1.0, aspect))
+        self.width = min((WIDTH - margin) / columns - GAP, largest / max(1.0, aspect))
         self.height = aspect * self.width
         self.across, self.down = self.width + GAP, self.height + GAP + LINE * caption_lines
         self.letters = max(4, int(self.width / SMALL_LETTER))
@@ -105,7 +108,7 @@ class Montage:
             self.axes.set_yticks([row * self.down + self.height / 2 for row in range(rows)], row_labels)
         self.end = (columns * self.across - GAP, rows * self.down - GAP)
 
-    def draw(self, row: int, column: int, picture: Float[np.ndarray, "height width 3"]) -> None:
+    def draw(self, row: int, column: int, picture: UInt8[np.ndarray, "height width 3"]) -> None:
         """Put a picture into a tile."""
         left, top = column * self.across, row * self.down
         extent = (left, left + self.width, top + self.height, top)

@@ -1,0 +1,115 @@
+"""Recording finds modules by name, removes its hooks, and never returns silence."""
+
+import pytest
+import torch
+from torch import nn
+
+from crate_transformer.inspection import record
+from crate_transformer.models import build_model
+
+TINY = {"img_size": 16, "patch_size": 8, "embed_dim": 12, "depth": 3, "num_heads": 2, "num_classes": 4}
+
+
+@pytest.fixture
+def crate():
+    return build_model("crate_tiny_patch16_224", **TINY).eval()
+
+
+@pytest.fixture
+def images():
+    return torch.randn(2, 3, 16, 16)
+
+
+def hooks(model: nn.Module) -> int:
+    return sum(len(module._forward_hooks) for module in model.modules())
+
+
+def test_outputs_by_name_in_model_order(crate, images):
+    with record(crate, "blocks.*.ista", "blocks.*.mssa.attention") as seen:
+        logits = crate(images)
+        assert len(seen) == 6
+    assert list(seen) == [f"blocks.{layer}.{part}" for layer in range(3) for part in ("mssa.attention", "ista")]
+    z = crate.embed(images)
+    for layer, block in enumerate(crate.blocks):
+        w = block.mssa.subspaces(block.norm1(z)).unflatten(-1, (2, 6)).transpose(1, 2)
+        expected = torch.softmax(w @ w.mT / 6**0.5, dim=-1)
+        torch.testing.assert_close(seen[f"blocks.{layer}.mssa.attention"], expected.detach())
+        z = block(z)
+        torch.testing.assert_close(seen[f"blocks.{layer}.ista"], z.detach())
+    assert not any(value.requires_grad for value in seen.values())
+    torch.testing.assert_close(logits, crate(images))
+    assert hooks(crate) == 0
+
+
+def test_a_star_stays_within_one_part_of_the_name(crate, images):
+    with record(crate, "blocks.*") as seen:
+        crate(images)
+    assert list(seen) == ["blocks.0", "blocks.1", "blocks.2"]
+    with record(crate, "blocks.[02].m*.projection") as seen:
+        crate(images)
+    assert list(seen) == ["blocks.0.mssa.projection", "blocks.2.mssa.projection"]
+
+
+def test_taps_listen_only_inside_the_block(crate, images):
+    tap = crate.blocks[1].mssa.attention
+    with record(crate, "blocks.1.mssa.attention") as seen:
+        assert tap.listening
+        crate(images)
+    assert not tap.listening
+    assert seen["blocks.1.mssa.attention"].shape == (2, 2, 5, 5)
+
+
+def test_the_latest_pass_counts_and_reduce_is_applied(crate, images):
+    with record(crate, "blocks.*.ista", reduce=lambda z: z.mean(dim=(1, 2))) as seen:
+        crate(images)
+        first = dict(seen)
+        crate(images.flip(0))
+    for name, values in seen.items():
+        assert values.shape == (2,)
+        torch.testing.assert_close(values, first[name].flip(0))
+
+
+def test_hooks_are_removed_when_the_block_or_the_model_fails(crate, images):
+    with pytest.raises(KeyError, match="mine"), record(crate, "blocks.*.ista"):
+        raise KeyError("mine")
+    assert hooks(crate) == 0
+    with pytest.raises(ValueError, match="not a multiple"), record(crate, "blocks.*.ista"):
+        crate(images[..., :15])
+    assert hooks(crate) == 0
+
+
+def test_a_pattern_without_match_names_the_nearest(crate):
+    with (
+        pytest.raises(ValueError, match=r"'blocks.0.msa.attention'.*blocks\.0\.mssa\.attention"),
+        record(crate, "blocks.*.ista", "blocks.0.msa.attention"),
+    ):
+        pass
+    assert hooks(crate) == 0
+    with pytest.raises(ValueError, match="at least one module"), record(crate):
+        pass
+
+
+def test_a_module_that_never_ran_is_an_error(crate):
+    with pytest.raises(RuntimeError, match=r"blocks\.0\.ista"), record(crate, "blocks.0.ista"):
+        pass
+
+
+def test_hooks_that_torch_compile_skips_are_an_error(crate, images):
+    torch._dynamo.reset()
+    compiled = torch.compile(crate, backend="eager")
+    expected = compiled(images)
+    with pytest.raises(RuntimeError, match="compiled"), record(compiled, "blocks.*.mssa.attention"):
+        compiled(images)
+    assert hooks(crate) == 0
+    with record(crate, "blocks.*.mssa.attention") as seen:
+        torch.testing.assert_close(crate(images), expected)
+    assert len(seen) == 3
+
+
+def test_works_under_autocast_and_for_vit(images):
+    vit = build_model("vit_tiny_patch16_224", **TINY).eval()
+    with torch.autocast("cpu", dtype=torch.bfloat16), record(vit, "blocks.*.attn.attention") as seen:
+        vit(images)
+    assert list(seen) == [f"blocks.{layer}.attn.attention" for layer in range(3)]
+    for attention in seen.values():
+        torch.testing.assert_close(attention.float().sum(-1), torch.ones(2, 2, 5), atol=1e-2, rtol=0)
