@@ -1,3 +1,4 @@
+import hashlib
 import json
 
 import numpy as np
@@ -14,8 +15,6 @@ PLAIN = {"mean": (0.0, 0.0, 0.0), "std": (1.0, 1.0, 1.0), "crop_pct": 1.0}
 
 
 def test_golden_preprocessing_is_exact(shared):
-    import hashlib
-
     compared = 0
     for entry in json.loads((shared / "golden/index.json").read_text())["entries"]:
         if entry["family"] != "preprocess":
@@ -82,7 +81,7 @@ def test_boxes_lie_inside_with_the_right_area_and_shape(aspect):
     assert flips.float().mean() == pytest.approx(0.5, abs=0.04)
     assert not Augment(flip=False).boxes(torch.rand(100, 5), 1.0)[1].any()
     with pytest.raises(ValueError, match="min_area is 0"):
-        Augment(min_area=0)
+        Augment(min_area=0.0)
 
 
 def test_crop_batch_reads_the_box():

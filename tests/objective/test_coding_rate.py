@@ -93,7 +93,7 @@ def test_extreme_scales_stay_finite(scale, shape):
 
 def test_gradients_are_right():
     z = torch.randn(2, 6, 4, dtype=torch.float64, requires_grad=True)
-    wide = torch.randn(2, 3, 5, 8, dtype=torch.float64, requires_grad=True)
+    wide = torch.randn(2, 3, 6, 8, dtype=torch.float64, requires_grad=True)
     assert torch.autograd.gradcheck(lambda x: objective.coding_rate(x, epsilon_squared=0.1), z)
     assert torch.autograd.gradcheck(lambda x: objective.subspace_coding_rate(x, epsilon_squared=0.1), wide)
     assert torch.autograd.gradcheck(lambda a, b: objective.rate_reduction(a, b, epsilon_squared=0.1), (z, wide))

@@ -5,7 +5,7 @@ from crate_transformer.data.coco import CocoObjects, coco_objects
 from crate_transformer.data.digits import Digits, DigitsConfig, digits
 from crate_transformer.data.folder import ImageFolder, fits_in_memory
 from crate_transformer.data.images import BrokenImageError, list_images, read_image
-from crate_transformer.data.layout import Split, open_images, open_split
+from crate_transformer.data.layout import Split, open_evaluation, open_images, open_split
 from crate_transformer.data.loader import eval_loader, train_loader
 from crate_transformer.data.photographs import PHOTOGRAPHS, photograph
 from crate_transformer.data.transforms import Augment, normalise, pixels, preprocess, resize_crop
@@ -26,6 +26,7 @@ __all__ = [
     "fits_in_memory",
     "list_images",
     "normalise",
+    "open_evaluation",
     "open_images",
     "open_split",
     "photograph",

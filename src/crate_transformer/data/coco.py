@@ -1,6 +1,7 @@
 """Photographs with the masks of the things in them, from a folder in the format of COCO."""
 
 import json
+import warnings
 from collections import defaultdict
 from dataclasses import dataclass
 from pathlib import Path
@@ -81,5 +82,7 @@ def _union(segments: list, height: int, width: int) -> Image.Image:
     for segment in segments:
         plain = isinstance(segment, list) or isinstance(segment["counts"], list)
         runs = coco_mask.frPyObjects(segment, height, width) if plain else segment
-        union |= coco_mask.decode(coco_mask.merge(runs) if isinstance(runs, list) else runs)
+        with warnings.catch_warnings():
+            warnings.simplefilter("ignore", DeprecationWarning)  # pycocotools 2.0 under NumPy 2
+            union |= coco_mask.decode(coco_mask.merge(runs) if isinstance(runs, list) else runs)
     return Image.fromarray(union * 255)

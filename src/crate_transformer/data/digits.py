@@ -7,7 +7,6 @@ import numpy as np
 import torch
 import torch.nn.functional as F
 from jaxtyping import Bool, Float, Int64
-from sklearn.datasets import load_digits
 from torch import Tensor
 
 from crate_transformer.data.arrays import ArrayImages
@@ -57,10 +56,10 @@ def digits(
     """Generate pictures of ``size`` x ``size`` pixels, each with one digit at a uniform position.
 
     ``split`` is ``"train"``, ``"selection"`` or ``"test"``. The 1,797 digits of scikit-learn are divided once: 1,400,
-    131 and 266. Grounds and textures come from the photographs of ``PHOTOGRAPHS``: for training from their left 70%, for
-    selection and test from the upper and the lower half of the rest. So no handwritten digit and no part of a photograph
-    is seen in two splits. The same seed gives the same scenes at every ``size``, and the first scenes do not depend on
-    ``count``.
+    131 and 266. Grounds and textures come from the photographs of ``PHOTOGRAPHS``: for training from their left 70%,
+    for selection and test from the upper and the lower half of the rest. So no handwritten digit and no part of a
+    photograph is seen in two splits. The same seed gives the same scenes at every ``size``, and the first scenes do
+    not depend on ``count``.
     """
     if split not in _SPLITS:
         raise ValueError(f"split is {split!r}: choose one of {', '.join(_SPLITS)}")
@@ -162,6 +161,8 @@ def _regions(split: str, reduction: int) -> list[Tensor]:
 
 @lru_cache
 def _strokes(split: str) -> tuple[Float[Tensor, "n 8 8"], Int64[Tensor, " n"]]:
+    from sklearn.datasets import load_digits  # slow to import, and needed here only
+
     bunch = load_digits()
     order = np.random.default_rng(0).permutation(len(bunch.target))
     part = {"train": order[:1400], "selection": order[1400:1531], "test": order[1531:]}[split]

@@ -44,6 +44,15 @@ class ImageFolder:
         names, labels = [self.names[i] for i in indices], [self.labels[i] for i in indices]
         return replace(self, names=names, labels=labels, broken={})
 
+    def relabel(self, classes: Sequence[str]) -> "ImageFolder":
+        """The same pictures, labelled after the classes of a checkpoint; ``ValueError`` names those it lacks."""
+        unknown = sorted(set(self.classes) - set(classes))
+        if unknown:
+            more = f" and {len(unknown) - 5} others" if len(unknown) > 5 else ""
+            raise ValueError(f"{self.root} has classes that are not among the known: {', '.join(unknown[:5])}{more}")
+        labels = [classes.index(self.classes[label]) for label in self.labels]
+        return replace(self, labels=labels, classes=tuple(classes), broken={})
+
     def read(self, index: int) -> Image.Image:
         """One picture as upright RGB; ``BrokenImageError`` if it cannot be read."""
         name = f"{self.root}/{self.names[index]}"

@@ -38,7 +38,7 @@ def open_images(path: str | Path) -> ImageFolder:
     path = Path(path)
     names = list_files(path)
     prefix = _prefix(names)
-    parts = _parts(path, names, prefix)
+    parts = _parts(names, prefix)
     if parts:
         held_out = " and ".join(parts[1:])
         raise ValueError(f"{path} is divided into train and {held_out}, not into classes: name one of those folders")
@@ -56,17 +56,27 @@ def open_split(path: str | Path, *, val_fraction: float = 0.1, seed: int = 0) ->
         ValueError: As ``open_images``; the halves have other classes; a class is too small to divide.
     """
     path = Path(path)
+    return _split_on_disk(path) or _divide(open_images(path), val_fraction, seed)
+
+
+def open_evaluation(path: str | Path) -> ImageFolder:
+    """Labelled pictures to measure on: the held-out part of a division on the disk (see ``open_split``), else all."""
+    split = _split_on_disk(Path(path))
+    return split.val if split else open_images(path)
+
+
+def _split_on_disk(path: Path) -> Split | None:
     archives = [path / f"{name}.zip" for name in ("train", *_HELD_OUT) if (path / f"{name}.zip").is_file()]
     if len(archives) > 1 and archives[0].stem == "train":
         train, val = open_images(archives[0]), open_images(archives[1])
         return _checked(Split(train, val, f"{archives[0].name} and {archives[1].name} of {path}"))
     names = list_files(path)
     prefix = _prefix(names)
-    parts = _parts(path, names, prefix)
-    if parts:
-        train, val = (_classes(path, names, _prefix(names, f"{prefix}{part}/")) for part in parts[:2])
-        return _checked(Split(train, val, f"the folders {parts[0]} and {parts[1]} of {path}"))
-    return _divide(_classes(path, names, prefix), val_fraction, seed)
+    parts = _parts(names, prefix)
+    if not parts:
+        return None
+    train, val = (_classes(path, names, _prefix(names, f"{prefix}{part}/")) for part in parts[:2])
+    return _checked(Split(train, val, f"the folders {parts[0]} and {parts[1]} of {path}"))
 
 
 def _prefix(names: Sequence[str], prefix: str = "") -> str:
@@ -81,7 +91,7 @@ def _prefix(names: Sequence[str], prefix: str = "") -> str:
         prefix += f"{folders[0]}/"
 
 
-def _parts(path: Path, names: Sequence[str], prefix: str) -> list[str]:
+def _parts(names: Sequence[str], prefix: str) -> list[str]:
     """The parts of a split that begin at ``prefix``, as they are spelled there, training first."""
     heads = {name[len(prefix) :].split("/")[0] for name in _images(names, prefix) if "/" in name[len(prefix) :]}
     found = {head.lower(): head for head in heads}

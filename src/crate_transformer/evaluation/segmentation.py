@@ -220,7 +220,7 @@ def attention_segmentation(
             best = np.arange(depth) * num_heads + heads
             layer_auc[row] = rank_auc(on_reported[best], reported.masks).mean(axis=-1)
             layer_heads[row] = tuple(heads.tolist())
-            average = on_selection.mean(axis=1, keepdims=True)
+            average = on_selection.mean(axis=1, keepdims=True, dtype=np.float64)
             scorer.add(f"{row}_centred", on_selection - average, on_reported - average, choices)
     prior = chosen_on.masks.mean(axis=0, keepdims=True)
     constant = [np.broadcast_to(prior, some.masks.shape)[None] for some in (chosen_on, reported)]

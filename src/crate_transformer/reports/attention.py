@@ -6,7 +6,7 @@ import numpy as np
 from jaxtyping import Bool, Float, UInt8
 from matplotlib.figure import Figure
 
-from crate_transformer.reports.montage import Montage, cut_out, enlarge, overlay
+from crate_transformer.reports.montage import Montage, cut_out, overlay, resize
 from crate_transformer.reports.style import styled
 
 SCALE_NOTE = "Every map is scaled from its own smallest (dark) to its own largest value (bright)."
@@ -15,7 +15,7 @@ SCALE_NOTE = "Every map is scaled from its own smallest (dark) to its own larges
 @styled
 def attention_figure(
     images: UInt8[np.ndarray, "images height width 3"],
-    maps: Mapping[str, Float[np.ndarray, "images rows columns"]],
+    maps: Mapping[str, Float[np.ndarray, "images _rows _columns"]],
     masks: Bool[np.ndarray, "images mask_height mask_width"] | None = None,
     titles: Sequence[str] | None = None,
     *,
@@ -32,9 +32,9 @@ def attention_figure(
     for column, name in enumerate(maps, start=1):
         pictures.column_label(column, name)
     for row, image in enumerate(images):
-        pictures.draw(row, 0, enlarge(image))
+        pictures.draw(row, 0, resize(image, pictures.side))
         for column, heats in enumerate(maps.values(), start=1):
-            pictures.draw(row, column, overlay(image, heats[row]))
+            pictures.draw(row, column, overlay(image, heats[row], pictures.side))
         for column in range(1 + len(maps)) if masks is not None else ():
             pictures.outline(row, column, masks[row], strong=column == 0)
     return pictures.finish(title, SCALE_NOTE)
@@ -46,7 +46,7 @@ def mask_figure(
 ) -> Figure:
     """The picture, and beside it the mask outlined over it with everything outside in dark grey."""
     pictures = Montage(1, 2, image.shape[:2], largest=2.7)
-    pictures.draw(0, 0, enlarge(image))
-    pictures.draw(0, 1, cut_out(image, mask))
+    pictures.draw(0, 0, resize(image, pictures.side))
+    pictures.draw(0, 1, cut_out(image, mask, pictures.side))
     pictures.outline(0, 1, mask)
     return pictures.finish(title)

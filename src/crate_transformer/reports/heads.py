@@ -7,7 +7,7 @@ from jaxtyping import Float, UInt8
 from matplotlib.figure import Figure
 
 from crate_transformer.reports.attention import SCALE_NOTE
-from crate_transformer.reports.montage import Montage, enlarge, overlay
+from crate_transformer.reports.montage import Montage, overlay, resize
 from crate_transformer.reports.style import styled
 
 
@@ -27,9 +27,9 @@ def heads_figure(
     names = labels or [f"head {head}" for head in range(heads)]
     pictures = Montage(1 + heads, len(images), images.shape[1:3], row_labels=["picture", *names])
     for column, image in enumerate(images):
-        pictures.draw(0, column, enlarge(image))
+        pictures.draw(0, column, resize(image, pictures.side))
         for head in range(heads):
-            pictures.draw(1 + head, column, overlay(image, maps[column, head]))
+            pictures.draw(1 + head, column, overlay(image, maps[column, head], pictures.side))
     return pictures.finish(title, SCALE_NOTE)
 
 
@@ -52,8 +52,8 @@ def layers_figure(
     pictures.column_label(0, "picture")
     for head in range(heads):
         pictures.column_label(1 + head, f"head {head}")
-    pictures.draw(0, 0, enlarge(image))
+    pictures.draw(0, 0, resize(image, pictures.side))
     for row, layer_maps in enumerate(maps):
         for head, heat in enumerate(layer_maps):
-            pictures.draw(row, 1 + head, overlay(image, heat))
+            pictures.draw(row, 1 + head, overlay(image, heat, pictures.side))
     return pictures.finish(title, SCALE_NOTE)

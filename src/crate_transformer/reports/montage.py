@@ -6,38 +6,38 @@ from collections.abc import Sequence
 import matplotlib
 import numpy as np
 from jaxtyping import Bool, Float, UInt8
-from matplotlib.axes import Axes
 from matplotlib.figure import Figure
 from matplotlib.patheffects import withStroke
 from PIL import Image
 
-from crate_transformer.reports.style import INK, MAP_COLOURS, OUTLINE, WIDTH, new_figure
+from crate_transformer.reports.style import DPI, INK, MAP_COLOURS, OUTLINE, WIDTH
 
-TILE = 384  # pixels of the longer side of a tile
 MAX_INCHES = 1.8
-GAP = 0.05  # inches
-LETTER, SMALL_LETTER, LINE = 0.075, 0.066, 0.16  # inches; of DejaVu Sans, generously
+MIN_WIDTH = 3.0  # leaves room for a title over a single narrow picture
+GAP, EDGE = 0.05, 0.1  # inches between tiles and around them
+LARGE_LETTER, LETTER, SMALL_LETTER, LINE = 0.1, 0.083, 0.066, 0.17  # inches; of DejaVu Sans, generously
+LARGE_LINE = 0.24
 SMALL = 8.5  # points
 
 LUMINANCE = np.array([0.299, 0.587, 0.114])
 
 
-def enlarge(image: UInt8[np.ndarray, "height width 3"]) -> UInt8[np.ndarray, "tile_height tile_width 3"]:
-    """The picture at the size of a tile; small ones are enlarged smoothly."""
+def resize(image: UInt8[np.ndarray, "height width 3"], side: int) -> UInt8[np.ndarray, "tile_height tile_width 3"]:
+    """The picture with a longer side of so many pixels, interpolated smoothly."""
     height, width = image.shape[:2]
-    scale = TILE / max(height, width)
+    scale = side / max(height, width)
     size = (max(1, round(scale * width)), max(1, round(scale * height)))
     return np.asarray(Image.fromarray(image).resize(size, Image.Resampling.BICUBIC))
 
 
 def overlay(
-    image: UInt8[np.ndarray, "height width 3"], heat: Float[np.ndarray, "rows columns"]
+    image: UInt8[np.ndarray, "height width 3"], heat: Float[np.ndarray, "rows columns"], side: int
 ) -> UInt8[np.ndarray, "tile_height tile_width 3"]:
     """A map, scaled from its smallest to its largest value and interpolated, over the picture in dark grey.
 
     A map that is the same everywhere, or nowhere finite, leaves the dark picture.
     """
-    picture = enlarge(image)
+    picture = resize(image, side)
     heat = np.nan_to_num(heat.astype(np.float32), nan=0.0, posinf=0.0, neginf=0.0)
     low, high = heat.min(), heat.max()
     heat = (heat - low) / (high - low) if high > low else np.zeros_like(heat)
@@ -48,10 +48,10 @@ def overlay(
 
 
 def cut_out(
-    image: UInt8[np.ndarray, "height width 3"], mask: Bool[np.ndarray, "rows columns"]
+    image: UInt8[np.ndarray, "height width 3"], mask: Bool[np.ndarray, "rows columns"], side: int
 ) -> UInt8[np.ndarray, "tile_height tile_width 3"]:
     """The picture where the mask is, and the picture in dark grey elsewhere."""
-    picture = enlarge(image)
+    picture = resize(image, side)
     inside = resample(mask.astype(np.float32), picture.shape[1::-1], Image.Resampling.BILINEAR) > 0.5
     return np.where(inside[..., None], picture, darken(picture))
 
@@ -71,6 +71,8 @@ def resample(
 class Montage:
     """A figure with a grid of tiles that all have the shape of a picture.
 
+    Tiles have a longer side of ``side`` pixels in the saved figure.
+
     Args:
         shape: height and width of the pictures.
         row_labels: texts at the left of the rows, or nothing.
@@ -89,41 +91,46 @@ class Montage:
         largest: float = MAX_INCHES,
     ) -> None:
         letters = max((len(line) for label in row_labels for line in label.split("\n")), default=0)
-        margin = 0.2 + LETTER * letters
+        margin = EDGE + LETTER * letters
         aspect = shape[0] / shape[1]
         # Lengths are inches, in the figure and along the axes alike.
-        self.width = min((WIDTH - margin) / columns - GAP, largest / max(1.0, aspect))
-        self.height = aspect * self.width
-        self.across, self.down = self.width + GAP, self.height + GAP + LINE * caption_lines
-        self.letters = max(4, int(self.width / SMALL_LETTER))
-        self.size = (columns * self.across + margin, rows * self.down)
+        self.tile_width = min((WIDTH - margin - EDGE) / columns - GAP, largest / max(1.0, aspect))
+        self.tile_height = aspect * self.tile_width
+        self.side = round(DPI * max(self.tile_width, self.tile_height))
+        self.across, self.down = self.tile_width + GAP, self.tile_height + GAP + LINE * caption_lines
+        self.letters = max(4, int(self.tile_width / SMALL_LETTER))
+        self.end = (columns * self.across - GAP, rows * self.down - GAP)
+        self.width = max(MIN_WIDTH, margin + self.end[0] + EDGE)
+        self.left = margin + (self.width - margin - self.end[0] - EDGE) / 2
         self.label_lines = 0
-        self.figure: Figure = new_figure(self.size[1], self.size[0])
-        self.axes: Axes = self.figure.subplots()
+        self.figure = Figure(facecolor="white")
+        self.axes = self.figure.subplots()
         self.axes.set(xticks=[], yticks=[])
         self.axes.grid(visible=False)
         self.axes.spines[:].set_visible(False)
         self.axes.tick_params(length=0)
         if row_labels:
-            self.axes.set_yticks([row * self.down + self.height / 2 for row in range(rows)], row_labels)
-        self.end = (columns * self.across - GAP, rows * self.down - GAP)
+            self.axes.set_yticks([row * self.down + self.tile_height / 2 for row in range(rows)], row_labels)
 
     def draw(self, row: int, column: int, picture: UInt8[np.ndarray, "height width 3"]) -> None:
         """Put a picture into a tile."""
         left, top = column * self.across, row * self.down
-        extent = (left, left + self.width, top + self.height, top)
+        extent = (left, left + self.tile_width, top + self.tile_height, top)
         self.axes.imshow(picture, extent=extent, interpolation="antialiased")
 
     def outline(self, row: int, column: int, mask: Bool[np.ndarray, "rows columns"], *, strong: bool = True) -> None:
         """Draw the outline of a mask, of any resolution, on a tile."""
         if not mask.any():
             return
-        size = tuple(max(1, round(TILE * side / max(self.width, self.height))) for side in (self.width, self.height))
+        size = tuple(
+            max(2, round(self.side * length / max(self.tile_width, self.tile_height)))
+            for length in (self.tile_width, self.tile_height)
+        )
         smooth = resample(mask.astype(np.float32), size, Image.Resampling.BILINEAR).copy()
         smooth[[0, -1]] = 0  # closes outlines at the border of the picture
         smooth[:, [0, -1]] = 0
-        x = column * self.across + np.linspace(0, self.width, size[0])
-        y = row * self.down + np.linspace(0, self.height, size[1])
+        x = column * self.across + np.linspace(0, self.tile_width, size[0])
+        y = row * self.down + np.linspace(0, self.tile_height, size[1])
         width, colour = (1.8, OUTLINE) if strong else (0.9, "white")
         lines = self.axes.contour(x, y, smooth, levels=[0.5], colors=[colour], linewidths=[width])
         lines.set_path_effects([withStroke(linewidth=width + 1.2, foreground=INK)])
@@ -132,21 +139,29 @@ class Montage:
         """Write above a column, in several lines where it is narrow."""
         lines = textwrap.wrap(text, self.letters)
         self.label_lines = max(self.label_lines, len(lines))
-        middle = column * self.across + self.width / 2
+        middle = column * self.across + self.tile_width / 2
         self.axes.text(middle, -GAP, "\n".join(lines), ha="center", va="bottom", fontsize=SMALL)
 
     def caption(self, row: int, column: int, text: str) -> None:
         """Write under a tile."""
-        middle, below = column * self.across + self.width / 2, row * self.down + self.height + GAP / 2
+        middle, below = column * self.across + self.tile_width / 2, row * self.down + self.tile_height + GAP / 2
         self.axes.text(middle, below, textwrap.fill(text, self.letters), ha="center", va="top", fontsize=SMALL)
 
     def finish(self, title: str = "", note: str = "") -> Figure:
         """The figure, with a title above and a note below."""
         self.axes.set(xlim=(0, self.end[0]), ylim=(self.end[1], 0))
-        lines = textwrap.wrap(note, max(30, int(self.end[0] / SMALL_LETTER)))
-        self.axes.set_xlabel("\n".join(lines), fontsize=SMALL)
+        title_lines = textwrap.wrap(title, int(self.width / LARGE_LETTER))
+        note_lines = textwrap.wrap(note, int(self.width / SMALL_LETTER))
+        tiles_width, tiles_height = self.end
+        top = EDGE + LARGE_LINE * len(title_lines) + LINE * self.label_lines
+        bottom = EDGE + LINE * len(note_lines)
+        height = top + tiles_height + bottom
+        self.figure.set_size_inches(self.width, height)
+        self.axes.set_position(
+            (self.left / self.width, bottom / height, tiles_width / self.width, tiles_height / height)
+        )
         if title:
-            self.figure.suptitle(title)
-        width, height = self.size
-        self.figure.set_size_inches(width, height + LINE * (self.label_lines + len(lines)) + 0.3 * bool(title) + 0.1)
+            self.figure.suptitle("\n".join(title_lines), y=1 - EDGE / 2 / height, va="top")
+        if note:
+            self.figure.supxlabel("\n".join(note_lines), y=EDGE / 2 / height, va="bottom", fontsize=SMALL)
         return self.figure

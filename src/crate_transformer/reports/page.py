@@ -81,10 +81,14 @@ def write_page(path: str | Path, title: str, lead: str, sections: Sequence[Secti
 def _picture(illustration: Illustration) -> _Picture:
     drawing, caption, alternative = illustration
     content = figure_bytes(drawing) if isinstance(drawing, Figure) else Path(drawing).read_bytes()
-    if not content.startswith(b"\x89PNG\r\n\x1a\n"):
-        raise ValueError(f"{drawing} is not a PNG file: give a PNG file or a matplotlib Figure")
-    with Image.open(io.BytesIO(content)) as image:
-        scale = CSS_PIXELS_PER_INCH / image.info.get("dpi", (CSS_PIXELS_PER_INCH,))[0]
-        width, height = (round(scale * side) for side in image.size)
+    try:
+        with Image.open(io.BytesIO(content), formats=["PNG"]) as image:
+            image.load()
+    except (OSError, SyntaxError) as error:
+        raise ValueError(
+            f"{drawing} is not a PNG file that can be shown: give another or a matplotlib Figure"
+        ) from error
+    scale = CSS_PIXELS_PER_INCH / image.info.get("dpi", (CSS_PIXELS_PER_INCH,))[0]
+    width, height = (round(scale * side) for side in image.size)
     source = Markup("data:image/png;base64,") + base64.b64encode(content).decode()
     return _Picture(source, width, height, caption, alternative)

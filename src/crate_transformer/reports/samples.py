@@ -6,7 +6,7 @@ import numpy as np
 from jaxtyping import Bool, UInt8
 from matplotlib.figure import Figure
 
-from crate_transformer.reports.montage import Montage, enlarge
+from crate_transformer.reports.montage import Montage, resize
 from crate_transformer.reports.style import styled
 
 COLUMNS = 8
@@ -26,7 +26,7 @@ def samples_figure(
     sheet = Montage(rows, columns, images.shape[1:3], caption_lines=2 if max(map(len, labels)) > 12 else 1)
     for index, (image, label) in enumerate(zip(images, labels, strict=True)):
         place = divmod(index, columns)
-        sheet.draw(*place, enlarge(image))
+        sheet.draw(*place, resize(image, sheet.side))
         if masks is not None:
             sheet.outline(*place, masks[index])
         sheet.caption(*place, label)

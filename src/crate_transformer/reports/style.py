@@ -1,7 +1,8 @@
 """How every figure looks, and how it is saved."""
 
 import io
-from collections.abc import Callable
+from collections.abc import Callable, Iterator
+from contextlib import contextmanager
 from functools import wraps
 from pathlib import Path
 from typing import TypeVar
@@ -50,12 +51,20 @@ NOTHING_DATED = {".png": {"Software": None}, ".pdf": {"CreationDate": None, "Cre
 Draw = TypeVar("Draw", bound=Callable[..., Figure])
 
 
+@contextmanager
+def house_style() -> Iterator[None]:
+    """Inside, matplotlib's settings are ours, whatever the user's own are; afterwards the user's are back."""
+    defaults = {key: value for key, value in matplotlib.rcParamsDefault.items() if key != "backend"}
+    with matplotlib.rc_context(defaults | STYLE):
+        yield
+
+
 def styled(draw: Draw) -> Draw:
-    """Run a drawing function with the style above, whatever the user's own matplotlib settings are."""
+    """Run a drawing function in the house style."""
 
     @wraps(draw)
     def inner(*args: object, **kwargs: object) -> Figure:
-        with matplotlib.rc_context({**matplotlib.rcParamsDefault, "backend": matplotlib.rcParams["backend"], **STYLE}):
+        with house_style():
             return draw(*args, **kwargs)
 
     return inner
@@ -88,7 +97,7 @@ def figure_bytes(figure: Figure, suffix: str = ".png") -> bytes:
     if suffix not in NOTHING_DATED:
         raise ValueError(f"a figure cannot be saved as {suffix!r}: choose one of {', '.join(NOTHING_DATED)}")
     buffer = io.BytesIO()
-    with matplotlib.rc_context(STYLE):
+    with house_style():
         figure.savefig(
             buffer,
             format=suffix[1:],

@@ -1,0 +1,257 @@
+import json
+import logging
+import shutil
+import zipfile
+
+import numpy as np
+import pytest
+import torch
+
+from crate_transformer.data import (
+    Augment,
+    BrokenImageError,
+    fits_in_memory,
+    open_evaluation,
+    open_images,
+    open_split,
+    preprocess,
+)
+from crate_transformer.models import Preprocessing
+
+SMALL = Preprocessing(img_size=(8, 8), crop_pct=1.0)
+
+
+def test_folder_and_zip_give_the_same(make_images):
+    archive = open_images(make_images("pets", {"dog": 3, "cat": 2}, archive=True))
+    folder = open_images(archive.root.with_suffix(""))
+    assert folder.classes == archive.classes == ("cat", "dog")
+    assert folder.names == ["cat/000.png", "cat/001.png", "dog/000.png", "dog/001.png", "dog/002.png"]
+    assert archive.names == [f"pets/{name}" for name in folder.names]
+    assert folder.labels == archive.labels == [0, 0, 1, 1, 1]
+    assert all(folder.read(i).tobytes() == archive.read(i).tobytes() for i in range(5))
+    some = archive.subset([4, 0])
+    assert (len(some), some.labels, some.classes) == (2, [1, 0], archive.classes)
+    assert some.read(0).tobytes() == folder.read(4).tobytes()
+
+
+def test_clutter_is_ignored_and_subfolders_belong_to_their_class(make_images):
+    folder = make_images("pets", {"cat": 1, "dog/old": 1, "dog/young": 1, ".thumbs": 1, "__MACOSX": 1})
+    (folder / "readme.txt").touch()
+    (folder / "cat" / "notes.txt").touch()
+    images = open_images(folder.parent / "pets")
+    assert images.names == ["cat/000.png", "dog/old/000.png", "dog/young/000.png"]
+    assert images.labels == [0, 1, 1]
+
+
+def test_words_for_the_classes(make_images):
+    folder = make_images("data", {"train/n1": 2, "train/n2": 2, "train/n3": 2, "val/n1": 1, "val/n2": 1, "val/n3": 1})
+    (folder / "classes.json").write_text(json.dumps({"n1": "crane", "n2": "goldfish", "n3": "crane"}))
+    assert open_images(folder / "train").classes == ("crane (n1)", "goldfish", "crane (n3)")
+    assert open_split(folder).val.classes == ("crane (n1)", "goldfish", "crane (n3)")
+    (folder / "classes.json").write_text('["n1"]')
+    assert open_images(folder / "train").classes == ("n1", "n2", "n3")
+    (folder / "classes.json").write_text("{")
+    with pytest.raises(ValueError, match=r"classes\.json is not valid JSON"):
+        open_images(folder / "train")
+
+
+@pytest.mark.parametrize(
+    ("counts", "message"),
+    [
+        ({}, "holds no images"),
+        ({"": 2}, r"holds images but no sub-folders: sort|single class 'pets'"),
+        ({"cat": 2}, "single class 'cat'"),
+        ({"train/a": 1, "train/b": 1, "Val/a": 1, "Val/b": 1}, "divided into train and Val"),
+    ],
+)
+@pytest.mark.parametrize("archive", [False, True])
+def test_unusable_sets_are_refused(make_images, tmp_path, counts, message, archive):
+    (tmp_path / "pets").mkdir()
+    with pytest.raises(ValueError, match=message) as error:
+        open_images(make_images("pets", counts, archive=archive))
+    assert "pets" in str(error.value)
+
+
+def test_missing_empty_and_no_archive(make_images, tmp_path):
+    for opener in (open_images, open_split):
+        with pytest.raises(FileNotFoundError, match="nowhere does not exist"):
+            opener(tmp_path / "nowhere")
+        (tmp_path / "text.zip").write_text("no zip")
+        with pytest.raises(ValueError, match=r"text\.zip is neither a folder nor a readable zip file"):
+            opener(tmp_path / "text.zip")
+    folder = make_images("pets", {"cat": 2, "dog": 2})
+    (folder / "bird").mkdir()
+    with pytest.raises(ValueError, match="no images of class 'bird'"):
+        open_images(folder)
+    with pytest.raises(ValueError, match="no images of class 'bird'"):
+        open_split(folder)
+
+
+@pytest.mark.parametrize("held_out", ["val", "test", "Validation"])
+@pytest.mark.parametrize("layout", ["folders", "zip", "two zips"])
+def test_splits_on_the_disk(make_images, tmp_path, held_out, layout):
+    path = make_images(
+        "data", {"train/a": 3, "train/b": 2, f"{held_out}/a": 1, f"{held_out}/b": 2}, archive=layout == "zip"
+    )
+    if layout == "two zips":
+        for part in ("train", held_out.lower()):
+            source = path / (part if part == "train" else held_out)
+            shutil.make_archive(str(tmp_path / "zips" / part), "zip", root_dir=path, base_dir=source.name)
+        path = tmp_path / "zips"
+    split = open_split(path)
+    assert (len(split.train), len(split.val)) == (5, 3)
+    assert split.train.classes == split.val.classes == ("a", "b")
+    assert split.val.labels == [0, 1, 1]
+    assert held_out.lower() in split.how.lower() and "train" in split.how
+    split.train.read(4), split.val.read(2)
+    assert open_evaluation(path).names == split.val.names
+
+
+def test_splits_with_other_classes_are_refused(make_images):
+    with pytest.raises(ValueError, match="only one of them has 'b', 'c'"):
+        open_split(make_images("data", {"train/a": 1, "train/b": 1, "val/a": 1, "val/c": 1}))
+
+
+def test_a_seeded_split_is_made_class_by_class(make_images):
+    path = make_images("pets", {"a": 20, "b": 7, "c": 2})
+    split = open_split(path, val_fraction=0.25, seed=3)
+    assert np.bincount(split.val.labels).tolist() == [5, 2, 1]
+    assert sorted(split.train.names + split.val.names) == open_images(path).names
+    assert "25%" in split.how and "seed 3" in split.how
+    assert open_split(path, val_fraction=0.25, seed=3).val.names == split.val.names
+    assert open_split(path, val_fraction=0.25, seed=4).val.names != split.val.names
+    with pytest.raises(ValueError, match="val_fraction is 1"):
+        open_split(path, val_fraction=1.0)
+    with pytest.raises(ValueError, match=r"class 'd'.*one image"):
+        open_split(make_images("pets", {"a": 2, "d": 1}))
+
+
+def test_evaluation_takes_everything_where_nothing_is_held_out(make_images):
+    path = make_images("pets", {"a": 3, "b": 2})
+    assert open_evaluation(path).names == open_images(path).names
+
+
+def test_relabelling_after_the_classes_of_a_checkpoint(make_images):
+    images = open_images(make_images("pets", {"a": 1, "b": 2}))
+    known = images.relabel(("z", "b", "a"))
+    assert known.labels == [2, 1, 1] and known.classes == ("z", "b", "a") and known.names == images.names
+    with pytest.raises(ValueError, match="pets has classes that are not among the known: a"):
+        images.relabel(("b", "c"))
+
+
+@pytest.fixture
+def damaged(make_images):
+    """200 pictures of which numbers 3 and 150 are broken."""
+    folder = make_images("damaged", {"a": 100, "b": 100})
+    (folder / "a" / "003.png").write_text("text")
+    whole = (folder / "b" / "050.png").read_bytes()
+    (folder / "b" / "050.png").write_bytes(whole[: len(whole) // 2])
+    return folder
+
+
+def test_broken_images_are_left_out_of_evaluation(damaged, caplog):
+    images = open_images(damaged)
+    with caplog.at_level(logging.WARNING, "crate_transformer.data"):
+        inputs, labels = images.batch([2, 3, 4, 150], SMALL)
+        images.batch([3, 150], SMALL)
+    assert inputs.shape == (2, 3, 8, 8) and labels.tolist() == [0, 0]
+    assert torch.equal(inputs[1], preprocess(images.read(4), SMALL))
+    assert set(images.broken) == {"a/003.png", "b/050.png"}
+    assert len(caplog.messages) == 2 and "003.png is not a readable image" in caplog.messages[0]
+
+
+def test_broken_images_are_replaced_in_training(damaged):
+    images = open_images(damaged)
+    for indices, expected in [([2, 3, 120], [2, 120, 120]), ([5, 3], [5, 5]), ([3], [4])]:
+        inputs, labels = images.batch(indices, SMALL, None, torch.Generator())
+        assert torch.equal(inputs, images.batch(expected, SMALL)[0])
+        assert labels.tolist() == [images.labels[i] for i in expected]
+    with pytest.raises(BrokenImageError, match=r"damaged/b/050\.png"):
+        images.read(150)
+
+
+def test_more_than_one_percent_broken_is_an_error(damaged):
+    (damaged / "a" / "077.png").write_bytes(b"")
+    images = open_images(damaged)
+    images.batch([3, 150], SMALL)
+    with pytest.raises(
+        ValueError, match=r"3 of the 200 images of .*damaged are unreadable.*a/003\.png, a/077\.png, b/"
+    ):
+        images.batch([77], SMALL)
+    with pytest.raises(ValueError, match="3 of the 200"):
+        open_images(damaged).to_arrays((10, 12))
+
+
+def test_one_broken_image_never_stops_a_small_set(make_images):
+    folder = make_images("few", {"a": 4, "b": 4})
+    (folder / "a" / "000.png").write_text("text")
+    images = open_images(folder)
+    assert len(images.to_arrays()) == 7
+    (folder / "a" / "001.png").write_text("text")
+    with pytest.raises(ValueError, match="2 of the 8 images"):
+        open_images(folder).to_arrays()
+
+
+def test_a_damaged_zip_entry_is_a_broken_image(make_images):
+    path = make_images("pets", {"a": 2, "b": 2}, archive=True)
+    with zipfile.ZipFile(path) as archive:
+        entry = archive.infolist()[0]
+    data = bytearray(path.read_bytes())
+    start = entry.header_offset + 30 + len(entry.filename)
+    data[start + 40 : start + 60] = bytes(20)
+    path.write_bytes(data)
+    with pytest.raises(BrokenImageError, match=r"pets\.zip/pets/a/000\.png is not a readable image \(Bad CRC"):
+        open_images(path).read(0)
+
+
+def test_to_arrays(make_images, damaged):
+    images = open_images(make_images("pets", {"a": 3, "b": 2}))
+    done = []
+    arrays = images.to_arrays(progress=done.append)
+    assert done == [1, 2, 3, 4, 5] and arrays.images.shape == (5, 3, 10, 12) and arrays.classes == images.classes
+    assert all(arrays.read(i).tobytes() == images.read(i).tobytes() for i in range(5))
+    assert arrays.labels.tolist() == images.labels
+    assert images.to_arrays((6, 6)).images.shape == (5, 3, 6, 6)
+    lossy = open_images(damaged)
+    arrays = lossy.to_arrays()
+    assert len(arrays) == 198 and len(lossy.broken) == 2
+    assert arrays.read(3).tobytes() == lossy.read(4).tobytes() and arrays.labels[99] == 1
+
+
+def test_what_fits_in_memory(make_images):
+    images = open_images(make_images("same", {"a": 3, "b": 2}))
+    assert fits_in_memory(images)
+    assert not fits_in_memory(images, limit=5 * 3 * 120 - 1) and fits_in_memory(images, limit=5 * 3 * 120)
+    assert not fits_in_memory(open_images(make_images("large", {"a": 1, "b": 1}, size=(97, 40))))
+    make_images("same", {"a": 1}, size=(11, 10))
+    assert not fits_in_memory(images)
+    with pytest.raises(ValueError, match="differ in size"):
+        images.to_arrays()
+
+
+def test_array_images_evaluate_as_files_do(make_images):
+    images = open_images(make_images("pets", {"a": 3, "b": 2}))
+    arrays = images.to_arrays()
+    for setting in (SMALL, Preprocessing(img_size=(10, 12), crop_pct=1.0), Preprocessing(img_size=(8, 6))):
+        for ours, theirs in zip(arrays.batch([4, 1], setting), images.batch([4, 1], setting), strict=True):
+            assert torch.equal(ours, theirs)
+
+
+def test_array_and_file_crops_are_the_same_boxes(make_images):
+    images = open_images(make_images("pets", {"a": 3, "b": 2}, size=(20, 20)))
+    setting = Preprocessing(img_size=(24, 24), crop_pct=1.0)
+    ours, theirs = (
+        source.batch([4, 1, 0], setting, Augment(), torch.Generator().manual_seed(1))[0]
+        for source in (images.to_arrays(), images)
+    )
+    assert (ours - theirs)[..., 2:-2, 2:-2].abs().mean() < 0.02 < (ours - theirs.flip(3)).abs().mean()
+
+
+@pytest.mark.data
+def test_tiny_imagenet_opens(shared):
+    split = open_split(shared / "data/tiny_imagenet_100")
+    assert (len(split.train), len(split.val)) == (50_000, 5_000)
+    assert split.train.classes[0] == "goldfish, Carassius auratus" and len(split.val.classes) == 100
+    assert np.bincount(split.val.labels).tolist() == [50] * 100
+    assert fits_in_memory(split.train)
+    assert split.val.subset(range(0, 5000, 100)).to_arrays().images.shape == (50, 3, 64, 64)

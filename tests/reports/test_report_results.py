@@ -1,0 +1,94 @@
+"""Results are written whole, sorted, and as numbers that JSON knows."""
+
+import json
+import subprocess
+import sys
+from dataclasses import dataclass
+from pathlib import Path
+
+import numpy as np
+import pytest
+
+from crate_transformer.reports import write_json
+
+
+@dataclass(frozen=True)
+class Score:
+    auc: np.ndarray
+    where: Path
+
+
+def test_everything_becomes_plain(tmp_path) -> None:
+    path = tmp_path / "deep" / "metrics.json"
+    write_json(
+        path,
+        {
+            "z": np.float32(0.1),
+            "a": (1, True, None, "Ü"),
+            2: Score(np.array([[0.123456789, np.nan]]), Path("runs") / "x"),
+            "i": np.int64(3),
+            "tiny": 3.00000004e-9,
+            "large": 1234567890.4,
+            "set": {3, 1, 2},
+            "inf": float("inf"),
+            "flag": np.bool_(True),
+        },
+    )
+    text = path.read_text(encoding="utf-8")
+    read = json.loads(text, parse_constant=lambda name: pytest.fail(f"{name} is not JSON"))
+    assert list(read) == sorted(read)
+    assert read == {
+        "z": 0.1,
+        "a": [1, True, None, "Ü"],
+        "2": {"auc": [[0.123457, None]], "where": str(Path("runs") / "x")},
+        "i": 3,
+        "tiny": 3e-9,
+        "large": 1234567890.0,
+        "set": [1, 2, 3],
+        "inf": None,
+        "flag": True,
+    }
+    assert text.endswith("}\n")
+
+
+def test_what_is_no_result_is_named_and_nothing_is_touched(tmp_path) -> None:
+    path = tmp_path / "metrics.json"
+    path.write_text("old")
+    with pytest.raises(ValueError, match="a complex cannot be written as JSON"):
+        write_json(path, {"a": 1j})
+    assert [(p.name, p.read_text()) for p in tmp_path.iterdir()] == [("metrics.json", "old")]
+
+
+@pytest.mark.parametrize("failing", ["write_bytes", "replace"])
+def test_a_full_disk_leaves_the_old_file_and_no_rest(tmp_path, monkeypatch, failing: str) -> None:
+    path = tmp_path / "metrics.json"
+    path.write_text("old")
+    real_write = Path.write_bytes
+
+    def fail(self: Path, content: bytes | Path) -> None:
+        if failing == "write_bytes":
+            real_write(self, content[:3])
+        raise OSError(28, "No space left on device")
+
+    monkeypatch.setattr(Path, failing, fail)
+    with pytest.raises(OSError, match=r"metrics\.json could not be written: No space left on device"):
+        write_json(path, {"a": 1})
+    assert [(p.name, p.read_text()) for p in tmp_path.iterdir()] == [("metrics.json", "old")]
+
+
+def test_results_wait_for_neither_torch_nor_matplotlib() -> None:
+    code = (
+        "import sys; from crate_transformer.reports.results import write_json; import crate_transformer.reports as r; "
+        "dir(r); sys.exit(any(name in sys.modules for name in ('torch', 'matplotlib', 'jinja2')))"
+    )
+    assert subprocess.run([sys.executable, "-c", code], check=False).returncode == 0
+
+
+def test_every_public_name_exists() -> None:
+    from crate_transformer import reports
+
+    for name in reports.__all__:
+        assert callable(getattr(reports, name))
+        assert getattr(reports, name).__doc__
+    with pytest.raises(AttributeError, match="no attribute 'nothing'"):
+        _ = reports.nothing
