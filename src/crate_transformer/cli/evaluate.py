@@ -30,12 +30,8 @@ class Command:
 
         model = load_checkpoint(self.checkpoint)
         images = open_evaluation(self.data)
-        if model.class_names and set(images.classes) - set(model.class_names):
-            unknown = sorted(set(images.classes) - set(model.class_names))
-            raise ValueError(
-                f"{self.data} has classes that {self.checkpoint} does not know: {', '.join(unknown[:5])}"
-                f"{' and others' if len(unknown) > 5 else ''}"
-            )
+        if model.class_names:
+            images = images.relabel(model.class_names)
         loader = eval_loader(images, model.preprocessing, batch_size=self.batch_size, num_workers=self.workers)
         result = {"checkpoint": self.checkpoint, "data": str(self.data), **asdict(accuracy(model, loader))}
         print(json.dumps(result, indent=1))

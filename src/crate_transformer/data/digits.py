@@ -29,13 +29,13 @@ class DigitsConfig:
     which is cut out of another photograph. ``overhang`` is the share of a digit's extent that may leave the picture.
     """
 
-    scale: tuple[float, float] = (0.4, 0.8)
-    rotation: float = 0.2
-    contrast: float = 0.45
+    scale: tuple[float, float] = (0.55, 0.85)
+    rotation: float = 0.15
+    contrast: float = 0.7
     bright: float = 0.5
-    ground: float = 0.6
-    texture: float = 0.6
-    overhang: float = 0.2
+    ground: float = 0.4
+    texture: float = 0.3
+    overhang: float = 0.05
 
 
 @dataclass(frozen=True, eq=False)

@@ -127,8 +127,8 @@ class Backbone(nn.Module):
         pool = global_pool or self.config.global_pool
         self.config = replace(self.config, num_classes=num_classes, global_pool=pool)
         self.num_classes, self.class_names = num_classes, None
-        old = self.pos_embed
-        self.head = nn.Linear(self.embed_dim, num_classes, device=old.device) if num_classes else nn.Identity()
+        self.head = nn.Linear(self.embed_dim, num_classes) if num_classes else nn.Identity()
+        self.head.to(self.pos_embed.device)
 
     def no_weight_decay(self) -> set[str]:
         """Names of parameters that are matrices by shape but no linear maps."""

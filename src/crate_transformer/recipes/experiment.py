@@ -33,11 +33,15 @@ class Experiment:
 
 @dataclass(frozen=True)
 class Fit:
-    """A trained model and its numbers; ``top1`` and ``top5`` are fractions of the held-out images."""
+    """A trained model and its numbers: ``top1`` and ``top5`` are fractions of the held-out images.
+
+    ``earlier_seconds`` of training were spent before this call, by a run that was found finished or unfinished.
+    """
 
     model: Backbone
     folder: Path
     metrics: dict[str, object]
+    earlier_seconds: float = 0.0
 
 
 def fit(
@@ -59,7 +63,7 @@ def fit(
     settings = json.loads(json.dumps({**dataclasses.asdict(experiment), "data": data_name, "images": len(images)}))
     finished = folder / "run.json"
     if finished.is_file() and (saved := json.loads(finished.read_text()))["settings"] == settings:
-        return Fit(load_checkpoint(folder), folder, saved["metrics"])
+        return Fit(load_checkpoint(folder), folder, saved["metrics"], saved["metrics"]["seconds"])
 
     model = seeded_model(experiment, len(images.classes))
     model.class_names = tuple(images.classes)
@@ -100,7 +104,7 @@ def fit(
     }
     save_checkpoint(model, folder, metadata={"experiment": settings, "metrics": metrics})
     write_json(finished, {"settings": settings, "metrics": metrics})
-    return Fit(load_checkpoint(folder), folder, metrics)
+    return Fit(load_checkpoint(folder), folder, metrics, result.earlier_seconds)
 
 
 def seeded_model(experiment: Experiment, num_classes: int) -> Backbone:

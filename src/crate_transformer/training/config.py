@@ -28,7 +28,7 @@ class TrainConfig:
     clip_grad_norm: float = 1.0
     """Largest norm of the gradient; 0 leaves it alone."""
     precision: Literal["auto", "float32", "bf16"] = "auto"
-    """auto: bf16 where it was measured faster, which is on GPUs and on CPUs with 16-bit products from width 192 on."""
+    """auto: bf16 where it was measured faster, which is on GPUs and on CPUs with 16-bit products from width 64 on."""
     min_area: float = 0.35
     """Random-resized crop: smallest share of the picture that a crop keeps; 1 crops nothing."""
     flip: bool = True

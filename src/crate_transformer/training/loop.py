@@ -19,7 +19,7 @@ from crate_transformer.training.progress import ProgressLine
 from crate_transformer.training.state import find_state, remove_states, save_state, stop_between_steps
 
 LOG_EVERY = 50
-BF16_WIDTH_ON_CPU = 192  # measured on an AVX512-BF16 CPU, docs/results.md
+BF16_WIDTH_ON_CPU = 64  # measured on an AVX512-BF16 CPU, docs/results.md
 
 Batch = tuple[Tensor, Tensor]
 
@@ -33,6 +33,7 @@ class TrainResult:
     seconds: float
     precision: str
     resumed_at: int
+    earlier_seconds: float
 
 
 def choose_precision(config: TrainConfig, width: int, device: torch.device) -> str:
@@ -131,7 +132,9 @@ def train(
     if evaluate:
         log.write(step=step, seconds=seconds, **evaluate(model))
     remove_states(folder)
-    return TrainResult(steps=step, loss=mean_loss, seconds=seconds, precision=precision, resumed_at=start)
+    return TrainResult(
+        steps=step, loss=mean_loss, seconds=seconds, precision=precision, resumed_at=start, earlier_seconds=log.seconds
+    )
 
 
 class MetricsLog:

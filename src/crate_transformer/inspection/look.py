@@ -1,4 +1,4 @@
-"""Look at one picture through a model: what ``crate inspect`` and the quickstart show."""
+"""One picture through a model: what it is called, and where every head looks."""
 
 from collections.abc import Sequence
 from dataclasses import dataclass
@@ -8,7 +8,7 @@ import torch
 from PIL import Image
 
 from crate_transformer.data import normalise, pixels, preprocess
-from crate_transformer.inspection import AttentionMaps, attention_maps
+from crate_transformer.inspection.attention import AttentionMaps, attention_maps
 from crate_transformer.models import Backbone
 
 
@@ -27,7 +27,13 @@ class Look:
 
 
 def look(
-    model: Backbone, picture: Image.Image, name: str, *, short_side: int, layers: Sequence[int] | None = None, top: int = 5
+    model: Backbone,
+    picture: Image.Image,
+    name: str,
+    *,
+    short_side: int,
+    layers: Sequence[int] | None = None,
+    top: int = 5,
 ) -> Look:
     """Classify ``picture`` as the model was evaluated, then map the attention over the whole of it.
 

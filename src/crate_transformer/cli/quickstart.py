@@ -1,0 +1,24 @@
+"""``crate quickstart``."""
+
+from dataclasses import dataclass
+from pathlib import Path
+
+
+@dataclass(frozen=True, kw_only=True)
+class Command:
+    """Train a small CRATE and a ViT on generated pictures of digits and open up what they do, in about five minutes.
+
+    Shows the model in the box on photographs first. Ctrl-C leaves a state from which the same command goes on.
+    """
+
+    output: Path = Path("runs/quickstart")
+    """Where report.html, metrics.json, figures and checkpoints go."""
+    steps: int = 1000
+    """Optimiser steps of each model."""
+    seed: int = 0
+
+    def __call__(self) -> None:
+        from crate_transformer.recipes.quickstart import QuickstartConfig, quickstart
+
+        page = quickstart(self.output, QuickstartConfig(steps=self.steps, seed=self.seed))
+        print(f"report: {page}\nnumbers: {self.output / 'metrics.json'}")

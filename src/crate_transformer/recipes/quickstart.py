@@ -1,0 +1,199 @@
+"""``crate quickstart``: train on this machine, look inside, and say honestly what is seen."""
+
+import json
+import platform
+import resource
+import sys
+import time
+from dataclasses import dataclass
+from pathlib import Path
+
+import numpy as np
+import torch
+
+import crate_transformer
+from crate_transformer.checkpoints import load_checkpoint
+from crate_transformer.data import digits, normalise, photograph
+from crate_transformer.evaluation import attention_segmentation
+from crate_transformer.inspection import (
+    attention_maps,
+    frozen,
+    head_summary,
+    layerwise_objective,
+    look,
+    untrained_twin,
+)
+from crate_transformer.models import Backbone
+from crate_transformer.recipes import findings
+from crate_transformer.recipes.experiment import Experiment, Fit, fit
+from crate_transformer.reports import write_json
+from crate_transformer.reports.quickstart import NAMES, QuickstartResults, quickstart_page
+from crate_transformer.training.config import TrainConfig
+
+BOX = "crate_mini_patch8_64.tiny_imagenet_100"
+PHOTOGRAPHS = ("cat", "astronaut", "coffee", "rocket")
+SHOWN = 8
+
+
+@dataclass(frozen=True, kw_only=True)
+class QuickstartConfig:
+    """Sizes of the quickstart; the defaults are the documented run."""
+
+    steps: int = 1000
+    """Optimiser steps of each of the two models."""
+    train_images: int = 20_000
+    """Generated training images."""
+    test_images: int = 1000
+    """Generated test images; accuracy is measured on all, attention on the first 400."""
+    seed: int = 0
+
+
+def crate_digits(config: QuickstartConfig) -> Experiment:
+    """CRATE of 315,370 parameters on digits over photographs: ``crate quickstart``, measured in docs/results.md."""
+    return _digits_experiment("crate_micro_patch4_32", config)
+
+
+def vit_digits(config: QuickstartConfig) -> Experiment:
+    """The ViT of 308,042 parameters with the same steps."""
+    return _digits_experiment("vit_micro_patch4_32", config)
+
+
+def _digits_experiment(model: str, config: QuickstartConfig) -> Experiment:
+    train = TrainConfig(
+        steps=config.steps,
+        batch_size=64,
+        optimizer="muon" if hasattr(torch.optim, "Muon") else "adamw",
+        learning_rate=2e-3,
+        matrix_learning_rate=8e-3,
+        warmup_steps=min(100, config.steps // 5),
+        label_smoothing=0.0,
+        min_area=1.0,
+        flip=False,
+        checkpoint_every=100,
+        seed=config.seed,
+    )
+    return Experiment(model=model, train=train)
+
+
+def quickstart(folder: Path, config: QuickstartConfig, *, show: bool = True) -> Path:
+    """Run everything, resuming what an earlier run left in ``folder``; the path of the report is returned."""
+    began = time.monotonic()
+    box = load_checkpoint(BOX)
+    looks = [look(box, photograph(name), name, short_side=24 * box.patch_size[0]) for name in PHOTOGRAPHS]
+    if show:
+        for seen in looks:
+            print(f"{seen.name}: " + ", ".join(f"{name.split(',')[0]} {p:.0%}" for name, p in seen.top[:3]))
+
+    train = digits("train", config.train_images, seed=config.seed)
+    test = digits("test", config.test_images, seed=config.seed)
+    selection = digits("selection", 300, seed=config.seed)
+    fits = {
+        key: fit(experiment(config), train, test, folder / key, data_name="digits", show=show)
+        for key, experiment in (("crate", crate_digits), ("vit", vit_digits))
+    }
+    models = {key: done.model for key, done in fits.items()}
+
+    preprocessing = models["crate"].preprocessing
+    images = normalise(test.images, preprocessing)
+    reported = slice(0, min(400, len(images)))
+    report = attention_segmentation(
+        models,
+        images[reported],
+        test.masks[reported],
+        test.images[reported],
+        selection=(normalise(selection.images, preprocessing), selection.masks, selection.images),
+    )
+    objectives = {NAMES[key]: layerwise_objective(model, images[:256]) for key, model in models.items()}
+    heads = head_summary(models["crate"], images[:256], layer=report.auc["crate"].layer)
+    shown = images[:SHOWN]
+    twins = {f"{key}_untrained": untrained_twin(model) for key, model in models.items()}
+    verdicts = [
+        findings.segmentation(report, "crate", "CRATE"),
+        findings.segmentation(report, "vit", "the ViT"),
+        findings.compression(objectives["CRATE"]),
+        findings.sparsification(objectives["CRATE"]),
+        findings.semantic_heads(heads),
+    ]
+    metrics = {
+        **quickstart_metrics(fits, report),
+        "findings": verdicts,
+        "seed": config.seed,
+        "steps": config.steps,
+        "test_images": len(test),
+        "versions": versions(),
+        "seconds": time.monotonic() - began + sum(done.earlier_seconds for done in fits.values()),
+        "peak_memory_mb": peak_memory_mb(),
+    }
+    results = QuickstartResults(
+        looks=looks,
+        box={**box.provenance.metadata["attention"], "name": BOX, "top1": box.provenance.metadata["metrics"]["top1"]},
+        pictures=test.images[:SHOWN].permute(0, 2, 3, 1).numpy(),
+        masks=test.masks[:SHOWN].numpy(),
+        labels=[test.classes[i] for i in test.labels[:SHOWN].tolist()],
+        predictions={key: predictions(model, shown) for key, model in models.items()},
+        maps={key: attention_maps(model, shown) for key, model in (models | twins).items()},
+        objectives=objectives,
+        segmentation=report,
+        heads=heads,
+        records={key: read_records(done.folder) for key, done in fits.items()},
+        metrics=metrics,
+        findings=verdicts,
+        how=how_it_was_made(metrics),
+    )
+    write_json(folder / "metrics.json", metrics)
+    return quickstart_page(results, folder)
+
+
+def quickstart_metrics(fits: dict[str, Fit], report: object) -> dict[str, object]:
+    """Accuracy, attention scores with controls, sizes and times of both models."""
+    rows = ("crate", "crate_untrained", "crate_shuffled", "vit", "vit_untrained", "vit_shuffled")
+    rows += ("mean_mask_prior", "brightness", "contrast", "crate_centred", "vit_centred")
+    details = report.to_dict()
+    return {
+        "accuracy": {key: done.metrics["top1"] for key, done in fits.items()},
+        "attention_auc": {row: report.auc[row].mean for row in rows},
+        "attention_miou": {row: report.miou[row].mean for row in rows},
+        "attention_choices": {metric: details[metric] for metric in ("auc", "miou")},
+        "attention_rules": {key: details[key] for key in ("choice_rule", "threshold_rule", "grid", "beats")},
+        "parameters": {key: done.metrics["parameters"] for key, done in fits.items()},
+        "training_seconds": {key: done.metrics["seconds"] for key, done in fits.items()},
+        "precision": {key: done.metrics["precision"] for key, done in fits.items()},
+    }
+
+
+def predictions(model: Backbone, images: torch.Tensor) -> list[str]:
+    """Names of the best classes."""
+    with frozen(model):
+        return [model.class_names[i] for i in model(images).argmax(dim=1).tolist()]
+
+
+def read_records(folder: Path) -> list[dict[str, object]]:
+    """The lines of ``metrics.jsonl``."""
+    return [json.loads(line) for line in (folder / "metrics.jsonl").read_text().splitlines()]
+
+
+def versions() -> dict[str, str]:
+    """What the numbers depend on."""
+    return {
+        "crate_transformer": crate_transformer.__version__,
+        "torch": torch.__version__,
+        "numpy": np.__version__,
+        "python": platform.python_version(),
+        "machine": f"{platform.machine()}, {torch.get_num_threads()} threads",
+    }
+
+
+def peak_memory_mb() -> float:
+    """Largest resident memory of this process so far."""
+    peak = resource.getrusage(resource.RUSAGE_SELF).ru_maxrss
+    return peak / (2**20 if sys.platform == "darwin" else 2**10)
+
+
+def how_it_was_made(metrics: dict[str, object]) -> str:
+    """Versions, seed and cost in words."""
+    software = ", ".join(f"{name} {version}" for name, version in metrics["versions"].items())
+    return (
+        f"Seed {metrics['seed']}; {software}. {metrics['seconds']:.0f} seconds in all, of which training CRATE took "
+        f"{metrics['training_seconds']['crate']:.0f} and the ViT {metrics['training_seconds']['vit']:.0f} "
+        f"({metrics['precision']['crate']}); peak memory {metrics['peak_memory_mb']:.0f} MB."
+    )
