@@ -2,11 +2,14 @@
 
 from dataclasses import dataclass
 from pathlib import Path
-from typing import Annotated
+from typing import TYPE_CHECKING, Annotated
 
 import tyro
 
 from crate_transformer.cli.classify import BOX
+
+if TYPE_CHECKING:
+    from crate_transformer.models import Backbone
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -18,7 +21,7 @@ class Command:
     checkpoint: str = BOX
     """A folder, a file, or the name of weights in the box."""
     output: Path = Path("runs/inspect")
-    """Where report.html, results.json and the PNGs go."""
+    """Where report.html, results.json, PNGs and the maps as .npz go."""
     layers: tuple[int, ...] = ()
     """Zero-based layers to show; negative ones count from the last; all unless given."""
     heads: tuple[int, ...] = ()
@@ -29,21 +32,50 @@ class Command:
     """Shorter side of the pictures for the maps, in pixels; twice the model's own unless given."""
 
     def __call__(self) -> None:
-        from crate_transformer.checkpoints import load_checkpoint
-        from crate_transformer.data import list_images, read_image
-        from crate_transformer.recipes.look import inspect_pictures
+        import torch
 
+        from crate_transformer.checkpoints import load_checkpoint
+        from crate_transformer.data import list_images, preprocess, read_image
+        from crate_transformer.inspection import layerwise_objective, look
+        from crate_transformer.reports.inspection import inspection_page
+
+        if not 0 < self.mass <= 1:
+            raise ValueError(f"--mass is {self.mass}: a mask holds more than 0 and at most 1 of the attention")
         model = load_checkpoint(self.checkpoint)
-        paths = list_images(self.images)
-        pictures = {str(path): read_image(path) for path in paths}
-        page = inspect_pictures(
-            model,
-            pictures,
+        if self.size is not None and self.size < min(model.patch_size):
+            raise ValueError(f"--size is {self.size}: it must be at least one patch, {min(model.patch_size)} pixels")
+        heads = self.chosen_heads(model)
+        pictures = {str(path): read_image(path) for path in list_images(self.images)}
+        short_side = self.size or 2 * min(model.img_size)
+        looks = [
+            look(model, picture, name, short_side=short_side, layers=self.layers or None)
+            for name, picture in pictures.items()
+        ]
+        inputs = torch.stack([preprocess(picture, model.preprocessing) for picture in pictures.values()])
+        best = model.provenance.metadata.get("attention", {})
+        if best.get("layer") in looks[0].attention.layers and best.get("head") in heads:
+            mask_from, why = (best["layer"], best["head"]), best["chosen"]
+        else:
+            mask_from, why = (
+                (looks[0].attention.layers[-1], heads[0]),
+                "the last layer and the first head that are shown",
+            )
+        page = inspection_page(
+            looks,
+            layerwise_objective(model, inputs),
             self.output,
-            layers=self.layers or None,
-            heads=self.heads or None,
+            heads=heads,
+            mask_from=mask_from,
+            mask_from_why=why,
             mass=self.mass,
-            short_side=self.size or 2 * min(model.img_size),
-            checkpoint=self.checkpoint,
+            model_name=type(model).__name__,
+            about=str(model.provenance),
         )
-        print(f"{len(pictures)} pictures inspected: {page}")
+        print(f"{len(looks)} picture{'s' * (len(looks) > 1)} inspected: {page}")
+
+    def chosen_heads(self, model: "Backbone") -> tuple[int, ...]:
+        """The heads to show, checked."""
+        for head in self.heads:
+            if not 0 <= head < model.config.num_heads:
+                raise ValueError(f"there is no head {head}: the model has heads 0 to {model.config.num_heads - 1}")
+        return self.heads or tuple(range(model.config.num_heads))

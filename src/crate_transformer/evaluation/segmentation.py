@@ -21,7 +21,8 @@ from crate_transformer.evaluation.scores import (
 from crate_transformer.inspection import attention_maps, untrained_twin
 from crate_transformer.models import Backbone
 
-_CUES = ("mean_mask_prior", "brightness", "contrast")
+_TRIVIAL = ("brightness", "contrast", "median_difference")
+_CUES = ("mean_mask_prior", *_TRIVIAL)
 _LUMINANCE = (0.299, 0.587, 0.114)
 
 
@@ -33,8 +34,9 @@ class SegmentationReport:
     map chosen for ``m`` against the masks of all *other* images, mean over them; ``m_centred`` and
     ``m_untrained_centred``, after subtracting each head's mean map over the selection images; and once:
     ``mean_mask_prior``, the mean selection mask for every image; ``brightness`` and ``contrast``, mean and standard
-    deviation of each patch's luminance. ``layer_auc`` holds, for ``m`` and ``m_untrained``, the AUC of each layer's
-    best head, ``layer_heads`` names it. Images whose mask is empty or full on the grid are left out: ``num_dropped``.
+    deviation of each patch's luminance; ``median_difference``, how far that mean lies from the image's median patch.
+    ``layer_auc`` holds, for ``m`` and ``m_untrained``, the AUC of each layer's best head, ``layer_heads``
+    names it. Images whose mask is empty or full on the grid are left out: ``num_dropped``.
     """
 
     models: tuple[str, ...]
@@ -87,10 +89,11 @@ class _MaskedImages:
     masks: np.ndarray
     brightness: np.ndarray
     contrast: np.ndarray
+    median_difference: np.ndarray
     num_dropped: int = 0
 
     def subset(self, indices: np.ndarray) -> "_MaskedImages":
-        arrays = (array[indices] for array in (self.masks, self.brightness, self.contrast))
+        arrays = (array[indices] for array in (self.masks, *(getattr(self, cue) for cue in _TRIVIAL)))
         return _MaskedImages(self.images[torch.from_numpy(indices)], *arrays)
 
 
@@ -115,7 +118,9 @@ def _on_grid(images: Tensor, masks: Tensor, pixels: Tensor, grid: tuple[int, int
     usable = np.flatnonzero(masks_on_grid.any(axis=1) & ~masks_on_grid.all(axis=1))
     luminance = torch.einsum("n c h w, c -> n h w", pixels.float(), torch.tensor(_LUMINANCE, device=pixels.device))
     patches = rearrange(luminance, "n (r h) (c w) -> n (r c) (h w)", h=patch[0], w=patch[1]).cpu().numpy()
-    everything = _MaskedImages(images, masks_on_grid, patches.mean(axis=-1), patches.std(axis=-1))
+    brightness = patches.mean(axis=-1)
+    difference = np.abs(brightness - np.median(brightness, axis=-1, keepdims=True))
+    everything = _MaskedImages(images, masks_on_grid, brightness, patches.std(axis=-1), difference)
     return replace(everything.subset(usable), num_dropped=len(images) - len(usable))
 
 
@@ -225,7 +230,7 @@ def attention_segmentation(
     prior = chosen_on.masks.mean(axis=0, keepdims=True)
     constant = [np.broadcast_to(prior, some.masks.shape)[None] for some in (chosen_on, reported)]
     scorer.add("mean_mask_prior", *constant, [{}])
-    for cue in ("brightness", "contrast"):
+    for cue in _TRIVIAL:
         signed = [np.stack([getattr(some, cue), -getattr(some, cue)]) for some in (chosen_on, reported)]
         scorer.add(cue, *signed, [{"sign": 1}, {"sign": -1}])
     return SegmentationReport(

@@ -147,7 +147,7 @@ def quickstart(folder: Path, config: QuickstartConfig, *, show: bool = True) -> 
 def quickstart_metrics(fits: dict[str, Fit], report: object) -> dict[str, object]:
     """Accuracy, attention scores with controls, sizes and times of both models."""
     rows = ("crate", "crate_untrained", "crate_shuffled", "vit", "vit_untrained", "vit_shuffled")
-    rows += ("mean_mask_prior", "brightness", "contrast", "crate_centred", "vit_centred")
+    rows += ("mean_mask_prior", "brightness", "contrast", "median_difference", "crate_centred", "vit_centred")
     details = report.to_dict()
     return {
         "accuracy": {key: done.metrics["top1"] for key, done in fits.items()},

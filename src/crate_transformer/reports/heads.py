@@ -38,20 +38,22 @@ def layers_figure(
     image: UInt8[np.ndarray, "height width 3"],
     maps: Float[np.ndarray, "layers heads rows columns"],
     layers: Sequence[int] | None = None,
+    heads: Sequence[int] | None = None,
     title: str = "Every layer and head",
 ) -> Figure:
     """One row for each layer, one column for each head, of one image, which itself stands at the left of the first row.
 
     Args:
         layers: the layers' numbers, such as ``AttentionMaps.layers``; counted from 0 unless given.
+        heads: the heads' numbers, likewise.
     """
     numbers = range(len(maps)) if layers is None else layers
     names = [f"layer {number}" for number in numbers]
-    heads = maps.shape[1]
-    pictures = Montage(len(maps), 1 + heads, image.shape[:2], row_labels=names)
+    columns = range(maps.shape[1]) if heads is None else heads
+    pictures = Montage(len(maps), 1 + maps.shape[1], image.shape[:2], row_labels=names)
     pictures.column_label(0, "picture")
-    for head in range(heads):
-        pictures.column_label(1 + head, f"head {head}")
+    for column, head in enumerate(columns, start=1):
+        pictures.column_label(column, f"head {head}")
     pictures.draw(0, 0, resize(image, pictures.side))
     for row, layer_maps in enumerate(maps):
         for head, heat in enumerate(layer_maps):

@@ -198,7 +198,8 @@ def _numbers(results: QuickstartResults, folder: Path) -> Section:
         "Attention in numbers, with every control",
         "Shuffled: the same maps scored against the masks of other images. Centred: each head's mean map "
         "subtracted. Mean-mask "
-        "prior: one mask for all. Brightness and contrast: of the patch itself, no model at all.",
+        "prior: one mask for all. Brightness, contrast and median difference (from the picture's median "
+        "brightness): of the patch itself, no model at all.",
         [
             _figure(
                 scores_figure(report, NAMES), folder, "scores", "Two standard errors drawn.", "scores with controls"

@@ -12,7 +12,12 @@ from crate_transformer.reports.style import COLOURS, CONTROL_GREY, INK, legend_b
 
 CHANCE = 0.5
 SPACE = 0.4  # between groups of bars
-CUES = {"mean_mask_prior": "the mean mask, for every image", "brightness": "brightness", "contrast": "contrast"}
+CUES = {
+    "mean_mask_prior": "the mean mask, for every image",
+    "brightness": "brightness",
+    "contrast": "contrast",
+    "median_difference": "difference from the median brightness",
+}
 
 
 @styled
