@@ -46,12 +46,15 @@ def main(arguments: Sequence[str] | None = None) -> int:
 
     command = importlib.import_module(f"crate_transformer.cli.{name}")
     try:
-        run = tyro.cli(command.Command, args=arguments[1:], prog=f"crate {name}", config=(tyro.conf.OmitArgPrefixes,))
+        settings = {"prog": f"crate {name}", "config": (tyro.conf.OmitArgPrefixes,)}
+        if hasattr(command, "default"):
+            settings["default"] = command.default(arguments[1:])
+        run = tyro.cli(command.Command, args=arguments[1:], **settings)
         run()
     except KeyboardInterrupt:
         print("crate: interrupted; the same command goes on from here", file=sys.stderr)
         return 130
-    except (ValueError, OSError) as error:
+    except (ValueError, OSError, ImportError) as error:
         if os.environ.get("CRATE_DEBUG"):
             raise
         print(f"crate: {sentence(error)}", file=sys.stderr)

@@ -1,8 +1,12 @@
 """``crate train``."""
 
+import argparse
+from collections.abc import Sequence
 from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Literal
+
+import tyro
 
 from crate_transformer.training.config import TrainConfig
 
@@ -17,6 +21,8 @@ class Command:
 
     data: Path
     """Folder or zip of labelled images."""
+    recipe: str | None = None
+    """Start from the settings of this recipe (cifar10, cifar10_vit, tiny_imagenet_100); other options change them."""
     output: Path = Path("runs/train")
     """Where checkpoint, metrics and, until the end, the resumable state go."""
     model: str = "crate_mini_patch8_64"
@@ -27,18 +33,18 @@ class Command:
     """Side of the training pictures in pixels; the model's own unless given."""
     patch_size: int | None = None
     """Side of a patch in pixels; the model's own unless given."""
-    global_pool: Literal["token", "avg"] = "token"
-    """Classify from the class token or from the mean of all tokens."""
+    global_pool: Literal["token", "avg"] | None = None
+    """Classify from the class token or from the mean of all tokens; the model's own unless given."""
     workers: int = 0
     """Processes that read images."""
-    config: TrainConfig = field(default_factory=lambda: TrainConfig(warmup_steps=100))
+    config: TrainConfig = field(default_factory=lambda: TrainConfig(optimizer="muon", warmup_steps=100))
 
     def __call__(self) -> None:
         from crate_transformer.data import open_split
         from crate_transformer.recipes.experiment import Experiment, fit, in_memory
         from crate_transformer.reports.results import write_json
 
-        sizes = {"img_size": self.img_size, "patch_size": self.patch_size}
+        sizes = {"img_size": self.img_size, "patch_size": self.patch_size, "global_pool": self.global_pool}
         options = {key: value for key, value in sizes.items() if value is not None}
         split = open_split(self.data, seed=self.config.seed)
         print(
@@ -47,7 +53,7 @@ class Command:
         )
         experiment = Experiment(
             model=self.model,
-            options={**options, "global_pool": self.global_pool},
+            options=options,
             start_from=self.start_from,
             train=self.config,
         )
@@ -63,3 +69,18 @@ class Command:
         write_json(self.output / "split.json", {"how": split.how, "seed": self.config.seed, "held_out": held_out})
         metrics = done.metrics
         print(f"top-1 {metrics['top1']:.1%} on {metrics['held_out_images']} held-out images; saved in {self.output}")
+
+
+def default(arguments: Sequence[str]) -> Command | None:
+    """What the options change: the settings of ``--recipe NAME``, where the arguments name one."""
+    parser = argparse.ArgumentParser(add_help=False, allow_abbrev=False, exit_on_error=False)
+    parser.add_argument("--recipe")
+    name = parser.parse_known_args(list(arguments))[0].recipe
+    if name is None:
+        return None
+    from crate_transformer.recipes.registry import recipe
+
+    experiment = recipe(name)
+    return Command(
+        data=tyro.MISSING, recipe=name, model=experiment.model, config=experiment.train, **experiment.options
+    )

@@ -11,10 +11,11 @@ from crate_transformer.checkpoints import load_checkpoint, save_checkpoint
 from crate_transformer.data import ArrayImages, Augment, ImageFolder, eval_loader, fits_in_memory, train_loader
 from crate_transformer.evaluation import accuracy
 from crate_transformer.models import Backbone, build_model
-from crate_transformer.reports.results import write_json
+from crate_transformer.reports.results import plain, write_json
 from crate_transformer.training.classification import Classification
 from crate_transformer.training.config import TrainConfig
 from crate_transformer.training.loop import train
+from crate_transformer.training.state import remove_states
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -60,7 +61,7 @@ def fit(
     """
     config = experiment.train
     steps = config.num_steps(len(images))
-    settings = json.loads(json.dumps({**dataclasses.asdict(experiment), "data": data_name, "images": len(images)}))
+    settings = plain({**dataclasses.asdict(experiment), "data": data_name, "images": len(images)})
     finished = folder / "run.json"
     if finished.is_file() and (saved := json.loads(finished.read_text()))["settings"] == settings:
         return Fit(load_checkpoint(folder), folder, saved["metrics"], saved["metrics"]["seconds"])
@@ -92,6 +93,7 @@ def fit(
         folder,
         steps=steps,
         title=experiment.model,
+        settings={key: settings[key] for key in ("start_from", "data", "images", "crop_pct")},
         show=show,
     )
     score = accuracy(model, eval_loader(held_out, model.preprocessing, batch_size=256, num_workers=num_workers))
@@ -102,19 +104,28 @@ def fit(
         "held_out_images": score.count,
         "parameters": sum(p.numel() for p in model.parameters()),
     }
+    finished.unlink(missing_ok=True)  # until the checkpoint beside it is this run's
     save_checkpoint(model, folder, metadata={"experiment": settings, "metrics": metrics})
     write_json(finished, {"settings": settings, "metrics": metrics})
+    remove_states(folder)
     return Fit(load_checkpoint(folder), folder, metrics, result.earlier_seconds)
 
 
 def seeded_model(experiment: Experiment, num_classes: int) -> Backbone:
-    """The model to train, with the same fresh parameters for the same seed."""
-    with torch.random.fork_rng():
+    """The model to train, with the same fresh parameters for the same seed.
+
+    Raises:
+        ValueError: no such model or option; or an option that a checkpoint to start from settles itself.
+    """
+    with torch.random.fork_rng(devices=[]):
         torch.manual_seed(experiment.train.seed)
         if experiment.start_from is None:
             return build_model(experiment.model, **{"num_classes": num_classes, **experiment.options})
+        settled = ", ".join(sorted(set(experiment.options) - {"global_pool"}))
+        if settled:
+            raise ValueError(f"start_from {experiment.start_from} settles {settled}: leave that option out")
         model = load_checkpoint(experiment.start_from)
-        model.reset_classifier(num_classes)
+        model.reset_classifier(num_classes, **experiment.options)
         return model
 
 

@@ -1,5 +1,6 @@
 """What a training run is made of. Imports nothing heavy: the command line reads it before PyTorch is there."""
 
+import math
 from dataclasses import dataclass
 from typing import Literal
 
@@ -41,16 +42,20 @@ class TrainConfig:
 
     def __post_init__(self) -> None:
         for name in ("epochs", "steps", "batch_size", "learning_rate", "matrix_learning_rate", "checkpoint_every"):
-            if getattr(self, name) is not None and getattr(self, name) <= 0:
+            if getattr(self, name) is not None and not 0 < getattr(self, name) < math.inf:
                 raise ValueError(f"{name} is {getattr(self, name)}: it must be greater than 0")
         for name in ("min_area", "label_smoothing", "small_until"):
             if not 0 <= getattr(self, name) <= 1:
                 raise ValueError(f"{name} is {getattr(self, name)}: it must lie between 0 and 1")
         for name in ("weight_decay", "warmup_steps", "clip_grad_norm"):
-            if getattr(self, name) < 0:
+            if not 0 <= getattr(self, name) < math.inf:
                 raise ValueError(f"{name} is {getattr(self, name)}: it must not be negative")
         if self.min_area == 0:
             raise ValueError("min_area is 0: a crop must keep some of the picture")
+        if not all(0 <= beta < 1 for beta in self.betas):
+            raise ValueError(f"betas are {self.betas}: each must be at least 0 and below 1")
+        if not 0 <= self.seed < 2**32:
+            raise ValueError(f"seed is {self.seed}: it must be at least 0 and below 2 ** 32")
 
     def num_steps(self, num_images: int) -> int:
         """Optimiser steps on a training set of this size."""

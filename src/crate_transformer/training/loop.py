@@ -1,10 +1,9 @@
 """The one training loop."""
 
 import dataclasses
-import json
 import math
 import time
-from collections.abc import Callable, Iterable
+from collections.abc import Callable, Iterable, Mapping
 from dataclasses import dataclass
 from pathlib import Path
 
@@ -14,9 +13,10 @@ from accelerate.state import AcceleratorState
 from torch import Tensor, nn
 
 from crate_transformer.training.config import TrainConfig
+from crate_transformer.training.metrics import MetricsLog
 from crate_transformer.training.optimisers import build_optimizers, warmup_cosine
 from crate_transformer.training.progress import ProgressLine
-from crate_transformer.training.state import find_state, remove_states, save_state, stop_between_steps
+from crate_transformer.training.state import find_state, load_state, save_state, stop_between_steps, stop_wanted
 
 LOG_EVERY = 50
 BF16_WIDTH_ON_CPU = 64  # measured on an AVX512-BF16 CPU, docs/results.md
@@ -64,29 +64,33 @@ def train(
     *,
     steps: int,
     title: str = "training",
+    settings: Mapping[str, object] | None = None,
     evaluate: Callable[[nn.Module], dict[str, float]] | None = None,
     show: bool = True,
 ) -> TrainResult:
     """Train ``model`` in place; resumes by itself where ``folder`` holds an unfinished run.
 
-    Writes ``metrics.jsonl`` and, every ``config.checkpoint_every`` steps and on Ctrl-C, a resumable state.
+    Writes ``metrics.jsonl`` and a resumable state: every ``config.checkpoint_every`` steps, on Ctrl-C, and after the
+    last step. Whoever has stored the trained model calls ``remove_states``.
 
     Args:
         loss: ``loss(model, batch)``, a scalar.
         batches: ``batches(start_step, rank, world_size)`` yields the batches from that step on, always the same ones.
+        settings: what else, such as the data, must be the same for a run to be resumed; anything that JSON can hold.
         evaluate: called with the model at the end; its numbers go into ``metrics.jsonl``.
 
     Raises:
         KeyboardInterrupt: after the state was saved, when the user asked to stop.
-        ValueError: the loss is no longer finite, or ``folder`` holds a run with other settings.
+        ValueError: the loss is no longer finite, or ``folder`` holds an unfinished run with other settings.
+        OSError: the state or the metrics cannot be written; an older state stays.
     """
     folder.mkdir(parents=True, exist_ok=True)
-    AcceleratorState._reset_state(True)  # an earlier run of this process may have had another precision
-    device = Accelerator().device
-    precision = choose_precision(config, model.embed_dim, device)
-    AcceleratorState._reset_state(True)
+    AcceleratorState._reset_state()  # an earlier run of this process may have had another precision
+    precision = choose_precision(config, model.embed_dim, AcceleratorState().device)
+    AcceleratorState._reset_state()
     accelerator = Accelerator(mixed_precision=precision)
     fingerprint = {**dataclasses.asdict(config), "steps": steps, "model": dataclasses.asdict(model.config)}
+    fingerprint |= settings or {}
 
     optimizers = build_optimizers(model, config)
     schedulers = [warmup_cosine(optimizer, config.warmup_steps, steps) for optimizer in optimizers]
@@ -95,12 +99,12 @@ def train(
     accelerator.register_for_checkpointing(*schedulers)
     start = 0
     if found:
-        accelerator.load_state(str(found[0]))
+        load_state(accelerator, found[0])
         start = found[1]
-    log = MetricsLog(folder / "metrics.jsonl", start)
+    log = MetricsLog(folder, start, writing=accelerator.is_main_process)
 
     wrapped.train()
-    began, mean_loss, step = time.monotonic() - log.seconds, math.nan, start
+    began, mean_loss, step = time.monotonic() - log.seconds, log.loss, start
     recent: list[Tensor] = []
     with stop_between_steps() as stop, ProgressLine(title, steps, show=show and accelerator.is_main_process) as line:
         for step, batch in enumerate(batches(start, accelerator.process_index, accelerator.num_processes), start + 1):
@@ -115,9 +119,10 @@ def train(
                 stepper.step()
             wrapped.zero_grad()
             recent.append(value.detach())
-            saving = stop.is_set() or (step % config.checkpoint_every == 0 and step < steps)
-            if step % LOG_EVERY == 0 or step == steps or saving:
-                mean_loss = torch.stack(recent).mean().item()
+            stopping = stop_wanted(accelerator, stop)
+            saving = stopping or step % config.checkpoint_every == 0 or step == steps
+            if step % LOG_EVERY == 0 or saving:
+                mean_loss = accelerator.reduce(torch.stack(recent).mean(), "mean").item()
                 recent.clear()
                 if not math.isfinite(mean_loss):
                     raise ValueError(f"the loss is {mean_loss} at step {step}: lower the learning rate {learning_rate}")
@@ -125,30 +130,12 @@ def train(
             line.update(step, f"loss {mean_loss:.3f}" if math.isfinite(mean_loss) else "")
             if saving:
                 save_state(accelerator, folder, step, fingerprint)
-            if saving and stop.is_set():
+            if stopping:
                 raise KeyboardInterrupt
     seconds = time.monotonic() - began
-    model.eval()
+    accelerator.unwrap_model(wrapped, keep_fp32_wrapper=False).eval()
     if evaluate:
         log.write(step=step, seconds=seconds, **evaluate(model))
-    remove_states(folder)
     return TrainResult(
         steps=step, loss=mean_loss, seconds=seconds, precision=precision, resumed_at=start, earlier_seconds=log.seconds
     )
-
-
-class MetricsLog:
-    """A file of one JSON object a line; lines after the step where a run resumes are dropped."""
-
-    def __init__(self, path: Path, start: int) -> None:
-        self.path = path
-        self.seconds = 0.0
-        kept = []
-        if start and path.is_file():
-            kept = [line for line in path.read_text().splitlines() if json.loads(line)["step"] <= start]
-            self.seconds = max((json.loads(line).get("seconds", 0.0) for line in kept), default=0.0)
-        path.write_text("".join(line + "\n" for line in kept))
-
-    def write(self, **values: float) -> None:
-        with self.path.open("a") as file:
-            file.write(json.dumps(values) + "\n")

@@ -4,7 +4,6 @@ import math
 from collections.abc import Iterable
 
 import torch
-from lion_pytorch import Lion
 from torch import nn
 from torch.optim.lr_scheduler import LambdaLR
 
@@ -24,6 +23,8 @@ def parameter_groups(
 def build_optimizers(model: nn.Module, config: TrainConfig) -> list[torch.optim.Optimizer]:
     """AdamW, Lion (arXiv 2302.06675), or Muon for the blocks' matrices with AdamW for the rest (arXiv 2502.16982)."""
     if config.optimizer == "lion":
+        from lion_pytorch import Lion
+
         groups = parameter_groups(model.named_parameters(), model.no_weight_decay(), config.weight_decay)
         return [Lion(groups, lr=config.learning_rate, betas=config.betas)]
     matrices = []

@@ -7,8 +7,10 @@ import signal
 import threading
 from collections.abc import Iterator
 from pathlib import Path
+from pickle import UnpicklingError
 
 from accelerate import Accelerator
+from safetensors import SafetensorError
 
 
 def save_state(accelerator: Accelerator, folder: Path, step: int, fingerprint: dict[str, object]) -> None:
@@ -23,11 +25,12 @@ def save_state(accelerator: Accelerator, folder: Path, step: int, fingerprint: d
             (temporary / "progress.json").write_text(json.dumps({"step": step, "run": fingerprint}, indent=1))
             shutil.rmtree(target, ignore_errors=True)
             temporary.rename(target)
-    except OSError as error:
+    except (OSError, RuntimeError, SafetensorError) as error:  # a full disk, as Python, PyTorch and safetensors report it
         shutil.rmtree(temporary, ignore_errors=True)
-        raise OSError(f"the training state could not be saved in {folder}: {error.strerror or error}") from error
+        reason = getattr(error, "strerror", None) or " ".join(str(error).split())
+        raise OSError(f"the training state could not be saved in {folder}, is the disk full? ({reason})") from error
     if accelerator.is_main_process:
-        for older in set(folder.glob("state-*")) - {target}:
+        for older in set(_states(folder)) - {target}:
             shutil.rmtree(older)
 
 
@@ -40,9 +43,9 @@ def find_state(folder: Path, fingerprint: dict[str, object]) -> tuple[Path, int]
     states = sorted(folder.glob("state-*"))
     if not states:
         return None
-    progress = json.loads((states[-1] / "progress.json").read_text())
-    if progress["run"] != json.loads(json.dumps(fingerprint)):
-        changed = sorted(k for k in fingerprint if progress["run"].get(k) != json.loads(json.dumps(fingerprint[k])))
+    progress, run = json.loads((states[-1] / "progress.json").read_text()), json.loads(json.dumps(fingerprint))
+    if progress["run"] != run:
+        changed = sorted(key for key in progress["run"] | run if progress["run"].get(key) != run.get(key))
         raise ValueError(
             f"{folder} holds an unfinished run with other settings ({', '.join(changed)}): "
             "repeat its settings to resume it, or choose another output folder"
@@ -50,10 +53,36 @@ def find_state(folder: Path, fingerprint: dict[str, object]) -> tuple[Path, int]
     return states[-1], progress["step"]
 
 
+def load_state(accelerator: Accelerator, state: Path) -> None:
+    """Put everything that was prepared back to where ``save_state`` found it.
+
+    Raises:
+        ValueError: the state is damaged.
+    """
+    try:
+        accelerator.load_state(str(state))
+    except (OSError, RuntimeError, ValueError, LookupError, EOFError, UnpicklingError, SafetensorError) as error:
+        raise ValueError(f"the training state {state} is damaged: remove it to start again") from error
+
+
 def remove_states(folder: Path) -> None:
-    """Remove what only resuming needs, at the end of a run."""
-    for state in folder.glob("state-*"):
+    """Remove what only resuming needs, after a run."""
+    for state in _states(folder):
         shutil.rmtree(state)
+
+
+def _states(folder: Path) -> list[Path]:
+    """Whole states, and the partial ones of killed processes."""
+    return [*folder.glob("state-*"), *folder.glob(".state-*.partial")]
+
+
+def stop_wanted(accelerator: Accelerator, stop: threading.Event) -> bool:
+    """Whether any process was asked to stop: all of them get the same answer at the same step."""
+    if accelerator.num_processes == 1:
+        return stop.is_set()
+    if stop.is_set():
+        accelerator.set_trigger()
+    return accelerator.check_trigger()
 
 
 @contextlib.contextmanager
