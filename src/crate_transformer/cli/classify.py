@@ -33,6 +33,8 @@ class Command:
         if self.top < 1:
             raise ValueError(f"--top is {self.top}: it must be at least 1")
         model = load_checkpoint(self.checkpoint)
+        if not model.num_classes:
+            raise ValueError(f"{self.checkpoint} has no classifier: num_classes is 0")
         names = model.class_names or tuple(f"class {i}" for i in range(model.num_classes))
         results = []
         for path in list_images(self.images):

@@ -13,7 +13,7 @@ class Command:
 
     output: Path = Path("runs/quickstart")
     """Where report.html, metrics.json, figures and checkpoints go."""
-    steps: int = 1000
+    steps: int = 900
     """Optimiser steps of each model."""
     seed: int = 0
 

@@ -29,8 +29,8 @@ class DigitsConfig:
     which is cut out of another photograph. ``overhang`` is the share of a digit's extent that may leave the picture.
     """
 
-    scale: tuple[float, float] = (0.55, 0.85)
-    rotation: float = 0.15
+    scale: tuple[float, float] = (0.6, 0.9)
+    rotation: float = 0.1
     contrast: float = 0.7
     bright: float = 0.5
     ground: float = 0.4

@@ -1,5 +1,6 @@
 """What a run shows, one honest sentence for each phenomenon."""
 
+from collections.abc import Mapping
 from dataclasses import dataclass
 
 import numpy as np
@@ -45,18 +46,26 @@ def sparsification(objective: LayerwiseObjective) -> Finding:
 
 
 def segmentation(report: SegmentationReport, name: str, label: str) -> Finding:
-    """Attention of the class token against the masks: it must beat every control."""
-    beaten = report.beats(name, "auc")
-    unbeaten = [control.replace(f"{name}_", "").replace("_", " ") for control, above in beaten.items() if not above]
+    """Attention of the class token against the masks of the digits: it must beat every control."""
+    return _segmentation(f"Segmentation emerges in {label}", report.to_dict(), name)
+
+
+def box_segmentation(attention: Mapping[str, object]) -> Finding:
+    """The same for the model in the box, as measured on photographs of COCO when it was packed."""
+    return _segmentation("Segmentation emerges in the model in the box, on photographs", attention, "crate")
+
+
+def _segmentation(phenomenon: str, report: Mapping[str, object], name: str) -> Finding:
+    beaten, auc = report["beats"][name]["auc"], report["auc"]
+    unbeaten = [control.removeprefix(f"{name}_").replace("_", " ") for control, above in beaten.items() if not above]
     seen = not unbeaten
-    score = report.auc[name]
-    controls = ", ".join(f"{c.replace(f'{name}_', '').replace('_', ' ')} {report.auc[c].mean:.3f}" for c in beaten)
+    controls = ", ".join(f"{c.removeprefix(f'{name}_').replace('_', ' ')} {auc[c]['mean']:.3f}" for c in beaten)
     rest = "" if seen else f"; not clearly above {', '.join(unbeaten)}"
     return Finding(
-        f"Segmentation emerges in {label}",
+        phenomenon,
         seen,
-        f"{verdict(seen)}: layer {score.layer}, head {score.head} marks the objects with an AUC of {score.mean:.3f} "
-        f"({controls}){rest}.",
+        f"{verdict(seen)}: layer {auc[name]['layer']}, head {auc[name]['head']} marks the objects with an AUC of "
+        f"{auc[name]['mean']:.3f} ({controls}){rest}.",
     )
 
 

@@ -39,7 +39,7 @@ SHOWN = 8
 class QuickstartConfig:
     """Sizes of the quickstart; the defaults are the documented run."""
 
-    steps: int = 1000
+    steps: int = 900
     """Optimiser steps of each of the two models."""
     train_images: int = 20_000
     """Generated training images."""
@@ -108,6 +108,7 @@ def quickstart(folder: Path, config: QuickstartConfig, *, show: bool = True) -> 
     shown = images[:SHOWN]
     twins = {f"{key}_untrained": untrained_twin(model) for key, model in models.items()}
     verdicts = [
+        findings.box_segmentation(box.provenance.metadata["attention"]),
         findings.segmentation(report, "crate", "CRATE"),
         findings.segmentation(report, "vit", "the ViT"),
         findings.compression(objectives["CRATE"]),

@@ -202,7 +202,7 @@ def _numbers(results: QuickstartResults, folder: Path) -> Section:
         "brightness): of the patch itself, no model at all.",
         [
             _figure(
-                scores_figure(report, NAMES), folder, "scores", "Two standard errors drawn.", "scores with controls"
+                scores_figure(report, NAMES), folder, "scores", "", "scores with controls"
             ),
             _figure(
                 layer_scores_figure(report, NAMES), folder, "layers", "Best head of each layer.", "scores by layer"

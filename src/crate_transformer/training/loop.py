@@ -86,7 +86,7 @@ def train(
     """
     folder.mkdir(parents=True, exist_ok=True)
     AcceleratorState._reset_state()  # an earlier run of this process may have had another precision
-    precision = choose_precision(config, model.embed_dim, AcceleratorState().device)
+    precision = choose_precision(config, model.embed_dim, Accelerator().device)
     AcceleratorState._reset_state()
     accelerator = Accelerator(mixed_precision=precision)
     fingerprint = {**dataclasses.asdict(config), "steps": steps, "model": dataclasses.asdict(model.config)}

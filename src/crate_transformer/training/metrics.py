@@ -23,7 +23,7 @@ class MetricsLog:
         if writing:
             write_files(folder, {FILE: "".join(json.dumps(record) + "\n" for record in kept).encode()})
 
-    def write(self, **values: float) -> None:
+    def write(self, **values: int | float) -> None:
         """Append one line."""
         if not self.writing:
             return
@@ -34,7 +34,7 @@ class MetricsLog:
             raise OSError(f"{self.path} could not be written: {error.strerror or error}") from error
 
 
-def read_metrics(path: Path) -> list[dict[str, float]]:
+def read_metrics(path: Path) -> list[dict[str, int | float]]:
     """Every whole line; one that a crash or a full disk cut short is left out."""
     records = []
     for line in path.read_text().splitlines() if path.is_file() else ():

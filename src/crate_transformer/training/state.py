@@ -25,10 +25,11 @@ def save_state(accelerator: Accelerator, folder: Path, step: int, fingerprint: d
             (temporary / "progress.json").write_text(json.dumps({"step": step, "run": fingerprint}, indent=1))
             shutil.rmtree(target, ignore_errors=True)
             temporary.rename(target)
-    except (OSError, RuntimeError, SafetensorError) as error:  # a full disk, as Python, PyTorch and safetensors report it
+    except (OSError, RuntimeError, SafetensorError) as error:
+        # what Python, PyTorch and safetensors raise when a disk is full
         shutil.rmtree(temporary, ignore_errors=True)
         reason = getattr(error, "strerror", None) or " ".join(str(error).split())
-        raise OSError(f"the training state could not be saved in {folder}, is the disk full? ({reason})") from error
+        raise OSError(f"the training state could not be saved in {folder} ({reason}): is the disk full?") from error
     if accelerator.is_main_process:
         for older in set(_states(folder)) - {target}:
             shutil.rmtree(older)

@@ -1,0 +1,327 @@
+"""The loop: it learns, it is what its equations say, and it goes on from any step as if it had never stopped."""
+
+import errno
+import math
+import os
+import resource
+import signal
+import threading
+
+import pytest
+import torch
+from accelerate import Accelerator
+
+from crate_transformer.training import loop
+from crate_transformer.training.classification import Classification
+from crate_transformer.training.config import TrainConfig
+from crate_transformer.training.loop import choose_precision
+from crate_transformer.training.metrics import MetricsLog, read_metrics
+from crate_transformer.training.state import remove_states
+
+needs_muon = pytest.mark.skipif(not hasattr(torch.optim, "Muon"), reason="this PyTorch has no Muon")
+every_optimizer = pytest.mark.parametrize("optimizer", ["adamw", "lion", pytest.param("muon", marks=needs_muon)])
+
+
+def same(ours, theirs) -> bool:
+    return ours.keys() == theirs.keys() and all(torch.equal(ours[key], theirs[key]) for key in ours)
+
+
+def steps_of(folder):
+    return [record["step"] for record in read_metrics(folder / "metrics.jsonl")]
+
+
+def names(folder):
+    return sorted(path.name for path in folder.iterdir())
+
+
+def stop_at(wanted, number=signal.SIGINT):
+    return lambda step: os.kill(os.getpid(), number) if step == wanted else None
+
+
+def test_it_learns(run, tmp_path):
+    result = run(tmp_path, steps=60, augment=False, optimizer="adamw", learning_rate=1e-2, label_smoothing=0.0)
+    first, last = read_metrics(tmp_path / "metrics.jsonl")
+    assert first["step"] == 50 and last["step"] == 60 == result.steps
+    assert last["loss"] == result.loss < 0.3 < math.log(2)
+    assert result.resumed_at == result.earlier_seconds == 0
+    assert 0 < result.seconds < 60
+    assert not run.model.training
+
+
+def test_three_steps_against_the_equations(run, tmp_path):
+    """AdamW, warm-up, cosine, label smoothing, clipping to a norm of 0.1, with the gradient from autograd."""
+    seen = []
+
+    def loss(model, batch):
+        seen.append(batch)
+        return Classification(0.1)(model, batch)
+
+    changes = {"learning_rate": 0.02, "weight_decay": 0.3, "clip_grad_norm": 0.1, "warmup_steps": 2}
+    run(tmp_path, steps=3, loss=loss, optimizer="adamw", precision="float32", **changes)
+    ours = run.weights()
+
+    model = run.fresh_model()
+    mean = {name: torch.zeros_like(p) for name, p in model.named_parameters()}
+    square = {name: torch.zeros_like(p) for name, p in model.named_parameters()}
+    for step, (images, labels) in enumerate(seen[:3]):
+        wanted = 0.9 * torch.eye(2)[labels] + 0.1 / 2
+        value = -(wanted * model(images).log_softmax(dim=1)).sum(dim=1).mean()
+        gradients = dict(zip(mean, torch.autograd.grad(value, [p for _, p in model.named_parameters()]), strict=True))
+        norm = math.sqrt(sum(float((g.double() ** 2).sum()) for g in gradients.values()))
+        assert norm > 0.1
+        rate = 0.02 * [1 / 2, 0.5 * (1 + math.cos(math.pi / 3)), 0.5 * (1 + math.cos(2 * math.pi / 3))][step]
+        with torch.no_grad():
+            for name, parameter in model.named_parameters():
+                gradient = gradients[name] * 0.1 / norm
+                mean[name] = 0.9 * mean[name] + 0.1 * gradient
+                square[name] = 0.98 * square[name] + 0.02 * gradient**2
+                decay = 0.3 if parameter.ndim > 1 and name not in ("pos_embed", "cls_token") else 0
+                parameter -= rate * decay * parameter
+                corrected = mean[name] / (1 - 0.9 ** (step + 1)), square[name] / (1 - 0.98 ** (step + 1))
+                parameter -= rate * corrected[0] / (corrected[1].sqrt() + 1e-8)
+    for name, parameter in model.named_parameters():
+        assert (ours[name] - parameter).abs().max() < 2e-4, name
+
+
+@every_optimizer
+@pytest.mark.parametrize("number", [signal.SIGINT, signal.SIGTERM])
+def test_interrupted_and_resumed_is_uninterrupted_bit_for_bit(run, tmp_path, optimizer, number):
+    run(tmp_path / "whole", optimizer=optimizer)
+    whole = run.weights()
+    folder = tmp_path / "parts"
+    for stop in (3, 7):
+        with pytest.raises(KeyboardInterrupt):
+            run(folder, optimizer=optimizer, before=stop_at(stop, number))
+        assert names(folder) == ["metrics.jsonl", f"state-{stop:08d}"]
+        torch.rand(5)
+    result = run(folder, optimizer=optimizer)
+    assert result.resumed_at == 7 and result.earlier_seconds > 0
+    assert same(run.weights(), whole)
+    assert steps_of(folder) == [3, 7, 8]
+    assert signal.getsignal(signal.SIGINT) is signal.default_int_handler
+
+
+def test_interrupted_at_the_last_step_there_is_nothing_left_to_do(run, tmp_path):
+    result = run(tmp_path / "whole")
+    whole = run.weights()
+    with pytest.raises(KeyboardInterrupt):
+        run(tmp_path / "parts", before=stop_at(8))
+    resumed = run(tmp_path / "parts", before=lambda step: pytest.fail(f"step {step} was repeated"))
+    assert same(run.weights(), whole)
+    assert (resumed.steps, resumed.loss) == (8, result.loss)
+    assert steps_of(tmp_path / "parts") == [8]
+
+
+@every_optimizer
+def test_a_crash_costs_the_steps_since_the_last_state(run, tmp_path, optimizer):
+    run(tmp_path / "whole", optimizer=optimizer, checkpoint_every=2)
+    whole = run.weights()
+
+    def crash(step):
+        if step == 6:
+            raise RuntimeError("the machine is gone")
+
+    folder = tmp_path / "parts"
+    with pytest.raises(RuntimeError, match="the machine is gone"):
+        run(folder, optimizer=optimizer, checkpoint_every=2, before=crash)
+    assert names(folder) == ["metrics.jsonl", "state-00000004"]
+    with (folder / "metrics.jsonl").open("a") as file:
+        file.write('{"step": 5, "loss": 1.0}\n{"step": 6, "lo')  # written after the state; cut short by the crash
+    assert run(folder, optimizer=optimizer, checkpoint_every=2).resumed_at == 4
+    assert same(run.weights(), whole)
+    assert steps_of(folder) == [2, 4, 6, 8]
+
+
+def test_time_adds_up_over_sessions(run, tmp_path):
+    with pytest.raises(KeyboardInterrupt):
+        run(tmp_path, before=stop_at(3))
+    ((_, loss, _, seconds),) = [record.values() for record in read_metrics(tmp_path / "metrics.jsonl")]
+    result = run(tmp_path)
+    assert result.earlier_seconds == seconds and result.seconds > seconds
+    assert math.isfinite(loss)
+
+
+def test_other_settings_do_not_resume(run, tmp_path):
+    with pytest.raises(KeyboardInterrupt):
+        run(tmp_path, before=stop_at(3), options={"settings": {"data": "cats"}})
+    before = (tmp_path / "metrics.jsonl").read_bytes()
+    for changes, named in (
+        ({"learning_rate": 1e-4, "seed": 5}, "learning_rate, seed"),
+        ({"steps": 9}, "steps"),
+        ({"options": {"settings": {"data": "dogs"}}}, "data"),
+        ({"options": {}}, "data"),
+    ):
+        with pytest.raises(ValueError, match="unfinished run with other settings") as error:
+            run(tmp_path, **{"options": {"settings": {"data": "cats"}}, **changes})
+        assert str(error.value) == (
+            f"{tmp_path} holds an unfinished run with other settings ({named}): "
+            "repeat its settings to resume it, or choose another output folder"
+        )
+    assert names(tmp_path) == ["metrics.jsonl", "state-00000003"]
+    assert (tmp_path / "metrics.jsonl").read_bytes() == before
+
+
+def test_a_damaged_state_is_named(run, tmp_path):
+    with pytest.raises(KeyboardInterrupt):
+        run(tmp_path, before=stop_at(3))
+    for name in ("model.safetensors", "optimizer.bin", "custom_checkpoint_0.pkl"):
+        file = tmp_path / "state-00000003" / name
+        content = file.read_bytes()
+        for damaged in (content[: len(content) // 2], b""):
+            file.write_bytes(damaged)
+            with pytest.raises(ValueError, match="state-00000003 is damaged: remove it to start again"):
+                run(tmp_path)
+        file.write_bytes(content)
+    run(tmp_path)
+
+
+def test_a_loss_that_is_not_finite_ends_the_run_and_spares_the_state(run, tmp_path):
+    counted = []
+
+    def loss(model, batch):
+        counted.append(1)
+        return Classification(0.1)(model, batch) * (math.nan if len(counted) == 5 else 1)
+
+    with pytest.raises(ValueError, match=r"^the loss is nan at step 6: lower the learning rate 0\.00") as error:
+        run(tmp_path, loss=loss, checkpoint_every=2)
+    assert "\n" not in str(error.value)
+    assert names(tmp_path) == ["metrics.jsonl", "state-00000004"]
+    assert steps_of(tmp_path) == [2, 4]
+    run(tmp_path / "whole", checkpoint_every=2)
+    whole = run.weights()
+    run(tmp_path, checkpoint_every=2)
+    assert same(run.weights(), whole)
+
+
+def contents(folder):
+    return {str(path): path.read_bytes() for path in sorted(folder.rglob("*")) if path.is_file()}
+
+
+@pytest.fixture(params=["enospc", "cut", "safetensors", "torch"])
+def fill_disk(request, monkeypatch):
+    """Makes the next states fail in the middle: as the system says it, or really, at different files of the state."""
+    real, limits = Accelerator.save_state, resource.getrlimit(resource.RLIMIT_FSIZE)
+
+    def fail(self, folder, **options):
+        real(self, folder, **options)
+        raise OSError(errno.ENOSPC, os.strerror(errno.ENOSPC))
+
+    def fill(_step):
+        if request.param == "enospc":
+            monkeypatch.setattr(Accelerator, "save_state", fail)
+        else:
+            sizes = {"cut": 0, "safetensors": 3000, "torch": 9000}
+            resource.setrlimit(resource.RLIMIT_FSIZE, (sizes[request.param], limits[1]))
+
+    def empty():
+        monkeypatch.setattr(Accelerator, "save_state", real)
+        resource.setrlimit(resource.RLIMIT_FSIZE, limits)
+
+    yield fill, empty
+    empty()
+
+
+def test_a_full_disk_leaves_the_last_state(run, tmp_path, fill_disk):
+    fill, empty = fill_disk
+    run(tmp_path / "whole", checkpoint_every=2)
+    whole, kept = run.weights(), {}
+
+    def before(step):
+        if step == 4:
+            kept.update(contents(tmp_path / "parts" / "state-00000002"))
+            fill(step)
+
+    with pytest.raises(OSError, match=r"could not be (saved|written)") as error:
+        run(tmp_path / "parts", checkpoint_every=2, before=before)
+    empty()
+    assert "\n" not in str(error.value) and str(tmp_path / "parts") in str(error.value)
+    assert names(tmp_path / "parts") == ["metrics.jsonl", "state-00000002"]
+    assert contents(tmp_path / "parts" / "state-00000002") == kept != {}
+    run(tmp_path / "parts", checkpoint_every=2)
+    assert same(run.weights(), whole)
+    assert steps_of(tmp_path / "parts") == [2, 4, 6, 8]
+
+
+def test_states_are_removed_together_with_what_killed_processes_left(run, tmp_path):
+    run(tmp_path)
+    (tmp_path / ".state-00000004.partial").mkdir()
+    remove_states(tmp_path)
+    assert names(tmp_path) == ["metrics.jsonl"]
+
+
+def test_a_second_interrupt_does_not_wait(run, tmp_path):
+    def impatient(step):
+        if step == 3:
+            os.kill(os.getpid(), signal.SIGINT)
+            os.kill(os.getpid(), signal.SIGINT)
+            pytest.fail("the second interrupt was ignored")
+
+    with pytest.raises(KeyboardInterrupt):
+        run(tmp_path, before=impatient)
+    assert names(tmp_path) == ["metrics.jsonl"]
+
+
+def test_in_another_thread_it_trains_without_signals(run, tmp_path):
+    results = []
+    thread = threading.Thread(target=lambda: results.append(run(tmp_path, steps=2)))
+    thread.start()
+    thread.join()
+    assert results[0].steps == 2
+
+
+def test_evaluation_comes_last(run, tmp_path):
+    modes = []
+
+    def evaluate(model):
+        modes.append(model.training)
+        return {"top1": 0.5}
+
+    run(tmp_path, steps=2, options={"evaluate": evaluate})
+    assert modes == [False]
+    assert read_metrics(tmp_path / "metrics.jsonl")[-1].items() >= {"step": 2, "top1": 0.5}.items()
+
+
+def test_after_training_in_bf16_the_model_is_a_float32_model_again(run, tmp_path):
+    images = torch.randn(4, 3, 8, 8)
+    result = run(tmp_path, steps=2, precision="bf16")
+    assert result.precision == "bf16"
+    fresh = run.fresh_model().eval()
+    fresh.load_state_dict(run.weights())
+    assert torch.equal(run.model(images), fresh(images))
+    assert all(parameter.dtype == torch.float32 for parameter in run.model.parameters())
+    assert run(tmp_path / "next", steps=2, precision="float32").precision == "no"
+
+
+@pytest.mark.parametrize(
+    ("precision", "width", "device", "products", "chosen"),
+    [
+        ("bf16", 8, "cpu", False, "bf16"),
+        ("float32", 512, "cuda", True, "no"),
+        ("auto", 64, "cpu", True, "bf16"),
+        ("auto", 63, "cpu", True, "no"),
+        ("auto", 512, "cpu", False, "no"),
+        ("auto", 8, "cuda", True, "bf16"),
+        ("auto", 512, "cuda", False, "no"),
+        ("auto", 512, "mps", True, "no"),
+    ],
+)
+def test_precision(monkeypatch, precision, width, device, products, chosen):
+    monkeypatch.setattr(loop, "cpu_has_bf16", lambda: products)
+    monkeypatch.setattr(torch.cuda, "is_bf16_supported", lambda: products)
+    monkeypatch.setattr(torch.backends.mkldnn, "is_available", lambda: True)
+    assert choose_precision(TrainConfig(precision=precision), width, torch.device(device)) == chosen
+
+
+def test_metrics_go_on_after_the_step_that_a_run_resumes_at(tmp_path):
+    log = MetricsLog(tmp_path, 0)
+    for step in (1, 2, 3):
+        log.write(step=step, loss=1 / step, seconds=10.0 * step)
+    (tmp_path / "metrics.jsonl").write_text((tmp_path / "metrics.jsonl").read_text() + '{"step": 4, ')
+    resumed = MetricsLog(tmp_path, 2)
+    assert (resumed.seconds, resumed.loss) == (20.0, 0.5)
+    resumed.write(step=3, loss=0.0)
+    assert steps_of(tmp_path) == [1, 2, 3]
+    MetricsLog(tmp_path, 3, writing=False).write(step=4)
+    assert steps_of(tmp_path) == [1, 2, 3]
+    assert math.isnan(MetricsLog(tmp_path, 0).loss)
+    assert steps_of(tmp_path) == []
