@@ -30,6 +30,8 @@ class Command:
         from crate_transformer.checkpoints import load_checkpoint
         from crate_transformer.data import list_images, preprocess, read_image
 
+        if not self.images:
+            raise ValueError("name at least one picture or folder of pictures")
         if self.top < 1:
             raise ValueError(f"--top is {self.top}: it must be at least 1")
         model = load_checkpoint(self.checkpoint)
@@ -47,11 +49,9 @@ class Command:
         if self.json:
             print(json.dumps(results, indent=1, ensure_ascii=False))
             return
-        from rich.console import Console
-        from rich.table import Table
+        from crate_transformer.reports import print_table
 
         for result in results:
-            table = Table("class", "probability", title=result["image"], title_justify="left")
-            for row in result["top"]:
-                table.add_row(row["class"], f"{row['probability']:.1%}")
-            Console().print(table)
+            print(result["image"])
+            rows = [(found["class"], f"{found['probability']:.1%}") for found in result["top"]]
+            print_table(("class", "probability"), rows)

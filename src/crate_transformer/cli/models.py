@@ -49,9 +49,10 @@ class Command:
         from rich.console import Console
         from rich.table import Table
 
-        table = Table(*(key for key in rows[0]))
+        shown = ("name", "width", "depth", "heads", "parameters", "weights")  # the name tells patch and image size
+        table = Table(*shown, box=None, padding=(0, 2, 0, 0))
         for row in rows:
-            table.add_row(*(format_cell(value) for value in row.values()))
+            table.add_row(*(format_cell(row[key]) for key in shown))
         Console().print(table)
 
 

@@ -73,8 +73,8 @@ class Command:
 
 def default(arguments: Sequence[str]) -> Command | None:
     """What the options change: the settings of ``--recipe NAME``, where the arguments name one."""
-    parser = argparse.ArgumentParser(add_help=False, allow_abbrev=False, exit_on_error=False)
-    parser.add_argument("--recipe")
+    parser = argparse.ArgumentParser(add_help=False, allow_abbrev=False)
+    parser.add_argument("--recipe", nargs="?")  # tyro complains where the name is missing
     name = parser.parse_known_args(list(arguments))[0].recipe
     if name is None:
         return None

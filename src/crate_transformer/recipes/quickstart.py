@@ -2,7 +2,6 @@
 
 import json
 import platform
-import resource
 import sys
 import time
 from dataclasses import dataclass
@@ -186,6 +185,12 @@ def versions() -> dict[str, str]:
 
 def peak_memory_mb() -> float:
     """Largest resident memory of this process so far."""
+    if sys.platform == "win32":
+        import psutil
+
+        return psutil.Process().memory_info().peak_wset / 2**20
+    import resource
+
     peak = resource.getrusage(resource.RUSAGE_SELF).ru_maxrss
     return peak / (2**20 if sys.platform == "darwin" else 2**10)
 

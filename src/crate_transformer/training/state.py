@@ -6,6 +6,7 @@ import shutil
 import signal
 import threading
 from collections.abc import Iterator
+from dataclasses import dataclass
 from pathlib import Path
 from pickle import UnpicklingError
 
@@ -77,31 +78,38 @@ def _states(folder: Path) -> list[Path]:
     return [*folder.glob("state-*"), *folder.glob(".state-*.partial")]
 
 
-def stop_wanted(accelerator: Accelerator, stop: threading.Event) -> bool:
+@dataclass
+class Stop:
+    """Whether this process was asked to stop."""
+
+    wanted: bool = False
+
+
+def stop_wanted(accelerator: Accelerator, stop: Stop) -> bool:
     """Whether any process was asked to stop: all of them get the same answer at the same step."""
     if accelerator.num_processes == 1:
-        return stop.is_set()
-    if stop.is_set():
+        return stop.wanted
+    if stop.wanted:
         accelerator.set_trigger()
     return accelerator.check_trigger()
 
 
 @contextlib.contextmanager
-def stop_between_steps() -> Iterator[threading.Event]:
-    """Turn the first Ctrl-C (or SIGTERM) into an event that the loop reads between steps; the second one interrupts."""
-    wanted = threading.Event()
+def stop_between_steps() -> Iterator[Stop]:
+    """Turn the first Ctrl-C (or SIGTERM) into a wish that the loop reads between steps; the second one interrupts."""
+    stop = Stop()
     if threading.current_thread() is not threading.main_thread():
-        yield wanted
+        yield stop
         return
 
     def handler(number: int, _frame: object) -> None:
-        if wanted.is_set():
+        if stop.wanted:
             raise KeyboardInterrupt
-        wanted.set()
+        stop.wanted = True
 
     previous = {number: signal.signal(number, handler) for number in (signal.SIGINT, signal.SIGTERM)}
     try:
-        yield wanted
+        yield stop
     finally:
         for number, old in previous.items():
             signal.signal(number, old)

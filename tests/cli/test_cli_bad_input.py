@@ -1,0 +1,208 @@
+"""Bad input ends in one sentence on standard error and code 2, or in a warning where work goes on."""
+
+import json
+import logging
+import os
+import pickle
+import resource
+import shutil
+
+import pytest
+import torch
+
+from crate_transformer.models import build_model
+
+
+@pytest.fixture
+def train(tmp_path, small):
+    return lambda data, *more: ("train", "--data", data, "--output", tmp_path / "run", "--steps", "2", *small, *more)
+
+
+def test_folders_of_pictures(refused, train, trained, make_pictures, tmp_path, draw):
+    (tmp_path / "empty").mkdir()
+    make_pictures("gap", cat=3, dog=3)
+    (tmp_path / "gap" / "eel").mkdir()
+    make_pictures("lonely", cat=4)
+    draw(tmp_path / "flat" / "1.png")
+    (tmp_path / "file").write_text("no zip")
+    make_pictures("scarce", cat=3, dog=1)
+    for name, words in {
+        "missing": "missing does not exist",
+        "empty": "empty holds no images",
+        "gap": "no images of class 'eel'",
+        "lonely": "has the single class 'cat': a classifier needs at least two",
+        "flat": "holds images but no sub-folders",
+        "file": "file is neither a folder nor a readable zip file",
+        "scarce": "class 'dog' of",
+    }.items():
+        data = tmp_path / name
+        assert words in (told := refused(*train(data))) and str(data) in told
+        if name != "scarce":
+            assert refused("evaluate", trained, "--data", data) == told
+    assert refused("classify", tmp_path / "empty", "--checkpoint", trained).endswith(".gif)")
+    assert refused("classify", tmp_path / "no.jpg", "--checkpoint", trained) == f"{tmp_path}/no.jpg does not exist"
+    assert refused("classify", "--checkpoint", trained) == "name at least one picture or folder of pictures"
+    assert not (tmp_path / "run").exists()
+
+
+def spoil(file, kind):
+    if kind == "text":
+        file.write_text("this is no picture\n" * 20)
+    elif kind == "empty":
+        file.write_bytes(b"")
+    else:
+        file.write_bytes(file.read_bytes()[:200])
+
+
+@pytest.mark.parametrize("kind", ["text", "empty", "truncated"])
+def test_one_broken_picture_is_named_and_skipped(crate, train, pets, trained, caplog, kind):
+    broken = pets / "cat" / "1.jpg"
+    shutil.copy(pets / "cat" / "0.png", broken)
+    spoil(broken, kind)
+    with caplog.at_level(logging.WARNING, "crate_transformer"):
+        assert crate(*train(pets)).code == 0
+        assert f"skipped: {broken} is not a readable image" in caplog.text
+        caplog.clear()
+        ran = crate("evaluate", trained, "--data", pets)
+        assert ran.code == 0 and json.loads(ran.out)["count"] == 12
+        assert caplog.text.count(str(broken)) == 1
+
+
+def test_more_than_a_percent_broken_is_an_error(refused, train, pets, trained):
+    for name in ("cat/1.png", "dog/2.png"):
+        spoil(pets / name, "text")
+    for told in (refused(*train(pets)), refused("evaluate", trained, "--data", pets)):
+        assert "2 of the 1" in told and "are unreadable, more than 1%" in told and "cat/1.png" in told
+
+
+@pytest.mark.parametrize("kind", ["text", "empty", "truncated"])
+def test_a_broken_picture_cannot_be_classified(refused, trained, picture, kind):
+    spoil(picture, kind)
+    assert refused("classify", picture, "--checkpoint", trained).startswith(f"{picture} is not a readable image")
+
+
+class Evil:
+    def __init__(self, file):
+        self.file = file
+
+    def __reduce__(self):
+        return os.system, (f"touch {self.file}",)
+
+
+def test_checkpoints(refused, crate, trained, picture, pets, tmp_path):
+    def copy(name, change=None):
+        folder = tmp_path / name
+        shutil.copytree(trained, folder)
+        if change:
+            config = json.loads((folder / "config.json").read_text())
+            change(config)
+            (folder / "config.json").write_text(json.dumps(config))
+        return folder
+
+    cut = copy("cut")
+    weights = cut / "model.safetensors"
+    weights.write_bytes(weights.read_bytes()[:-1000])
+    half = tmp_path / "half.pth"
+    torch.save(build_model("crate_micro_patch4_32").state_dict(), half)
+    half.write_bytes(half.read_bytes()[:100_000])
+    (tmp_path / "text.pth").write_text("hello")
+    (tmp_path / "empty.pth").touch()
+    (tmp_path / "folder").mkdir()
+    torch.save({"state_dict": {"conv1.weight": torch.ones(3)}}, tmp_path / "resnet.pth")
+    (tmp_path / "evil.pth").write_bytes(pickle.dumps({"state_dict": Evil(tmp_path / "executed")}))
+    (tmp_path / "evil.pt").write_bytes(pickle.dumps({"model": Evil(tmp_path / "executed")}, protocol=2))
+    torch.save({"state_dict": Evil(tmp_path / "executed")}, tmp_path / "evil.pth.tar")
+    family = copy("family", lambda config: config.update(family="ResNet"))
+    classes = copy("classes", lambda config: config["config"].update(num_classes=7))
+    garbled = copy("garbled")
+    (garbled / "config.json").write_text("{")
+    for name, words in {
+        "cut": "model.safetensors is not a readable checkpoint: truncated",
+        "half.pth": "half.pth is not a readable checkpoint: truncated",
+        "text.pth": "not a readable checkpoint",
+        "empty.pth": "is empty (0 bytes)",
+        "folder": "is no checkpoint: it has no config.json",
+        "resnet.pth": "is of an unknown family",
+        "evil.pth": "is not a readable checkpoint",
+        "evil.pt": "is refused: it holds",
+        "evil.pth.tar": "is refused: it holds",
+        "family": "names the model family 'ResNet'; known are",
+        "classes": "num_classes",
+        "garbled": "config.json is not readable JSON",
+        "missing": "is no file or folder",
+    }.items():
+        path = tmp_path / name
+        told = refused("classify", picture, "--checkpoint", path)
+        assert words in told and str(path) in told, name
+        assert refused("evaluate", path, "--data", pets) == told
+        more = ("--start-from", path, "--steps", "1", "--output", tmp_path / "run")
+        assert refused("train", "--data", pets, *more) == told
+    assert {family.name, classes.name} and not (tmp_path / "executed").exists()
+    assert not (tmp_path / "run").exists()
+
+
+def test_data_and_checkpoint_of_different_classes(refused, trained, make_pictures, tmp_path):
+    birds = make_pictures("birds", cat=2, dog=2, robin=2)
+    told = refused("evaluate", trained, "--data", birds)
+    assert told == f"{birds} has classes that are not among the known: robin"
+    nameless = tmp_path / "nameless"
+    shutil.copytree(trained, nameless)
+    config = json.loads((nameless / "config.json").read_text())
+    (nameless / "config.json").write_text(json.dumps({**config, "class_names": None}))
+    assert refused("evaluate", nameless, "--data", birds) == "the data has label 2, but the model has 2 classes"
+
+
+def test_a_model_without_a_classifier_cannot_classify(refused, picture, tmp_path):
+    from crate_transformer.checkpoints import save_checkpoint
+
+    folder = save_checkpoint(build_model("crate_micro_patch4_32", num_classes=0), tmp_path / "headless")
+    assert refused("classify", picture, "--checkpoint", folder) == f"{folder} has no classifier: num_classes is 0"
+
+
+def test_options_that_do_not_go_together(refused, train, trained, pets, picture, tmp_path, small):
+    assert refused(*train(pets, "--img-size", "2")) == "img_size 2 is smaller than one patch of 4 x 4 pixels"
+    assert refused(*train(pets, "--img-size", "10")) == "img_size 10 is not a multiple of patch_size 4"
+    assert "did you mean crate_mini_patch8_64" in refused(*train(pets, "--model", "craet_mini"))
+    assert refused(*train(pets, "--recipe", "cifar100")).startswith("there is no recipe 'cifar100'")
+    assert "settles img_size" in refused(*train(pets, "--start-from", trained))
+    assert refused("classify", picture, "--top", "0") == "--top is 0: it must be at least 1"
+    assert refused("evaluate", trained, "--data", pets, "--batch-size", "0").startswith("batch_size is 0")
+    assert refused("models", "zzz") == "no model matches 'zzz': 'crate models' lists all of them"
+    (tmp_path / "taken").write_text("mine")
+    assert refused("train", "--data", pets, "--output", tmp_path / "taken", "--steps", "1", *small) == (
+        f"{tmp_path}/taken: file exists"
+    )
+    assert f"{tmp_path}/taken" in refused(
+        "evaluate", trained, "--data", pets, "--output", tmp_path / "taken" / "x.json"
+    )
+
+
+def test_an_unfinished_run_with_other_settings(refused, crate, train, pets, tmp_path, monkeypatch):
+    from crate_transformer.recipes import experiment
+
+    with monkeypatch.context() as patch:
+        patch.setattr(experiment, "save_checkpoint", lambda *_, **__: (_ for _ in ()).throw(OSError("no space")))
+        assert refused(*train(pets)) == "no space"
+    told = refused(*train(pets, "--learning-rate", "0.1"))
+    assert told.startswith(f"{tmp_path}/run holds an unfinished run with other settings (learning_rate): repeat")
+    assert crate(*train(pets)).code == 0
+
+
+@pytest.mark.parametrize("limit", [50, 300_000, 1_500_000])
+def test_a_full_disk(refused, crate, train, pets, tmp_path, limit):
+    """Writing stops at the record, in the weights, or in the optimiser's part of the state."""
+    limits = resource.getrlimit(resource.RLIMIT_FSIZE)
+    resource.setrlimit(resource.RLIMIT_FSIZE, (limit, limits[1]))
+    try:
+        told = refused(*train(pets, "--optimizer", "adamw"))
+    finally:
+        resource.setrlimit(resource.RLIMIT_FSIZE, limits)
+    assert str(tmp_path / "run") in told and ("could not be saved" in told or "could not be written" in told)
+    assert {path.name for path in (tmp_path / "run").iterdir()} == {"metrics.jsonl"}
+    assert crate(*train(pets, "--optimizer", "adamw")).code == 0
+    assert (tmp_path / "run" / "model.safetensors").is_file()
+
+
+def test_a_loss_that_explodes(refused, train, pets):
+    told = refused(*train(pets, "--optimizer", "adamw", "--learning-rate", "1e30", "--precision", "float32"))
+    assert told.startswith("the loss is ") and "lower the learning rate" in told

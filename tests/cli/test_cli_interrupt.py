@@ -1,0 +1,47 @@
+"""Ctrl-C on a real ``crate train``, and the same command again."""
+
+import json
+import os
+import signal
+import subprocess
+import sys
+import time
+
+import pytest
+
+
+@pytest.mark.parametrize("workers", ["0", pytest.param("1", marks=pytest.mark.slow)])
+def test_interrupted_and_resumed(make_pictures, tmp_path, workers, small):
+    """The signal goes to the whole process group, as from a terminal; a broken picture is named on standard error."""
+    pets = make_pictures("pets", cat=6, dog=6)
+    (pets / "cat" / "bad.jpg").write_text("no picture")
+    run = tmp_path / "run"
+    command = [sys.executable, "-m", "crate_transformer.cli", "train", "--data", pets, "--output", run, *small]
+    command += ["--steps", "100", "--checkpoint-every", "5", "--workers", workers]
+    environment = {**os.environ, "OMP_NUM_THREADS": "1"}
+    pipes = {"stdout": subprocess.PIPE, "stderr": subprocess.PIPE, "text": True}
+    process = subprocess.Popen(command, start_new_session=True, env=environment, **pipes)
+    try:
+        until = time.monotonic() + 120
+        while not list(run.glob("state-*")):
+            assert process.poll() is None, process.communicate()
+            assert time.monotonic() < until
+            time.sleep(0.01)
+        os.killpg(process.pid, signal.SIGINT)
+        _, err = process.communicate(timeout=60)
+    finally:
+        process.kill()
+    assert process.returncode == 130, err
+    assert err.endswith("crate: interrupted; the same command goes on from here\n") and "Traceback" not in err
+    assert f"skipped: {pets}/cat/bad.jpg is not a readable image" in err
+    (state,) = run.glob("*state*")
+    assert not (run / "model.safetensors").exists()
+
+    done = subprocess.run(command, env=environment, timeout=240, **pipes)
+    assert done.returncode == 0, done.stderr
+    metrics = json.loads((run / "run.json").read_text())["metrics"]
+    assert metrics["resumed_at"] == int(state.name.removeprefix("state-")) >= 5
+    assert metrics["steps"] == 100
+    steps = [json.loads(line)["step"] for line in (run / "metrics.jsonl").read_text().splitlines()]
+    assert steps == sorted(set(steps)) and steps[-1] == 100
+    assert not list(run.glob("*state*"))

@@ -1,0 +1,195 @@
+"""Runs that are repeated, resumed, changed, or end badly."""
+
+import dataclasses
+import json
+import os
+import signal
+from typing import ClassVar
+
+import pytest
+import torch
+from PIL import Image
+
+from crate_transformer.checkpoints import load_checkpoint, save_checkpoint
+from crate_transformer.data import ArrayImages, ImageFolder, eval_loader, open_images
+from crate_transformer.evaluation import accuracy
+from crate_transformer.recipes import experiment as module
+from crate_transformer.recipes.experiment import Experiment, fit, in_memory, seeded_model, training_size
+from crate_transformer.training.classification import Classification
+from crate_transformer.training.config import TrainConfig
+
+TRAIN = TrainConfig(steps=4, batch_size=6, learning_rate=0.00123456789, warmup_steps=0, checkpoint_every=2)
+TINY = {"img_size": 16, "patch_size": 4, "embed_dim": 16, "depth": 2, "num_heads": 2}
+EXPERIMENT = Experiment(model="crate_micro_patch4_32", options=TINY, train=TRAIN)
+
+
+@pytest.fixture
+def go(tiny_images, tmp_path):
+    def go(experiment=EXPERIMENT, folder="run", data_name="noise", count=12, **changes):
+        experiment = dataclasses.replace(experiment, train=dataclasses.replace(experiment.train, **changes))
+        images, held_out = tiny_images(16, count=count), tiny_images(16, count=9, seed=1)
+        return fit(experiment, images, held_out, tmp_path / folder, data_name=data_name, show=False)
+
+    return go
+
+
+@pytest.fixture
+def losses(monkeypatch):
+    """The sizes of the pictures of every step that was trained; interrupts where ``stop_at`` says."""
+
+    class Watched(Classification):
+        shapes: ClassVar[list] = []
+        stop_at = None
+
+        def __call__(self, model, batch):
+            self.shapes.append(tuple(batch[0].shape[-2:]))
+            if len(self.shapes) == Watched.stop_at:
+                os.kill(os.getpid(), signal.SIGINT)
+            return super().__call__(model, batch)
+
+    monkeypatch.setattr(module, "Classification", Watched)
+    return Watched
+
+
+def same(model, other):
+    return all(torch.equal(tensor, other.state_dict()[name]) for name, tensor in model.state_dict().items())
+
+
+def test_what_is_reported_is_what_the_saved_checkpoint_does(go, tiny_images, tmp_path):
+    for precision in ("float32", "bf16"):
+        done = go(precision=precision, folder=precision)
+        again = load_checkpoint(tmp_path / precision)
+        held_out = tiny_images(16, count=9, seed=1)
+        score = accuracy(again, eval_loader(held_out, again.preprocessing, batch_size=4))
+        assert (score.top1, score.top5) == (done.metrics["top1"], done.metrics["top5"])
+        assert again.preprocessing.crop_pct == 1 and again.class_names == ("a", "b", "c")
+        saved = json.loads((tmp_path / precision / "run.json").read_text())
+        assert saved["settings"] == again.provenance.metadata["experiment"]
+        assert saved["metrics"]["steps"] == 4
+
+
+def test_the_same_seed_gives_the_same_model(go):
+    assert same(go(folder="one").model, go(folder="two").model)
+    assert not same(go(folder="one").model, go(folder="three", seed=1).model)
+
+
+def test_the_seed_of_the_caller_is_left_alone(go):
+    torch.manual_seed(5)
+    expected = torch.rand(1)
+    torch.manual_seed(5)
+    seeded_model(EXPERIMENT, 3)
+    assert torch.equal(torch.rand(1), expected)
+
+
+def test_a_finished_run_is_loaded_and_not_repeated(go, losses):
+    first = go()
+    assert len(losses.shapes) == 4
+    again = go()
+    assert len(losses.shapes) == 4
+    assert same(first.model, again.model)
+    assert again.metrics["top1"] == pytest.approx(first.metrics["top1"], rel=1e-5)
+    assert again.earlier_seconds == again.metrics["seconds"] > 0 == first.earlier_seconds
+
+
+def test_any_change_trains_again(go, losses):
+    go()
+    count = len(losses.shapes)
+    deeper = dataclasses.replace(EXPERIMENT, options={**TINY, "depth": 3})
+    for change in (
+        {"seed": 1},
+        {"data_name": "other"},
+        {"count": 15},
+        {"experiment": deeper},
+        {"experiment": dataclasses.replace(EXPERIMENT, crop_pct=0.5)},
+    ):
+        go(**change)
+        assert len(losses.shapes) == (count := count + 4), change
+
+
+def test_an_interrupted_run_goes_on(go, losses, tmp_path):
+    whole = go(folder="whole")
+    losses.shapes.clear()
+    losses.stop_at = 3
+    with pytest.raises(KeyboardInterrupt):
+        go()
+    assert not (tmp_path / "run" / "model.safetensors").exists()
+    resumed = go()
+    assert len(losses.shapes) == 4
+    assert same(resumed.model, whole.model)
+    assert resumed.metrics["resumed_at"] == 3
+    assert 0 < resumed.earlier_seconds < resumed.metrics["seconds"]
+    assert not list((tmp_path / "run").glob("*state*"))
+
+
+def test_an_interrupted_run_does_not_go_on_with_other_data(go, losses):
+    losses.stop_at = 3
+    with pytest.raises(KeyboardInterrupt):
+        go()
+    with pytest.raises(ValueError, match=r"unfinished run with other settings \(data\)"):
+        go(data_name="other")
+
+
+def test_training_is_not_lost_when_the_checkpoint_cannot_be_written(go, losses, monkeypatch, tmp_path):
+    monkeypatch.setattr(module, "save_checkpoint", lambda *_, **__: (_ for _ in ()).throw(OSError("disk full")))
+    with pytest.raises(OSError, match="disk full"):
+        go()
+    monkeypatch.setattr(module, "save_checkpoint", save_checkpoint)
+    done = go()
+    assert len(losses.shapes) == 4
+    assert done.metrics["steps"] == done.metrics["resumed_at"] == 4
+    assert same(done.model, go(folder="whole").model)
+    assert not list((tmp_path / "run").glob("state-*"))
+
+
+def test_an_old_record_never_stands_beside_a_new_checkpoint(go, monkeypatch, tmp_path):
+    go()
+    with monkeypatch.context() as patch:
+        patch.setattr(module, "write_json", lambda *_: (_ for _ in ()).throw(OSError("disk full")))
+        with pytest.raises(OSError, match="disk full"):
+            go(seed=1)
+    assert not (tmp_path / "run" / "run.json").exists()
+    assert same(go(seed=1).model, go(folder="whole", seed=1).model)
+
+
+def test_the_first_part_of_a_run_may_see_smaller_pictures(go, losses):
+    go(small_until=0.5)
+    assert losses.shapes == [(12, 12), (12, 12), (16, 16), (16, 16)]
+
+
+@pytest.mark.parametrize(
+    ("img_size", "patch_size", "small"),
+    [(16, 4, (12, 12)), ((16, 32), (4, 8), (12, 24)), (64, 16, (48, 48)), (8, 8, (8, 8))],
+)
+def test_smaller_pictures_are_whole_patches(img_size, patch_size, small):
+    options = {**TINY, "img_size": img_size, "patch_size": patch_size}
+    model = seeded_model(dataclasses.replace(EXPERIMENT, options=options), 3)
+    config = TrainConfig(small_until=0.6)
+    assert training_size(model, config, 5, 10) == small
+    assert training_size(model, config, 6, 10) == model.img_size
+    assert training_size(model, TrainConfig(), 0, 10) == model.img_size
+
+
+def test_fine_tuning_starts_from_a_checkpoint_with_a_fresh_head(go, tmp_path):
+    parent = go()
+    child = dataclasses.replace(EXPERIMENT, options={}, start_from=str(tmp_path / "run"))
+    start = seeded_model(child, 5)
+    assert start.num_classes == 5 and start.head.weight.shape == (5, 16) and start.class_names is None
+    before, after = parent.model.state_dict(), start.state_dict()
+    assert all(torch.equal(before[name], after[name]) for name in before if not name.startswith("head."))
+    pooled = dataclasses.replace(child, options={"global_pool": "avg"})
+    assert seeded_model(pooled, 5).config.global_pool == "avg"
+    tuned = go(child, folder="tuned")
+    assert not same(tuned.model, parent.model)
+    assert tuned.model.config.depth == 2
+    with pytest.raises(ValueError, match=r"start_from .* settles embed_dim, img_size: leave that option out"):
+        seeded_model(dataclasses.replace(child, options={"img_size": 32, "embed_dim": 16, "global_pool": "avg"}), 5)
+
+
+def test_small_pictures_of_one_size_are_kept_in_memory(tmp_path):
+    for name in ("a", "b"):
+        (tmp_path / name).mkdir()
+        for index in range(3):
+            Image.new("RGB", (10, 8)).save(tmp_path / name / f"{index}.png")
+    assert isinstance(in_memory(open_images(tmp_path)), ArrayImages)
+    Image.new("RGB", (8, 8)).save(tmp_path / "b" / "3.png")
+    assert isinstance(in_memory(open_images(tmp_path)), ImageFolder)

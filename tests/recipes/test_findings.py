@@ -1,0 +1,115 @@
+"""Every sentence, where a phenomenon is there and where it is not."""
+
+import numpy as np
+import pytest
+
+from crate_transformer.evaluation import SegmentationReport
+from crate_transformer.evaluation.scores import MaskScore
+from crate_transformer.inspection import HeadSummary, LayerwiseObjective
+from crate_transformer.recipes import findings
+
+
+def spread(mean, count=50, seed=0):
+    """Values with this mean and a standard deviation of .01."""
+    noise = np.random.default_rng(seed).normal(size=count)
+    return mean + 0.01 * (noise - noise.mean()) / noise.std()
+
+
+def objective(rates, nonzero, untrained_rates, untrained_nonzero):
+    arrays = (
+        np.stack([spread(value, seed=i) for value in values], axis=1)
+        for i, values in enumerate((rates, nonzero, untrained_rates, untrained_nonzero))
+    )
+    names = ("subspace_rate", "nonzero", "untrained_subspace_rate", "untrained_nonzero")
+    return LayerwiseObjective(layers=(0, 1, 2), epsilon_squared=0.01, **dict(zip(names, arrays, strict=True)))
+
+
+@pytest.mark.parametrize(
+    ("rates", "untrained", "seen"),
+    [((4, 3, 1), (4, 4, 4), True), ((4, 3, 1), (4, 2, 1), False), ((4, 4, 5), (4, 4, 4), False)],
+)
+def test_compression(rates, untrained, seen):
+    finding = findings.compression(objective(rates, (0.5,) * 3, untrained, (0.5,) * 3))
+    assert finding.seen is seen
+    start = "Seen here" if seen else "Not at this scale"
+    assert finding.sentence == (
+        f"{start}: from the first to the last layer R^c changes to {rates[2] / rates[0]:.0%} of its value, "
+        f"in the untrained model to {untrained[2] / untrained[0]:.0%}."
+    )
+
+
+@pytest.mark.parametrize(
+    ("nonzero", "untrained", "seen", "layer", "least"),
+    [
+        ((0.6, 0.3, 0.4), (0.5, 0.5, 0.6), True, 1, "30%"),
+        ((0.6, 0.7, 0.55), (0.5, 0.6, 0.6), False, 2, "55%"),
+        ((0.5, 0.6, 0.6), (0.5, 0.6, 0.6), False, 0, "50%"),
+    ],
+)
+def test_sparsification(nonzero, untrained, seen, layer, least):
+    finding = findings.sparsification(objective((1,) * 3, nonzero, (1,) * 3, untrained))
+    assert finding.seen is seen
+    start = "Seen here" if seen else "Not at this scale"
+    assert finding.sentence == (
+        f"{start}: the sparsest layer, {layer}, leaves {least} of the entries non-zero; "
+        "the sparsest of the untrained model leaves 50%."
+    )
+
+
+def segmentation_report(**means):
+    defaults = dict.fromkeys(
+        ("crate_untrained", "crate_shuffled", "mean_mask_prior", "brightness", "contrast", "median_difference"), 0.5
+    )
+    auc = {
+        row: MaskScore(per_image=spread(mean, seed=seed), layer=4, head=2)
+        for seed, (row, mean) in enumerate(({"crate": 0.7} | defaults | means).items())
+    }
+    counts = {"num_selection": 50, "num_reported": 50, "num_dropped": 0, "input_size": (32, 32), "grid": (8, 8)}
+    return SegmentationReport(models=("crate",), auc=auc, miou=auc, layer_auc={}, layer_heads={}, **counts)
+
+
+def test_segmentation_seen():
+    finding = findings.segmentation(segmentation_report(), "crate", "CRATE")
+    assert finding.seen and finding.phenomenon == "Segmentation emerges in CRATE"
+    assert finding.sentence == (
+        "Seen here: layer 4, head 2 marks the objects with an AUC of 0.700 (untrained 0.500, shuffled 0.500, "
+        "mean mask prior 0.500, brightness 0.500, contrast 0.500, median difference 0.500)."
+    )
+
+
+def test_segmentation_that_a_control_explains():
+    report = segmentation_report(brightness=0.72, mean_mask_prior=0.7001, contrast=0.6)
+    finding = findings.segmentation(report, "crate", "CRATE")
+    assert not finding.seen
+    assert finding.sentence.startswith("Not at this scale: layer 4, head 2 marks the objects with an AUC of 0.700 (")
+    assert finding.sentence.endswith("; not clearly above mean mask prior, brightness.")
+
+
+def test_the_model_in_the_box_is_judged_alike():
+    report = segmentation_report(crate_shuffled=0.7)
+    finding = findings.box_segmentation(report.to_dict())
+    assert "model in the box" in finding.phenomenon and not finding.seen
+    assert finding.sentence == findings.segmentation(report, "crate", "CRATE").sentence
+
+
+def head_summary(consistency, shuffled, untrained):
+    arrays = (np.array(values) for values in (consistency, shuffled, untrained))
+    names = ("consistency", "shuffled_consistency", "untrained_consistency")
+    entropy, mean_map = np.ones(len(consistency)), np.ones((len(consistency), 2, 2))
+    return HeadSummary(layer=3, entropy=entropy, mean_map=mean_map, **dict(zip(names, arrays, strict=True)))
+
+
+@pytest.mark.parametrize(
+    ("consistency", "words"),
+    [
+        ((0.2, 0.35, 0.3), "Not at this scale: of 3 heads in layer 3, none does so"),
+        ((0.5, 0.35, 0.3), "Seen here: of 3 heads in layer 3, head 0 does so"),
+        ((0.5, 0.35, 0.6), "Seen here: of 3 heads in layer 3, heads 0, 2 do so"),
+    ],
+)
+def test_heads(consistency, words):
+    finding = findings.semantic_heads(head_summary(consistency, (0.1, 0.2, 0.3), (0.2, 0.3, 0.1)))
+    assert finding.seen is words.startswith("Seen")
+    assert finding.sentence.startswith(words)
+    shown = " ".join(f"{value:.2f}" for value in consistency)
+    assert f"(consistency {shown}; shuffled maps 0.10 0.20 0.30; untrained 0.20 0.30 0.10)" in finding.sentence

@@ -1,0 +1,83 @@
+"""``crate quickstart`` from beginning to end, with hardly any training."""
+
+import json
+import os
+import signal
+
+import pytest
+
+from crate_transformer.recipes import experiment as module
+from crate_transformer.recipes import quickstart as recipe
+from crate_transformer.recipes.quickstart import QuickstartConfig, quickstart
+from crate_transformer.training.classification import Classification
+
+SMALL = QuickstartConfig(steps=2, train_images=128, test_images=40)
+ROWS = {"crate", "crate_untrained", "crate_shuffled", "vit", "vit_untrained", "mean_mask_prior", "brightness"}
+
+
+@pytest.fixture(scope="module")
+def finished(tmp_path_factory):
+    """Interrupted at the first step of the second model, then run again."""
+    folder, steps = tmp_path_factory.mktemp("quickstart"), []
+
+    class Interrupting(Classification):
+        def __call__(self, model, batch):
+            steps.append(type(model).__name__)
+            if len(steps) == 3:
+                os.kill(os.getpid(), signal.SIGINT)
+            return super().__call__(model, batch)
+
+    with pytest.MonkeyPatch.context() as patch:
+        patch.setattr(module, "Classification", Interrupting)
+        with pytest.raises(KeyboardInterrupt):
+            quickstart(folder, SMALL, show=False)
+        assert not (folder / "metrics.json").exists()
+        page = quickstart(folder, SMALL, show=False)
+    return page, steps
+
+
+def test_interrupted_and_run_again_it_goes_on(finished):
+    assert finished[1] == ["CRATE", "CRATE", "ViT", "ViT"]
+
+
+def test_the_numbers(finished):
+    metrics = json.loads((finished[0].parent / "metrics.json").read_text())
+    assert metrics["accuracy"].keys() == {"crate", "vit"}
+    assert all(0 <= value <= 1 for value in metrics["accuracy"].values())
+    for name in ("attention_auc", "attention_miou"):
+        assert metrics[name].keys() >= ROWS
+        assert all(0 < value < 1 for value in metrics[name].values())
+    for metric in ("auc", "miou"):
+        chosen = metrics["attention_choices"][metric]["crate"]
+        assert 0 <= chosen["layer"] < 6 and 0 <= chosen["head"] < 4
+    assert metrics["attention_choices"]["miou"]["crate"]["fraction"] > 0
+    assert "largest fraction" in metrics["attention_rules"]["threshold_rule"]
+    assert metrics["parameters"] == {"crate": 315_370, "vit": 308_042}
+    assert metrics["seconds"] > sum(metrics["training_seconds"].values()) > 0
+    assert metrics["peak_memory_mb"] > 50
+    assert (metrics["seed"], metrics["steps"], metrics["test_images"]) == (0, 2, 40)
+    assert all(finding["sentence"].startswith(("Seen here", "Not at this scale")) for finding in metrics["findings"])
+
+
+def test_the_page_stands_alone(finished):
+    page = finished[0].read_text()
+    assert finished[0].name == "report.html"
+    for words in ("crate quickstart", "Seed 0", "data:image/png;base64"):
+        assert words in page
+    assert 'src="http' not in page and "<link" not in page
+    for finding in json.loads((finished[0].parent / "metrics.json").read_text())["findings"]:
+        assert finding["phenomenon"] in page
+
+
+def test_run_again_it_trains_nothing(finished, monkeypatch):
+    def refuse(*_arguments, **_options):
+        pytest.fail("a finished run was repeated")
+
+    folder = finished[0].parent
+    before = json.loads((folder / "metrics.json").read_text())
+    monkeypatch.setattr(module, "train", refuse)
+    monkeypatch.setattr(recipe, "quickstart_page", lambda results, folder: folder)  # drawing takes most of the time
+    quickstart(folder, SMALL, show=False)
+    after = json.loads((folder / "metrics.json").read_text())
+    for name in ("accuracy", "attention_auc", "attention_miou", "training_seconds", "findings"):
+        assert after[name] == before[name]

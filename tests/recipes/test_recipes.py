@@ -1,0 +1,60 @@
+"""Every recipe is alive: it builds, its model is as large as promised, and two steps of it run."""
+
+import dataclasses
+import re
+
+import pytest
+
+from crate_transformer.recipes.experiment import fit
+from crate_transformer.recipes.quickstart import QuickstartConfig, crate_digits, vit_digits
+from crate_transformer.recipes.registry import RECIPES, recipe
+
+EVERY = {
+    **RECIPES,
+    "crate_digits": lambda: crate_digits(QuickstartConfig()),
+    "vit_digits": lambda: vit_digits(QuickstartConfig()),
+}
+COUNTS = {"cifar10": 315_370, "cifar10_vit": 308_042, "crate_digits": 315_370, "vit_digits": 308_042}
+
+
+@pytest.mark.parametrize("name", sorted(EVERY))
+def test_two_steps(name, tiny_images, tmp_path):
+    experiment = EVERY[name]()
+    config = dataclasses.replace(experiment.train, steps=2, batch_size=6)
+    side = 64 if "imagenet" in name else 32
+    done = fit(
+        dataclasses.replace(experiment, train=config),
+        tiny_images(side),
+        tiny_images(side, count=9, seed=1),
+        tmp_path,
+        data_name="noise",
+        show=False,
+    )
+    assert done.metrics["steps"] == 2 and done.metrics["held_out_images"] == 9
+    assert done.model.class_names == ("a", "b", "c")
+    assert {path.name for path in tmp_path.iterdir()} == {
+        "config.json",
+        "metrics.jsonl",
+        "model.safetensors",
+        "run.json",
+    }
+    if name in COUNTS:
+        width = done.model.embed_dim
+        assert done.metrics["parameters"] == COUNTS[name] - 7 * (width + 1)  # three classes instead of ten
+
+
+@pytest.mark.parametrize("name", sorted(RECIPES))
+def test_a_recipe_names_its_command(name):
+    assert re.search(rf"--recipe {name}\b", RECIPES[name].__doc__)
+
+
+def test_pairs_that_are_compared_are_trained_alike():
+    assert recipe("cifar10").train == recipe("cifar10_vit").train
+    config = QuickstartConfig(steps=7, seed=3)
+    assert crate_digits(config).train == vit_digits(config).train
+    assert (crate_digits(config).train.steps, crate_digits(config).train.seed) == (7, 3)
+
+
+def test_an_unknown_recipe():
+    with pytest.raises(ValueError, match="there is no recipe 'cifar100': choose one of cifar10, cifar10_vit, tiny_im"):
+        recipe("cifar100")
