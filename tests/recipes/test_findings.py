@@ -2,10 +2,13 @@
 
 import numpy as np
 import pytest
+import torch
 
 from crate_transformer.evaluation import SegmentationReport
 from crate_transformer.evaluation.scores import MaskScore
-from crate_transformer.inspection import HeadSummary, LayerwiseObjective
+from crate_transformer.inspection import HeadSummary, LayerwiseObjective, layerwise_objective, untrained_twin
+from crate_transformer.inspection import head_summary as inspect_heads
+from crate_transformer.models import build_model
 from crate_transformer.recipes import findings
 
 
@@ -26,34 +29,60 @@ def objective(rates, nonzero, untrained_rates, untrained_nonzero):
 
 @pytest.mark.parametrize(
     ("rates", "untrained", "seen"),
-    [((4, 3, 1), (4, 4, 4), True), ((4, 3, 1), (4, 2, 1), False), ((4, 4, 5), (4, 4, 4), False)],
+    [
+        ((4, 3, 1), [(4, 4, 4), (4, 4, 3)], True),
+        ((4, 3, 1), [(4, 4, 4), (4, 2, 1)], False),
+        ((4, 4, 5), [(4, 4, 6), (4, 4, 7)], False),
+    ],
 )
 def test_compression(rates, untrained, seen):
-    finding = findings.compression(objective(rates, (0.5,) * 3, untrained, (0.5,) * 3))
+    finding = findings.compression([objective(rates, (0.5,) * 3, other, (0.5,) * 3) for other in untrained])
     assert finding.seen is seen
     start = "Seen here" if seen else "Not at this scale"
+    shares = [other[2] / other[0] for other in untrained]
     assert finding.sentence == (
         f"{start}: from the first to the last layer R^c changes to {rates[2] / rates[0]:.0%} of its value, "
-        f"in the untrained model to {untrained[2] / untrained[0]:.0%}."
+        f"in 2 untrained models to between {min(shares):.0%} and {max(shares):.0%}."
     )
 
 
 @pytest.mark.parametrize(
-    ("nonzero", "untrained", "seen", "layer", "least"),
+    ("nonzero", "seen", "layer", "least"),
     [
-        ((0.6, 0.3, 0.4), (0.5, 0.5, 0.6), True, 1, "30%"),
-        ((0.6, 0.7, 0.55), (0.5, 0.6, 0.6), False, 2, "55%"),
-        ((0.5, 0.6, 0.6), (0.5, 0.6, 0.6), False, 0, "50%"),
+        ((0.6, 0.3, 0.4), True, 1, "30%"),
+        ((0.6, 0.7, 0.55), False, 2, "55%"),
+        ((0.47, 0.6, 0.6), False, 0, "47%"),
     ],
 )
-def test_sparsification(nonzero, untrained, seen, layer, least):
-    finding = findings.sparsification(objective((1,) * 3, nonzero, (1,) * 3, untrained))
+def test_sparsification(nonzero, seen, layer, least):
+    untrained = [(0.5, 0.5, 0.6), (0.7, 0.6, 0.6)]
+    finding = findings.sparsification([objective((1,) * 3, nonzero, (1,) * 3, other) for other in untrained])
     assert finding.seen is seen
     start = "Seen here" if seen else "Not at this scale"
     assert finding.sentence == (
         f"{start}: the sparsest layer, {layer}, leaves {least} of the entries non-zero; "
-        "the sparsest of the untrained model leaves 50%."
+        "the sparsest layers of 2 untrained models leave 50% to 60%."
     )
+
+
+def test_untrained_models_show_nothing_beside_untrained_ones():
+    images = torch.rand(32, 3, 32, 32, generator=torch.Generator().manual_seed(1))
+    model = build_model("crate_micro_patch4_32", num_classes=10)
+    for seed in range(3):
+        model = untrained_twin(model, seed + 100)
+        twins = [untrained_twin(model, other) for other in range(5)]
+        measured = [layerwise_objective(model, images, untrained=twin) for twin in twins]
+        heads = [inspect_heads(model, images, untrained=twin) for twin in twins]
+        assert not findings.compression(measured).seen
+        assert not findings.sparsification(measured).seen
+        assert not findings.semantic_heads(heads).seen
+
+
+@pytest.mark.parametrize(("vit", "seen"), [(0.6, True), (0.6999, False), (0.8, False)])
+def test_comparison_of_two_models(vit, seen):
+    finding = findings.comparison(segmentation_report(vit=vit), "crate", "vit", {"crate": "CRATE", "vit": "ViT"})
+    assert finding.seen is seen
+    assert f"{0.7 - vit:+.3f}" in finding.sentence
 
 
 def segmentation_report(**means):
@@ -102,14 +131,17 @@ def head_summary(consistency, shuffled, untrained):
 @pytest.mark.parametrize(
     ("consistency", "words"),
     [
-        ((0.2, 0.35, 0.3), "Not at this scale: of 3 heads in layer 3, none does so"),
-        ((0.5, 0.35, 0.3), "Seen here: of 3 heads in layer 3, head 0 does so"),
-        ((0.5, 0.35, 0.6), "Seen here: of 3 heads in layer 3, heads 0, 2 do so"),
+        ((0.3, 0.34, 0.32), "Not at this scale: of 3 heads in layer 3, none by more"),
+        ((0.5, 0.34, 0.3), "Seen here: of 3 heads in layer 3, heads 0 by more"),
+        ((0.5, 0.34, 0.6), "Seen here: of 3 heads in layer 3, heads 0, 2 by more"),
     ],
 )
-def test_heads(consistency, words):
-    finding = findings.semantic_heads(head_summary(consistency, (0.1, 0.2, 0.3), (0.2, 0.3, 0.1)))
+def test_heads_beside_every_untrained_head(consistency, words):
+    shuffled = (0.1, 0.2, 0.3)
+    finding = findings.semantic_heads(
+        [head_summary(consistency, shuffled, untrained) for untrained in ((0.2, 0.1, 0.1), (0.1, 0.1, 0.3))]
+    )
     assert finding.seen is words.startswith("Seen")
     assert finding.sentence.startswith(words)
     shown = " ".join(f"{value:.2f}" for value in consistency)
-    assert f"(consistency {shown}; shuffled maps 0.10 0.20 0.30; untrained 0.20 0.30 0.10)" in finding.sentence
+    assert f"(consistency {shown}; shuffled maps 0.10 0.20 0.30; untrained, 2 models, at most 0.30)" in finding.sentence

@@ -11,11 +11,8 @@ import pytest
 import torch
 from accelerate import Accelerator
 
-from crate_transformer.training import loop
 from crate_transformer.training.classification import Classification
-from crate_transformer.training.config import TrainConfig
-from crate_transformer.training.loop import choose_precision
-from crate_transformer.training.metrics import MetricsLog, read_metrics
+from crate_transformer.training.metrics import read_metrics
 from crate_transformer.training.state import remove_states
 
 needs_muon = pytest.mark.skipif(not hasattr(torch.optim, "Muon"), reason="this PyTorch has no Muon")
@@ -290,38 +287,3 @@ def test_after_training_in_bf16_the_model_is_a_float32_model_again(run, tmp_path
     assert torch.equal(run.model(images), fresh(images))
     assert all(parameter.dtype == torch.float32 for parameter in run.model.parameters())
     assert run(tmp_path / "next", steps=2, precision="float32").precision == "no"
-
-
-@pytest.mark.parametrize(
-    ("precision", "width", "device", "products", "chosen"),
-    [
-        ("bf16", 8, "cpu", False, "bf16"),
-        ("float32", 512, "cuda", True, "no"),
-        ("auto", 64, "cpu", True, "bf16"),
-        ("auto", 63, "cpu", True, "no"),
-        ("auto", 512, "cpu", False, "no"),
-        ("auto", 8, "cuda", True, "bf16"),
-        ("auto", 512, "cuda", False, "no"),
-        ("auto", 512, "mps", True, "no"),
-    ],
-)
-def test_precision(monkeypatch, precision, width, device, products, chosen):
-    monkeypatch.setattr(loop, "cpu_has_bf16", lambda: products)
-    monkeypatch.setattr(torch.cuda, "is_bf16_supported", lambda: products)
-    monkeypatch.setattr(torch.backends.mkldnn, "is_available", lambda: True)
-    assert choose_precision(TrainConfig(precision=precision), width, torch.device(device)) == chosen
-
-
-def test_metrics_go_on_after_the_step_that_a_run_resumes_at(tmp_path):
-    log = MetricsLog(tmp_path, 0)
-    for step in (1, 2, 3):
-        log.write(step=step, loss=1 / step, seconds=10.0 * step)
-    (tmp_path / "metrics.jsonl").write_text((tmp_path / "metrics.jsonl").read_text() + '{"step": 4, ')
-    resumed = MetricsLog(tmp_path, 2)
-    assert (resumed.seconds, resumed.loss) == (20.0, 0.5)
-    resumed.write(step=3, loss=0.0)
-    assert steps_of(tmp_path) == [1, 2, 3]
-    MetricsLog(tmp_path, 3, writing=False).write(step=4)
-    assert steps_of(tmp_path) == [1, 2, 3]
-    assert math.isnan(MetricsLog(tmp_path, 0).loss)
-    assert steps_of(tmp_path) == []

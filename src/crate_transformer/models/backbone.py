@@ -31,6 +31,8 @@ class BackboneConfig:
 
     def __post_init__(self) -> None:
         (height, width), (rows, columns) = self.image_shape, self.patch_shape
+        if min(height, width, rows, columns) < 1:
+            raise ValueError(f"img_size {self.img_size} and patch_size {self.patch_size} must be at least 1 pixel")
         if height < rows or width < columns:
             raise ValueError(f"img_size {self.img_size} is smaller than one patch of {rows} x {columns} pixels")
         if height % rows or width % columns:

@@ -1,12 +1,15 @@
 """What a run shows, one honest sentence for each phenomenon."""
 
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 
 import numpy as np
 
 from crate_transformer.evaluation import SegmentationReport
 from crate_transformer.inspection import HeadSummary, LayerwiseObjective
+
+MARGIN = 0.05
+"""Smallest effect that counts, in shares and in cosines."""
 
 
 @dataclass(frozen=True)
@@ -18,31 +21,38 @@ class Finding:
     sentence: str
 
 
-def compression(objective: LayerwiseObjective) -> Finding:
-    """R^c of the last layer relative to the first: a fall counts only where it exceeds the untrained model's."""
-    trained, untrained = (
-        values[:, -1] / values[:, 0] for values in (objective.subspace_rate, objective.untrained_subspace_rate)
-    )
-    seen = clearly_above(untrained, trained)
+def compression(objectives: Sequence[LayerwiseObjective]) -> Finding:
+    """R^c of the last layer relative to the first: seen if it falls, and further than in every untrained model.
+
+    Args:
+        objectives: of one model, each with another untrained one beside it.
+    """
+    trained = _last_to_first(objectives[0].subspace_rate)
+    untrained = [_last_to_first(objective.untrained_subspace_rate) for objective in objectives]
+    seen = trained < min(1.0, min(untrained) - MARGIN)
     return Finding(
         "Layers compress",
         seen,
-        f"{verdict(seen)}: from the first to the last layer R^c changes to {trained.mean():.0%} of its value, "
-        f"in the untrained model to {untrained.mean():.0%}.",
+        f"{verdict(seen)}: from the first to the last layer R^c changes to {trained:.0%} of its value, in "
+        f"{len(untrained)} untrained models to between {min(untrained):.0%} and {max(untrained):.0%}.",
     )
 
 
-def sparsification(objective: LayerwiseObjective) -> Finding:
-    """Share of non-zeros after the last ISTA step against the untrained model's."""
-    trained, untrained = objective.nonzero, objective.untrained_nonzero
-    sparsest = int(trained.mean(axis=0).argmin())
-    seen = clearly_above(untrained.min(axis=1), trained.min(axis=1))
+def sparsification(objectives: Sequence[LayerwiseObjective]) -> Finding:
+    """Share of non-zeros of the sparsest layer: seen if it lies below that of every untrained model."""
+    trained = objectives[0].mean("nonzero")
+    untrained = [float(objective.mean("untrained_nonzero").min()) for objective in objectives]
+    seen = bool(trained.min() < min(untrained) - MARGIN)
     return Finding(
         "Layers sparsify",
         seen,
-        f"{verdict(seen)}: the sparsest layer, {sparsest}, leaves {trained[:, sparsest].mean():.0%} of the entries "
-        f"non-zero; the sparsest of the untrained model leaves {untrained.mean(axis=0).min():.0%}.",
+        f"{verdict(seen)}: the sparsest layer, {trained.argmin()}, leaves {trained.min():.0%} of the entries non-zero; "
+        f"the sparsest layers of {len(untrained)} untrained models leave {min(untrained):.0%} to {max(untrained):.0%}.",
     )
+
+
+def _last_to_first(rates: np.ndarray) -> float:
+    return float((rates[:, -1] / rates[:, 0]).mean())
 
 
 def segmentation(report: SegmentationReport, name: str, label: str) -> Finding:
@@ -69,31 +79,38 @@ def _segmentation(phenomenon: str, report: Mapping[str, object], name: str) -> F
     )
 
 
-def semantic_heads(summary: HeadSummary) -> Finding:
-    """Heads that gather the same content in every image, more than shuffled maps and an untrained model do."""
-    bar = np.maximum(summary.shuffled_consistency, summary.untrained_consistency)
-    steady = [int(head) for head in np.flatnonzero(summary.consistency > bar + 0.05)]
-    seen = bool(steady)
-    which = (
-        f"heads {', '.join(map(str, steady))} do"
-        if len(steady) > 1
-        else f"head {steady[0]} does"
-        if steady
-        else "none does"
+def comparison(report: SegmentationReport, name: str, other: str, labels: Mapping[str, str]) -> Finding:
+    """Whether one model's attention marks the objects better than another's, paired over images."""
+    difference = report.auc[name].per_image - report.auc[other].per_image
+    error = difference.std(ddof=1) / len(difference) ** 0.5
+    seen = bool(difference.mean() > 2 * error)
+    return Finding(
+        f"{labels[name]}'s attention marks objects better than {labels[other]}'s",
+        seen,
+        f"{verdict(seen)}: the difference in AUC is {difference.mean():+.3f}, standard error {error:.3f}; both trained "
+        f"with the same settings, which were chosen for {labels[name]}.",
     )
+
+
+def semantic_heads(summaries: Sequence[HeadSummary]) -> Finding:
+    """Heads that gather the same content in every image: more than with shuffled maps and than any untrained head.
+
+    Args:
+        summaries: of one layer of one model, each with another untrained one beside it.
+    """
+    summary = summaries[0]
+    untrained = np.array([other.untrained_consistency for other in summaries])
+    bar = np.maximum(summary.shuffled_consistency, untrained.max())
+    steady = [int(head) for head in np.flatnonzero(summary.consistency > bar + MARGIN)]
+    seen = bool(steady)
+    which = f"heads {', '.join(map(str, steady))}" if seen else "none"
     return Finding(
         "Heads look for the same thing in every image",
         seen,
-        f"{verdict(seen)}: of {len(bar)} heads in layer {summary.layer}, {which} so by more than .05 above both "
+        f"{verdict(seen)}: of {len(bar)} heads in layer {summary.layer}, {which} by more than {MARGIN} above both "
         f"controls (consistency {numbers(summary.consistency)}; shuffled maps {numbers(summary.shuffled_consistency)}; "
-        f"untrained {numbers(summary.untrained_consistency)}).",
+        f"untrained, {len(summaries)} models, at most {untrained.max():.2f}).",
     )
-
-
-def clearly_above(higher: np.ndarray, lower: np.ndarray) -> bool:
-    """Whether the mean difference, paired over images, exceeds two of its standard errors."""
-    difference = higher - lower
-    return bool(difference.mean() > 2 * difference.std(ddof=1) / len(difference) ** 0.5)
 
 
 def verdict(seen: bool) -> str:

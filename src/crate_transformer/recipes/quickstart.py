@@ -1,6 +1,5 @@
 """``crate quickstart``: train on this machine, look inside, and say honestly what is seen."""
 
-import json
 import platform
 import sys
 import time
@@ -28,10 +27,12 @@ from crate_transformer.recipes.experiment import Experiment, Fit, fit
 from crate_transformer.reports import write_json
 from crate_transformer.reports.quickstart import NAMES, QuickstartResults, quickstart_page
 from crate_transformer.training.config import TrainConfig
+from crate_transformer.training.metrics import read_metrics
 
 BOX = "crate_mini_patch8_64.tiny_imagenet_100"
 PHOTOGRAPHS = ("cat", "astronaut", "coffee", "rocket")
 SHOWN = 8
+UNTRAINED_MODELS = 5
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -61,7 +62,7 @@ def _digits_experiment(model: str, config: QuickstartConfig) -> Experiment:
     train = TrainConfig(
         steps=config.steps,
         batch_size=64,
-        optimizer="muon" if hasattr(torch.optim, "Muon") else "adamw",
+        optimizer="auto",
         learning_rate=2e-3,
         matrix_learning_rate=8e-3,
         warmup_steps=min(100, config.steps // 5),
@@ -77,6 +78,7 @@ def _digits_experiment(model: str, config: QuickstartConfig) -> Experiment:
 def quickstart(folder: Path, config: QuickstartConfig, *, show: bool = True) -> Path:
     """Run everything, resuming what an earlier run left in ``folder``; the path of the report is returned."""
     began = time.monotonic()
+    experiments = {"crate": crate_digits(config), "vit": vit_digits(config)}
     box = load_checkpoint(BOX)
     looks = [look(box, photograph(name), name, short_side=24 * box.patch_size[0]) for name in PHOTOGRAPHS]
     if show:
@@ -87,8 +89,8 @@ def quickstart(folder: Path, config: QuickstartConfig, *, show: bool = True) -> 
     test = digits("test", config.test_images, seed=config.seed)
     selection = digits("selection", 300, seed=config.seed)
     fits = {
-        key: fit(experiment(config), train, test, folder / key, data_name="digits", show=show)
-        for key, experiment in (("crate", crate_digits), ("vit", vit_digits))
+        key: fit(experiment, train, test, folder / key, data_name="digits", show=show)
+        for key, experiment in experiments.items()
     }
     models = {key: done.model for key, done in fits.items()}
 
@@ -102,16 +104,19 @@ def quickstart(folder: Path, config: QuickstartConfig, *, show: bool = True) -> 
         test.images[reported],
         selection=(normalise(selection.images, preprocessing), selection.masks, selection.images),
     )
-    objectives = {NAMES[key]: layerwise_objective(model, images[:256]) for key, model in models.items()}
-    heads = head_summary(models["crate"], images[:256], layer=report.auc["crate"].layer)
+    measured, layer = images[:256], report.auc["crate"].layer
+    untrained = [untrained_twin(models["crate"], seed) for seed in range(UNTRAINED_MODELS)]
+    objectives = [layerwise_objective(models["crate"], measured, untrained=twin) for twin in untrained]
+    heads = [head_summary(models["crate"], measured, layer=layer, untrained=twin) for twin in untrained]
     shown = images[:SHOWN]
     twins = {f"{key}_untrained": untrained_twin(model) for key, model in models.items()}
     verdicts = [
         findings.box_segmentation(box.provenance.metadata["attention"]),
         findings.segmentation(report, "crate", "CRATE"),
         findings.segmentation(report, "vit", "the ViT"),
-        findings.compression(objectives["CRATE"]),
-        findings.sparsification(objectives["CRATE"]),
+        findings.comparison(report, "crate", "vit", NAMES),
+        findings.compression(objectives),
+        findings.sparsification(objectives),
         findings.semantic_heads(heads),
     ]
     metrics = {
@@ -132,13 +137,14 @@ def quickstart(folder: Path, config: QuickstartConfig, *, show: bool = True) -> 
         labels=[test.classes[i] for i in test.labels[:SHOWN].tolist()],
         predictions={key: predictions(model, shown) for key, model in models.items()},
         maps={key: attention_maps(model, shown) for key, model in (models | twins).items()},
-        objectives=objectives,
+        objectives={NAMES["crate"]: objectives[0], NAMES["vit"]: layerwise_objective(models["vit"], measured)},
         segmentation=report,
-        heads=heads,
-        records={key: read_records(done.folder) for key, done in fits.items()},
+        heads=heads[0],
+        records={key: read_metrics(done.folder / "metrics.jsonl") for key, done in fits.items()},
         metrics=metrics,
         findings=verdicts,
         how=how_it_was_made(metrics),
+        command=f"crate quickstart --output {folder} --steps {config.steps} --seed {config.seed}",
     )
     write_json(folder / "metrics.json", metrics)
     return quickstart_page(results, folder)
@@ -165,11 +171,6 @@ def predictions(model: Backbone, images: torch.Tensor) -> list[str]:
     """Names of the best classes."""
     with frozen(model):
         return [model.class_names[i] for i in model(images).argmax(dim=1).tolist()]
-
-
-def read_records(folder: Path) -> list[dict[str, object]]:
-    """The lines of ``metrics.jsonl``."""
-    return [json.loads(line) for line in (folder / "metrics.jsonl").read_text().splitlines()]
 
 
 def versions() -> dict[str, str]:

@@ -1,13 +1,14 @@
 """The model in the box: a small CRATE trained on natural photographs, and how it is packed."""
 
+from dataclasses import asdict
 from pathlib import Path
 
 import torch
 
 from crate_transformer.checkpoints import save_checkpoint
-from crate_transformer.data import coco_objects, normalise, open_split
-from crate_transformer.evaluation import SegmentationReport, attention_segmentation
-from crate_transformer.recipes.experiment import Experiment, Fit, fit, in_memory
+from crate_transformer.data import coco_objects, eval_loader, normalise, open_split
+from crate_transformer.evaluation import SegmentationReport, accuracy, attention_segmentation
+from crate_transformer.recipes.experiment import Experiment, fit, in_memory
 from crate_transformer.training.config import TrainConfig
 
 COCO_SIZE = 128  # pixels: 16 x 16 tokens
@@ -22,7 +23,7 @@ def tiny_imagenet_100() -> Experiment:
     return Experiment(
         model="crate_mini_patch8_64",
         train=TrainConfig(
-            epochs=16,
+            epochs=16.0,
             batch_size=128,
             optimizer="muon",
             learning_rate=1.5e-3,
@@ -44,6 +45,8 @@ def pack_box(data: Path, coco: Path, run: Path, box: Path) -> SegmentationReport
     with torch.no_grad():
         for parameter in model.parameters():
             parameter.copy_(parameter.bfloat16())
+    held_out = eval_loader(in_memory(split.val), model.preprocessing, batch_size=256)
+    metrics = {**done.metrics, **asdict(accuracy(model, held_out))}
     objects = coco_objects(coco, size=COCO_SIZE)
     report = attention_segmentation(
         {"crate": model}, normalise(objects.images, model.preprocessing), objects.masks, objects.images
@@ -51,7 +54,7 @@ def pack_box(data: Path, coco: Path, run: Path, box: Path) -> SegmentationReport
     best = report.auc["crate"]
     metadata = {
         "recipe": "tiny_imagenet_100",
-        "metrics": done.metrics,
+        "metrics": metrics,
         "attention": {
             "layer": best.layer,
             "head": best.head,
@@ -59,13 +62,15 @@ def pack_box(data: Path, coco: Path, run: Path, box: Path) -> SegmentationReport
             **report.to_dict(),
         },
     }
-    save_checkpoint(model, box, metadata=metadata, model_card=model_card(box.name, done, report), dtype=torch.bfloat16)
+    save_checkpoint(
+        model, box, metadata=metadata, model_card=model_card(box.name, metrics, report), dtype=torch.bfloat16
+    )
     return report
 
 
-def model_card(name: str, done: Fit, report: SegmentationReport) -> str:
+def model_card(name: str, metrics: dict[str, object], report: SegmentationReport) -> str:
     """What the weights are, where they come from, and what they can do."""
-    metrics, best = done.metrics, report.auc["crate"]
+    best = report.auc["crate"]
     rows = "\n".join(
         f"| {row.replace('_', ' ')} | {score.mean:.3f} | {score.standard_error:.3f} | {report.miou[row].mean:.3f} |"
         for row, score in report.auc.items()
@@ -88,7 +93,7 @@ ImageNet's images are provided for non-commercial research and education; respec
 minutes on 2 shared CPU cores ({metrics["precision"]}), random-resized crops and flips, label smoothing, Muon beside
 AdamW.
 
-**Accuracy.** Top-1 {metrics["top1"]:.1%}, top-5 {metrics["top5"]:.1%} on the {metrics["held_out_images"]:,} validation
+**Accuracy.** Top-1 {metrics["top1"]:.1%}, top-5 {metrics["top5"]:.1%} on the {metrics["count"]:,} validation
 images of these classes.
 
 **Attention of the class token against object masks.** COCO val2017 (images never trained on), union of things, maps of

@@ -40,6 +40,7 @@ class QuickstartResults:
     metrics: Mapping[str, object]
     findings: Sequence[object]
     how: str
+    command: str
 
 
 def quickstart_page(results: QuickstartResults, folder: Path) -> Path:
@@ -59,11 +60,9 @@ def quickstart_page(results: QuickstartResults, folder: Path) -> Path:
         _attention(results, folder),
         _numbers(results, folder),
         _heads(results, folder),
-        Section(
-            "How this page was made", results.how, code="make quickstart\n# or, in the environment\ncrate quickstart"
-        ),
+        Section("How this page was made", results.how, code=results.command),
     ]
-    footer = "Regenerate: crate quickstart. Machine-readable: metrics.json beside this page."
+    footer = "The numbers of this page, for machines: metrics.json beside it."
     return write_page(folder / "report.html", "CRATE on your machine", lead, sections, footer)
 
 
@@ -140,7 +139,7 @@ def _accuracy(results: QuickstartResults, folder: Path) -> Section:
 def _layers(results: QuickstartResults, folder: Path) -> Section:
     figure = layerwise_figure(results.objectives)
     text = Markup(
-        "A CRATE layer first compresses the tokens against its subspaces, which lowers R<sup>c</sup>, then "
+        "A CRATE layer first compresses the tokens against its subspaces, which is meant to lower R<sup>c</sup>, then "
         "sparsifies them. "
         "Both curves stand beside those of a freshly initialised model of the same shape, because some of their "
         "fall comes "
@@ -201,9 +200,7 @@ def _numbers(results: QuickstartResults, folder: Path) -> Section:
         "prior: one mask for all. Brightness, contrast and median difference (from the picture's median "
         "brightness): of the patch itself, no model at all.",
         [
-            _figure(
-                scores_figure(report, NAMES), folder, "scores", "", "scores with controls"
-            ),
+            _figure(scores_figure(report, NAMES), folder, "scores", "", "scores with controls"),
             _figure(
                 layer_scores_figure(report, NAMES), folder, "layers", "Best head of each layer.", "scores by layer"
             ),

@@ -1,0 +1,22 @@
+import math
+
+from crate_transformer.training.metrics import MetricsLog, read_metrics
+
+
+def steps_of(folder):
+    return [record["step"] for record in read_metrics(folder / "metrics.jsonl")]
+
+
+def test_metrics_go_on_after_the_step_that_a_run_resumes_at(tmp_path):
+    log = MetricsLog(tmp_path, 0)
+    for step in (1, 2, 3):
+        log.write(step=step, loss=1 / step, seconds=10.0 * step)
+    (tmp_path / "metrics.jsonl").write_text((tmp_path / "metrics.jsonl").read_text() + '{"step": 4, ')
+    resumed = MetricsLog(tmp_path, 2)
+    assert (resumed.seconds, resumed.loss) == (20.0, 0.5)
+    resumed.write(step=3, loss=0.0)
+    assert steps_of(tmp_path) == [1, 2, 3]
+    MetricsLog(tmp_path, 3, writing=False).write(step=4)
+    assert steps_of(tmp_path) == [1, 2, 3]
+    assert math.isnan(MetricsLog(tmp_path, 0).loss)
+    assert steps_of(tmp_path) == []
