@@ -163,6 +163,7 @@ def edit(saved, change):
         (lambda d: d["config"].update(depth=10**9), "saved: depth is 1000000000, but there are only"),
         (lambda d: d["config"].update(embed_dim=15), "saved: tensor 'cls_token' has shape .*12.*, expected .*15"),
         (lambda d: d["preprocessing"].update(zoom=1), "config.json does not describe a CRATE"),
+        (lambda d: d["preprocessing"].update(crop_pct=0.0), "config.json does not describe a CRATE: crop_pct is 0.0"),
         (lambda d: d.update(class_names=["cat"]), "config.json does not name as many classes as num_classes, 3"),
         (lambda d: d.update(metadata=3), "config.json holds metadata that is not a dictionary"),
     ],

@@ -36,7 +36,25 @@ def test_pretrained(boxed, name):
         assert model.provenance.metadata == {"accuracy": 0.9}
         with torch.no_grad():
             torch.testing.assert_close(model(images), boxed(images))
+        assert model.provenance.source == f"the box: {TAGGED}"
     assert create_model(name, num_classes=4).num_classes == 4
+
+
+def test_a_tag_brings_the_configuration_of_its_weights(boxed):
+    fresh = create_model(TAGGED)
+    assert fresh.config == boxed.config and fresh.num_classes == 10
+    assert not torch.equal(fresh.pos_embed, boxed.pos_embed)
+    assert create_model(TAGGED, depth=1).config.depth == 1
+    assert create_model("crate_micro_patch4_32").config == build_model("crate_micro_patch4_32").config
+
+
+def test_the_box_is_told_in_a_few_words():
+    (name,) = list_pretrained()
+    model = load_checkpoint(name)
+    assert isinstance(model.provenance.metadata["attention"], dict)
+    told = str(model.provenance)
+    assert told.startswith(f"CRATE from the box: {name} (") and "attention {...}" in told
+    assert len(told) < 400
 
 
 def test_other_classes_mean_a_fresh_head(boxed):

@@ -84,6 +84,18 @@ def test_boxes_lie_inside_with_the_right_area_and_shape(aspect):
         Augment(min_area=0.0)
 
 
+@pytest.mark.parametrize("aspect", [1.0, 0.4, 3.0])
+def test_an_area_of_one_is_the_whole_picture(aspect):
+    boxes, flips = Augment(min_area=1.0).boxes(torch.rand(100, 5), aspect)
+    assert torch.equal(boxes, torch.tensor([[0.0, 0.0, 1.0, 1.0]]).expand(100, 4))
+    assert flips.any() and not flips.all()
+
+
+def test_shapes_that_do_not_fit_cover_less():
+    uniforms = torch.tensor([[0.0, 0.5, 0.0, 0.0, 0.9]])
+    assert torch.allclose(Augment(min_area=0.9).boxes(uniforms, 4.0)[0], torch.tensor([[0.0, 0.0, 1.0, 0.25]]))
+
+
 def test_crop_batch_reads_the_box():
     images = torch.randint(0, 256, (4, 3, 32, 32), dtype=torch.uint8)
     setting = Preprocessing(img_size=(16, 8), **PLAIN)

@@ -84,11 +84,12 @@ def test_attention_equal_to_the_masks_scores_one_and_beats_every_control():
     assert report.auc["seer_untrained"].mean == 0.5
     assert report.auc["seer_centred"].mean > 0.99
     assert report.auc["seer_shuffled"].mean < 0.7
-    for cue in ("brightness", "contrast"):
+    for cue in ("brightness", "contrast", "median_difference"):
         assert report.auc[cue].mean == pytest.approx(0.5, abs=0.12)
     for metric in ("auc", "miou"):
         verdicts = report.beats("seer", metric)
-        assert list(verdicts) == ["seer_untrained", "seer_shuffled", "mean_mask_prior", "brightness", "contrast"]
+        controls = ["seer_untrained", "seer_shuffled", "mean_mask_prior"]
+        assert list(verdicts) == [*controls, "brightness", "contrast", "median_difference"]
         assert all(verdicts.values())
     assert report.layer_heads["seer"][1] == 1
     np.testing.assert_allclose(report.layer_auc["seer"], [0.5, 1.0])
@@ -141,11 +142,11 @@ def test_every_row_equals_a_slow_reference(family):
     assert (report.num_selection, report.num_reported) == (10, 16)
     on_selection, on_reported = grid_masks(others[1]), grid_masks(masks)
 
-    def check(row, selection, reported, choices):
+    def check(row, selection, reported, choices, atol=1e-9):
         aucs = [np.mean([roc_auc_score(m, x) for m, x in zip(on_selection, s, strict=True)]) for s in selection]
         best = int(np.argmax(aucs))
         expected = [roc_auc_score(m, x) for m, x in zip(on_reported, reported[best], strict=True)]
-        np.testing.assert_allclose(report.auc[row].per_image, expected, atol=1e-9)
+        np.testing.assert_allclose(report.auc[row].per_image, expected, atol=atol)
         assert (report.auc[row].layer, report.auc[row].head) == choices[best]
         ious = {
             (c, f): np.mean([slow_iou(m, x, f) for m, x in zip(on_selection, s, strict=True)])
@@ -181,9 +182,19 @@ def test_every_row_equals_a_slow_reference(family):
         (0.299 * p[:, 0] + 0.587 * p[:, 1] + 0.114 * p[:, 2]).reshape(-1, 8, 4, 8, 4).swapaxes(2, 3).reshape(-1, 64, 16)
         for p in (others[2].numpy(), pixels.numpy())
     ]
-    for row, cue in (("brightness", np.mean), ("contrast", np.std)):
+
+    def from_the_median(values, axis):
+        means = values.mean(axis=axis)
+        return np.stack([abs(image - np.mean(sorted(image)[31:33])) for image in means])
+
+    one_tie = 0.51 / (9 * 55)  # the two middle patches are equally far from the median, but for rounding
+    for row, cue, atol in (
+        ("brightness", np.mean, 1e-9),
+        ("contrast", np.std, 1e-9),
+        ("median_difference", from_the_median, one_tie),
+    ):
         signed = [np.stack([cue(values, axis=-1), -cue(values, axis=-1)]) for values in luminance]
-        check(row, *signed, [(None, None)] * 2)
+        check(row, *signed, [(None, None)] * 2, atol)
 
 
 def grid_masks(masks: torch.Tensor) -> np.ndarray:
@@ -243,7 +254,7 @@ def test_black_images_give_no_nan_and_the_report_is_json():
     assert saved["auc"]["brightness"]["mean"] == 0.5
     assert set(saved["auc"]) == set(saved["miou"])
     assert set(saved["beats"]) == {"crate", "vit"}
-    assert len(saved["auc"]) == 2 * 5 + 3
+    assert len(saved["auc"]) == 2 * 5 + 4
 
 
 def test_the_split_is_seeded_and_disjoint():
@@ -260,7 +271,8 @@ def test_the_split_is_seeded_and_disjoint():
 
 def test_beats_uses_the_paired_standard_error():
     base = np.linspace(0, 1, 11)
-    scores = {row: MaskScore(per_image=base - 0.01) for row in ("m_untrained", "m_shuffled", "brightness", "contrast")}
+    controls = ("m_untrained", "m_shuffled", "brightness", "contrast", "median_difference")
+    scores = {row: MaskScore(per_image=base - 0.01) for row in controls}
     jitter = np.where(np.arange(11) % 2, 0.5, -0.5)
     scores |= {"m": MaskScore(per_image=base), "mean_mask_prior": MaskScore(per_image=base - 0.01 + jitter)}
     report = SegmentationReport(
@@ -281,6 +293,7 @@ def test_beats_uses_the_paired_standard_error():
         "mean_mask_prior": False,
         "brightness": True,
         "contrast": True,
+        "median_difference": True,
     }
     assert scores["m"].standard_error == pytest.approx(base.std(ddof=1) / 11**0.5)
     with pytest.raises(ValueError, match="no model is called 'x': there are m"):

@@ -7,7 +7,7 @@ from crate_transformer.checkpoints import official_crate, official_crate_demo
 from crate_transformer.checkpoints.assemble import assemble
 from crate_transformer.checkpoints.native import CARD, CONFIG, WEIGHTS, load_native
 from crate_transformer.checkpoints.official import OfficialFormat
-from crate_transformer.checkpoints.pretrained import box_folder
+from crate_transformer.checkpoints.pretrained import box_folder, load_from_box
 from crate_transformer.checkpoints.provenance import Provenance
 from crate_transformer.checkpoints.reading import read_tensors
 from crate_transformer.models import Backbone
@@ -38,7 +38,7 @@ def load_checkpoint(path: str | Path, **hints: object) -> Backbone:
             return load_native(local.parent, hints)
         return _load_official(local, hints)
     if folder := box_folder(str(path)):
-        return load_native(folder, hints)
+        return load_from_box(folder, hints)
     if re.fullmatch(r"[\w.-]+/[\w.-]+", str(path)) and not local.parent.exists():
         return load_native(_fetch(str(path)), hints)
     raise FileNotFoundError(

@@ -26,11 +26,19 @@ def box_folder(name: str) -> Path | None:
     return BOX / tags[0] if len(tags) == 1 else None
 
 
+def load_from_box(folder: Path, hints: dict[str, object]) -> Backbone:
+    """The model in a folder of the box; its provenance names the box instead of a path."""
+    model = load_native(folder, hints)
+    model.provenance = dataclasses.replace(model.provenance, source=f"the box: {folder.name}")
+    return model
+
+
 def create_model(name: str, pretrained: bool = False, **config: object) -> Backbone:
     """A model by name, such as ``crate_small_patch16_224`` or an alias of the papers (``CRATE-B/8``).
 
     Args:
-        name: may carry the tag of weights in the box, ``crate_mini_patch8_64.tiny_imagenet_100``.
+        name: may carry the tag of weights in the box, ``crate_mini_patch8_64.tiny_imagenet_100``. Then the model has
+            the configuration of these weights (such as their ``num_classes``), loaded or not.
         pretrained: load those weights. Then of the configuration only ``num_classes`` (the head is fresh),
             ``img_size`` (the position table is resampled) and ``global_pool`` may be changed.
         config: fields of the model's configuration to replace.
@@ -48,7 +56,9 @@ def create_model(name: str, pretrained: bool = False, **config: object) -> Backb
             "weights of your own are loaded with load_checkpoint"
         )
     if pretrained:
-        return _adapt(load_native(folder, {}), config).train()
+        return _adapt(load_from_box(folder, {}), config).train()
+    if tag:
+        config = {**dataclasses.asdict(load_from_box(folder, {}).config), **config}
     model = build_model(base, **config)
     model.provenance = Provenance(source=full, format="fresh initialisation", family=type(model).__name__)
     return model

@@ -6,7 +6,7 @@ from dataclasses import dataclass, field
 
 @dataclass(frozen=True, kw_only=True)
 class Provenance:
-    """The history of a model's weights; ``str()`` tells it in a few lines."""
+    """The history of a model's weights; ``str()`` tells it in a few lines, of nested metadata only the names."""
 
     source: str
     """File, folder, hub id or model name."""
@@ -31,7 +31,10 @@ class Provenance:
             "given": self.hints,
             "assumed, since no tensor tells": self.assumed,
             "left out": {name: f"({reason})" for name, reason in self.dropped.items()},
-            "stored with the weights": self.metadata,
+            "stored with the weights": {
+                name: "{...}" if isinstance(value, Mapping | list | tuple) else value
+                for name, value in self.metadata.items()
+            },
         }
         lines = [f"{self.family} from {self.source} ({self.format})"]
         for title, values in sections.items():

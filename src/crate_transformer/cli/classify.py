@@ -1,12 +1,12 @@
 """``crate classify``."""
 
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Annotated
 
 import tyro
 
-BOX = "crate_mini_patch8_64.tiny_imagenet_100"
+from crate_transformer.cli.checkpoint import Checkpoint
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -15,8 +15,7 @@ class Command:
 
     images: Annotated[tuple[Path, ...], tyro.conf.Positional]
     """Pictures, or folders of pictures."""
-    checkpoint: str = BOX
-    """A folder, a file, or the name of weights in the box."""
+    weights: Checkpoint = field(default_factory=Checkpoint)
     top: int = 5
     """How many classes to name."""
     json: bool = False
@@ -27,25 +26,22 @@ class Command:
 
         import torch
 
-        from crate_transformer.checkpoints import load_checkpoint
-        from crate_transformer.data import list_images, preprocess, read_image
+        from crate_transformer.data import preprocess, read_images
 
-        if not self.images:
-            raise ValueError("name at least one picture or folder of pictures")
         if self.top < 1:
             raise ValueError(f"--top is {self.top}: it must be at least 1")
-        model = load_checkpoint(self.checkpoint)
+        model = self.weights.load()
         if not model.num_classes:
-            raise ValueError(f"{self.checkpoint} has no classifier: num_classes is 0")
+            raise ValueError(f"{self.weights.checkpoint} has no classifier: num_classes is 0")
         names = model.class_names or tuple(f"class {i}" for i in range(model.num_classes))
         results = []
-        for path in list_images(self.images):
-            batch = preprocess(read_image(path), model.preprocessing)[None]
+        for name, picture in read_images(self.images):
+            batch = preprocess(picture, model.preprocessing)[None]
             with torch.inference_mode():
                 probabilities = model(batch).softmax(dim=-1)[0]
             best = probabilities.topk(min(self.top, len(names)))
             pairs = zip(best.indices.tolist(), best.values.tolist(), strict=True)
-            results.append({"image": str(path), "top": [{"class": names[i], "probability": p} for i, p in pairs]})
+            results.append({"image": name, "top": [{"class": names[i], "probability": p} for i, p in pairs]})
         if self.json:
             print(json.dumps(results, indent=1, ensure_ascii=False))
             return

@@ -1,12 +1,12 @@
 """``crate inspect``."""
 
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from pathlib import Path
 from typing import TYPE_CHECKING, Annotated
 
 import tyro
 
-from crate_transformer.cli.classify import BOX
+from crate_transformer.cli.checkpoint import Checkpoint
 
 if TYPE_CHECKING:
     from crate_transformer.models import Backbone
@@ -18,8 +18,7 @@ class Command:
 
     images: Annotated[tuple[Path, ...], tyro.conf.Positional]
     """Pictures, or folders of pictures."""
-    checkpoint: str = BOX
-    """A folder, a file, or the name of weights in the box."""
+    weights: Checkpoint = field(default_factory=Checkpoint)
     output: Path = Path("runs/inspect")
     """Where report.html, results.json, PNGs and the maps as .npz go."""
     layers: tuple[int, ...] = ()
@@ -34,35 +33,32 @@ class Command:
     def __call__(self) -> None:
         import torch
 
-        from crate_transformer.checkpoints import load_checkpoint
-        from crate_transformer.data import list_images, preprocess, read_image
+        from crate_transformer.data import preprocess, read_images
         from crate_transformer.inspection import layerwise_objective, look
         from crate_transformer.reports.inspection import inspection_page
 
         if not 0 < self.mass <= 1:
             raise ValueError(f"--mass is {self.mass}: a mask holds more than 0 and at most 1 of the attention")
-        model = load_checkpoint(self.checkpoint)
+        model = self.weights.load()
         if self.size is not None and self.size < min(model.patch_size):
             raise ValueError(f"--size is {self.size}: it must be at least one patch, {min(model.patch_size)} pixels")
         heads = self.chosen_heads(model)
-        pictures = {str(path): read_image(path) for path in list_images(self.images)}
         short_side = self.size or 2 * min(model.img_size)
-        looks = [
-            look(model, picture, name, short_side=short_side, layers=self.layers or None)
-            for name, picture in pictures.items()
-        ]
-        inputs = torch.stack([preprocess(picture, model.preprocessing) for picture in pictures.values()])
+        looks, inputs = [], []
+        for name, picture in read_images(self.images):
+            looks.append(look(model, picture, name, short_side=short_side, layers=self.layers or None))
+            inputs.append(preprocess(picture, model.preprocessing))
         best = model.provenance.metadata.get("attention", {})
         if best.get("layer") in looks[0].attention.layers and best.get("head") in heads:
             mask_from, why = (best["layer"], best["head"]), best["chosen"]
         else:
             mask_from, why = (
-                (looks[0].attention.layers[-1], heads[0]),
+                (max(looks[0].attention.layers), heads[0]),
                 "the last layer and the first head that are shown",
             )
         page = inspection_page(
             looks,
-            layerwise_objective(model, inputs),
+            layerwise_objective(model, torch.stack(inputs)),
             self.output,
             heads=heads,
             mask_from=mask_from,

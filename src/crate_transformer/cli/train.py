@@ -35,12 +35,14 @@ class Command:
     """Side of a patch in pixels; the model's own unless given."""
     global_pool: Literal["token", "avg"] | None = None
     """Classify from the class token or from the mean of all tokens; the model's own unless given."""
+    crop_pct: float = 1.0
+    """Share of the side that evaluation keeps; 1 crops nothing."""
     workers: int = 0
     """Processes that read images."""
-    config: TrainConfig = field(default_factory=lambda: TrainConfig(optimizer="muon", warmup_steps=100))
+    config: TrainConfig = field(default_factory=lambda: TrainConfig(optimizer="auto", warmup_steps=100))
 
     def __call__(self) -> None:
-        from crate_transformer.data import open_split
+        from crate_transformer.data import open_evaluation, open_split
         from crate_transformer.recipes.experiment import Experiment, fit, in_memory
         from crate_transformer.reports.results import write_json
 
@@ -56,7 +58,9 @@ class Command:
             options=options,
             start_from=self.start_from,
             train=self.config,
+            crop_pct=self.crop_pct,
         )
+        finished = (self.output / "run.json").is_file()
         done = fit(
             experiment,
             in_memory(split.train),
@@ -65,8 +69,15 @@ class Command:
             data_name=str(self.data),
             num_workers=self.workers,
         )
-        held_out = [split.val.names[i] for i in range(len(split.val))]
-        write_json(self.output / "split.json", {"how": split.how, "seed": self.config.seed, "held_out": held_out})
+        if not finished:
+            record = {
+                "how": split.how,
+                "seed": self.config.seed,
+                "data": self.data.resolve(),
+                "divided_here": open_evaluation(self.data).names != split.val.names,
+                "held_out": split.val.names,
+            }
+            write_json(self.output / "split.json", record)
         metrics = done.metrics
         print(f"top-1 {metrics['top1']:.1%} on {metrics['held_out_images']} held-out images; saved in {self.output}")
 
@@ -82,5 +93,11 @@ def default(arguments: Sequence[str]) -> Command | None:
 
     experiment = recipe(name)
     return Command(
-        data=tyro.MISSING, recipe=name, model=experiment.model, config=experiment.train, **experiment.options
+        data=tyro.MISSING,
+        recipe=name,
+        model=experiment.model,
+        start_from=experiment.start_from,
+        crop_pct=experiment.crop_pct,
+        config=experiment.train,
+        **experiment.options,
     )

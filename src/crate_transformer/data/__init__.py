@@ -4,11 +4,11 @@ from crate_transformer.data.arrays import ArrayImages
 from crate_transformer.data.coco import CocoObjects, coco_objects
 from crate_transformer.data.digits import Digits, DigitsConfig, digits
 from crate_transformer.data.folder import ImageFolder, fits_in_memory
-from crate_transformer.data.images import BrokenImageError, list_images, read_image
+from crate_transformer.data.images import BrokenImageError, list_images, read_image, read_images
 from crate_transformer.data.layout import Split, open_evaluation, open_images, open_split
 from crate_transformer.data.loader import eval_loader, train_loader
 from crate_transformer.data.photographs import PHOTOGRAPHS, photograph
-from crate_transformer.data.transforms import Augment, normalise, pixels, preprocess, resize_crop
+from crate_transformer.data.transforms import Augment, middle, normalise, pixels, preprocess, resize_crop
 
 __all__ = [
     "PHOTOGRAPHS",
@@ -25,6 +25,7 @@ __all__ = [
     "eval_loader",
     "fits_in_memory",
     "list_images",
+    "middle",
     "normalise",
     "open_evaluation",
     "open_images",
@@ -33,6 +34,7 @@ __all__ = [
     "pixels",
     "preprocess",
     "read_image",
+    "read_images",
     "resize_crop",
     "train_loader",
 ]

@@ -1,7 +1,8 @@
 """From a file, a zip entry or bytes to an upright 8-bit RGB picture, or to one sentence that says why not."""
 
 import io
-from collections.abc import Iterable
+import logging
+from collections.abc import Iterable, Iterator
 from pathlib import Path
 from typing import BinaryIO
 
@@ -13,6 +14,7 @@ from crate_transformer.data.files import list_files
 SUFFIXES = (".jpg", ".jpeg", ".png", ".webp", ".tif", ".tiff", ".bmp", ".gif")
 _FORMATS = ("JPEG", "PNG", "WEBP", "TIFF", "BMP", "GIF")
 _MAX_PIXELS = 100_000_000
+_LOG = logging.getLogger("crate_transformer.data")
 
 
 class BrokenImageError(ValueError):
@@ -29,8 +31,8 @@ class BrokenImageError(ValueError):
 def read_image(source: str | Path | bytes | BinaryIO, name: str | None = None) -> Image.Image:
     """Decode a JPEG, PNG, WebP, TIFF, BMP or GIF picture to 8-bit RGB, rotated upright by its EXIF orientation.
 
-    Grey, palette and CMYK are converted by Pillow, 16-bit grey is scaled (not clipped) to 8 bits, alpha is dropped, and
-    of an animation the first frame is taken.
+    Grey, palette and CMYK are converted by Pillow, 16-bit grey is scaled (not clipped) to 8 bits, alpha is dropped (so
+    transparent pixels show the colour stored under them, often black), and of an animation the first frame is taken.
 
     Args:
         source: A path, the encoded bytes, or a binary file object.
@@ -83,7 +85,7 @@ def list_images(paths: Iterable[str | Path]) -> list[Path]:
 
     Raises:
         FileNotFoundError: A path does not exist.
-        ValueError: A folder holds no image.
+        ValueError: A folder holds no image, or there are no paths.
     """
     found: list[Path] = []
     for path in map(Path, paths):
@@ -96,4 +98,34 @@ def list_images(paths: Iterable[str | Path]) -> list[Path]:
             found += inside
         else:
             found.append(path)
+    if not found:
+        raise ValueError("name at least one picture or folder of pictures")
     return found
+
+
+def read_images(paths: Iterable[str | Path]) -> Iterator[tuple[str, Image.Image]]:
+    """Read the pictures that ``list_images`` finds one by one, each with its path.
+
+    Unreadable ones in a folder are skipped, named and counted in warnings of the logger ``crate_transformer.data``.
+
+    Raises:
+        FileNotFoundError: A path does not exist.
+        ValueError: A picture that ``paths`` names itself is unreadable (``BrokenImageError``), every one of a folder
+            is, or there are none.
+    """
+    paths = [Path(path) for path in paths]
+    found, skipped = list_images(paths), 0
+    for path in found:
+        try:
+            picture = read_image(path)
+        except (BrokenImageError, FileNotFoundError) as error:  # a link in a folder may lead nowhere
+            if path in paths:
+                raise
+            _LOG.warning("skipped: %s", error)
+            skipped += 1
+        else:
+            yield str(path), picture
+    if skipped == len(found):
+        raise ValueError(f"none of the {skipped} images in {', '.join(map(str, paths))} is readable")
+    if skipped:
+        _LOG.warning("%d of %d pictures are unreadable and were skipped", skipped, len(found))

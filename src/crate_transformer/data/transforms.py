@@ -42,12 +42,8 @@ def resize_crop(
     ``int(s * long / short)``, Pillow's antialiased resampling, offsets ``int(round(excess / 2))``. Of pictures more
     than 16 times as long as wide only the middle is resized.
     """
+    image = middle(image)
     width, height = image.size
-    longest = _MAX_ASPECT * min(width, height)
-    if max(width, height) > longest:
-        left, top = max(0, width - longest) // 2, max(0, height - longest) // 2
-        width, height = min(width, longest), min(height, longest)
-        image = image.crop((left, top, left + width, top + height))
     rows, columns = (int(side / crop_pct) for side in size)
     if columns * height >= rows * width:
         rows = columns * height // width
@@ -56,6 +52,16 @@ def resize_crop(
     top, left = round((rows - size[0]) / 2), round((columns - size[1]) / 2)
     resized = image.resize((columns, rows), _RESAMPLING[interpolation])
     return resized.crop((left, top, left + size[1], top + size[0]))
+
+
+def middle(image: Image.Image) -> Image.Image:
+    """The middle of a picture that is more than 16 times as long as wide; any other picture as it is."""
+    width, height = image.size
+    longest = _MAX_ASPECT * min(width, height)
+    if max(width, height) <= longest:
+        return image
+    left, top = max(0, width - longest) // 2, max(0, height - longest) // 2
+    return image.crop((left, top, left + min(width, longest), top + min(height, longest)))
 
 
 def pixels(image: Image.Image) -> UInt8[Tensor, "3 height width"]:
@@ -77,8 +83,10 @@ def _normalise_(images: Tensor, preprocessing: Preprocessing) -> Tensor:
 
 @dataclass(frozen=True, kw_only=True)
 class Augment:
-    """Random-resized crop and flip: a part of at least ``min_area`` of the picture, sides 3:4 to 4:3 of the output's.
+    """Random-resized crop and flip: a share of the picture from ``min_area`` to 1, sides 3:4 to 4:3 of the output's.
 
+    A crop that does not fit into the picture is shrunk until it does, its shape kept, and may then cover less than
+    ``min_area``. With a ``min_area`` of 1 nothing is cropped: the whole picture is squeezed into the output.
     ``flip`` mirrors every second picture left to right.
     """
 
@@ -96,8 +104,7 @@ class Augment:
 
         Args:
             uniforms: Five numbers in [0, 1) per crop: area, shape, left, top, flip.
-            aspect: Width over height of the output, divided by width over height of the picture. A crop of this
-                shape that does not fit is shrunk until it does.
+            aspect: Width over height of the output, divided by width over height of the picture.
         """
         area, shape, left, top, flip = uniforms.unbind(1)
         area = self.min_area + (1 - self.min_area) * area
@@ -105,6 +112,8 @@ class Augment:
         width, height = (area * ratio).sqrt(), (area / ratio).sqrt()
         fit = torch.maximum(width, height).clamp(min=1)
         width, height = width / fit, height / fit
+        if self.min_area == 1:
+            width, height = torch.ones_like(width), torch.ones_like(height)
         left, top = left * (1 - width), top * (1 - height)
         return torch.stack([left, top, left + width, top + height], dim=1), (flip < 0.5) & self.flip
 

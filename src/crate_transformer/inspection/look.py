@@ -1,5 +1,6 @@
 """One picture through a model: what it is called, and where every head looks."""
 
+import math
 from collections.abc import Sequence
 from dataclasses import dataclass
 
@@ -7,9 +8,11 @@ import numpy as np
 import torch
 from PIL import Image
 
-from crate_transformer.data import normalise, pixels, preprocess
+from crate_transformer.data import middle, normalise, pixels, preprocess
 from crate_transformer.inspection.attention import AttentionMaps, attention_maps
 from crate_transformer.models import Backbone
+
+_MAX_PATCHES = 16_384
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -17,7 +20,7 @@ class Look:
     """One picture, what the model calls it, and where its class token looks.
 
     ``image`` is the picture as the attention saw it, ``(height, width, 3)`` bytes; ``top`` are the best classes with
-    their probabilities.
+    their probabilities, none where the model has no classifier.
     """
 
     name: str
@@ -39,27 +42,48 @@ def look(
 
     Args:
         short_side: pixels of the shorter side for the maps; both sides are rounded to whole patches.
+
+    Raises:
+        ValueError: the picture would have more than 16,384 patches, or a layer does not exist.
     """
-    with torch.inference_mode():
-        probabilities = model(preprocess(picture, model.preprocessing)[None]).softmax(dim=-1)[0]
-    best = probabilities.topk(min(top, len(probabilities)))
-    names = class_names(model)
-    whole = whole_picture(model, picture, short_side)
+    try:
+        whole = whole_picture(model, picture, short_side)
+    except ValueError as error:
+        raise ValueError(f"{name} {error}") from None
     attention = attention_maps(model, normalise(pixels(whole), model.preprocessing)[None], layers=layers)
     return Look(
         name=name,
         image=np.asarray(whole),
-        top=tuple((names[i], p) for i, p in zip(best.indices.tolist(), best.values.tolist(), strict=True)),
+        top=best_classes(model, picture, top) if model.num_classes else (),
         attention=attention,
     )
 
 
+def best_classes(model: Backbone, picture: Image.Image, count: int) -> tuple[tuple[str, float], ...]:
+    """Names and probabilities of the ``count`` likeliest classes, best first."""
+    with torch.inference_mode():
+        probabilities = model(preprocess(picture, model.preprocessing)[None]).softmax(dim=-1)[0]
+    best = probabilities.topk(min(count, len(probabilities)))
+    names = class_names(model)
+    return tuple((names[i], p) for i, p in zip(best.indices.tolist(), best.values.tolist(), strict=True))
+
+
 def whole_picture(model: Backbone, picture: Image.Image, short_side: int) -> Image.Image:
-    """The picture, uncropped, with sides of whole patches, the shorter one of about ``short_side`` pixels."""
+    """The picture with sides of whole patches, the shorter one of about ``short_side`` pixels.
+
+    It is not cropped, but for the ends of pictures more than 16 times as long as wide.
+    """
+    picture = middle(picture)
     scale = short_side / min(picture.size)
     rows, columns = model.patch_size
     width = max(1, round(picture.width * scale / columns)) * columns
     height = max(1, round(picture.height * scale / rows)) * rows
+    patches = math.prod(model.grid_size(height, width))
+    if patches > _MAX_PATCHES:
+        raise ValueError(
+            f"has {patches:,} patches at a shorter side of {short_side} pixels, more than {_MAX_PATCHES:,}: "
+            "choose a smaller --size"
+        )
     return picture.resize((width, height), Image.Resampling.BICUBIC)
 
 

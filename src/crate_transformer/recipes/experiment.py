@@ -1,6 +1,8 @@
 """What an experiment is, and how it is run: the one place where data, training, evaluation and checkpoints meet."""
 
 import dataclasses
+import functools
+import hashlib
 import json
 from dataclasses import dataclass, field
 from pathlib import Path
@@ -15,7 +17,7 @@ from crate_transformer.reports.results import plain, write_json
 from crate_transformer.training.classification import Classification
 from crate_transformer.training.config import TrainConfig
 from crate_transformer.training.loop import train
-from crate_transformer.training.state import remove_states
+from crate_transformer.training.state import changed_settings, remove_states
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -58,12 +60,29 @@ def fit(
     """Train ``experiment`` on ``images``, evaluate on ``held_out``, save everything in ``folder``.
 
     A finished run of the same settings is loaded instead of repeated; an unfinished one is resumed.
+
+    Raises:
+        ValueError: ``folder`` holds a run with other settings or other data; as ``seeded_model`` and ``train``.
     """
     config = experiment.train
     steps = config.num_steps(len(images))
-    settings = plain({**dataclasses.asdict(experiment), "data": data_name, "images": len(images)})
+    data = {
+        "data": data_name,
+        "images": len(images),
+        "classes": images.classes,
+        "data_hash": data_hash(images, held_out),
+    }
+    settings = plain({**dataclasses.asdict(experiment), **data})
     finished = folder / "run.json"
-    if finished.is_file() and (saved := json.loads(finished.read_text()))["settings"] == settings:
+    if finished.is_file():
+        saved = json.loads(finished.read_text(encoding="utf-8"))
+        if changed := changed_settings(saved["settings"], settings):
+            raise ValueError(
+                f"{folder} holds a finished run with other settings ({', '.join(changed)}): "
+                "repeat its settings to load it, choose another output folder, or remove this one"
+            )
+        if show:
+            print(f"already finished: loaded from {folder}")
         return Fit(load_checkpoint(folder), folder, saved["metrics"], saved["metrics"]["seconds"])
 
     model = seeded_model(experiment, len(images.classes))
@@ -82,7 +101,13 @@ def fit(
             num_workers=num_workers,
             rank=rank,
             world_size=world_size,
-            sizes=lambda step: training_size(model, config, step, steps),
+            sizes=functools.partial(
+                training_size,
+                img_size=model.img_size,
+                patch_size=model.patch_size,
+                small_until=config.small_until,
+                steps=steps,
+            ),
         )
 
     result = train(
@@ -92,8 +117,8 @@ def fit(
         config,
         folder,
         steps=steps,
-        title=experiment.model,
-        settings={key: settings[key] for key in ("start_from", "data", "images", "crop_pct")},
+        title=experiment.start_from or experiment.model,
+        settings={key: settings[key] for key in ("start_from", "crop_pct", *data)},
         show=show,
     )
     score = accuracy(model, eval_loader(held_out, model.preprocessing, batch_size=256, num_workers=num_workers))
@@ -104,7 +129,6 @@ def fit(
         "held_out_images": score.count,
         "parameters": sum(p.numel() for p in model.parameters()),
     }
-    finished.unlink(missing_ok=True)  # until the checkpoint beside it is this run's
     save_checkpoint(model, folder, metadata={"experiment": settings, "metrics": metrics})
     write_json(finished, {"settings": settings, "metrics": metrics})
     remove_states(folder)
@@ -134,10 +158,21 @@ def in_memory(images: ImageFolder) -> ArrayImages | ImageFolder:
     return images.to_arrays() if fits_in_memory(images) else images
 
 
-def training_size(model: Backbone, config: TrainConfig, step: int, steps: int) -> tuple[int, int]:
-    """Height and width in pixels at this step: three quarters of the side while ``config.small_until`` lasts."""
-    if step >= config.small_until * steps:
-        return model.img_size
-    return tuple(
-        max(1, 3 * side // patch // 4) * patch for side, patch in zip(model.img_size, model.patch_size, strict=True)
-    )
+def data_hash(*sets: ArrayImages | ImageFolder) -> str:
+    """16 hex digits that change with labels and names, or, of pictures in memory, with every eighth row and column."""
+    digest = hashlib.sha256()
+    for images in sets:
+        if isinstance(images, ArrayImages):
+            digest.update(images.images[..., ::8, ::8].numpy().tobytes() + images.labels.numpy().tobytes())
+        else:
+            digest.update(json.dumps([images.names, images.labels]).encode())
+    return digest.hexdigest()[:16]
+
+
+def training_size(
+    step: int, *, img_size: tuple[int, int], patch_size: tuple[int, int], small_until: float, steps: int
+) -> tuple[int, int]:
+    """Height and width in pixels at this step: three quarters of the side for the share ``small_until`` of ``steps``."""
+    if step >= small_until * steps:
+        return img_size
+    return tuple(max(1, 3 * side // patch // 4) * patch for side, patch in zip(img_size, patch_size, strict=True))

@@ -56,12 +56,13 @@ def inspection_page(
         save_figure(every, folder / f"{stem}-attention.png")
         save_figure(cut, folder / f"{stem}-mask.png")
         np.savez_compressed(folder / f"{stem}-attention.npz", maps=maps, layers=look.attention.layers, mask=mask)
-        table = Table(["class", "probability"], [[name, probability] for name, probability in look.top])
+        table = Table(["class", "probability"], look.top) if look.top else None
+        called = "what the model calls it" if look.top else "the model has no classifier to name it"
         figures = [
             (cut, f"The mask holds {mask.mean():.0%} of the patches.", f"mask over {look.name}"),
             (every, "Attention of the class token over the patches.", f"attention maps of {look.name}"),
         ]
-        pages.append(Section(Path(look.name).name, f"{look.name}: what the model calls it.", figures, table))
+        pages.append(Section(Path(look.name).name, f"{look.name}: {called}.", figures, table))
         results.append({"image": look.name, "top": look.top, "grid": mask.shape, "mask_share": mask.mean()})
     data = {
         "checkpoint": about.splitlines(),

@@ -15,8 +15,9 @@ class TrainConfig:
     """Optimiser steps; given, they replace epochs."""
     batch_size: int = 128
     """Images per step."""
-    optimizer: Literal["adamw", "lion", "muon"] = "adamw"
-    """muon orthogonalises the steps of the blocks' matrices (PyTorch 2.9 or newer); AdamW moves the rest."""
+    optimizer: Literal["auto", "adamw", "lion", "muon"] = "adamw"
+    """muon orthogonalises the steps of the blocks' matrices (PyTorch 2.9 or newer), AdamW moves the rest; auto: muon
+    where PyTorch has it, else adamw."""
     learning_rate: float = 1.5e-3
     matrix_learning_rate: float = 4e-3
     """Of muon's part, in the scale of AdamW's."""

@@ -28,7 +28,7 @@ class MetricsLog:
         if not self.writing:
             return
         try:
-            with self.path.open("a") as file:
+            with self.path.open("a", encoding="utf-8") as file:
                 file.write(json.dumps(values) + "\n")
         except OSError as error:
             raise OSError(f"{self.path} could not be written: {error.strerror or error}") from error
@@ -37,7 +37,7 @@ class MetricsLog:
 def read_metrics(path: Path) -> list[dict[str, int | float]]:
     """Every whole line; one that a crash or a full disk cut short is left out."""
     records = []
-    for line in path.read_text().splitlines() if path.is_file() else ():
+    for line in path.read_text(encoding="utf-8").splitlines() if path.is_file() else ():
         try:
             records.append(json.loads(line))
         except json.JSONDecodeError:

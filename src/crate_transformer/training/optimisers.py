@@ -21,15 +21,19 @@ def parameter_groups(
 
 
 def build_optimizers(model: nn.Module, config: TrainConfig) -> list[torch.optim.Optimizer]:
-    """AdamW, Lion (arXiv 2302.06675), or Muon for the blocks' matrices with AdamW for the rest (arXiv 2502.16982)."""
+    """AdamW, Lion (arXiv 2302.06675), or Muon for the blocks' matrices with AdamW for the rest (arXiv 2502.16982).
+
+    ``"auto"`` is Muon where this PyTorch has it.
+    """
+    has_muon = hasattr(torch.optim, "Muon")
     if config.optimizer == "lion":
         from lion_pytorch import Lion
 
         groups = parameter_groups(model.named_parameters(), model.no_weight_decay(), config.weight_decay)
         return [Lion(groups, lr=config.learning_rate, betas=config.betas)]
     matrices = []
-    if config.optimizer == "muon":
-        if not hasattr(torch.optim, "Muon"):
+    if config.optimizer == "muon" or (config.optimizer == "auto" and has_muon):
+        if not has_muon:
             raise ValueError(f"optimizer 'muon' needs PyTorch 2.9 or newer, this is {torch.__version__}: use 'adamw'")
         matrices = [(name, p) for name, p in model.named_parameters() if name.startswith("blocks.") and p.ndim == 2]
     chosen = {name for name, _ in matrices}

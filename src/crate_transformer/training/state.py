@@ -23,7 +23,8 @@ def save_state(accelerator: Accelerator, folder: Path, step: int, fingerprint: d
         accelerator.wait_for_everyone()
         accelerator.save_state(str(temporary))
         if accelerator.is_main_process:
-            (temporary / "progress.json").write_text(json.dumps({"step": step, "run": fingerprint}, indent=1))
+            progress = json.dumps({"step": step, "run": fingerprint}, indent=1)
+            (temporary / "progress.json").write_text(progress, encoding="utf-8")
             shutil.rmtree(target, ignore_errors=True)
             temporary.rename(target)
     except (OSError, RuntimeError, SafetensorError) as error:
@@ -45,14 +46,26 @@ def find_state(folder: Path, fingerprint: dict[str, object]) -> tuple[Path, int]
     states = sorted(folder.glob("state-*"))
     if not states:
         return None
-    progress, run = json.loads((states[-1] / "progress.json").read_text()), json.loads(json.dumps(fingerprint))
-    if progress["run"] != run:
-        changed = sorted(key for key in progress["run"] | run if progress["run"].get(key) != run.get(key))
+    progress = json.loads((states[-1] / "progress.json").read_text(encoding="utf-8"))
+    changed = changed_settings(progress["run"], json.loads(json.dumps(fingerprint)))
+    if changed:
         raise ValueError(
             f"{folder} holds an unfinished run with other settings ({', '.join(changed)}): "
             "repeat its settings to resume it, or choose another output folder"
         )
     return states[-1], progress["step"]
+
+
+def changed_settings(old: dict[str, object], new: dict[str, object]) -> list[str]:
+    """The names of the settings that differ; where both have a mapping, of those within it."""
+    names = []
+    for key in sorted(old | new):
+        before, after = old.get(key), new.get(key)
+        if isinstance(before, dict) and isinstance(after, dict):
+            names += changed_settings(before, after)
+        elif before != after:
+            names.append(key)
+    return names
 
 
 def load_state(accelerator: Accelerator, state: Path) -> None:

@@ -1,0 +1,68 @@
+"""``crate inspect``, and the options that it shares with ``crate classify``."""
+
+import json
+import logging
+
+import pytest
+import torch
+
+from crate_transformer.checkpoints import save_checkpoint
+from crate_transformer.checkpoints.official_crate import RENAMED, RENAMED_IN_LAYER
+from crate_transformer.models import build_model
+
+
+@pytest.fixture
+def plain(tmp_path):
+    """A checkpoint that names no layer and head of its own."""
+    return save_checkpoint(build_model("crate_micro_patch4_32", depth=3, num_classes=2), tmp_path / "plain")
+
+
+@pytest.mark.parametrize(("layers", "last"), [((), 2), (("--layers", "-1", "0"), 2), (("--layers", "1", "0"), 1)])
+def test_the_mask_comes_from_the_last_layer_shown(crate, plain, picture, tmp_path, layers, last):
+    ran = crate("inspect", picture, "--checkpoint", plain, "--output", tmp_path / "out", *layers)
+    assert ran.code == 0, ran.err
+    mask = json.loads((tmp_path / "out" / "results.json").read_text())["mask"]
+    assert mask["layer"] == last and mask["chosen"].startswith("the last layer")
+
+
+def test_a_model_without_a_classifier(crate, picture, tmp_path):
+    folder = save_checkpoint(build_model("crate_micro_patch4_32", depth=1, num_classes=0), tmp_path / "headless")
+    ran = crate("inspect", picture, "--checkpoint", folder, "--output", tmp_path / "out")
+    assert ran.code == 0, ran.err
+    assert "the model has no classifier" in (tmp_path / "out" / "report.html").read_text()
+    assert json.loads((tmp_path / "out" / "results.json").read_text())["pictures"][0]["top"] == []
+
+
+def test_one_broken_picture_does_not_stop_a_folder(crate, plain, pets, tmp_path, caplog):
+    broken = pets / "cat" / "2.png"
+    broken.write_text("no picture")
+    ran = crate("inspect", pets / "cat", "--checkpoint", plain, "--output", tmp_path / "out")
+    assert ran.code == 0 and ran.out.startswith("5 pictures inspected")
+    assert f"skipped: {broken} is not a readable image" in caplog.text
+    caplog.clear()
+    with caplog.at_level(logging.WARNING):
+        ran = crate("classify", pets / "cat", "--checkpoint", plain, "--json")
+    assert ran.code == 0 and len(json.loads(ran.out)) == 5
+    assert str(broken) in caplog.text and "1 of 6 pictures are unreadable" in caplog.text
+
+
+def test_no_pictures_is_one_sentence(refused, plain, picture):
+    picture.write_text("no picture")
+    for command in ("inspect", "classify"):
+        assert refused(command, "--checkpoint", plain) == "name at least one picture or folder of pictures"
+        assert refused(command, picture, "--checkpoint", plain).startswith(f"{picture} is not a readable image")
+        assert refused(command, plain, "--checkpoint", plain).endswith(".gif)")
+
+
+@pytest.mark.parametrize("command", ["classify", "inspect"])
+def test_hints_for_an_official_checkpoint(crate, refused, picture, tmp_path, command):
+    state = build_model("crate_micro_patch4_32", img_size=16, embed_dim=24, depth=1, num_heads=2).state_dict()
+    names = RENAMED | {key.format(l=0): own.format(l=0) for key, own in RENAMED_IN_LAYER.items()}
+    torch.save({official: state[own] for official, own in names.items()}, tmp_path / "odd.pth")
+    out = ("--output", tmp_path / "out") if command == "inspect" else ()
+    told = refused(command, picture, "--checkpoint", tmp_path / "odd.pth", *out)
+    assert "num_heads" in told
+    ran = crate(command, picture, "--checkpoint", tmp_path / "odd.pth", "--num-heads", "2", "--img-size", "16", *out)
+    assert ran.code == 0, ran.err
+    told = refused(command, picture, "--checkpoint", tmp_path / "odd.pth", "--num-heads", "2", "--img-size", "20", *out)
+    assert "img_size=20 does not give the 16 patches" in told

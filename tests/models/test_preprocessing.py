@@ -1,0 +1,41 @@
+"""Settings that no picture could be prepared with are refused where they are given."""
+
+from dataclasses import asdict
+from types import SimpleNamespace
+
+import pytest
+
+from crate_transformer.models import Preprocessing
+
+
+@pytest.mark.parametrize(
+    ("setting", "words"),
+    [
+        ({"crop_pct": 0.0}, r"crop_pct is 0\.0: it must be above 0"),
+        ({"crop_pct": 1.2}, r"crop_pct is 1\.2"),
+        ({"crop_pct": float("nan")}, "crop_pct is nan"),
+        ({"std": (0.2, 0.0, 0.2)}, r"std is \(0\.2, 0\.0, 0\.2\): every value must be above 0"),
+        ({"mean": (0.5, 0.5)}, "mean has 2 values and std 3"),
+        ({"img_size": (0, 32)}, r"img_size is \(0, 32\): give height and width"),
+    ],
+)
+def test_wrong_settings(setting, words):
+    with pytest.raises(ValueError, match=words):
+        Preprocessing(**setting)
+
+
+@pytest.mark.parametrize(
+    ("setting", "words"),
+    [
+        ({"img_size": (32,)}, r"img_size is \(32,\): give height and width"),
+        ({"interpolation": "lanczos"}, "interpolation is 'lanczos': choose bilinear or bicubic"),
+    ],
+)
+def test_wrong_types(setting, words):
+    """The check alone, since the annotations that only tests enforce would refuse these before it."""
+    with pytest.raises(ValueError, match=words):
+        Preprocessing.__post_init__(SimpleNamespace(**{**asdict(Preprocessing()), **setting}))
+
+
+def test_the_limits_are_allowed():
+    assert Preprocessing(crop_pct=1.0, img_size=(1, 1), interpolation="bicubic").crop_pct == 1
