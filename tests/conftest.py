@@ -16,6 +16,12 @@ def shared() -> Path:
     return SHARED
 
 
+@pytest.fixture(autouse=True, scope="session")
+def _one_thread() -> None:
+    """Models as small as those of the tests are fastest, and leave the other cores alone."""
+    torch.set_num_threads(1)
+
+
 @pytest.fixture(autouse=True)
 def _seed() -> None:
     torch.manual_seed(0)

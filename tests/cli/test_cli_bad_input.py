@@ -149,14 +149,18 @@ def test_data_and_checkpoint_of_different_classes(refused, trained, make_picture
     shutil.copytree(trained, nameless)
     config = json.loads((nameless / "config.json").read_text())
     (nameless / "config.json").write_text(json.dumps({**config, "class_names": None}))
-    assert refused("evaluate", nameless, "--data", birds) == "the data has label 2, but the model has 2 classes"
+    assert refused("evaluate", nameless, "--data", birds) == (
+        f"{birds} has 3 classes and {nameless} has 2 without names: measure on images of the classes that it was "
+        "trained on"
+    )
 
 
-def test_a_model_without_a_classifier_cannot_classify(refused, picture, tmp_path):
+def test_a_model_without_a_classifier_cannot_classify(refused, picture, pets, tmp_path):
     from crate_transformer.checkpoints import save_checkpoint
 
     folder = save_checkpoint(build_model("crate_micro_patch4_32", num_classes=0), tmp_path / "headless")
-    assert refused("classify", picture, "--checkpoint", folder) == f"{folder} has no classifier: num_classes is 0"
+    told = refused("classify", picture, "--checkpoint", folder)
+    assert told == refused("evaluate", folder, "--data", pets) == f"{folder} has no classifier: num_classes is 0"
 
 
 def test_options_that_do_not_go_together(refused, train, trained, pets, picture, tmp_path, small):
@@ -186,6 +190,8 @@ def test_an_unfinished_run_with_other_settings(refused, crate, train, pets, tmp_
     told = refused(*train(pets, "--learning-rate", "0.1"))
     assert told.startswith(f"{tmp_path}/run holds an unfinished run with other settings (learning_rate): repeat")
     assert crate(*train(pets)).code == 0
+    told = refused(*train(pets, "--learning-rate", "0.1"))
+    assert told.startswith(f"{tmp_path}/run holds a finished run with other settings (learning_rate): repeat")
 
 
 @pytest.mark.parametrize("limit", [50, 300_000, 1_500_000])

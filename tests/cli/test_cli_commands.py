@@ -1,14 +1,20 @@
 """The commands on good input."""
 
 import json
+import shutil
 import subprocess
 import sys
+from pathlib import Path
 
 import pytest
 import torch
 
 from crate_transformer.checkpoints import load_checkpoint
+from crate_transformer.cli import train
 from crate_transformer.models import list_models
+from crate_transformer.recipes import registry
+from crate_transformer.recipes.experiment import Experiment
+from crate_transformer.training.config import TrainConfig
 
 
 def test_models_as_a_table_that_fits(crate):
@@ -53,7 +59,8 @@ def test_train_evaluate_classify(crate, pets, picture, tmp_path, small):
     ran = crate("evaluate", output, "--data", pets, "--output", tmp_path / "score.json")
     score = json.loads(ran.out)
     assert ran.code == 0 and score == json.loads((tmp_path / "score.json").read_text())
-    assert score["count"] == 12 and 0 <= score["top1"] <= score["top5"] == 1
+    assert score["images_used"] == f"the images of {pets} that training held out, listed in {output}/split.json"
+    assert score["count"] == 2 and 0 <= score["top1"] <= score["top5"] == 1
 
     ran = crate("classify", picture, pets / "cat", "--checkpoint", output, "--json")
     results = json.loads(ran.out)
@@ -71,14 +78,44 @@ def test_train_evaluate_classify(crate, pets, picture, tmp_path, small):
     assert f"{results[0]['top'][0]['probability']:.1%}" in ran.out and ran.out.count("%") == 1
 
 
+def test_what_evaluate_measures(crate, refused, trained, make_pictures, tmp_path, monkeypatch):
+    def evaluate(data, checkpoint=trained):
+        return json.loads(crate("evaluate", checkpoint, "--data", data).out)
+
+    own, other = trained.parent / "pets", make_pictures("other", cat=2, dog=3)
+    held_out = json.loads((trained / "split.json").read_text())["held_out"]
+    score = evaluate(own)
+    assert score["count"] == len(held_out) == 2
+    monkeypatch.chdir(trained)
+    for path, checkpoint in (("../pets", "."), (own, trained / "model.safetensors")):
+        again = evaluate(path, checkpoint)
+        assert (again["count"], again["top1"]) == (2, score["top1"])
+    score = evaluate(other)
+    assert (score["count"], score["images_used"]) == (5, f"all images of {other}")
+    for part, each in (("train", 3), ("val", 1)):
+        make_pictures(f"divided/pets/{part}", cat=each, dog=each)
+    score = evaluate(tmp_path / "divided")
+    assert (score["count"], score["images_used"]) == (2, f"the folder pets/val of {tmp_path}/divided")
+
+    copy = shutil.copytree(trained, tmp_path / "copy")
+    split = json.loads((copy / "split.json").read_text())
+    (copy / "split.json").write_text(json.dumps({**split, "held_out": ["cat/gone.png"]}))
+    told = refused("evaluate", copy, "--data", own)
+    assert told == f"{own} holds none of the images that {copy}/split.json lists as held out"
+
+
 def test_the_same_command_does_not_train_again(crate, pets, tmp_path, monkeypatch, small):
     command = ("train", "--data", pets, "--output", tmp_path / "run", "--steps", "2", *small)
     first = crate(*command)
     from crate_transformer.recipes import experiment
 
     monkeypatch.setattr(experiment, "train", lambda *_, **__: pytest.fail("trained again"))
+    before = (tmp_path / "run" / "split.json").stat().st_ino
     again = crate(*command)
-    assert again.code == 0 and again.out == first.out
+    counts, result = first.out.splitlines()
+    assert again.code == 0
+    assert again.out.splitlines() == [counts, f"already finished: loaded from {tmp_path}/run", result]
+    assert (tmp_path / "run" / "split.json").stat().st_ino == before
 
 
 def test_a_split_on_the_disk_is_used(crate, make_pictures, tmp_path, small):
@@ -86,14 +123,16 @@ def test_a_split_on_the_disk_is_used(crate, make_pictures, tmp_path, small):
     make_pictures("data/val", cat=1, dog=2)
     ran = crate("train", "--data", tmp_path / "data", "--output", tmp_path / "run", "--steps", "1", *small)
     assert ran.code == 0 and "6 training and 3 held-out images" in ran.out
-    assert json.loads(crate("evaluate", tmp_path / "run", "--data", tmp_path / "data").out)["count"] == 3
+    assert not json.loads((tmp_path / "run" / "split.json").read_text())["divided_here"]
+    score = json.loads(crate("evaluate", tmp_path / "run", "--data", tmp_path / "data").out)
+    assert score["count"] == 3 and score["images_used"] == f"the folder val of {tmp_path}/data"
 
 
 def test_fine_tuning(crate, trained, make_pictures, tmp_path):
     birds = make_pictures("birds", robin=3, tit=3, wren=3)
     short = ("--steps", "1", "--batch-size", "4", "--warmup-steps", "0")
     ran = crate("train", "--data", birds, "--output", tmp_path / "run", "--start-from", trained, *short)
-    assert ran.code == 0
+    assert ran.code == 0 and ran.err.startswith(f"{trained} 1/1 loss")
     model, parent = load_checkpoint(tmp_path / "run"), load_checkpoint(trained)
     assert model.class_names == ("robin", "tit", "wren") and model.img_size == (8, 8)
     moved = (model.pos_embed - parent.pos_embed).abs().max()
@@ -103,13 +142,30 @@ def test_fine_tuning(crate, trained, make_pictures, tmp_path):
 def test_mean_pooling_and_a_recipe(pets, tmp_path):
     """In another process: where types are checked, tyro's placeholder for what is still missing is no path."""
     options = ("--steps", "1", "--batch-size", "4", "--img-size", "8", "--global-pool", "avg")
+    options += ("--crop-pct", "0.5")
     command = ("train", "--recipe", "cifar10_vit", "--data", pets, "--output", tmp_path / "run", *options)
     ran = subprocess.run([sys.executable, "-m", "crate_transformer.cli", *command], capture_output=True, text=True)
     assert ran.returncode == 0, ran.stderr
     model = load_checkpoint(tmp_path / "run")
     assert type(model).__name__ == "ViT" and model.config.global_pool == "avg" and model.img_size == (8, 8)
+    assert model.preprocessing.crop_pct == 0.5
     settings = json.loads((tmp_path / "run" / "run.json").read_text())["settings"]["train"]
     assert settings["min_area"] == 0.5 and settings["steps"] == 1
+
+
+def test_every_setting_of_a_recipe_is_kept(monkeypatch):
+    made = Experiment(
+        model="vit_micro_patch4_32",
+        options={"global_pool": "avg"},
+        start_from="parent",
+        train=TrainConfig(seed=7),
+        crop_pct=0.9,
+    )
+    monkeypatch.setattr(registry, "RECIPES", {"mine": lambda: made})
+    monkeypatch.setattr(train.tyro, "MISSING", Path("data"))  # where types are checked, the placeholder is no path
+    command = train.default(["--recipe", "mine"])
+    assert (command.model, command.global_pool, command.start_from) == (made.model, "avg", "parent")
+    assert (command.config, command.crop_pct) == (made.train, 0.9)
 
 
 def test_the_model_in_the_box_names_a_picture(crate, picture):

@@ -1,9 +1,12 @@
 """Runs that are repeated, resumed, changed, or end badly."""
 
 import dataclasses
+import io
 import json
 import os
+import pickle
 import signal
+from pathlib import Path
 from typing import ClassVar
 
 import pytest
@@ -11,10 +14,10 @@ import torch
 from PIL import Image
 
 from crate_transformer.checkpoints import load_checkpoint, save_checkpoint
-from crate_transformer.data import ArrayImages, ImageFolder, eval_loader, open_images
+from crate_transformer.data import ArrayImages, ImageFolder, eval_loader, open_images, train_loader
 from crate_transformer.evaluation import accuracy
 from crate_transformer.recipes import experiment as module
-from crate_transformer.recipes.experiment import Experiment, fit, in_memory, seeded_model, training_size
+from crate_transformer.recipes.experiment import Experiment, data_hash, fit, in_memory, seeded_model, training_size
 from crate_transformer.training.classification import Classification
 from crate_transformer.training.config import TrainConfig
 
@@ -25,10 +28,10 @@ EXPERIMENT = Experiment(model="crate_micro_patch4_32", options=TINY, train=TRAIN
 
 @pytest.fixture
 def go(tiny_images, tmp_path):
-    def go(experiment=EXPERIMENT, folder="run", data_name="noise", count=12, **changes):
+    def go(experiment=EXPERIMENT, folder="run", data_name="noise", count=12, seeds=(0, 1), show=False, **changes):
         experiment = dataclasses.replace(experiment, train=dataclasses.replace(experiment.train, **changes))
-        images, held_out = tiny_images(16, count=count), tiny_images(16, count=9, seed=1)
-        return fit(experiment, images, held_out, tmp_path / folder, data_name=data_name, show=False)
+        images, held_out = tiny_images(16, count=count, seed=seeds[0]), tiny_images(16, count=9, seed=seeds[1])
+        return fit(experiment, images, held_out, tmp_path / folder, data_name=data_name, show=show)
 
     return go
 
@@ -81,29 +84,75 @@ def test_the_seed_of_the_caller_is_left_alone(go):
     assert torch.equal(torch.rand(1), expected)
 
 
-def test_a_finished_run_is_loaded_and_not_repeated(go, losses):
+def test_a_finished_run_is_loaded_and_not_repeated(go, losses, capsys, tmp_path):
     first = go()
     assert len(losses.shapes) == 4
-    again = go()
+    assert capsys.readouterr().out == ""
+    again = go(show=True)
+    assert capsys.readouterr().out == f"already finished: loaded from {tmp_path}/run\n"
     assert len(losses.shapes) == 4
     assert same(first.model, again.model)
     assert again.metrics["top1"] == pytest.approx(first.metrics["top1"], rel=1e-5)
     assert again.earlier_seconds == again.metrics["seconds"] > 0 == first.earlier_seconds
 
 
-def test_any_change_trains_again(go, losses):
+def test_a_finished_run_is_not_overwritten_after_any_change(go, losses, tmp_path):
     go()
-    count = len(losses.shapes)
+    before = {path.name: path.read_bytes() for path in (tmp_path / "run").iterdir()}
     deeper = dataclasses.replace(EXPERIMENT, options={**TINY, "depth": 3})
-    for change in (
-        {"seed": 1},
-        {"data_name": "other"},
-        {"count": 15},
-        {"experiment": deeper},
-        {"experiment": dataclasses.replace(EXPERIMENT, crop_pct=0.5)},
+    for change, named in (
+        ({"seed": 1, "steps": 5}, "seed, steps"),
+        ({"data_name": "other"}, "data"),
+        ({"count": 15}, "data_hash, images"),
+        ({"seeds": (2, 1)}, "data_hash"),
+        ({"seeds": (0, 2)}, "data_hash"),
+        ({"experiment": deeper}, "depth"),
+        ({"experiment": dataclasses.replace(EXPERIMENT, crop_pct=0.5)}, "crop_pct"),
     ):
-        go(**change)
-        assert len(losses.shapes) == (count := count + 4), change
+        with pytest.raises(ValueError) as error:
+            go(**change)
+        assert str(error.value) == (
+            f"{tmp_path}/run holds a finished run with other settings ({named}): "
+            "repeat its settings to load it, choose another output folder, or remove this one"
+        )
+    assert len(losses.shapes) == 4
+    assert {path.name: path.read_bytes() for path in (tmp_path / "run").iterdir()} == before
+
+
+def test_the_hash_of_data_changes_with_names_labels_and_order(tiny_images):
+    folder = ImageFolder(Path("pets"), ["cat/1.png", "dog/1.png"], [0, 1], ("cat", "dog"))
+    held_out = ImageFolder(Path("pets"), ["cat/2.png"], [0], ("cat", "dog"))
+    arrays = tiny_images(16)
+    relabelled = dataclasses.replace(arrays, labels=arrays.labels.flip(0))
+    hashes = [
+        data_hash(folder, held_out),
+        data_hash(held_out, folder),
+        data_hash(folder.subset([1, 0]), held_out),
+        data_hash(folder, dataclasses.replace(held_out, names=["cat/3.png"])),
+        data_hash(folder, dataclasses.replace(held_out, labels=[1])),
+        data_hash(arrays, arrays),
+        data_hash(arrays, relabelled),
+    ]
+    assert len(set(hashes)) == len(hashes) and {len(value) for value in hashes} == {16}
+    assert data_hash(folder, held_out) == data_hash(dataclasses.replace(folder, root=Path("moved")), held_out)
+
+
+def test_records_are_utf8_whatever_the_machine_prefers(go, monkeypatch):
+    monkeypatch.setattr(io, "text_encoding", lambda encoding, _level=2: encoding or "ascii")
+    assert same(go(data_name="größe").model, go(data_name="größe").model)
+
+
+def test_workers_may_be_spawned(go, monkeypatch):
+    loaders = []
+
+    def watched(*arguments, **options):
+        loaders.append(train_loader(*arguments, **options))
+        return loaders[-1]
+
+    monkeypatch.setattr(module, "train_loader", watched)
+    go(small_until=0.5)
+    sizes = pickle.loads(pickle.dumps(loaders[0].dataset)).sizes
+    assert [sizes(step) for step in range(4)] == [(12, 12), (12, 12), (16, 16), (16, 16)]
 
 
 def test_an_interrupted_run_goes_on(go, losses, tmp_path):
@@ -141,14 +190,13 @@ def test_training_is_not_lost_when_the_checkpoint_cannot_be_written(go, losses, 
     assert not list((tmp_path / "run").glob("state-*"))
 
 
-def test_an_old_record_never_stands_beside_a_new_checkpoint(go, monkeypatch, tmp_path):
-    go()
+def test_a_run_without_its_record_is_not_finished(go, losses, monkeypatch, tmp_path):
     with monkeypatch.context() as patch:
         patch.setattr(module, "write_json", lambda *_: (_ for _ in ()).throw(OSError("disk full")))
         with pytest.raises(OSError, match="disk full"):
-            go(seed=1)
+            go()
     assert not (tmp_path / "run" / "run.json").exists()
-    assert same(go(seed=1).model, go(folder="whole", seed=1).model)
+    assert go().metrics["resumed_at"] == len(losses.shapes) == 4
 
 
 def test_the_first_part_of_a_run_may_see_smaller_pictures(go, losses):
@@ -163,10 +211,10 @@ def test_the_first_part_of_a_run_may_see_smaller_pictures(go, losses):
 def test_smaller_pictures_are_whole_patches(img_size, patch_size, small):
     options = {**TINY, "img_size": img_size, "patch_size": patch_size}
     model = seeded_model(dataclasses.replace(EXPERIMENT, options=options), 3)
-    config = TrainConfig(small_until=0.6)
-    assert training_size(model, config, 5, 10) == small
-    assert training_size(model, config, 6, 10) == model.img_size
-    assert training_size(model, TrainConfig(), 0, 10) == model.img_size
+    sides = {"img_size": model.img_size, "patch_size": model.patch_size, "steps": 10}
+    assert training_size(5, **sides, small_until=0.6) == small
+    assert training_size(6, **sides, small_until=0.6) == model.img_size
+    assert training_size(0, **sides, small_until=0.0) == model.img_size
 
 
 def test_fine_tuning_starts_from_a_checkpoint_with_a_fresh_head(go, tmp_path):

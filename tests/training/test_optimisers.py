@@ -104,6 +104,16 @@ def test_muon_of_a_vit_leaves_no_parameter_out():
     assert sorted(held) == sorted(id(p) for p in model.parameters())
 
 
+@pytest.mark.parametrize("has_muon", [True, False])
+def test_auto_is_muon_where_pytorch_has_it(model, monkeypatch, has_muon):
+    if has_muon and not hasattr(torch.optim, "Muon"):
+        pytest.skip("this PyTorch has no Muon")
+    if not has_muon:
+        monkeypatch.delattr(torch.optim, "Muon", raising=False)
+    found = [type(optimizer).__name__ for optimizer in build_optimizers(model, TrainConfig(optimizer="auto"))]
+    assert found == ["AdamW", "Muon"][: 1 + has_muon]
+
+
 def test_muon_needs_a_pytorch_that_has_it(model, monkeypatch):
     monkeypatch.delattr(torch.optim, "Muon", raising=False)
     with pytest.raises(ValueError, match=r"optimizer 'muon' needs PyTorch 2\.9 or newer, this is .*: use 'adamw'"):

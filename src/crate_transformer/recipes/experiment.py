@@ -172,7 +172,7 @@ def data_hash(*sets: ArrayImages | ImageFolder) -> str:
 def training_size(
     step: int, *, img_size: tuple[int, int], patch_size: tuple[int, int], small_until: float, steps: int
 ) -> tuple[int, int]:
-    """Height and width in pixels at this step: three quarters of the side for the share ``small_until`` of ``steps``."""
+    """Height and width in pixels at this step: three quarters of the side until ``small_until * steps``."""
     if step >= small_until * steps:
         return img_size
     return tuple(max(1, 3 * side // patch // 4) * patch for side, patch in zip(img_size, patch_size, strict=True))
