@@ -2,25 +2,27 @@
 
 import json
 import posixpath
-from dataclasses import asdict, dataclass
+from dataclasses import asdict, dataclass, field
 from pathlib import Path
 from typing import TYPE_CHECKING, Annotated
 
 import tyro
+
+from crate_transformer.cli.checkpoint import Checkpoint
 
 if TYPE_CHECKING:
     from crate_transformer.data import ImageFolder
 
 
 @dataclass(frozen=True, kw_only=True)
-class Command:
+class Command(Checkpoint):
     """Measure the accuracy of a checkpoint on labelled images.
 
     Of DATA the 'val' (or 'test') part is measured where it has one; of images that 'crate train' divided itself for
     this checkpoint, those that it held out; else all. The output says which.
     """
 
-    checkpoint: Annotated[str, tyro.conf.Positional]
+    checkpoint: Annotated[str, tyro.conf.Positional] = field()
     """A folder, a file, or the name of weights in the box."""
     data: Path
     """Folder or zip with one sub-folder per class."""
@@ -31,12 +33,11 @@ class Command:
     """Also write the numbers to this JSON file."""
 
     def __call__(self) -> None:
-        from crate_transformer.checkpoints import load_checkpoint
         from crate_transformer.data import eval_loader, open_evaluation
         from crate_transformer.evaluation import accuracy
         from crate_transformer.reports.results import write_json
 
-        model = load_checkpoint(self.checkpoint)
+        model = self.load()
         if not model.num_classes:
             raise ValueError(f"{self.checkpoint} has no classifier: num_classes is 0")
         images, images_used = self.choose(open_evaluation(self.data))
