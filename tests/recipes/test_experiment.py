@@ -80,7 +80,7 @@ def test_the_seed_of_the_caller_is_left_alone(go):
     torch.manual_seed(5)
     expected = torch.rand(1)
     torch.manual_seed(5)
-    seeded_model(EXPERIMENT, 3)
+    seeded_model(EXPERIMENT, tuple("abcdefgh"[:3]))
     assert torch.equal(torch.rand(1), expected)
 
 
@@ -210,7 +210,7 @@ def test_the_first_part_of_a_run_may_see_smaller_pictures(go, losses):
 )
 def test_smaller_pictures_are_whole_patches(img_size, patch_size, small):
     options = {**TINY, "img_size": img_size, "patch_size": patch_size}
-    model = seeded_model(dataclasses.replace(EXPERIMENT, options=options), 3)
+    model = seeded_model(dataclasses.replace(EXPERIMENT, options=options), tuple("abcdefgh"[:3]))
     sides = {"img_size": model.img_size, "patch_size": model.patch_size, "steps": 10}
     assert training_size(5, **sides, small_until=0.6) == small
     assert training_size(6, **sides, small_until=0.6) == model.img_size
@@ -220,17 +220,20 @@ def test_smaller_pictures_are_whole_patches(img_size, patch_size, small):
 def test_fine_tuning_starts_from_a_checkpoint_with_a_fresh_head(go, tmp_path):
     parent = go()
     child = dataclasses.replace(EXPERIMENT, options={}, start_from=str(tmp_path / "run"))
-    start = seeded_model(child, 5)
+    start = seeded_model(child, tuple("abcdefgh"[:5]))
     assert start.num_classes == 5 and start.head.weight.shape == (5, 16) and start.class_names is None
     before, after = parent.model.state_dict(), start.state_dict()
     assert all(torch.equal(before[name], after[name]) for name in before if not name.startswith("head."))
     pooled = dataclasses.replace(child, options={"global_pool": "avg"})
-    assert seeded_model(pooled, 5).config.global_pool == "avg"
+    assert seeded_model(pooled, tuple("abcdefgh"[:5])).config.global_pool == "avg"
     tuned = go(child, folder="tuned")
     assert not same(tuned.model, parent.model)
     assert tuned.model.config.depth == 2
     with pytest.raises(ValueError, match=r"start_from .* settles embed_dim, img_size: leave that option out"):
-        seeded_model(dataclasses.replace(child, options={"img_size": 32, "embed_dim": 16, "global_pool": "avg"}), 5)
+        seeded_model(
+            dataclasses.replace(child, options={"img_size": 32, "embed_dim": 16, "global_pool": "avg"}),
+            tuple("abcdefgh"[:5]),
+        )
 
 
 def test_small_pictures_of_one_size_are_kept_in_memory(tmp_path):

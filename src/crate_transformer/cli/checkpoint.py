@@ -1,6 +1,6 @@
 """The options that say which weights a command takes."""
 
-from dataclasses import asdict, dataclass
+from dataclasses import dataclass, fields
 from typing import TYPE_CHECKING, Literal
 
 if TYPE_CHECKING:
@@ -24,5 +24,5 @@ class Checkpoint:
         """The model, in evaluation mode."""
         from crate_transformer.checkpoints import load_checkpoint
 
-        hints = {name: value for name, value in asdict(self).items() if name != "checkpoint" and value is not None}
-        return load_checkpoint(self.checkpoint, **hints)
+        hints = {field.name: getattr(self, field.name) for field in fields(Checkpoint) if field.name != "checkpoint"}
+        return load_checkpoint(self.checkpoint, **{name: hint for name, hint in hints.items() if hint is not None})

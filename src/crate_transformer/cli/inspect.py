@@ -28,7 +28,7 @@ class Command:
     mass: float = 0.6
     """Share of the attention that a mask holds."""
     size: int | None = None
-    """Shorter side of the pictures for the maps, in pixels; twice the model's own unless given."""
+    """Shorter side of the pictures for the maps, in pixels; that of the model's inputs unless given."""
 
     def __call__(self) -> None:
         import torch
@@ -43,7 +43,7 @@ class Command:
         if self.size is not None and self.size < min(model.patch_size):
             raise ValueError(f"--size is {self.size}: it must be at least one patch, {min(model.patch_size)} pixels")
         heads = self.chosen_heads(model)
-        short_side = self.size or 2 * min(model.img_size)
+        short_side = self.size or min(model.preprocessing.img_size)
         looks, inputs = [], []
         for name, picture in read_images(self.images):
             looks.append(look(model, picture, name, short_side=short_side, layers=self.layers or None))

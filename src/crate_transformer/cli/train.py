@@ -22,7 +22,7 @@ class Command:
     data: Path
     """Folder or zip of labelled images."""
     recipe: str | None = None
-    """Start from the settings of this recipe (cifar10, cifar10_vit, tiny_imagenet_100); other options change them."""
+    """Start from the settings of this recipe (cifar10, cifar10_vit, tiny_imagenet_100, tiny_imagenet_100_128)."""
     output: Path = Path("runs/train")
     """Where checkpoint, metrics and, until the end, the resumable state go."""
     model: str = "crate_mini_patch8_64"

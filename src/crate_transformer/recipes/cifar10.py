@@ -4,7 +4,7 @@ from crate_transformer.recipes.experiment import Experiment
 from crate_transformer.training.config import TrainConfig
 
 TRAIN = TrainConfig(
-    epochs=6.0,
+    epochs=4.0,
     batch_size=128,
     optimizer="muon",
     learning_rate=2e-3,

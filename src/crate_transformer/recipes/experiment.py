@@ -85,9 +85,10 @@ def fit(
             print(f"already finished: loaded from {folder}")
         return Fit(load_checkpoint(folder), folder, saved["metrics"], saved["metrics"]["seconds"])
 
-    model = seeded_model(experiment, len(images.classes))
+    model = seeded_model(experiment, tuple(images.classes))
     model.class_names = tuple(images.classes)
-    model.preprocessing = dataclasses.replace(model.preprocessing, crop_pct=experiment.crop_pct)
+    size = scaled_size(model, config.scale)
+    model.preprocessing = dataclasses.replace(model.preprocessing, img_size=size, crop_pct=experiment.crop_pct)
 
     def batches(start_step: int, rank: int, world_size: int):
         return train_loader(
@@ -103,7 +104,7 @@ def fit(
             world_size=world_size,
             sizes=functools.partial(
                 training_size,
-                img_size=model.img_size,
+                img_size=size,
                 patch_size=model.patch_size,
                 small_until=config.small_until,
                 steps=steps,
@@ -135,8 +136,8 @@ def fit(
     return Fit(load_checkpoint(folder), folder, metrics, result.earlier_seconds)
 
 
-def seeded_model(experiment: Experiment, num_classes: int) -> Backbone:
-    """The model to train, with the same fresh parameters for the same seed.
+def seeded_model(experiment: Experiment, classes: tuple[str, ...]) -> Backbone:
+    """The model to train, with the same fresh parameters for the same seed; the head of the same classes is kept.
 
     Raises:
         ValueError: no such model or option; or an option that a checkpoint to start from settles itself.
@@ -144,12 +145,13 @@ def seeded_model(experiment: Experiment, num_classes: int) -> Backbone:
     with torch.random.fork_rng(devices=[]):
         torch.manual_seed(experiment.train.seed)
         if experiment.start_from is None:
-            return build_model(experiment.model, **{"num_classes": num_classes, **experiment.options})
+            return build_model(experiment.model, **{"num_classes": len(classes), **experiment.options})
         settled = ", ".join(sorted(set(experiment.options) - {"global_pool"}))
         if settled:
             raise ValueError(f"start_from {experiment.start_from} settles {settled}: leave that option out")
         model = load_checkpoint(experiment.start_from)
-        model.reset_classifier(num_classes, **experiment.options)
+        if model.class_names != classes or experiment.options:
+            model.reset_classifier(len(classes), **experiment.options)
         return model
 
 
@@ -167,6 +169,14 @@ def data_hash(*sets: ArrayImages | ImageFolder) -> str:
         else:
             digest.update(json.dumps([images.names, images.labels]).encode())
     return digest.hexdigest()[:16]
+
+
+def scaled_size(model: Backbone, scale: float) -> tuple[int, int]:
+    """Height and width of whole patches, about ``scale`` times those of the model."""
+    return tuple(
+        max(1, round(scale * side / patch)) * patch
+        for side, patch in zip(model.img_size, model.patch_size, strict=True)
+    )
 
 
 def training_size(

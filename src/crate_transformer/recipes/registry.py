@@ -4,10 +4,10 @@ from collections.abc import Callable
 
 from crate_transformer.recipes.cifar10 import cifar10, cifar10_vit
 from crate_transformer.recipes.experiment import Experiment
-from crate_transformer.recipes.tiny_imagenet import tiny_imagenet_100
+from crate_transformer.recipes.tiny_imagenet import tiny_imagenet_100, tiny_imagenet_100_128
 
 RECIPES: dict[str, Callable[[], Experiment]] = {
-    recipe.__name__: recipe for recipe in (cifar10, cifar10_vit, tiny_imagenet_100)
+    recipe.__name__: recipe for recipe in (cifar10, cifar10_vit, tiny_imagenet_100, tiny_imagenet_100_128)
 }
 
 

@@ -35,6 +35,8 @@ class TrainConfig:
     """Random-resized crop: smallest share of the picture that a crop keeps; 1 crops nothing."""
     flip: bool = True
     """Mirror half of the pictures."""
+    scale: float = 1.0
+    """Side of the pictures relative to the model's own; 2 tunes a trained model to twice as many patches a side."""
     small_until: float = 0.0
     """Share of the run that is trained on pictures of 3/4 the side, which costs about half; 0 never does."""
     seed: int = 0
@@ -42,7 +44,15 @@ class TrainConfig:
     """Steps between resumable states."""
 
     def __post_init__(self) -> None:
-        for name in ("epochs", "steps", "batch_size", "learning_rate", "matrix_learning_rate", "checkpoint_every"):
+        for name in (
+            "epochs",
+            "steps",
+            "batch_size",
+            "learning_rate",
+            "matrix_learning_rate",
+            "scale",
+            "checkpoint_every",
+        ):
             if getattr(self, name) is not None and not 0 < getattr(self, name) < math.inf:
                 raise ValueError(f"{name} is {getattr(self, name)}: it must be greater than 0")
         for name in ("min_area", "label_smoothing", "small_until"):
