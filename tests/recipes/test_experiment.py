@@ -244,3 +244,14 @@ def test_small_pictures_of_one_size_are_kept_in_memory(tmp_path):
     assert isinstance(in_memory(open_images(tmp_path)), ArrayImages)
     Image.new("RGB", (8, 8)).save(tmp_path / "b" / "3.png")
     assert isinstance(in_memory(open_images(tmp_path)), ImageFolder)
+
+
+def test_scale_trains_and_evaluates_on_larger_pictures_and_keeps_the_head_of_the_same_classes(go, tmp_path):
+    parent = go()
+    child = dataclasses.replace(EXPERIMENT, options={}, start_from=str(tmp_path / "run"))
+    start = seeded_model(child, parent.model.class_names)
+    assert torch.equal(start.head.weight, parent.model.head.weight)
+    config = dataclasses.replace(EXPERIMENT.train, scale=2.0)
+    tuned = go(dataclasses.replace(child, train=config), folder="scaled")
+    assert tuned.model.preprocessing.img_size == tuple(2 * side for side in parent.model.preprocessing.img_size)
+    assert tuned.model.img_size == parent.model.img_size

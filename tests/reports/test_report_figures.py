@@ -42,7 +42,7 @@ def objective(images: int = 5, layers: int = 4) -> LayerwiseObjective:
 
 def segmentation(*models: str) -> SegmentationReport:
     rows = [m + end for m in models for end in ("", "_untrained", "_shuffled", "_centred", "_untrained_centred")]
-    rows += ["mean_mask_prior", "brightness", "contrast"]
+    rows += ["mean_mask_prior", "brightness", "contrast", "median_difference"]
     layers = {m + end: np.linspace(0.45, 0.8, 3) for m in models for end in ("", "_untrained")}
     return SegmentationReport(
         models=models,
