@@ -141,7 +141,7 @@ def sample_deviation(values: np.ndarray) -> np.ndarray:
 def test_score_bars_start_at_chance_and_stand_out_from_the_controls() -> None:
     report = segmentation("crate", "vit")
     auc, miou = reports.scores_figure(report).axes
-    assert len(auc.patches) == len(report.auc) == 13
+    assert len(auc.patches) == len(report.auc) == 14
     bars = dict(zip((label.get_text() for label in auc.get_yticklabels()), auc.patches, strict=True))
     bar = bars["crate, trained"]
     assert (bar.get_x(), bar.get_width()) == (0.5, pytest.approx(report.auc["crate"].mean - 0.5))
