@@ -92,7 +92,7 @@ def _box(results: QuickstartResults, folder: Path) -> Section:
             _figure(figure, folder, f"box-{look.name}", caption, f"attention over the photograph {look.name}")
         )
     text = (
-        f"The model in the box, {results.box['name']}, knows 100 classes of Tiny-ImageNet at 64 pixels and reads "
+        f"The model in the box, {results.box['name']}, knows 100 classes of Tiny-ImageNet and reads "
         f"{results.box['top1']:.1%} of its validation images. These photographs come with scikit-image; not all "
         "of them show "
         f"one of its classes, and then its answer is the nearest it has. Layer {layer}, head {head} was chosen on "
