@@ -1,62 +1,21 @@
 """The pipeline around the blocks, the same for every family: patches, class token, positions, pooling, linear head."""
 
-from dataclasses import dataclass, replace
+from dataclasses import replace
 from typing import Literal
 
 import torch
 from einops import rearrange
 from jaxtyping import Float
 from torch import Tensor, nn
+from torch.utils.checkpoint import checkpoint
 
-from crate_transformer.layers import resample_position
+from crate_transformer.layers import drop_path, resample_position
+from crate_transformer.models.config import BackboneConfig
+from crate_transformer.models.features import Features
 from crate_transformer.models.preprocessing import Preprocessing
 
 
-def _pair(size: int | tuple[int, int]) -> tuple[int, int]:
-    return (size, size) if isinstance(size, int) else (size[0], size[1])
-
-
-@dataclass(frozen=True, kw_only=True)
-class BackboneConfig:
-    """What every family needs to know; sizes in pixels, ``(height, width)`` where two numbers are given."""
-
-    img_size: int | tuple[int, int] = 224
-    patch_size: int | tuple[int, int] = 16
-    in_chans: int = 3
-    num_classes: int = 1000
-    global_pool: Literal["token", "avg"] = "token"
-    embed_dim: int
-    depth: int
-    num_heads: int
-
-    def __post_init__(self) -> None:
-        (height, width), (rows, columns) = self.image_shape, self.patch_shape
-        if min(height, width, rows, columns) < 1:
-            raise ValueError(f"img_size {self.img_size} and patch_size {self.patch_size} must be at least 1 pixel")
-        if height < rows or width < columns:
-            raise ValueError(f"img_size {self.img_size} is smaller than one patch of {rows} x {columns} pixels")
-        if height % rows or width % columns:
-            raise ValueError(f"img_size {self.img_size} is not a multiple of patch_size {self.patch_size}")
-        if self.global_pool not in ("token", "avg"):
-            raise ValueError(f"global_pool is {self.global_pool!r}: choose 'token' or 'avg'")
-        for name in ("in_chans", "embed_dim", "depth", "num_heads"):
-            if getattr(self, name) < 1:
-                raise ValueError(f"{name} is {getattr(self, name)}: it must be at least 1")
-        if self.num_classes < 0:
-            raise ValueError(f"num_classes is {self.num_classes}: it must be 0 (no head) or more")
-
-    @property
-    def image_shape(self) -> tuple[int, int]:
-        """Height and width in pixels."""
-        return _pair(self.img_size)
-
-    @property
-    def patch_shape(self) -> tuple[int, int]:
-        """Height and width of a patch in pixels."""
-        return _pair(self.patch_size)
-
-
-class Backbone(nn.Module):
+class Backbone(Features, nn.Module):
     """Images to logits through a stack of blocks; attributes and methods have timm's names and meanings.
 
     Images may have any size that is a multiple of the patch: the position table is resampled. As in the released CRATE
@@ -65,6 +24,8 @@ class Backbone(nn.Module):
     """
 
     num_prefix_tokens = 1
+    """Tokens before the patches inside the blocks: the class token, and the registers of the configuration."""
+    grad_checkpointing = False
 
     def __init__(self, config: BackboneConfig, *, patch_embed: nn.Module, blocks: list[nn.Module], eps: float = 1e-5):
         super().__init__()
@@ -73,15 +34,24 @@ class Backbone(nn.Module):
         self.patch_size = config.patch_shape
         self.embed_dim = self.num_features = config.embed_dim
         self.num_classes = config.num_classes
+        self.num_reg_tokens = config.reg_tokens
+        self.num_prefix_tokens = type(self).num_prefix_tokens + config.reg_tokens
         self.preprocessing = Preprocessing(img_size=self.img_size)
         self.class_names: tuple[str, ...] | None = None
-        rows, columns = self.grid_size(*self.img_size)
         self.patch_embed = patch_embed
-        self.cls_token = nn.Parameter(torch.randn(1, 1, config.embed_dim))
-        self.pos_embed = nn.Parameter(torch.randn(1, rows * columns + self.num_prefix_tokens, config.embed_dim))
+        self._make_tokens()
         self.blocks = nn.ModuleList(blocks)
         self.norm = nn.LayerNorm(config.embed_dim, eps=eps)
+        self.head_drop = nn.Dropout(config.drop_rate)
         self.head = nn.Linear(config.embed_dim, config.num_classes) if config.num_classes else nn.Identity()
+
+    def _make_tokens(self) -> None:
+        """Create class token, registers and position table."""
+        rows, columns = self.grid_size(*self.img_size)
+        self.cls_token = nn.Parameter(torch.randn(1, 1, self.embed_dim))
+        if self.num_reg_tokens:
+            self.reg_token = nn.Parameter(torch.randn(1, self.num_reg_tokens, self.embed_dim))
+        self.pos_embed = nn.Parameter(torch.randn(1, rows * columns + self.num_prefix_tokens, self.embed_dim))
 
     def grid_size(self, height: int, width: int) -> tuple[int, int]:
         """Rows and columns of patches for an image of this size in pixels."""
@@ -92,24 +62,52 @@ class Backbone(nn.Module):
         height, width = images.shape[-2:]
         if height % self.patch_size[0] or width % self.patch_size[1] or not height or not width:
             raise ValueError(f"image size {height} x {width} is not a multiple of the patch {self.patch_size}")
+        if not self.config.dynamic_img_size and (height, width) != self.img_size:
+            raise ValueError(
+                f"image size {height} x {width} is not img_size {self.img_size}: set dynamic_img_size=True"
+            )
         patches = self.patch_embed(images)
-        z = torch.cat([self.cls_token.expand(patches.shape[0], -1, -1), patches], dim=1)
+        prefix = [self.cls_token, self.reg_token] if self.num_reg_tokens else [self.cls_token]
+        z = torch.cat([token.expand(patches.shape[0], -1, -1) for token in prefix] + [patches], dim=1)
+        return z + self.position(height, width)
+
+    def position(self, height: int, width: int) -> Float[Tensor, "1 tokens dim"]:
+        """Position embeddings of the prefix tokens and of the patches of an image of this size in pixels."""
         grids = self.grid_size(*self.img_size), self.grid_size(height, width)
-        return z + resample_position(self.pos_embed, *grids, self.num_prefix_tokens)
+        return resample_position(self.pos_embed, *grids, self.num_prefix_tokens)
+
+    def run_block(self, layer: int, z: Float[Tensor, "batch tokens dim"]) -> Float[Tensor, "batch tokens dim"]:
+        """One block, with stochastic depth and gradient checkpointing when they are on."""
+        block = self.blocks[layer]
+        save_memory = self.grad_checkpointing and torch.is_grad_enabled()
+        after = checkpoint(block, z, use_reentrant=False) if save_memory else block(z)
+        if not (self.training and self.config.drop_path_rate):
+            return after
+        return drop_path(z, after, self.config.drop_path_rate * layer / max(1, len(self.blocks) - 1))
+
+    def after_blocks(self, z: Float[Tensor, "batch tokens dim"]) -> Float[Tensor, "batch all_tokens dim"]:
+        """What a family does between its blocks and the final norm; nothing here."""
+        return z
 
     def forward_features(
         self, images: Float[Tensor, "batch channels height width"]
     ) -> Float[Tensor, "batch tokens dim"]:
         """Tokens after the last block, class token first, before the norm."""
         z = self.embed(images)
-        for block in self.blocks:
-            z = block(z)
-        return z
+        for layer in range(len(self.blocks)):
+            z = self.run_block(layer, z)
+        return self.after_blocks(z)
 
     def forward_head(self, z: Float[Tensor, "batch tokens dim"], pre_logits: bool = False) -> Tensor:
         """Pool the tokens, normalise, classify; ``pre_logits`` leaves the last step out."""
-        pooled = self.norm(z.mean(dim=1) if self.config.global_pool == "avg" else z[:, 0])
+        pooled = self.head_drop(self.norm(self.pool(z)))
         return pooled if pre_logits else self.head(pooled)
+
+    def pool(self, z: Float[Tensor, "batch tokens dim"]) -> Float[Tensor, "batch dim"]:
+        """The class token, or the mean of all tokens but the registers."""
+        if self.config.global_pool == "token":
+            return z[:, 0]
+        return torch.cat([z[:, :1], z[:, 1 + self.num_reg_tokens :]], dim=1).mean(dim=1)
 
     def forward(self, images: Float[Tensor, "batch channels height width"]) -> Tensor:
         """Logits ``(batch, classes)``."""
@@ -130,8 +128,24 @@ class Backbone(nn.Module):
         self.config = replace(self.config, num_classes=num_classes, global_pool=pool)
         self.num_classes, self.class_names = num_classes, None
         self.head = nn.Linear(self.embed_dim, num_classes) if num_classes else nn.Identity()
-        self.head.to(self.pos_embed.device)
+        self.head.to(self.norm.weight.device)
+
+    def set_grad_checkpointing(self, enable: bool = True) -> None:
+        """Recompute each block in the backward pass instead of keeping its activations."""
+        self.grad_checkpointing = enable
+
+    def set_input_size(self, img_size: int | tuple[int, int]) -> None:
+        """Make ``img_size`` the native size: the position table is resampled once and for all."""
+        before, self.config = self.img_size, replace(self.config, img_size=img_size)
+        self.img_size = self.config.image_shape
+        self.preprocessing = replace(self.preprocessing, img_size=self.img_size)
+        self._resize_position(self.grid_size(*before), self.grid_size(*self.img_size))
+
+    def _resize_position(self, before: tuple[int, int], after: tuple[int, int]) -> None:
+        """Replace the position table of one grid by that of another."""
+        table = resample_position(self.pos_embed.detach(), before, after, self.num_prefix_tokens)
+        self.pos_embed = nn.Parameter(table.clone(), requires_grad=self.pos_embed.requires_grad)
 
     def no_weight_decay(self) -> set[str]:
         """Names of parameters that are matrices by shape but no linear maps."""
-        return {"pos_embed", "cls_token"}
+        return {"pos_embed", "cls_token", "reg_token"}

@@ -6,7 +6,8 @@ import fnmatch
 import re
 
 from crate_transformer.models import crate, vit
-from crate_transformer.models.backbone import Backbone, BackboneConfig
+from crate_transformer.models.backbone import Backbone
+from crate_transformer.models.config import BackboneConfig
 from crate_transformer.models.crate import CRATE
 from crate_transformer.models.vit import ViT
 

@@ -6,7 +6,8 @@ from jaxtyping import Float
 from torch import Tensor, nn
 
 from crate_transformer.layers import MLP, Attention, ConvPatchEmbed, Tap
-from crate_transformer.models.backbone import Backbone, BackboneConfig
+from crate_transformer.models.backbone import Backbone
+from crate_transformer.models.config import BackboneConfig
 
 
 @dataclass(frozen=True, kw_only=True)

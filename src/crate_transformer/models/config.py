@@ -1,0 +1,64 @@
+"""What every architecture needs to know."""
+
+from dataclasses import dataclass
+from typing import Literal
+
+
+def _pair(size: int | tuple[int, int]) -> tuple[int, int]:
+    return (size, size) if isinstance(size, int) else (size[0], size[1])
+
+
+@dataclass(frozen=True, kw_only=True)
+class BackboneConfig:
+    """What every family needs to know; sizes in pixels, ``(height, width)`` where two numbers are given.
+
+    Args:
+        drop_rate: dropout before the head.
+        drop_path_rate: stochastic depth, the probability that a sample skips the last block; it grows linearly from 0.
+        reg_tokens: register tokens after the class token (arXiv 2309.16588).
+        dynamic_img_size: accept images of other sizes than ``img_size``.
+    """
+
+    img_size: int | tuple[int, int] = 224
+    patch_size: int | tuple[int, int] = 16
+    in_chans: int = 3
+    num_classes: int = 1000
+    global_pool: Literal["token", "avg"] = "token"
+    embed_dim: int
+    depth: int
+    num_heads: int
+    drop_rate: float = 0.0
+    drop_path_rate: float = 0.0
+    reg_tokens: int = 0
+    dynamic_img_size: bool = True
+
+    def __post_init__(self) -> None:
+        (height, width), (rows, columns) = self.image_shape, self.patch_shape
+        if min(height, width, rows, columns) < 1:
+            raise ValueError(f"img_size {self.img_size} and patch_size {self.patch_size} must be at least 1 pixel")
+        if height < rows or width < columns:
+            raise ValueError(f"img_size {self.img_size} is smaller than one patch of {rows} x {columns} pixels")
+        if height % rows or width % columns:
+            raise ValueError(f"img_size {self.img_size} is not a multiple of patch_size {self.patch_size}")
+        if self.global_pool not in ("token", "avg"):
+            raise ValueError(f"global_pool is {self.global_pool!r}: choose 'token' or 'avg'")
+        for name in ("in_chans", "embed_dim", "depth", "num_heads"):
+            if getattr(self, name) < 1:
+                raise ValueError(f"{name} is {getattr(self, name)}: it must be at least 1")
+        if self.num_classes < 0:
+            raise ValueError(f"num_classes is {self.num_classes}: it must be 0 (no head) or more")
+        if self.reg_tokens < 0:
+            raise ValueError(f"reg_tokens is {self.reg_tokens}: it must be 0 or more")
+        for name in ("drop_rate", "drop_path_rate"):
+            if not 0 <= getattr(self, name) < 1:
+                raise ValueError(f"{name} is {getattr(self, name)}: it must be at least 0 and below 1")
+
+    @property
+    def image_shape(self) -> tuple[int, int]:
+        """Height and width in pixels."""
+        return _pair(self.img_size)
+
+    @property
+    def patch_shape(self) -> tuple[int, int]:
+        """Height and width of a patch in pixels."""
+        return _pair(self.patch_size)

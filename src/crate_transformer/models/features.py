@@ -1,0 +1,134 @@
+"""What users of timm, DINO and DINOv2 expect of a backbone besides its forward pass."""
+
+from collections.abc import Sequence
+from typing import Literal
+
+from jaxtyping import Float
+from torch import Tensor
+
+from crate_transformer.layers import Tap
+
+
+class Features:
+    """The methods of a ``Backbone`` that look at its blocks' tokens and describe them."""
+
+    def forward_intermediates(
+        self,
+        images: Float[Tensor, "batch channels height width"],
+        indices: int | Sequence[int] | None = None,
+        *,
+        return_prefix_tokens: bool = False,
+        norm: bool = False,
+        stop_early: bool = False,
+        output_fmt: Literal["NCHW", "NLC"] = "NCHW",
+        intermediates_only: bool = False,
+    ) -> list | tuple[Tensor, list]:
+        """The patches' tokens after chosen blocks, as timm's models return them.
+
+        Args:
+            indices: zero-based blocks, negative ones count from the last; a number ``n`` means the last ``n``; all
+                unless given.
+            return_prefix_tokens: each entry becomes a pair (patches, prefix tokens).
+            norm: apply the final norm to each.
+            stop_early: do not run blocks after the last one chosen; only with ``intermediates_only``.
+            output_fmt: ``"NCHW"`` maps ``(batch, dim, rows, columns)`` or ``"NLC"`` ``(batch, patches, dim)``.
+            intermediates_only: leave out the final tokens.
+
+        Raises:
+            ValueError: a block or format does not exist, or ``stop_early`` would leave the final tokens undefined.
+        """
+        if output_fmt not in ("NCHW", "NLC"):
+            raise ValueError(f"output_fmt is {output_fmt!r}: choose 'NCHW' or 'NLC'")
+        if stop_early and not intermediates_only:
+            raise ValueError("stop_early leaves no final tokens: set intermediates_only=True as well")
+        chosen = self._chosen_blocks(indices)
+        z, seen = self.embed(images), {}
+        for layer in range(max(chosen) + 1 if stop_early else len(self.blocks)):
+            z = self.run_block(layer, z)
+            if layer in chosen:
+                tokens = self.norm(z) if norm else z
+                prefix, patches = tokens[:, : self.num_prefix_tokens], tokens[:, self.num_prefix_tokens :]
+                if output_fmt == "NCHW":
+                    patches = self.patch_grid(patches.transpose(1, 2), *images.shape[-2:])
+                seen[layer] = (patches, prefix) if return_prefix_tokens else patches
+        intermediates = [seen[layer] for layer in chosen]
+        return intermediates if intermediates_only else (self.after_blocks(z), intermediates)
+
+    def _chosen_blocks(self, indices: int | Sequence[int] | None) -> list[int]:
+        depth = len(self.blocks)
+        if isinstance(indices, int):
+            indices = range(depth - indices, depth) if 0 < indices <= depth else [depth]
+        chosen = list(range(depth) if indices is None else indices)
+        if not chosen or not all(-depth <= layer < depth for layer in chosen):
+            raise ValueError(f"indices {chosen} do not all exist: the model has blocks 0 to {depth - 1}")
+        return [layer % depth for layer in chosen]
+
+    def get_intermediate_layers(
+        self,
+        images: Float[Tensor, "batch channels height width"],
+        n: int | Sequence[int] = 1,
+        *,
+        reshape: bool = False,
+        return_class_token: bool = False,
+        norm: bool = True,
+    ) -> tuple:
+        """The last ``n`` blocks (or those listed) as DINOv2's models return them: normed tokens of the patches."""
+        outputs = self.forward_intermediates(
+            images,
+            n,
+            return_prefix_tokens=return_class_token,
+            norm=norm,
+            stop_early=True,
+            output_fmt="NCHW" if reshape else "NLC",
+            intermediates_only=True,
+        )
+        return tuple((patches, prefix[:, 0]) for patches, prefix in outputs) if return_class_token else tuple(outputs)
+
+    def get_last_selfattention(
+        self, images: Float[Tensor, "batch channels height width"]
+    ) -> Float[Tensor, "batch heads tokens tokens"]:
+        """The softmax map of the last block (DINO's name); for chosen layers and queries use ``attention_maps``.
+
+        Raises:
+            ValueError: the family has no softmax attention.
+        """
+        taps = [m for name, m in self.blocks[-1].named_modules() if name.endswith(".attention") and isinstance(m, Tap)]
+        if not taps:
+            raise ValueError(f"{type(self).__name__} has no softmax attention in its blocks")
+        seen = []
+        handle = taps[0].register_forward_hook(lambda module, args, output: seen.append(output))
+        try:
+            self.forward_features(images)
+        finally:
+            handle.remove()
+        return seen[0]
+
+    @property
+    def feature_info(self) -> list[dict[str, object]]:
+        """Channels, reduction and module of each block's output."""
+        return [
+            {"num_chs": self.embed_dim, "reduction": self.patch_size[0], "module": f"blocks.{layer}"}
+            for layer in range(len(self.blocks))
+        ]
+
+    @property
+    def pretrained_cfg(self) -> dict[str, object]:
+        """Preprocessing and class names of these weights in timm's words."""
+        return {
+            "input_size": (self.config.in_chans, *self.preprocessing.img_size),
+            "mean": self.preprocessing.mean,
+            "std": self.preprocessing.std,
+            "crop_pct": self.preprocessing.crop_pct,
+            "interpolation": self.preprocessing.interpolation,
+            "num_classes": self.num_classes,
+            "label_names": self.class_names,
+            "classifier": "head",
+        }
+
+    def group_matcher(self, coarse: bool = False) -> dict[str, object]:
+        """Regular expressions that put parameters into layers, for layer-wise learning rates in timm's manner."""
+        blocks = r"^blocks\.(\d+)"
+        return {
+            "stem": r"^cls_token|^reg_token|^pos_embed|^patch_embed",
+            "blocks": blocks if coarse else [(blocks, None), (r"^norm", (99999,))],
+        }
