@@ -35,6 +35,9 @@ def test_forward_and_backward_are_finite_and_reach_every_parameter(name, global_
     assert logits.isfinite().all()
     F.cross_entropy(logits, torch.tensor([0, 1, 2])).backward()
     for key, parameter in model.named_parameters():
+        if key.startswith(model.not_in_logits):  # reached by another method, which the model's own test runs
+            assert parameter.grad is None, key
+            continue
         assert parameter.grad is not None, key
         assert parameter.grad.isfinite().all(), key
         assert parameter.grad.abs().max() > 0, key
@@ -71,6 +74,7 @@ def test_save_and_load_give_the_same_logits(name, tmp_path):
 def test_every_tap_fires_once_and_listening_changes_nothing(name):
     model, images = toy(name).eval(), torch.randn(2, 3, 16, 16)
     taps = {key: module for key, module in model.named_modules() if isinstance(module, Tap)}
+    taps = {key: tap for key, tap in taps.items() if not key.startswith(model.not_in_logits)}
     assert len(taps) >= 3 * len(model.blocks)
     fired = []
     with torch.no_grad():
@@ -111,6 +115,6 @@ def test_bf16_autocast_trains(name):
         logits = model(images)
         loss = F.cross_entropy(logits.float(), torch.tensor([0, 1, 2]))
     loss.backward()
-    assert all(parameter.grad.isfinite().all() for parameter in model.parameters())
+    assert all(p.grad.isfinite().all() for k, p in model.named_parameters() if not k.startswith(model.not_in_logits))
     with torch.no_grad():
         torch.testing.assert_close(logits.float(), model(images), rtol=0.1, atol=0.1)

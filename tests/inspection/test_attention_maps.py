@@ -8,51 +8,156 @@ import pytest
 import torch
 from safetensors.numpy import load_file
 
-from crate_transformer.inspection import attention_maps, head_summary, record, threshold_entries, threshold_mass
+from crate_transformer.inspection import (
+    attention_maps,
+    attention_rollout,
+    head_summary,
+    record,
+    threshold_entries,
+    threshold_mass,
+)
 from crate_transformer.models import build_model
 
 TINY = {"img_size": 16, "patch_size": 4, "embed_dim": 12, "depth": 3, "num_heads": 2, "num_classes": 4}
 FAMILIES = ["crate_tiny_patch16_224", "vit_tiny_patch16_224"]
 
 
-@pytest.mark.parametrize("family", FAMILIES)
-@pytest.mark.parametrize("query", [0, 7])
-def test_maps_are_the_renormalised_row_of_the_query(family, query, monkeypatch):
-    monkeypatch.setattr("crate_transformer.inspection.attention._MAX_ENTRIES", 2 * 2 * 33**2)
-    model = build_model(family, **TINY).eval()
-    images = torch.randn(5, 3, 16, 32)
+@pytest.fixture(params=FAMILIES)
+def model(request):
+    return build_model(request.param, **TINY).eval()
+
+
+def full_maps(model, images):
+    """Every map of every layer and head, ``(images, layers, heads, tokens, tokens)``."""
     with record(model, "blocks.*.*.attention") as seen:
         model(images)
-    full = torch.stack(list(seen.values()), dim=1).numpy()
+    return torch.stack(list(seen.values()), dim=1).detach()
+
+
+def over_patches(rows):
+    return (rows / rows.sum(dim=-1, keepdim=True)).unflatten(-1, (4, 8)).numpy()
+
+
+REGION = [(0, 0), (3, 7), (2, 1)]
+
+
+@pytest.mark.parametrize("query", ["cls", (0, 6), REGION, "mask"])
+def test_maps_are_the_renormalised_rows_of_the_query(model, query, monkeypatch):
+    monkeypatch.setattr("crate_transformer.inspection.attention._MAX_TOKENS", 64)
+    monkeypatch.setattr("crate_transformer.inspection.attention._MAX_ENTRIES", 2 * 2 * 32 * 2)
+    images = torch.randn(5, 3, 16, 32, dtype=torch.float64)
+    patches = full_maps(model.double(), images)[..., 1:]
+    tokens = {"cls": [0], "(0, 6)": [7]}.get(str(query), [1, 32, 18])
+    if query == "mask":
+        query = np.zeros((4, 8), dtype=bool)
+        query[[0, 3, 2], [0, 7, 1]] = True
+    expected = np.mean([over_patches(patches[..., token, :]) for token in tokens], axis=0)
     found = attention_maps(model, images, query=query)
-    assert found.maps.shape == (5, 3, 2, 4, 8)
-    assert found.maps.dtype == np.float32
-    assert (found.layers, found.query) == ((0, 1, 2), query)
-    for image, layer, head in itertools.product(range(5), range(3), range(2)):
-        row = full[image, layer, head, query, 1:]
-        np.testing.assert_allclose(found.maps[image, layer, head], (row / row.sum()).reshape(4, 8), atol=1e-6)
+    assert (found.layers, found.heads) == ((0, 1, 2), (0, 1))
+    np.testing.assert_allclose(found.maps, expected, atol=1e-12, rtol=0)
 
 
-def test_layers_may_be_negative_and_in_any_order():
-    model = build_model(FAMILIES[0], **TINY).double()
+def test_the_query_is_told():
+    model, images = build_model(FAMILIES[0], **TINY), torch.randn(1, 3, 16, 16)
+    told = [attention_maps(model, images, query=query).query for query in ("cls", (1, 2), [(1, 2), (0, 0)])]
+    assert told == ["class token", "patch (1, 2)", "region of 2 patches"]
+
+
+def test_registers_are_no_patches_and_half_precision_gives_finite_maps():
+    model = build_model(FAMILIES[1], **TINY, reg_tokens=3).eval()
+    images = torch.randn(2, 3, 16, 32)
+    patches = full_maps(model, images)[..., 4:]
+    found = attention_maps(model, images, query=(0, 1))
+    np.testing.assert_allclose(found.maps, over_patches(patches[..., 5, :]), atol=1e-6)
+    with torch.autocast("cpu", dtype=torch.bfloat16):
+        rough = attention_maps(model, images, query=(0, 1)).maps
+    assert rough.dtype == np.float32
+    np.testing.assert_allclose(rough, found.maps, atol=1e-2)
+
+
+def test_layers_and_heads_may_be_negative_and_in_any_order(model):
     images = torch.randn(2, 3, 16, 16)
     everything = attention_maps(model, images)
-    some = attention_maps(model, images, layers=[-1, 0])
-    assert some.layers == (2, 0)
-    np.testing.assert_array_equal(some.maps, everything.maps[:, [2, 0]])
+    some = attention_maps(model, images, layers=[-1, 0, 2], heads=[-1])
+    assert (some.layers, some.heads) == ((2, 0, 2), (1,))
+    np.testing.assert_allclose(some.maps, everything.maps[:, [2, 0, 2]][:, :, [1]], atol=1e-6)
 
 
-def test_a_layer_or_token_that_does_not_exist_is_named_with_those_that_do():
+def test_blocks_after_the_last_layer_asked_for_do_not_run():
+    model, ran = build_model(FAMILIES[0], **TINY), []
+    for layer, block in enumerate(model.blocks):
+        block.register_forward_hook(lambda *_, layer=layer: ran.append(layer))
+    attention_maps(model, torch.randn(1, 3, 16, 16), layers=[1])
+    assert ran == [0, 1]
+
+
+def test_what_does_not_exist_is_named_with_what_does():
     model = build_model(FAMILIES[0], **TINY)
-    images = torch.randn(2, 3, 16, 16)
-    for layers, message in (([0, 3], "no layer 3.*0 to 2"), ([-4], "no layer -4"), ([], "no layer is chosen")):
+    images = torch.randn(2, 3, 16, 32)
+    for options, message in (
+        ({"layers": [0, 3]}, "no layer 3.*0 to 2"),
+        ({"layers": [-4]}, "no layer -4"),
+        ({"layers": []}, "no layer is chosen"),
+        ({"heads": [2]}, "no head 2.*heads 0 to 1"),
+        ({"query": (4, 0)}, r"no patch \(4, 0\).*rows go from 0 to 3, columns from 0 to 7"),
+        ({"query": [(0, 0), (0, -1)]}, "no patch"),
+        ({"query": np.zeros((4, 8), dtype=bool)}, "region is empty"),
+        ({"query": np.ones((8, 4), dtype=bool)}, r"mask of \(8, 4\), but the token grid is 4 x 8"),
+    ):
         with pytest.raises(ValueError, match=message):
-            attention_maps(model, images, layers=layers)
-    for query in (17, -1):
-        with pytest.raises(ValueError, match=f"no token {query}.*tokens 0 to 16"):
-            attention_maps(model, images, query=query)
+            attention_maps(model, images, **options)
     with pytest.raises(ValueError, match="at least one image"):
         attention_maps(model, images[:0])
+    with pytest.raises(ValueError, match="queries and keys of Linear cannot be read"):
+        attention_maps(torch.nn.Linear(2, 2), images)
+
+
+def test_rollout_is_the_product_of_the_mixed_maps(model, monkeypatch):
+    monkeypatch.setattr("crate_transformer.inspection.attention._MAX_ENTRIES", 2 * 33 * 5)
+    images = torch.randn(2, 3, 16, 32, dtype=torch.float64)
+    mixed = (torch.eye(33) + full_maps(model.double(), images).mean(dim=2)) / 2
+    product = mixed[:, 2] @ mixed[:, 1] @ mixed[:, 0]
+    for query, rows in (("cls", product[:, :1]), (REGION, product[:, [1, 32, 18]])):
+        expected = over_patches(rows.mean(dim=1)[:, 1:])
+        np.testing.assert_allclose(attention_rollout(model, images, query=query), expected, atol=1e-12, rtol=0)
+    with pytest.raises(ValueError, match="at least one image"):
+        attention_rollout(model, images[:0])
+
+
+def test_a_vit_of_transformers_is_read_by_its_linear_maps():
+    transformers = pytest.importorskip("transformers")
+    config = transformers.ViTConfig(
+        hidden_size=12,
+        num_hidden_layers=2,
+        num_attention_heads=2,
+        intermediate_size=24,
+        image_size=16,
+        patch_size=4,
+        attn_implementation="eager",
+    )
+    model, images = transformers.ViTModel(config).eval(), torch.randn(2, 3, 16, 32)
+    with torch.inference_mode():
+        seen = model(images, output_attentions=True, interpolate_pos_encoding=True).attentions
+    patches = torch.stack(seen, dim=1)[..., 1:]
+    for query, token in (("cls", 0), ((1, 2), 11)):
+        found = attention_maps(model, images, query=query).maps
+        np.testing.assert_allclose(found, over_patches(patches[..., token, :]), atol=1e-5)
+
+
+def test_a_vit_of_timm_is_read_by_its_norms():
+    timm = pytest.importorskip("timm")
+    model = timm.create_model(
+        "vit_tiny_patch16_224", img_size=16, patch_size=4, embed_dim=12, depth=2, num_heads=2, dynamic_img_size=True
+    ).eval()
+    images, maps = torch.randn(2, 3, 16, 32), []
+    for block in model.blocks:
+        block.attn.fused_attn = False
+        block.attn.attn_drop.register_forward_hook(lambda module, args, output: maps.append(output))
+    with torch.inference_mode():
+        model(images)
+    patches = torch.stack(maps, dim=1)[..., 1:]
+    found = attention_maps(model, images, query=(0, 3)).maps
+    np.testing.assert_allclose(found, over_patches(patches[..., 4, :]), atol=1e-5)
 
 
 @pytest.mark.parametrize("family", FAMILIES)

@@ -14,7 +14,8 @@ from matplotlib.transforms import Bbox
 
 from crate_transformer import reports
 from crate_transformer.evaluation import MaskScore, SegmentationReport
-from crate_transformer.inspection import LayerwiseObjective
+from crate_transformer.inspection import FeaturePCA, LayerwiseObjective, MaskCut, subspace_geometry
+from crate_transformer.models import build_model
 from crate_transformer.reports.montage import cut_out, overlay
 from crate_transformer.reports.style import COLOURS, CONTROL_GREY, DPI, OUTLINE, WIDTH
 
@@ -58,6 +59,51 @@ def segmentation(*models: str) -> SegmentationReport:
     )
 
 
+def cuts(images: int, objects: int = 3, rows: int = 6, columns: int = 6) -> MaskCut:
+    masks = heats(images, objects, rows, columns) > 0.7
+    masks[0] = False
+    return MaskCut(
+        masks=masks,
+        verdicts=(("small", "overlap", "uncut", "covered", "blank", "small")[:objects],)
+        + (("accepted",) * objects,) * (images - 1),
+        eigenvectors=heats(images, objects, rows, columns),
+        eigenvalues=heats(images, objects),
+        errors=np.zeros((images, objects)),
+        seeds=np.zeros((images, objects, 2), dtype=int),
+        layer=11,
+        tau=0.15,
+        patch_size=(4, 4),
+    )
+
+
+def components(images: int, rows: int = 6, columns: int = 6, removed: bool = True) -> FeaturePCA:
+    foreground = np.ones((images, rows, columns), dtype=bool) if not removed else heats(images, rows, columns) > 0.5
+    foreground[0] = False
+    return FeaturePCA(
+        first=heats(images, rows, columns),
+        foreground=foreground,
+        colours=heats(images, rows, columns, 3) * foreground[..., None],
+        first_share=0.21,
+        colour_shares=np.array([0.3, 0.2, 0.1]),
+        nothing_found=~foreground.any(axis=(1, 2)),
+        layer=11,
+        background_removed=removed,
+        patch_size=(4, 4),
+    )
+
+
+def geometry(family: str = "crate", **changes: int):
+    options = {
+        "img_size": 16,
+        "patch_size": 8,
+        "embed_dim": 12,
+        "depth": 12,
+        "num_heads": 3,
+        "num_classes": 2,
+    } | changes
+    return subspace_geometry(build_model(f"{family}_tiny_patch16_224", **options))
+
+
 MASK = np.zeros((24, 24), dtype=bool)
 MASK[6:12, 12:18] = True
 RECORDS = [{"step": 50 * i, "loss": 2.3 / i} for i in range(1, 5)]
@@ -81,9 +127,29 @@ DRAWINGS = {
     "heads, one head, zero map": lambda: reports.heads_figure(pictures(1, 24, 40), ZERO, "one", ["only\nhead"]),
     "layers": lambda: reports.layers_figure(pictures(1)[0], heats(12, 12, 4, 4)),
     "layers, one": lambda: reports.layers_figure(pictures(1, 9, 15)[0], ZERO, layers=[11]),
+    "reconstruction": lambda: reports.reconstruction_figure(
+        pictures(3), heats(3, 6, 6) > 0.25, pictures(3), ["tench", LONG, "hen"]
+    ),
+    "reconstruction, one wide picture": lambda: reports.reconstruction_figure(
+        pictures(1, 20, 60), np.ones((1, 1, 3), dtype=bool), pictures(1, 20, 60)
+    ),
     "mask": lambda: reports.mask_figure(pictures(1)[0], MASK, "60% of the attention of a head, " * 5),
     "mask, empty, other resolution": lambda: reports.mask_figure(pictures(1, 30, 20)[0], MASK[:3, :2]),
     "mask, full": lambda: reports.mask_figure(pictures(1)[0], np.ones((2, 2), dtype=bool)),
+    "maskcut": lambda: reports.maskcut_figure(pictures(3), cuts(3), ["one", LONG, "three"]),
+    "maskcut, one high picture, one object": lambda: reports.maskcut_figure(pictures(1, 60, 20), cuts(1, 1, 9, 3)),
+    "maskcut, six objects": lambda: reports.maskcut_figure(pictures(2, 20, 30), cuts(2, 6)),
+    "pca": lambda: reports.pca_figure(pictures(8), components(8), [f"{i:06d}" for i in range(8)]),
+    "pca, one wide picture with background": lambda: reports.pca_figure(
+        pictures(1, 20, 60), components(1, 1, 3, removed=False)
+    ),
+    "subspaces": lambda: reports.subspaces_figure(geometry()),
+    "subspaces, two dictionaries": lambda: reports.subspaces_figure(geometry("crate_alpha")),
+    "subspaces, one layer, one head": lambda: reports.subspaces_figure(geometry(depth=1, num_heads=1)),
+    "subspaces, no dictionary": lambda: reports.subspaces_figure(geometry("tost")),
+    "gram": lambda: reports.gram_figure(geometry()),
+    "gram, one layer": lambda: reports.gram_figure(geometry(depth=1, num_heads=1)),
+    "gram, six layers": lambda: reports.gram_figure(geometry(), range(6)),
     "scores": lambda: reports.scores_figure(segmentation("crate", "vit"), {"crate": "CRATE", "vit": "ViT"}),
     "scores, one model": lambda: reports.scores_figure(segmentation("crate")),
     "layer scores": lambda: reports.layer_scores_figure(segmentation("crate", "vit")),
@@ -184,6 +250,77 @@ def test_cut_out_keeps_the_inside_and_greys_the_outside() -> None:
     scale = shown.shape[0] // 24
     assert (shown[9 * scale, 15 * scale] == [200, 0, 0]).all()
     assert (shown[2 * scale, 2 * scale] == 26).all()
+
+
+def test_hidden_patches_are_grey_and_seen_ones_the_picture() -> None:
+    image, made_up = np.zeros((2, 1, 24, 24, 3), dtype=np.uint8)
+    image[..., 0], made_up[..., 2] = 200, 90
+    masks = np.zeros((1, 4, 4), dtype=bool)
+    masks[0, 1, 2] = True
+    (axes,) = reports.reconstruction_figure(image, masks, made_up).axes
+    whole, seen, filled = (tile.get_array() for tile in axes.images)
+    patch = seen.shape[0] / 4
+    assert (seen[round(1.5 * patch), round(2.5 * patch)] == 128).all()
+    assert (seen[round(2.5 * patch), round(1.5 * patch)] == [200, 0, 0]).all()
+    assert (whole == [200, 0, 0]).all()
+    assert (filled == [0, 0, 90]).all()
+
+
+def test_objects_are_outlined_where_they_are_and_empty_ones_are_called_so() -> None:
+    given = cuts(2)
+    given.masks[1] = False
+    given.masks[1, 1, 1:3, 2:5] = True
+    (axes,) = reports.maskcut_figure(pictures(2), given).axes
+    lines = axes.collections
+    assert len(lines) == 2  # on the picture and on its eigenvector
+    left, right, bottom, top = axes.images[4].get_extent()
+    x, y = lines[0].get_paths()[0].vertices.T
+    cell = (right - left) / 6
+    edges = ((x.min() - left) / cell, (x.max() - left) / cell, (y.min() - top) / cell, (y.max() - top) / cell)
+    np.testing.assert_allclose(edges, (2, 5, 1, 3), atol=0.1)
+    texts = [text.get_text() for text in axes.texts]
+    assert texts.count("nothing found") == 1
+    assert f"small, \N{GREEK SMALL LETTER LAMDA} {given.eigenvalues[0, 0]:.2f}" in texts
+    assert "uncut" in texts
+    with pytest.raises(ValueError, match="3 pictures for the masks of 2 images"):
+        reports.maskcut_figure(pictures(3), given)
+
+
+def test_principal_components_colour_the_foreground_and_nothing_else() -> None:
+    given = components(2)
+    given.foreground[1] = False
+    given.foreground[1, 2, 3] = True
+    given.colours[1] = 0
+    given.colours[1, 2, 3] = (1, 0, 0.4)
+    grey = np.full((2, 24, 24, 3), 100, dtype=np.uint8)
+    (axes,) = reports.pca_figure(grey, given).axes
+    shown = axes.images[-1].get_array()
+    cell = shown.shape[0] / 6
+    assert (shown[round(2.5 * cell), round(3.5 * cell)] == [255, 0, 102]).all()
+    assert (shown[round(0.5 * cell), round(3.5 * cell)] == 45).all()
+    with pytest.raises(ValueError, match="1 pictures for the components of 2 images"):
+        reports.pca_figure(grey[:1], given)
+
+
+def test_subspace_curves_are_the_measurements_with_their_control() -> None:
+    given = geometry("crate_alpha")
+    figure = reports.subspaces_figure(given)
+    coherence, rank, angles, mean, *_ = figure.axes
+    for panel, trained, untrained in (
+        (coherence, given.trained.within, given.untrained.within),
+        (rank, given.trained.effective_rank.mean(1) / 4, given.untrained.effective_rank.mean(1) / 4),
+        (mean, *(g.dictionaries["dictionary"].mean_coherence for g in (given.trained, given.untrained))),
+    ):
+        np.testing.assert_allclose(panel.lines[0].get_ydata(), trained)
+        np.testing.assert_allclose(panel.lines[1].get_ydata(), untrained)
+        assert [line.get_linestyle() for line in panel.lines[:2]] == ["-", "--"]
+    pairs = [given.trained.angles[:, a, b, 0] for a, b in itertools.combinations(range(3), 2)]
+    np.testing.assert_allclose(angles.lines[0].get_ydata(), np.rad2deg(pairs).mean(0))
+    for layers in ([12], [], list(range(7))):
+        with pytest.raises(ValueError, match="one to six of 0 to 11"):
+            reports.gram_figure(given, layers)
+    above = reports.gram_figure(given, [3]).axes[0].images[0].get_array()
+    np.testing.assert_array_equal(above, given.trained.gram[3])
 
 
 def test_outlines_lie_on_the_edge_of_the_mask() -> None:

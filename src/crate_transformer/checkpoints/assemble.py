@@ -5,15 +5,15 @@ from collections.abc import Mapping
 import torch
 from torch import Tensor
 
-from crate_transformer.models import Backbone, BackboneConfig
+from crate_transformer.models import Model, ModelConfig
 
 
 def assemble(
-    model_class: type[Backbone],
-    config: BackboneConfig,
+    model_class: type[Model],
+    config: ModelConfig,
     tensors: Mapping[str, Tensor],
     stored_names: Mapping[str, str] | None = None,
-) -> Backbone:
+) -> Model:
     """Build a model around the tensors, in evaluation mode; half-precision tensors become float32.
 
     Args:

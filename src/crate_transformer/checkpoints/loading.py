@@ -1,30 +1,53 @@
 """One door for every kind of checkpoint."""
 
-import re
+import dataclasses
 from pathlib import Path
 
-from crate_transformer.checkpoints import official_crate, official_crate_demo
+import torch
+
+from crate_transformer.checkpoints import (
+    official_crate,
+    official_crate_alpha,
+    official_crate_alpha_clipa,
+    official_crate_alpha_jax,
+    official_crate_demo,
+    official_crate_mae,
+    official_tost,
+    official_tost_language,
+)
 from crate_transformer.checkpoints.assemble import assemble
-from crate_transformer.checkpoints.native import CARD, CONFIG, WEIGHTS, load_native
+from crate_transformer.checkpoints.hub import from_pretrained, is_hub_id
+from crate_transformer.checkpoints.native import CONFIG, WEIGHTS, load_native
 from crate_transformer.checkpoints.official import OfficialFormat
 from crate_transformer.checkpoints.pretrained import box_folder, load_from_box
 from crate_transformer.checkpoints.provenance import Provenance
 from crate_transformer.checkpoints.reading import read_tensors
-from crate_transformer.models import Backbone
+from crate_transformer.checkpoints.writing import write_files
+from crate_transformer.models import Backbone, Model
 
-OFFICIAL_FORMATS: tuple[OfficialFormat, ...] = (official_crate.FORMAT, official_crate_demo.FORMAT)
+OFFICIAL_FORMATS: tuple[OfficialFormat, ...] = (
+    official_crate.FORMAT,
+    official_crate_demo.FORMAT,
+    official_crate_mae.FORMAT,
+    official_crate_alpha.FORMAT,
+    official_crate_alpha_jax.FORMAT,
+    official_crate_alpha_clipa.FORMAT,
+    official_tost.FORMAT,
+    official_tost_language.FORMAT,
+)
 
 
-def load_checkpoint(path: str | Path, **hints: object) -> Backbone:
+def load_checkpoint(path: str | Path, **hints: object) -> Model:
     """Load a model in evaluation mode; ``.provenance`` says what was found, ``.preprocessing`` how pictures go in.
 
     Args:
-        path: a folder written by ``save_checkpoint`` or a file in it; an official CRATE checkpoint (``.pth.tar``,
-            ``.t7``, the demo's ``.pth``, a bare state dict); a model in the box such as
-            ``crate_mini_patch8_64.tiny_imagenet_100``; or a Hugging Face hub id ``owner/name``.
+        path: a folder written by ``save_checkpoint`` or a file in it; an official checkpoint of CRATE, CRATE-MAE,
+            CRATE-alpha or ToST (``.pth.tar``, ``.t7``, ``.pth``, ``.pt``, ``.npz``; a bare state dict); a model in the
+            box such as ``crate_mini_patch8_64.tiny_imagenet_100``; or a Hugging Face hub id ``owner/name``.
         hints: for official checkpoints, what no tensor tells, under the configuration's own names: ``num_heads``,
             ``step_size``, ``sparsity_weight``, ``global_pool`` (``"token"`` or ``"avg"``), ``img_size`` (an int or
-            ``(height, width)``), ``patch_size``, ``in_chans``. A hint that contradicts the weights is an error.
+            ``(height, width)``), ``patch_size``, ``in_chans``; and ``weights``, the entry of the file to
+            take where there are several, such as ``"model_ema"``. A hint that contradicts the weights is an error.
 
     Raises:
         FileNotFoundError: there is nothing of that name.
@@ -39,15 +62,16 @@ def load_checkpoint(path: str | Path, **hints: object) -> Backbone:
         return _load_official(local, hints)
     if folder := box_folder(str(path)):
         return load_from_box(folder, hints)
-    if re.fullmatch(r"[\w.-]+/[\w.-]+", str(path)) and not local.parent.exists():
-        return load_native(_fetch(str(path)), hints)
+    if is_hub_id(str(path)) and not local.parent.exists():
+        return from_pretrained(str(path), **hints)
     raise FileNotFoundError(
         f"{path} is no file or folder, no model in the box, and no hub id of the form owner/name: check the path"
     )
 
 
-def _load_official(file: Path, hints: dict[str, object]) -> Backbone:
-    tensors, metadata = read_tensors(file)
+def _load_official(file: Path, hints: dict[str, object]) -> Model:
+    about_weights = {name: value for name, value in hints.items() if name != "weights"}
+    tensors, metadata = read_tensors(file, hints.get("weights"))
     found = next((known for known in OFFICIAL_FORMATS if known.recognises(tensors.keys())), None)
     if found is None:
         names = ", ".join(known.name for known in OFFICIAL_FORMATS)
@@ -55,10 +79,12 @@ def _load_official(file: Path, hints: dict[str, object]) -> Backbone:
             f"{file} is of an unknown family: it has tensors such as {next(iter(tensors))!r}; known are {names}"
         )
     try:
-        converted = found.convert(tensors, hints)
+        converted = found.convert(tensors, about_weights)
         model = assemble(converted.model_class, converted.config, converted.tensors, converted.stored_names)
     except ValueError as error:
         raise ValueError(f"{file}: {error}") from error
+    if isinstance(model, Backbone):
+        model.preprocessing = dataclasses.replace(model.preprocessing, **converted.preprocessing)
     model.provenance = Provenance(
         source=str(file),
         format=found.name,
@@ -72,13 +98,17 @@ def _load_official(file: Path, hints: dict[str, object]) -> Backbone:
     return model
 
 
-def _fetch(hub_id: str) -> Path:
-    import huggingface_hub
+def save_official(model: Model, file: str | Path) -> str:
+    """Write the weights, bit for bit, in the format of the family's official code; the name of that format.
 
-    try:
-        return Path(huggingface_hub.snapshot_download(hub_id, allow_patterns=[WEIGHTS, CONFIG, CARD]))
-    except (OSError, ValueError) as error:  # every error of the hub is one of them
-        raise FileNotFoundError(
-            f"{hub_id} is no local path and could not be fetched from the Hugging Face hub ({type(error).__name__}): "
-            "check the name and the network"
-        ) from error
+    Raises:
+        ValueError: the family has no official format, or the model has a part that this format has no place for.
+        OSError: the file cannot be written; an older one stays.
+    """
+    known = {form.restore[0]: form for form in OFFICIAL_FORMATS if form.restore}
+    if type(model) not in known:
+        names = ", ".join(family.__name__ for family in known)
+        raise ValueError(f"a {type(model).__name__} has no official format; there are formats for {names}")
+    payload, file = known[type(model)].restore[1](model), Path(file)
+    write_files(file.parent, {file.name: lambda part: torch.save(payload, part)})
+    return known[type(model)].name

@@ -7,23 +7,26 @@ from collections.abc import Callable, Mapping
 from collections.abc import Set as AbstractSet
 from dataclasses import dataclass, field
 
+from einops import EinopsError, rearrange
 from torch import Tensor
 
-from crate_transformer.models import Backbone, BackboneConfig
+from crate_transformer.models import Model, ModelConfig
 
 
 @dataclass(frozen=True, kw_only=True)
 class Converted:
     """An official checkpoint in this package's terms: a stored tensor is either in ``tensors`` or in ``dropped``."""
 
-    model_class: type[Backbone]
-    config: BackboneConfig
+    model_class: type[Model]
+    config: ModelConfig
     tensors: dict[str, Tensor]
     stored_names: dict[str, str]
     """Own name to official name."""
     inferred: dict[str, object]
     assumed: dict[str, object] = field(default_factory=dict)
     dropped: dict[str, str] = field(default_factory=dict)
+    preprocessing: dict[str, object] = field(default_factory=dict)
+    """Fields of ``Preprocessing`` that differ from its defaults."""
 
 
 @dataclass(frozen=True)
@@ -33,6 +36,8 @@ class OfficialFormat:
     name: str
     recognises: Callable[[AbstractSet[str]], bool]
     convert: Callable[[Mapping[str, Tensor], Mapping[str, object]], Converted]
+    restore: tuple[type[Model], Callable[[Model], dict[str, object]]] | None = None
+    """The family that can be written in this format, and what ``torch.save`` then gets."""
 
 
 def rename(tensors: Mapping[str, Tensor], table: Mapping[str, str]) -> dict[str, Tensor]:
@@ -50,6 +55,49 @@ def rename(tensors: Mapping[str, Tensor], table: Mapping[str, str]) -> dict[str,
     return {own: tensors[key] for key, own in table.items()}
 
 
+def unfold(in_layer: Mapping[str, str], depth: int) -> dict[str, str]:
+    """The renamings of one layer, written out for every layer."""
+    return {key.format(l=layer): own.format(l=layer) for layer in range(depth) for key, own in in_layer.items()}
+
+
+def rename_back(model: Model, table: Mapping[str, str]) -> dict[str, Tensor]:
+    """The tensors of a model under their official names; rows of the table for parts that it lacks are left out.
+
+    Raises:
+        ValueError: the model has a tensor for which the official format has no name.
+    """
+    state, names = model.state_dict(), {own: key for key, own in table.items()}
+    for own in state:
+        if own not in names:
+            raise ValueError(f"the official format has no place for the tensor {own!r} of this {type(model).__name__}")
+    return {names[own]: tensor.detach().cpu().contiguous() for own, tensor in state.items()}
+
+
+def drop(tensors: Mapping[str, Tensor], reasons: Mapping[str, str]) -> tuple[dict[str, Tensor], dict[str, str]]:
+    """The tensors whose names match no pattern in ``reasons``, and the names of the others, each with its reason."""
+    dropped = {key: reason for key in tensors for pattern, reason in reasons.items() if re.fullmatch(pattern, key)}
+    return {key: tensors[key] for key in tensors if key not in dropped}, dropped
+
+
+def lay_out(tensors: Mapping[str, Tensor], patterns: Mapping[str, str], **sizes: int) -> dict[str, Tensor]:
+    """Bring axes into this package's order, where the end of a tensor's name has a pattern of einops.
+
+    Raises:
+        ValueError: a tensor has other axes than its pattern says.
+    """
+    arranged = dict(tensors)
+    for key, tensor in tensors.items():
+        for end, pattern in patterns.items():
+            if key.endswith(end):
+                axes = pattern.partition(" -> ")[0]
+                try:
+                    known = {axis: size for axis, size in sizes.items() if axis in re.findall(r"\w+", axes)}
+                    arranged[key] = rearrange(tensor, pattern, **known)
+                except EinopsError as error:
+                    raise ValueError(f"tensor {key!r} has shape {tuple(tensor.shape)}, expected ({axes})") from error
+    return arranged
+
+
 def count_layers(keys: AbstractSet[str], pattern: str) -> int:
     """How many different layer numbers the first group of ``pattern`` finds."""
     return len({found[1] for key in keys if (found := re.match(pattern, key))})
@@ -57,13 +105,14 @@ def count_layers(keys: AbstractSet[str], pattern: str) -> int:
 
 def common_size(tensors: Mapping[str, Tensor], axis: int, pattern: str) -> int:
     """The length of ``axis`` that most tensors called ``pattern`` share, so that the odd one can be named later."""
-    sizes = Counter(t.shape[axis] for key, t in tensors.items() if re.fullmatch(pattern, key) and t.ndim)
+    named = [tensor.shape for key, tensor in tensors.items() if re.fullmatch(pattern, key)]
+    sizes = Counter(shape[axis] for shape in named if -len(shape) <= axis < len(shape))
     if not sizes:
         raise ValueError(f"tensor {pattern.replace(chr(92), '')!r} has no sizes to read")
     return sizes.most_common(1)[0][0]
 
 
-def settle(config_class: type[BackboneConfig], inferred: Mapping[str, object], hints: Mapping[str, object]) -> None:
+def settle(config_class: type[ModelConfig], inferred: Mapping[str, object], hints: Mapping[str, object]) -> None:
     """Check hints against what the tensors say.
 
     Raises:

@@ -13,7 +13,9 @@ from crate_transformer.checkpoints.official import (
     count_layers,
     infer_patches,
     rename,
+    rename_back,
     settle,
+    unfold,
 )
 from crate_transformer.models import CRATE, CRATEConfig
 
@@ -58,9 +60,7 @@ def convert(tensors: Mapping[str, Tensor], hints: Mapping[str, object]) -> Conve
     depth = count_layers(tensors.keys(), r"transformer\.layers\.(\d+)\.")
     has_out = any(".fn.to_out." in key for key in tensors)
     in_layer = {key: own for key, own in RENAMED_IN_LAYER.items() if has_out or ".to_out." not in key}
-    table = RENAMED | {
-        key.format(l=layer): own.format(l=layer) for layer in range(depth) for key, own in in_layer.items()
-    }
+    table = RENAMED | unfold(in_layer, depth)
     renamed = rename(tensors, table)
 
     dim = common_size(tensors, 0, r"transformer\.layers\.\d+\.[01]\.norm\.(weight|bias)")
@@ -104,4 +104,10 @@ def convert(tensors: Mapping[str, Tensor], hints: Mapping[str, object]) -> Conve
     )
 
 
-FORMAT = OfficialFormat("official CRATE", recognises, convert)
+def restore(model: CRATE) -> dict[str, object]:
+    """What main.py saves, without an optimiser."""
+    tensors = rename_back(model, RENAMED | unfold(RENAMED_IN_LAYER, len(model.blocks)))
+    return {"epoch": 0, "arch": "CRATE", "state_dict": {f"module.{key}": tensor for key, tensor in tensors.items()}}
+
+
+FORMAT = OfficialFormat("official CRATE", recognises, convert, (CRATE, restore))

@@ -6,12 +6,11 @@ from pathlib import Path
 
 from crate_transformer.checkpoints.native import CONFIG, load_native
 from crate_transformer.checkpoints.provenance import Provenance
-from crate_transformer.layers import resample_position
 from crate_transformer.models import Backbone, build_model, canonical_name
 
 BOX = Path(str(resources.files(__package__) / "box"))
 """Folder of checkpoints inside the package, each called ``name.tag``."""
-ADAPTABLE = ("num_classes", "img_size", "global_pool")
+ADAPTABLE = ("num_classes", "img_size", "global_pool", "drop_rate", "drop_path_rate", "dynamic_img_size")
 """Options that may differ from those the weights were trained with."""
 
 
@@ -40,7 +39,8 @@ def create_model(name: str, pretrained: bool = False, **config: object) -> Backb
         name: may carry the tag of weights in the box, ``crate_mini_patch8_64.tiny_imagenet_100``. Then the model has
             the configuration of these weights (such as their ``num_classes``), loaded or not.
         pretrained: load those weights. Then of the configuration only ``num_classes`` (the head is fresh),
-            ``img_size`` (the position table is resampled) and ``global_pool`` may be changed.
+            ``img_size`` (the position table is resampled), ``global_pool``, ``dynamic_img_size`` and the two rates of
+            dropping may be changed.
         config: fields of the model's configuration to replace.
 
     Raises:
@@ -72,24 +72,16 @@ def _adapt(model: Backbone, options: dict[str, object]) -> Backbone:
                 f"{name}={value} does not go with the weights of {model.provenance.source}; "
                 f"only {', '.join(ADAPTABLE)} can be changed"
             )
-    config = dataclasses.replace(model.config, **options)
-    if config == model.config:
-        return model
-    adapted = type(model)(config)
-    state = model.state_dict()
-    dropped = {}
-    if adapted.num_classes != model.num_classes:
-        for key in [key for key in state if key.startswith("head.")]:
-            del state[key]
-            dropped[key] = f"num_classes is {adapted.num_classes} instead of {model.num_classes}: the head is fresh"
-        state |= {f"head.{key}": tensor for key, tensor in adapted.head.state_dict().items()}
-    else:
-        adapted.class_names = model.class_names
-    grids = [m.grid_size(*m.img_size) for m in (model, adapted)]
-    state["pos_embed"] = resample_position(model.pos_embed.detach(), *grids, model.num_prefix_tokens)
-    adapted.load_state_dict(state)
-    adapted.preprocessing = dataclasses.replace(model.preprocessing, img_size=adapted.img_size)
-    adapted.provenance = dataclasses.replace(
+    config, dropped = dataclasses.replace(model.config, **options), {}
+    if config.num_classes != model.num_classes:
+        reason = f"num_classes is {config.num_classes} instead of {model.num_classes}: the head is fresh"
+        dropped = {f"head.{key}": reason for key in model.head.state_dict()}
+        model.reset_classifier(config.num_classes)
+    if "img_size" in options:
+        model.set_input_size(config.img_size)
+    model.config = dataclasses.replace(model.config, **options)
+    model.head_drop.p = config.drop_rate
+    model.provenance = dataclasses.replace(
         model.provenance, hints=options, dropped={**model.provenance.dropped, **dropped}
     )
-    return adapted
+    return model

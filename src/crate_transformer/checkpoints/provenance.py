@@ -30,7 +30,7 @@ class Provenance:
             "found in the tensors": self.inferred,
             "given": self.hints,
             "assumed, since no tensor tells": self.assumed,
-            "left out": {name: f"({reason})" for name, reason in self.dropped.items()},
+            "left out": _by_reason(self.dropped),
             "stored with the weights": {
                 name: "{...}" if isinstance(value, Mapping | list | tuple) else value
                 for name, value in self.metadata.items()
@@ -41,3 +41,15 @@ class Provenance:
             if values:
                 lines.append(f"  {title}: " + ", ".join(f"{name} {value}" for name, value in values.items()))
         return "\n".join(lines)
+
+
+def _by_reason(dropped: Mapping[str, str]) -> dict[str, str]:
+    """Every name with its reason; of more than three for the same reason only the first and their number."""
+    told = {}
+    for reason in dict.fromkeys(dropped.values()):
+        names = [name for name in dropped if dropped[name] == reason]
+        if len(names) > 3:
+            told[names[0]] = f"and {len(names) - 1} more ({reason})"
+        else:
+            told |= dict.fromkeys(names, f"({reason})")
+    return told

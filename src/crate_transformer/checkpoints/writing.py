@@ -2,16 +2,17 @@
 
 import os
 import uuid
-from collections.abc import Mapping
+from collections.abc import Callable, Mapping
 from pathlib import Path
 
 
-def write_files(folder: str | Path, files: Mapping[str, bytes]) -> Path:
+def write_files(folder: str | Path, files: Mapping[str, bytes | Callable[[Path], None]]) -> Path:
     """Write several files into a folder: all are complete on disk before the first replaces an older one.
 
     Args:
         folder: made if absent.
-        files: name to content; they are put in place in this order.
+        files: name to content, or to a function that writes it to the path it is given; they are put in place in this
+            order.
 
     Raises:
         OSError: one sentence that names the folder; the folder is as before.
@@ -22,8 +23,14 @@ def write_files(folder: str | Path, files: Mapping[str, bytes]) -> Path:
     try:
         folder.mkdir(parents=True, exist_ok=True)
         for name, content in files.items():
-            with parts[name].open("xb") as stream:
-                stream.write(content)
+            if callable(content):
+                parts[name].touch()
+                mode = parts[name].stat().st_mode
+                content(parts[name])
+                parts[name].chmod(mode)  # as other new files here: safetensors makes them private
+            with parts[name].open("ab") as stream:
+                if not callable(content):
+                    stream.write(content)
                 stream.flush()
                 os.fsync(stream.fileno())
         for name, part in parts.items():

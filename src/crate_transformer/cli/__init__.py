@@ -11,6 +11,8 @@ COMMANDS = {
     "train": "train a model on your own images: one sub-folder per class",
     "evaluate": "measure a checkpoint on a folder of labelled images",
     "classify": "name what is in pictures",
+    "convert": "turn a checkpoint of any known kind into ours, or back into the official kind",
+    "export": "write a model for other runtimes: ONNX or torch.export",
     "inspect": "look inside: what every layer does to the objective, where attention looks",
 }
 

@@ -4,7 +4,7 @@ from dataclasses import dataclass, fields
 from typing import TYPE_CHECKING, Literal
 
 if TYPE_CHECKING:
-    from crate_transformer.models import Backbone
+    from crate_transformer.models import Backbone, Model
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -15,14 +15,31 @@ class Checkpoint:
     """A folder, a file, or the name of weights in the box."""
     num_heads: int | None = None
     """Heads per layer."""
+    sparsity_weight: float | None = None
+    """Lambda of the training, which no checkpoint of CRATE or CRATE-MAE tells."""
+    step_size: float | None = None
+    """Eta of the training, which no checkpoint tells."""
+    weights: str | None = None
+    """Which of several sets of weights in the file, such as model_ema of ToST."""
     global_pool: Literal["token", "avg"] | None = None
     """Classify by the class token or by the mean of all tokens."""
     img_size: int | None = None
     """Side in pixels of the square images of the training."""
 
-    def load(self) -> "Backbone":
+    def load_any(self) -> "Model":
         """The model, in evaluation mode."""
         from crate_transformer.checkpoints import load_checkpoint
 
         hints = {field.name: getattr(self, field.name) for field in fields(Checkpoint) if field.name != "checkpoint"}
         return load_checkpoint(self.checkpoint, **{name: hint for name, hint in hints.items() if hint is not None})
+
+    def load(self) -> "Backbone":
+        """The model, in evaluation mode, which must be one for pictures."""
+        from crate_transformer.models import Backbone
+
+        model = self.load_any()
+        if not isinstance(model, Backbone):
+            raise ValueError(
+                f"{self.checkpoint} is a language model ({type(model).__name__}): this command takes pictures"
+            )
+        return model

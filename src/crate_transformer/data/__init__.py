@@ -8,6 +8,8 @@ from crate_transformer.data.images import BrokenImageError, list_images, read_im
 from crate_transformer.data.layout import Split, open_evaluation, open_images, open_split
 from crate_transformer.data.loader import eval_loader, train_loader
 from crate_transformer.data.photographs import PHOTOGRAPHS, photograph
+from crate_transformer.data.rle import decode_mask, encode_mask
+from crate_transformer.data.segmentation import Scene, SceneArrays, SceneSet, cut_square, open_scenes
 from crate_transformer.data.transforms import Augment, middle, normalise, pixels, preprocess, resize_crop
 
 __all__ = [
@@ -19,9 +21,15 @@ __all__ = [
     "Digits",
     "DigitsConfig",
     "ImageFolder",
+    "Scene",
+    "SceneArrays",
+    "SceneSet",
     "Split",
     "coco_objects",
+    "cut_square",
+    "decode_mask",
     "digits",
+    "encode_mask",
     "eval_loader",
     "fits_in_memory",
     "list_images",
@@ -29,6 +37,7 @@ __all__ = [
     "normalise",
     "open_evaluation",
     "open_images",
+    "open_scenes",
     "open_split",
     "photograph",
     "pixels",

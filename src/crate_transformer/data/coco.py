@@ -13,6 +13,7 @@ from PIL import Image
 from torch import Tensor
 
 from crate_transformer.data.images import read_image
+from crate_transformer.data.rle import decode_mask
 from crate_transformer.data.transforms import pixels, resize_crop
 
 
@@ -73,16 +74,33 @@ def _read_instances(file: Path) -> tuple[list[dict], dict[int, list]]:
 
 
 def _union(segments: list, height: int, width: int) -> Image.Image:
+    union = np.zeros((height, width), dtype=bool)
+    for segment in segments:
+        union |= segment_mask(segment, height, width)
+    return Image.fromarray(union.astype(np.uint8) * 255)
+
+
+def segment_mask(segment: list | dict, height: int, width: int) -> Bool[np.ndarray, "height width"]:
+    """One ``segmentation`` of COCO, polygons or run lengths, as a mask.
+
+    Raises:
+        ValueError: the run lengths or polygons do not fit the image.
+        ImportError: there are polygons, and pycocotools is not installed.
+    """
+    if isinstance(segment, dict):
+        return decode_mask(segment, height, width)
     try:
         from pycocotools import mask as coco_mask
     except ImportError as error:
-        raise ImportError("COCO masks need pycocotools: pip install pycocotools") from error
+        raise ImportError("COCO polygons need pycocotools: pip install 'crate-transformer[coco]'") from error
 
-    union = np.zeros((height, width), dtype=np.uint8)
-    for segment in segments:
-        plain = isinstance(segment, list) or isinstance(segment["counts"], list)
-        runs = coco_mask.frPyObjects(segment, height, width) if plain else segment
-        with warnings.catch_warnings():
-            warnings.simplefilter("ignore", DeprecationWarning)  # pycocotools 2.0 under NumPy 2
-            union |= coco_mask.decode(coco_mask.merge(runs) if isinstance(runs, list) else runs)
-    return Image.fromarray(union * 255)
+    try:
+        polygons = [[float(number) for number in polygon] for polygon in segment]
+    except (TypeError, ValueError) as error:
+        raise ValueError(f"a polygon holds something that is no number ({error})") from error
+    if not polygons or any(len(polygon) < 6 or len(polygon) % 2 for polygon in polygons):
+        raise ValueError("a polygon of COCO needs at least three points, x and y in turn")
+    with warnings.catch_warnings():
+        warnings.simplefilter("ignore", DeprecationWarning)  # pycocotools 2.0 under NumPy 2
+        runs = coco_mask.merge(coco_mask.frPyObjects(polygons, height, width))
+        return coco_mask.decode(runs).astype(bool)

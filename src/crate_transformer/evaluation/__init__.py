@@ -1,15 +1,29 @@
 """Numbers about trained models, each beside the controls without which it means nothing."""
 
 from crate_transformer.evaluation.accuracy import Accuracy, accuracy
+from crate_transformer.evaluation.average_precision import AveragePrecision, average_precision
+from crate_transformer.evaluation.box_ap import MaskCutPrecision, maskcut_average_precision
+from crate_transformer.evaluation.localisation import CorLoc, corloc
+from crate_transformer.evaluation.miou import AttentionMIoU, MIoU, attention_miou, coarse_miou
 from crate_transformer.evaluation.scores import MaskScore, rank_auc, top_iou
 from crate_transformer.evaluation.segmentation import SegmentationReport, attention_segmentation
 
 __all__ = [
     "Accuracy",
+    "AttentionMIoU",
+    "AveragePrecision",
+    "CorLoc",
+    "MIoU",
+    "MaskCutPrecision",
     "MaskScore",
     "SegmentationReport",
     "accuracy",
+    "attention_miou",
     "attention_segmentation",
+    "average_precision",
+    "coarse_miou",
+    "corloc",
+    "maskcut_average_precision",
     "rank_auc",
     "top_iou",
 ]

@@ -2,28 +2,59 @@
 
 from crate_transformer.inspection.attention import AttentionMaps, attention_maps
 from crate_transformer.inspection.controls import untrained_twin
-from crate_transformer.inspection.foreground import threshold_entries, threshold_mass
+from crate_transformer.inspection.foreground import (
+    Foreground,
+    foreground,
+    map_separation,
+    threshold_entries,
+    threshold_mass,
+    threshold_otsu,
+    upsample,
+)
 from crate_transformer.inspection.frozen import batches, frozen, to_model
 from crate_transformer.inspection.heads import HeadSummary, head_summary
 from crate_transformer.inspection.layerwise import LayerwiseObjective, layerwise_objective
 from crate_transformer.inspection.look import Look, class_names, look
+from crate_transformer.inspection.maskcut import MaskCut, ObjectCuts, cut_objects, maskcut
+from crate_transformer.inspection.pca import FeaturePCA, feature_pca
+from crate_transformer.inspection.projection import PatchFeatures, patch_features
 from crate_transformer.inspection.record import record
+from crate_transformer.inspection.rollout import attention_rollout
+from crate_transformer.inspection.subspaces import DictionaryGeometry, Geometry, SubspaceGeometry, subspace_geometry
 
 __all__ = [
     "AttentionMaps",
+    "DictionaryGeometry",
+    "FeaturePCA",
+    "Foreground",
+    "Geometry",
     "HeadSummary",
     "Look",
     "LayerwiseObjective",
+    "MaskCut",
+    "ObjectCuts",
+    "PatchFeatures",
+    "SubspaceGeometry",
     "attention_maps",
+    "attention_rollout",
     "batches",
     "class_names",
+    "cut_objects",
+    "feature_pca",
+    "foreground",
     "frozen",
     "head_summary",
     "layerwise_objective",
     "look",
+    "map_separation",
+    "maskcut",
+    "patch_features",
     "record",
+    "subspace_geometry",
     "threshold_entries",
     "threshold_mass",
+    "threshold_otsu",
     "to_model",
     "untrained_twin",
+    "upsample",
 ]

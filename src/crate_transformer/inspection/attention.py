@@ -1,87 +1,156 @@
 """Where a token looks."""
 
+from collections import defaultdict
 from collections.abc import Sequence
+from contextlib import ExitStack
 from dataclasses import dataclass
+from functools import partial
+from typing import Literal
 
 import numpy as np
 import torch
-from jaxtyping import Float
-from torch import Tensor
+from einops import rearrange
+from jaxtyping import Bool, Float
+from torch import Tensor, nn
 
 from crate_transformer.inspection.frozen import frozen, to_model
+from crate_transformer.inspection.reader import Reader, reader
 from crate_transformer.inspection.record import record
-from crate_transformer.models import Backbone
 
-_MAX_ENTRIES = 2**21
-"""Entries of one layer's full maps that are held at a time: 8 MiB in float32, about what stays in a CPU's cache."""
+Query = Literal["cls"] | tuple[int, int] | Sequence[tuple[int, int]] | Bool[np.ndarray, "rows columns"]
+"""Who looks: the class token, a patch as (row, column), or a region as a list of patches or a mask of the grid."""
+
+_MAX_ENTRIES = 2**22
+"""Entries of attention rows that are held at a time: 16 MiB in float32."""
+_MAX_TOKENS = 2**13
+"""Tokens of a batch, which bound the memory of the forward pass."""
 
 
 @dataclass(frozen=True, kw_only=True)
 class AttentionMaps:
-    """How one token spreads its attention over the patches: each map is non-negative and sums to 1.
+    """How a token, or a region, spreads its attention over the patches: each map is non-negative and sums to 1.
 
-    ``layers`` are zero-based, in the order of the axis; ``query`` is the token that looks, 0 the class token.
+    ``layers`` and ``heads`` are zero-based, in the order of their axes; ``query`` says who looks.
     """
 
     maps: Float[np.ndarray, "images layers heads rows columns"]
     layers: tuple[int, ...]
-    query: int
-
-
-def _resolve(model: Backbone, layers: Sequence[int] | None) -> tuple[int, ...]:
-    depth = len(model.blocks)
-    chosen = range(depth) if layers is None else layers
-    for layer in chosen:
-        if not -depth <= layer < depth:
-            raise ValueError(f"there is no layer {layer}: the model has layers 0 to {depth - 1} (or -1 for the last)")
-    if not chosen:
-        raise ValueError(f"no layer is chosen: the model has layers 0 to {depth - 1}")
-    return tuple(layer % depth for layer in chosen)
+    heads: tuple[int, ...]
+    query: str
 
 
 def attention_maps(
-    model: Backbone,
+    model: nn.Module,
     images: Float[Tensor, "images channels height width"],
     *,
     layers: Sequence[int] | None = None,
-    query: int = 0,
+    heads: Sequence[int] | None = None,
+    query: Query = "cls",
 ) -> AttentionMaps:
-    r"""Attention of one token over the patches of each image, for every head of the chosen layers.
+    r"""Attention of one token, or of a region, over the patches of each image.
 
     .. math:: a_{k,i} \propto \exp\bigl(p^{-1/2} \langle U_k^\top z_i, U_k^\top z_\mathrm{query} \rangle\bigr)
 
-    over the patches ``i`` (arXiv 2308.16271, appendix B, with the scale of the released code). The class token's own
-    share is dropped and the rest rescaled to sum 1. Only the row of ``query`` is kept of each layer's map, layer by
-    layer, and images are taken in batches that bound the memory of a single layer.
+    over the patches ``i`` (arXiv 2308.16271, appendix B, with the scale of the released code); for a ViT with its
+    queries and keys. A region's map is the mean of its patches' maps. Only the rows that are asked for are computed,
+    a few at a time, from the projections: the model keeps its fused attention, and no tokens x tokens map is formed.
 
     Args:
-        images: preprocessed, all of one size; any multiple of the patch.
+        model: one of ours, or a plain ViT of timm or of transformers.
+        images: preprocessed, all of one size; any multiple of the patch that the model accepts.
         layers: zero-based, negative ones count from the last; all unless given.
-        query: the token that looks: 0 the class token, 1 the first patch, and so on row by row.
+        heads: likewise.
+        query: ``"cls"`` for the class token, ``(row, column)`` for a patch; a region as a list of such pairs or as a
+            mask of the token grid.
 
     Raises:
-        ValueError: a layer or the query does not exist (the message says which do), or there are no images.
+        ValueError: a layer, head or patch does not exist (the message says which do), the region is empty, there are
+            no images, or the model has no softmax attention.
     """
     if not len(images):
         raise ValueError("attention maps need at least one image")
-    chosen = _resolve(model, layers)
-    height, width = images.shape[-2:]
-    rows, columns = model.grid_size(height, width)
-    tokens = rows * columns + model.num_prefix_tokens
-    if not 0 <= query < tokens:
-        raise ValueError(f"there is no token {query}: at {height} x {width} pixels there are tokens 0 to {tokens - 1}")
-
-    def row(attention: Tensor) -> Tensor:
-        patches = attention[:, :, query, model.num_prefix_tokens :].float()
-        return patches / patches.sum(dim=-1, keepdim=True).clamp_min(torch.finfo(torch.float32).tiny)
-
-    patterns = [f"blocks.{layer}.*.attention" for layer in sorted(set(chosen))]
-    batch_size = max(1, _MAX_ENTRIES // (model.config.num_heads * tokens**2))
+    source = reader(model)
+    chosen, chosen_heads = source.choose_layers(layers), source.choose_heads(heads)
+    rows, columns = source.grid(*images.shape[-2:])
+    tokens, who = query_tokens(query, rows, columns, source.num_prefix_tokens)
     parts = []
-    for batch in images.split(batch_size):
-        with frozen(model), record(model, *patterns, reduce=row) as seen:
-            model.forward_features(to_model(model, batch))
-        by_layer = {int(name.split(".")[1]): values for name, values in seen.items()}
+    for batch in images.split(max(1, _MAX_TOKENS // max(1, rows * columns))):
+        by_layer = _read_layers(source, batch, chosen, chosen_heads, tokens)
         parts.append(torch.stack([by_layer[layer] for layer in chosen], dim=1).cpu())
-    maps = model.patch_grid(torch.cat(parts), height, width).numpy()
-    return AttentionMaps(maps=maps, layers=chosen, query=query)
+    maps = rearrange(torch.cat(parts), "i l h (r c) -> i l h r c", r=rows).numpy()
+    return AttentionMaps(maps=maps, layers=chosen, heads=chosen_heads, query=who)
+
+
+def query_tokens(query: Query, rows: int, columns: int, num_prefix_tokens: int) -> tuple[list[int], str]:
+    """The positions of the tokens that look, and how to call them."""
+    if isinstance(query, str):
+        if query != "cls" or not num_prefix_tokens:
+            why = "the model has no class token" if query == "cls" else f"query is {query!r}"
+            raise ValueError(f"{why}: give a patch as (row, column), a list of patches, or a mask of the token grid")
+        return [0], "class token"
+    asked = np.asarray(query)
+    if asked.dtype == bool:
+        if asked.shape != (rows, columns):
+            raise ValueError(f"the region is a mask of {asked.shape}, but the token grid is {rows} x {columns}")
+        asked = np.argwhere(asked)
+    single = asked.shape == (2,)
+    asked = asked.reshape(-1, 2) if asked.size else asked.reshape(0, 2)
+    if not len(asked):
+        raise ValueError("the region is empty: no patch looks anywhere")
+    for row, column in asked.tolist():
+        if not (0 <= row < rows and 0 <= column < columns):
+            raise ValueError(
+                f"there is no patch {(row, column)}: rows go from 0 to {rows - 1}, columns from 0 to {columns - 1}"
+            )
+    who = f"patch ({asked[0, 0]}, {asked[0, 1]})" if single else f"region of {len(asked)} patches"
+    return (num_prefix_tokens + asked[:, 0] * columns + asked[:, 1]).tolist(), who
+
+
+def _read_layers(
+    source: Reader, images: Tensor, layers: Sequence[int], heads: Sequence[int], tokens: list[int]
+) -> dict[int, Tensor]:
+    """For each layer the mean map ``(images, heads, patches)`` of the query tokens, computed while the model runs."""
+    held: defaultdict[int, dict[str, Tensor]] = defaultdict(dict)
+    maps: dict[int, Tensor] = {}
+
+    def hear(layer: int, name: str, projected: Tensor) -> Tensor:
+        query, key = source.layers[layer]
+        split = by_head(projected, source.num_heads)[:, heads]
+        if name == query:
+            held[layer]["queries"] = split[:, :, tokens]
+        if name == key:
+            held[layer]["keys"] = split[:, :, source.num_prefix_tokens :]
+        if len(held[layer]) == 2:
+            maps[layer] = mean_rows(**held.pop(layer))
+        return projected.new_empty(0)
+
+    with frozen(source.model), ExitStack() as recording:
+        for layer in set(layers):
+            for name in set(source.layers[layer]):
+                recording.enter_context(record(source.model, name, reduce=partial(hear, layer, name)))
+        source.run(to_model(source.model, images), max(layers))
+    return maps
+
+
+def by_head(projected: Tensor, num_heads: int) -> Tensor:
+    """``(batch, heads, tokens, head_dim)``, whichever of the two usual shapes a module puts out."""
+    if projected.ndim == 4:
+        return projected
+    return rearrange(projected, "b n (h p) -> b h n p", h=num_heads)
+
+
+def mean_rows(
+    queries: Float[Tensor, "batch heads asking head_dim"],
+    keys: Float[Tensor, "batch heads patches head_dim"],
+    weights: Float[Tensor, "batch heads asking"] | None = None,
+) -> Float[Tensor, "batch heads patches"]:
+    """The mean, or the weighted sum, of the queries' softmax maps over the keys, a bounded number at a time."""
+    dtype = torch.promote_types(queries.dtype, torch.float32)
+    with torch.autocast(queries.device.type, enabled=False):
+        queries, keys = queries.to(dtype) * queries.shape[-1] ** -0.5, keys.to(dtype)
+        weights = queries.new_full(queries.shape[:3], 1 / queries.shape[2]) if weights is None else weights
+        total = keys.new_zeros(keys.shape[:3])
+        step = max(1, _MAX_ENTRIES // total.numel())
+        for asking, share in zip(queries.split(step, dim=2), weights.split(step, dim=2), strict=True):
+            total += (share[:, :, None] @ (asking @ keys.mT).softmax(dim=-1))[:, :, 0]
+        return total

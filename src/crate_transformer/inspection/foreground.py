@@ -1,7 +1,169 @@
-"""From an attention map to a mask: the two readings of "keep 60%"."""
+"""From an attention map to a mask: thresholds, and which head to trust."""
+
+from dataclasses import dataclass
+from typing import Literal
 
 import numpy as np
+from einops import rearrange
 from jaxtyping import Bool, Float
+from torch import Tensor, nn
+
+from crate_transformer.inspection.attention import attention_maps
+from crate_transformer.inspection.blank import blank
+
+Rule = Literal["mass", "entries", "otsu"]
+_NOISE = 1e-6
+"""Relative spread up to which a map counts as the same everywhere."""
+
+
+@dataclass(frozen=True, kw_only=True)
+class Foreground:
+    """A mask for each image, and every choice behind it.
+
+    ``nothing_found`` marks the images whose mask is empty. ``separation`` holds for each head of the layer the mean
+    over the images of ``map_separation``. ``choice`` says in words how the head was chosen.
+    """
+
+    masks: Bool[np.ndarray, "images rows columns"]
+    maps: Float[np.ndarray, "images rows columns"]
+    nothing_found: Bool[np.ndarray, " images"]
+    layer: int
+    head: int
+    choice: str
+    rule: str
+    separation: Float[np.ndarray, " heads"]
+    patch_size: tuple[int, int]
+
+    def image_masks(self) -> Bool[np.ndarray, "images height width"]:
+        """The masks in pixels of the images that the model saw, every patch a block."""
+        rows, columns = self.masks.shape[1:]
+        return upsample(self.masks, (rows * self.patch_size[0], columns * self.patch_size[1]))
+
+
+def foreground(
+    model: nn.Module,
+    images: Float[Tensor, "images channels height width"],
+    *,
+    layer: int = -1,
+    head: int | None = None,
+    labelled: tuple[Float[Tensor, "_images channels _height _width"], Bool[Tensor, "_images _height _width"]]
+    | None = None,
+    rule: Rule = "mass",
+    fraction: float = 0.6,
+) -> Foreground:
+    """Mark what the class token looks at, with one head for all images.
+
+    The head is ``head``; or the one whose masks have the largest mean IoU with those of other, ``labelled`` images; or,
+    given neither, the one whose maps fall most clearly into a bright and a dark part, which needs no labels: the
+    largest mean of ``map_separation``. Masks of an image of one colour, or of a map without contrast, are empty.
+
+    Args:
+        model: one of ours, or a plain ViT of timm or of transformers.
+        layer: zero-based, negative ones count from the last. The papers show the last layer but one of CRATE, and the
+            last of a ViT (arXiv 2308.16271, appendix B).
+        labelled: images and masks of their size, to choose the head on; a mask that is empty on the grid is left out.
+        rule: ``mass`` and ``entries`` keep ``fraction``, see ``threshold_mass`` and ``threshold_entries``; ``otsu``
+            needs no fraction, see ``threshold_otsu``.
+
+    Raises:
+        ValueError: both ``head`` and ``labelled`` are given, all labelled masks are empty, the rule is unknown, the
+            fraction is not in (0, 1], or as ``attention_maps``.
+    """
+    if head is not None and labelled is not None:
+        raise ValueError("head and labelled both choose the head: give one of them")
+    seen = attention_maps(model, images, layers=[layer])
+    maps = seen.maps[:, 0]
+    masks = _masks(maps, blank(images), rule, fraction)
+    separation = map_separation(maps).mean(axis=0)
+    if head is not None:
+        if not -maps.shape[1] <= head < maps.shape[1]:
+            raise ValueError(
+                f"there is no head {head}: the model has heads 0 to {maps.shape[1] - 1} (or -1 for the last)"
+            )
+        chosen, choice = head % maps.shape[1], "given"
+    elif labelled is not None:
+        scores = _labelled_iou(model, *labelled, layer, rule, fraction)
+        chosen, choice = (
+            int(scores.argmax()),
+            f"largest mean IoU, {scores.max():.3f}, on {len(labelled[0])} labelled images",
+        )
+    else:
+        chosen, choice = int(separation.argmax()), "largest mean share of variance between bright and dark part"
+    return Foreground(
+        masks=masks[:, chosen],
+        maps=maps[:, chosen],
+        nothing_found=~masks[:, chosen].any(axis=(1, 2)),
+        layer=seen.layers[0],
+        head=chosen,
+        choice=choice,
+        rule=rule if rule == "otsu" else f"{rule} {fraction:g}",
+        separation=separation,
+        patch_size=(images.shape[-2] // maps.shape[-2], images.shape[-1] // maps.shape[-1]),
+    )
+
+
+def _masks(maps: np.ndarray, nothing: np.ndarray, rule: Rule, fraction: float) -> np.ndarray:
+    if rule not in ("mass", "entries", "otsu"):
+        raise ValueError(f"there is no rule {rule!r}: choose mass, entries or otsu")
+    if rule == "otsu":
+        masks = threshold_otsu(maps)
+    else:
+        masks = (threshold_mass if rule == "mass" else threshold_entries)(maps, fraction)
+    flat = np.ptp(maps, axis=(-2, -1)) <= _NOISE * maps.max(axis=(-2, -1))
+    return masks & ~(flat | nothing[:, None])[..., None, None]
+
+
+def _labelled_iou(
+    model: nn.Module, images: Tensor, truth: Tensor, layer: int, rule: Rule, fraction: float
+) -> Float[np.ndarray, " heads"]:
+    maps = attention_maps(model, images, layers=[layer]).maps[:, 0]
+    masks = _masks(maps, blank(images), rule, fraction)
+    if truth.shape != (len(images), *images.shape[-2:]):
+        raise ValueError(
+            f"labelled masks have shape {tuple(truth.shape)}: give one for each of the {len(images)} images, "
+            f"of {images.shape[-2]} x {images.shape[-1]} pixels"
+        )
+    blocks = rearrange(truth.float(), "i (r h) (c w) -> i r c (h w)", r=maps.shape[-2], c=maps.shape[-1])
+    on_grid = (blocks.mean(dim=-1) > 0.5).cpu().numpy()[:, None]
+    usable = on_grid.any(axis=(1, 2, 3))
+    if not usable.any():
+        raise ValueError("all labelled masks are empty on the grid of patches: no head can be chosen on them")
+    union = (masks | on_grid).sum(axis=(-2, -1))
+    return ((masks & on_grid).sum(axis=(-2, -1))[usable] / union[usable]).mean(axis=0)
+
+
+def upsample(
+    grids: Bool[np.ndarray, "*lead rows columns"] | Float[np.ndarray, "*lead rows columns"], size: tuple[int, int]
+) -> Bool[np.ndarray, "*lead height width"] | Float[np.ndarray, "*lead height width"]:
+    """A value for every pixel of an image of ``size`` (height, width): that of the patch under its centre."""
+    places = [((np.arange(to) + 0.5) * of / to).astype(int) for to, of in zip(size, grids.shape[-2:], strict=True)]
+    return grids[..., places[0][:, None], places[1]]
+
+
+def threshold_otsu(maps: Float[np.ndarray, "*lead rows columns"]) -> Bool[np.ndarray, "*lead rows columns"]:
+    """Keep the bright part of the cut in two that separates each map's values best (Otsu 1979, scikit-image, 256 bins).
+
+    A map that is the same everywhere keeps nothing.
+    """
+    from skimage.filters import threshold_otsu as otsu
+
+    flat = maps.reshape(-1, *maps.shape[-2:]).astype(np.float64)
+    return np.stack([values > otsu(values) for values in flat]).reshape(maps.shape) if len(flat) else maps > 0
+
+
+def map_separation(maps: Float[np.ndarray, "*lead rows columns"]) -> Float[np.ndarray, "*lead"]:
+    r"""How clearly each map falls into a bright and a dark part, from 0 (the same everywhere) to 1 (two values).
+
+    .. math:: \eta = w_0 w_1 (m_1 - m_0)^2 / \sigma^2
+
+    is the share of the variance between the two parts of Otsu's threshold, with weights and means :math:`w, m`.
+    """
+    bright, values = threshold_otsu(maps), maps.astype(np.float64)
+    share = bright.mean(axis=(-2, -1))
+    means = [(values * part).sum(axis=(-2, -1)) / np.maximum(part.sum(axis=(-2, -1)), 1) for part in (bright, ~bright)]
+    variance = values.var(axis=(-2, -1))
+    between = share * (1 - share) * (means[0] - means[1]) ** 2
+    return np.asarray(between / np.where(variance == 0, 1, variance))
 
 
 def _sorted(

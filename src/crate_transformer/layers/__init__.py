@@ -2,23 +2,48 @@
 
 from crate_transformer.layers.attend import attend
 from crate_transformer.layers.attention import Attention
+from crate_transformer.layers.class_attention import ClassAttention
+from crate_transformer.layers.conv_stem import ConvStem
 from crate_transformer.layers.drop_path import drop_path
+from crate_transformer.layers.fourier_position import FourierPosition
+from crate_transformer.layers.int8_linear import Int8Linear, quantise_linears
 from crate_transformer.layers.ista import ISTA
+from crate_transformer.layers.layer_scale import LayerScale
 from crate_transformer.layers.mlp import MLP
 from crate_transformer.layers.mssa import MSSA
+from crate_transformer.layers.odl import ODL
 from crate_transformer.layers.patch_embed import ConvPatchEmbed, PatchEmbed
+from crate_transformer.layers.patchify import patchify, unpatchify
 from crate_transformer.layers.position import resample_position
-from crate_transformer.layers.tap import Tap
+from crate_transformer.layers.sincos import sincos_position
+from crate_transformer.layers.synthesis import Synthesis
+from crate_transformer.layers.tap import Tap, hear
+from crate_transformer.layers.tssa import TSSA
+from crate_transformer.layers.tssa_causal import CausalTSSA
 
 __all__ = [
     "ISTA",
+    "Int8Linear",
     "MLP",
     "MSSA",
+    "ODL",
+    "TSSA",
     "Attention",
+    "CausalTSSA",
+    "ClassAttention",
     "ConvPatchEmbed",
+    "ConvStem",
+    "FourierPosition",
+    "LayerScale",
     "PatchEmbed",
+    "Synthesis",
     "Tap",
     "attend",
     "drop_path",
+    "hear",
+    "patchify",
+    "quantise_linears",
     "resample_position",
+    "sincos_position",
+    "unpatchify",
 ]

@@ -9,19 +9,25 @@ from crate_transformer.layers.tap import Tap
 
 
 def attend(
-    query: Float[Tensor, "batch heads tokens head_dim"],
+    query: Float[Tensor, "batch heads queries head_dim"],
     key: Float[Tensor, "batch heads tokens head_dim"],
     value: Float[Tensor, "batch heads tokens head_dim"],
     tap: Tap,
-) -> Float[Tensor, "batch heads tokens head_dim"]:
+    *,
+    causal: bool = False,
+) -> Float[Tensor, "batch heads queries head_dim"]:
     r""":math:`\mathrm{softmax}(p^{-1/2} Q K^\top) V`; the map itself is shown to ``tap`` when somebody listens.
 
-    PyTorch's fused kernel is used, except for 16-bit training on a CPU, where its backward pass is several times slower
-    than the plain products (measured in docs/results.md).
+    With ``causal`` a token attends to itself and the tokens before it. PyTorch's fused kernel is used, except
+    for 16-bit training on a CPU, where its backward pass is several times slower than the plain products (measured in
+    docs/results.md).
     """
     half = query.dtype in (torch.bfloat16, torch.float16)
     fused_is_slow = half and query.device.type == "cpu" and torch.is_grad_enabled()
     if not tap.listening and not fused_is_slow:
-        return F.scaled_dot_product_attention(query, key, value)
-    attention = (query @ key.transpose(-2, -1) * query.shape[-1] ** -0.5).softmax(dim=-1)
-    return tap(attention).to(value.dtype) @ value
+        return F.scaled_dot_product_attention(query, key, value, is_causal=causal)
+    scores = query @ key.transpose(-2, -1) * query.shape[-1] ** -0.5
+    if causal:
+        later = torch.ones(scores.shape[-2:], dtype=torch.bool, device=scores.device).triu(1)
+        scores = scores.masked_fill(later, -torch.inf)
+    return tap(scores.softmax(dim=-1)).to(value.dtype) @ value

@@ -11,8 +11,8 @@ from crate_transformer.layers.tap import Tap
 class Attention(nn.Module):
     r"""Multi-head self-attention, :math:`\mathrm{softmax}(p^{-1/2} Q K^\top) V` per head (arXiv 1706.03762, eq. 1).
 
-    Taps: ``projection``, the keys ``(batch, heads, tokens, head_dim)`` (what DINO and MaskCut read off a ViT);
-    ``attention``, the softmax map, computed only when somebody listens.
+    Taps: ``query``, the queries, and ``projection``, the keys (what DINO and MaskCut read off a ViT), both ``(batch,
+    heads, tokens, head_dim)``; ``attention``, the softmax map, computed only when somebody listens.
     """
 
     def __init__(self, dim: int, num_heads: int) -> None:
@@ -22,11 +22,12 @@ class Attention(nn.Module):
         self.num_heads = num_heads
         self.qkv = nn.Linear(dim, 3 * dim)
         self.out = nn.Linear(dim, dim)
+        self.query = Tap()
         self.projection = Tap()
         self.attention = Tap()
 
     def forward(self, z: Float[Tensor, "batch tokens dim"]) -> Float[Tensor, "batch tokens dim"]:
         q, k, v = rearrange(self.qkv(z), "b n (three h p) -> three b h n p", three=3, h=self.num_heads)
-        k = self.projection(k)
+        q, k = self.query(q), self.projection(k)
         mixed = attend(q, k, v, self.attention)
         return self.out(rearrange(mixed, "b h n p -> b n (h p)"))

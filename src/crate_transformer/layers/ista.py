@@ -1,5 +1,7 @@
 """The sparsifying step of a CRATE layer."""
 
+import math
+
 import torch
 import torch.nn.functional as F
 from jaxtyping import Float
@@ -13,7 +15,8 @@ class ISTA(nn.Module):
 
     (arXiv 2306.01129, eq. 17.) The three matrix products of the equation are one:
     :math:`\mathrm{ReLU}(A z - \eta\lambda \mathbf 1)` with :math:`A = I + \eta D^\top (I - D)`, formed in float32 once
-    per call at the cost of one ``dim x dim`` product, whatever the number of tokens.
+    per call at the cost of one ``dim x dim`` product. Where there are fewer tokens than dimensions that product would
+    cost more than it saves, and the step is taken as two. ``folded`` gives a layer for inference that keeps ``A``.
 
     Args:
         step_size: :math:`\eta > 0`.
@@ -30,12 +33,50 @@ class ISTA(nn.Module):
     def folded_dictionary(self) -> Float[Tensor, "dim dim"]:
         r""":math:`A = I + \eta D^\top (I - D)`."""
         with torch.autocast(self.dictionary.device.type, enabled=False):
-            identity = torch.eye(self.dictionary.shape[0], dtype=self.dictionary.dtype, device=self.dictionary.device)
-            return torch.addmm(identity, self.dictionary.T, identity - self.dictionary, alpha=self.step_size)
+            return FoldDictionary.apply(self.dictionary, self.step_size)
 
     def forward(self, z: Float[Tensor, "*batch dim"]) -> Float[Tensor, "*batch dim"]:
         threshold = self.dictionary.new_full((z.shape[-1],), -self.step_size * self.sparsity_weight)
+        tokens = math.prod(z.shape[:-1])  # unknown while exporting
+        if isinstance(tokens, int) and tokens < z.shape[-1]:
+            residual = z - F.linear(z, self.dictionary)
+            return F.relu(z + self.step_size * F.linear(residual, self.dictionary.T) + threshold)
         return F.relu(F.linear(z, self.folded_dictionary(), threshold))
+
+    def folded(self) -> nn.Sequential:
+        """The same step for inference: one linear map and a ReLU, free of this layer's parameters."""
+        dictionary = self.dictionary.detach()
+        linear = nn.Linear(*dictionary.shape, device=dictionary.device, dtype=dictionary.dtype)
+        with torch.no_grad():
+            linear.weight.copy_(self.folded_dictionary())
+            linear.bias.fill_(-self.step_size * self.sparsity_weight)
+        return nn.Sequential(linear, nn.ReLU())
 
     def extra_repr(self) -> str:
         return f"{self.dictionary.shape[0]}, step_size={self.step_size}, sparsity_weight={self.sparsity_weight}"
+
+
+class FoldDictionary(torch.autograd.Function):
+    r""":math:`A = I + \eta D^\top (I - D)`, in the precision of :math:`D` also under autocast.
+
+    Of :math:`G = \partial \ell / \partial A` the backward pass makes
+    :math:`\partial \ell / \partial D = \eta\,(G^\top - D (G + G^\top))`: one product, and only :math:`D` is kept.
+    """
+
+    @staticmethod
+    def forward(dictionary: Float[Tensor, "dim dim"], step_size: float) -> Float[Tensor, "dim dim"]:
+        folded = torch.addmm(dictionary.T, dictionary.T, dictionary, beta=step_size, alpha=-step_size)
+        folded.diagonal().add_(1)
+        return folded
+
+    @staticmethod
+    def setup_context(ctx: object, inputs: tuple[Tensor, float], output: Tensor) -> None:
+        dictionary, ctx.step_size = inputs
+        ctx.save_for_backward(dictionary)
+
+    @staticmethod
+    def backward(ctx: object, gradient: Float[Tensor, "dim dim"]) -> tuple[Float[Tensor, "dim dim"], None]:
+        (dictionary,) = ctx.saved_tensors
+        transposed, step = gradient.T, ctx.step_size
+        with torch.autocast(dictionary.device.type, enabled=False):
+            return torch.addmm(transposed, dictionary, gradient + transposed, beta=step, alpha=-step), None

@@ -16,30 +16,45 @@ class MSSA(nn.Module):
         \mathrm{SSA}_k = (U_k^\top Z)\, \mathrm{softmax}\bigl(p^{-1/2} (U_k^\top Z)^\top (U_k^\top Z)\bigr)
 
     (arXiv 2306.01129, eqs. 11-12, with the trainable output map ``W`` of appendix B.1.) One projection serves as query,
-    key and value. With a single head of width ``dim`` there is no output map, as in the released code.
+    key and value.
 
     Taps: ``projection`` :math:`U_k^\top z`, ``(batch, heads, tokens, head_dim)``; ``attention``, the softmax map
     ``(batch, heads, tokens, tokens)``, computed only when somebody listens.
 
     Args:
         head_dim: dimension ``p`` of each subspace; ``dim // num_heads`` unless given.
+        out: whether there is a map ``W``; unless given, only a single head of width ``dim`` has none.
         out_bias: whether ``W`` has a bias.
+        causal: whether a token attends only to itself and the tokens before it.
     """
 
-    def __init__(self, dim: int, num_heads: int, *, head_dim: int | None = None, out_bias: bool = True) -> None:
+    def __init__(
+        self,
+        dim: int,
+        num_heads: int,
+        *,
+        head_dim: int | None = None,
+        out: bool | None = None,
+        out_bias: bool = True,
+        causal: bool = False,
+    ) -> None:
         super().__init__()
         if head_dim is None and dim % num_heads:
             raise ValueError(f"dim {dim} is not a multiple of num_heads {num_heads}: give head_dim")
         head_dim = head_dim or dim // num_heads
         self.num_heads = num_heads
+        self.causal = causal
         self.subspaces = nn.Linear(dim, num_heads * head_dim, bias=False)
-        has_out = num_heads > 1 or head_dim != dim
-        self.out = nn.Linear(num_heads * head_dim, dim, bias=out_bias) if has_out else nn.Identity()
+        if out is None:
+            out = num_heads > 1 or head_dim != dim
+        if not out and num_heads * head_dim != dim:
+            raise ValueError(f"without an output map num_heads {num_heads} times head_dim {head_dim} must be dim {dim}")
+        self.out = nn.Linear(num_heads * head_dim, dim, bias=out_bias) if out else nn.Identity()
         self.projection = Tap()
         self.attention = Tap()
 
     def forward(self, z: Float[Tensor, "batch tokens dim"]) -> Float[Tensor, "batch tokens dim"]:
         w = rearrange(self.subspaces(z), "b n (h p) -> b h n p", h=self.num_heads)
         w = self.projection(w)
-        ssa = attend(w, w, w, self.attention)
+        ssa = attend(w, w, w, self.attention, causal=self.causal)
         return self.out(rearrange(ssa, "b h n p -> b n (h p)"))

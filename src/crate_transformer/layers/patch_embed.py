@@ -28,10 +28,10 @@ class PatchEmbed(nn.Module):
 class ConvPatchEmbed(nn.Module):
     """ViT's patch embedding: a convolution whose stride is its kernel size (arXiv 2010.11929, eq. 1)."""
 
-    def __init__(self, patch_size: tuple[int, int], in_chans: int, dim: int) -> None:
+    def __init__(self, patch_size: tuple[int, int], in_chans: int, dim: int, *, bias: bool = True) -> None:
         super().__init__()
         self.patch_size = patch_size
-        self.proj = nn.Conv2d(in_chans, dim, kernel_size=patch_size, stride=patch_size)
+        self.proj = nn.Conv2d(in_chans, dim, kernel_size=patch_size, stride=patch_size, bias=bias)
 
     def forward(self, images: Float[Tensor, "batch channels height width"]) -> Float[Tensor, "batch patches dim"]:
         return rearrange(self.proj(images), "b d h w -> b (h w) d")

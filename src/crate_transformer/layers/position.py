@@ -17,7 +17,7 @@ def resample_position(
 
     The embeddings of prefix tokens (class token, registers) are kept; at the native size the table is returned as is.
     """
-    if old_grid == new_grid:
+    if all(isinstance(side, int) for side in new_grid) and old_grid == new_grid:  # unknown sizes of an export differ
         return position
     prefix, patches = position[:, :num_prefix_tokens], position[:, num_prefix_tokens:]
     image = rearrange(patches, "1 (h w) d -> 1 d h w", h=old_grid[0]).to(

@@ -3,19 +3,57 @@
 from crate_transformer.models.backbone import Backbone
 from crate_transformer.models.config import BackboneConfig
 from crate_transformer.models.crate import CRATE, CRATEConfig
+from crate_transformer.models.crate_alpha import CRATEAlpha, CRATEAlphaConfig
+from crate_transformer.models.crate_mae import CRATEMAE, CRATEMAEConfig, Reconstruction
+from crate_transformer.models.language import (
+    CausalCRATE,
+    CausalCRATEConfig,
+    CausalToST,
+    CausalToSTConfig,
+    LanguageConfig,
+    LanguageModel,
+)
 from crate_transformer.models.preprocessing import Preprocessing
-from crate_transformer.models.registry import MODELS, build_model, canonical_name, list_models
+from crate_transformer.models.registry import (
+    LANGUAGE_MODELS,
+    MODELS,
+    build_language_model,
+    build_model,
+    canonical_name,
+    list_models,
+)
+from crate_transformer.models.tost import ToST, ToSTConfig
 from crate_transformer.models.vit import ViT, ViTConfig
+
+Model = Backbone | LanguageModel
+ModelConfig = BackboneConfig | LanguageConfig
 
 __all__ = [
     "CRATE",
+    "CRATEMAE",
+    "LANGUAGE_MODELS",
     "MODELS",
     "Backbone",
     "BackboneConfig",
+    "CRATEAlpha",
+    "CRATEAlphaConfig",
     "CRATEConfig",
+    "CRATEMAEConfig",
+    "CausalCRATE",
+    "CausalCRATEConfig",
+    "CausalToST",
+    "CausalToSTConfig",
+    "LanguageConfig",
+    "LanguageModel",
+    "Model",
+    "ModelConfig",
     "Preprocessing",
+    "Reconstruction",
+    "ToST",
+    "ToSTConfig",
     "ViT",
     "ViTConfig",
+    "build_language_model",
     "build_model",
     "canonical_name",
     "list_models",

@@ -25,6 +25,8 @@ class Backbone(Features, nn.Module):
 
     num_prefix_tokens = 1
     """Tokens before the patches inside the blocks: the class token, and the registers of the configuration."""
+    not_in_logits: tuple[str, ...] = ()
+    """Names of parameters and parts that ``forward`` leaves out, such as a decoder."""
     grad_checkpointing = False
 
     def __init__(self, config: BackboneConfig, *, patch_embed: nn.Module, blocks: list[nn.Module], eps: float = 1e-5):
@@ -67,9 +69,13 @@ class Backbone(Features, nn.Module):
                 f"image size {height} x {width} is not img_size {self.img_size}: set dynamic_img_size=True"
             )
         patches = self.patch_embed(images)
-        prefix = [self.cls_token, self.reg_token] if self.num_reg_tokens else [self.cls_token]
-        z = torch.cat([token.expand(patches.shape[0], -1, -1) for token in prefix] + [patches], dim=1)
+        prefix = [token.expand(patches.shape[0], -1, -1) for token in self.prefix_tokens()]
+        z = torch.cat([*prefix, patches], dim=1)
         return z + self.position(height, width)
+
+    def prefix_tokens(self) -> list[Tensor]:
+        """What stands before the patches: class token, registers."""
+        return [self.cls_token, self.reg_token] if self.num_reg_tokens else [self.cls_token]
 
     def position(self, height: int, width: int) -> Float[Tensor, "1 tokens dim"]:
         """Position embeddings of the prefix tokens and of the patches of an image of this size in pixels."""
@@ -128,7 +134,7 @@ class Backbone(Features, nn.Module):
         self.config = replace(self.config, num_classes=num_classes, global_pool=pool)
         self.num_classes, self.class_names = num_classes, None
         self.head = nn.Linear(self.embed_dim, num_classes) if num_classes else nn.Identity()
-        self.head.to(self.norm.weight.device)
+        self.head.to(self.norm.weight)
 
     def set_grad_checkpointing(self, enable: bool = True) -> None:
         """Recompute each block in the backward pass instead of keeping its activations."""
@@ -148,4 +154,4 @@ class Backbone(Features, nn.Module):
 
     def no_weight_decay(self) -> set[str]:
         """Names of parameters that are matrices by shape but no linear maps."""
-        return {"pos_embed", "cls_token", "reg_token"}
+        return {"pos_embed", "cls_token", "reg_token"} & {name for name, _ in self.named_parameters()}

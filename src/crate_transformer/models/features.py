@@ -1,12 +1,13 @@
 """What users of timm, DINO and DINOv2 expect of a backbone besides its forward pass."""
 
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
+from dataclasses import replace
 from typing import Literal
 
 from jaxtyping import Float
-from torch import Tensor
+from torch import Tensor, nn
 
-from crate_transformer.layers import Tap
+from crate_transformer.layers import Tap, hear
 
 
 class Features:
@@ -57,11 +58,27 @@ class Features:
     def _chosen_blocks(self, indices: int | Sequence[int] | None) -> list[int]:
         depth = len(self.blocks)
         if isinstance(indices, int):
-            indices = range(depth - indices, depth) if 0 < indices <= depth else [depth]
+            if not 0 < indices <= depth:
+                raise ValueError(f"there are no last {indices} blocks: the model has {depth}")
+            indices = range(depth - indices, depth)
         chosen = list(range(depth) if indices is None else indices)
         if not chosen or not all(-depth <= layer < depth for layer in chosen):
             raise ValueError(f"indices {chosen} do not all exist: the model has blocks 0 to {depth - 1}")
         return [layer % depth for layer in chosen]
+
+    def prune_intermediate_layers(
+        self, indices: int | Sequence[int] = 1, prune_norm: bool = False, prune_head: bool = True
+    ) -> list[int]:
+        """Remove what ``forward_intermediates(images, indices)`` does not need; the chosen blocks, counted from 0."""
+        chosen = self._chosen_blocks(indices)
+        rate = self.config.drop_path_rate * max(chosen) / max(1, len(self.blocks) - 1)
+        self.blocks = self.blocks[: max(chosen) + 1]
+        self.config = replace(self.config, depth=len(self.blocks), drop_path_rate=rate)
+        if prune_head:
+            self.reset_classifier(0)
+        if prune_norm:
+            self.norm = nn.Identity()
+        return chosen
 
     def get_intermediate_layers(
         self,
@@ -73,6 +90,8 @@ class Features:
         norm: bool = True,
     ) -> tuple:
         """The last ``n`` blocks (or those listed) as DINOv2's models return them: normed tokens of the patches."""
+        if return_class_token and not self.num_prefix_tokens:
+            raise ValueError(f"{type(self).__name__} has no class token in its blocks: leave return_class_token False")
         outputs = self.forward_intermediates(
             images,
             n,
@@ -92,16 +111,21 @@ class Features:
         Raises:
             ValueError: the family has no softmax attention.
         """
-        taps = [m for name, m in self.blocks[-1].named_modules() if name.endswith(".attention") and isinstance(m, Tap)]
+        with hear(self.attention_taps()[-1:]) as maps:
+            self.forward_features(images)
+        return maps[0]
+
+    def attention_taps(self) -> list[Tap]:
+        """The tap of each block at which its softmax map can be seen.
+
+        Raises:
+            ValueError: the family has no softmax attention.
+        """
+        named = (pair for block in self.blocks for pair in block.named_modules())
+        taps = [tap for name, tap in named if name.endswith(".attention") and isinstance(tap, Tap)]
         if not taps:
             raise ValueError(f"{type(self).__name__} has no softmax attention in its blocks")
-        seen = []
-        handle = taps[0].register_forward_hook(lambda module, args, output: seen.append(output))
-        try:
-            self.forward_features(images)
-        finally:
-            handle.remove()
-        return seen[0]
+        return taps
 
     @property
     def feature_info(self) -> list[dict[str, object]]:
@@ -111,10 +135,13 @@ class Features:
             for layer in range(len(self.blocks))
         ]
 
+    _foreign_words: Mapping[str, object] = {}
+
     @property
     def pretrained_cfg(self) -> dict[str, object]:
         """Preprocessing and class names of these weights in timm's words."""
         return {
+            **self._foreign_words,
             "input_size": (self.config.in_chans, *self.preprocessing.img_size),
             "mean": self.preprocessing.mean,
             "std": self.preprocessing.std,
@@ -125,10 +152,27 @@ class Features:
             "classifier": "head",
         }
 
+    @pretrained_cfg.setter
+    def pretrained_cfg(self, words: Mapping[str, object]) -> None:
+        """What timm assigns: preprocessing and class names are taken over, words of timm's own are kept as they are."""
+        size, labels = words.get("input_size"), words.get("label_names")
+        known = {name: tuple(words[name]) for name in ("mean", "std") if words.get(name)}
+        known |= {name: words[name] for name in ("crop_pct", "interpolation") if words.get(name)}
+        known |= {"img_size": tuple(size[1:])} if size else {}
+        self.preprocessing = replace(self.preprocessing, **known)
+        self.class_names = tuple(labels) if labels and len(labels) == self.num_classes else None
+        self._foreign_words = dict(words)
+
     def group_matcher(self, coarse: bool = False) -> dict[str, object]:
-        """Regular expressions that put parameters into layers, for layer-wise learning rates in timm's manner."""
-        blocks = r"^blocks\.(\d+)"
+        """Regular expressions that put parameters into layers, for layer-wise learning rates in timm's manner.
+
+        What none of them matches (the head, a decoder) makes the last layer.
+
+        Args:
+            coarse: all blocks are one layer.
+        """
         return {
-            "stem": r"^cls_token|^reg_token|^pos_embed|^patch_embed",
-            "blocks": blocks if coarse else [(blocks, None), (r"^norm", (99999,))],
+            "stem": r"^(cls|reg|mask)_token|^pos_embed|^patch_embed",
+            "blocks": r"^blocks\." if coarse else r"^blocks\.(\d+)\.",
+            "after_blocks": [(r"^class_layers\.(\d+)\.", None), (r"^norm\.", (99999,))],
         }

@@ -5,17 +5,35 @@ import difflib
 import fnmatch
 import re
 
-from crate_transformer.models import crate, vit
+from crate_transformer.models import crate, crate_alpha, crate_mae, tost, vit
 from crate_transformer.models.backbone import Backbone
 from crate_transformer.models.config import BackboneConfig
 from crate_transformer.models.crate import CRATE
+from crate_transformer.models.crate_alpha import CRATEAlpha
+from crate_transformer.models.crate_mae import CRATEMAE
+from crate_transformer.models.language import (
+    CausalCRATE,
+    CausalToST,
+    LanguageConfig,
+    LanguageModel,
+    causal_crate,
+    causal_tost,
+)
+from crate_transformer.models.tost import ToST
 from crate_transformer.models.vit import ViT
 
 MODELS: dict[str, tuple[type[Backbone], BackboneConfig]] = {
     **{name: (CRATE, config) for name, config in crate.SIZES.items()},
     **{name: (ViT, config) for name, config in vit.SIZES.items()},
+    **{name: (CRATEAlpha, config) for name, config in crate_alpha.SIZES.items()},
+    **{name: (CRATEMAE, config) for name, config in crate_mae.SIZES.items()},
+    **{name: (ToST, config) for name, config in tost.SIZES.items()},
 }
-_PAPER_LETTERS = {"t": "tiny", "s": "small", "b": "base", "l": "large", "h": "huge"}
+LANGUAGE_MODELS: dict[str, tuple[type[LanguageModel], LanguageConfig]] = {
+    **{name: (CausalToST, config) for name, config in causal_tost.SIZES.items()},
+    **{name: (CausalCRATE, config) for name, config in causal_crate.SIZES.items()},
+}
+_PAPER_LETTERS = {"t": "tiny", "s": "small", "m": "medium", "b": "base", "l": "large", "h": "huge"}
 
 
 def list_models(pattern: str = "*") -> list[str]:
@@ -24,16 +42,21 @@ def list_models(pattern: str = "*") -> list[str]:
 
 
 def canonical_name(name: str) -> str:
-    """The registered name for ``name`` or a paper's alias (``CRATE_tiny``, ``CRATE-S``, ``CRATE-B/8``).
+    """The registered name for ``name`` or a paper's alias (``CRATE_tiny``, ``CRATE-B/8``, ``CRATE-alpha-L/14``).
 
     Raises:
         ValueError: no such model; the message names the nearest ones.
     """
     if name in MODELS:
         return name
-    alias = re.fullmatch(r"(crate|vit)[-_](tiny|small|base|large|[tsbl])(?:/(\d+))?", name.lower())
+    sizes = "tiny|small|medium|base|large|huge|[tsmblh]"
+    alias = re.fullmatch(
+        rf"(crate|crate[-_]?(?:alpha|mae)|tost|vit)[-_]({sizes})(?:/?(\d+))?",
+        name.lower().replace("\N{GREEK SMALL LETTER ALPHA}", "alpha"),
+    )
     if alias:
         family, size, patch = alias.groups()
+        family = re.sub(r"crate[-_]?(?=.)", "crate_", family)
         full = f"{family}_{_PAPER_LETTERS.get(size, size)}_patch{patch or 16}_224"
         if full in MODELS:
             return full
@@ -44,8 +67,22 @@ def canonical_name(name: str) -> str:
 def build_model(name: str, **config: object) -> Backbone:
     """A freshly initialised model; keyword arguments replace fields of its configuration."""
     model_class, default = MODELS[canonical_name(name)]
+    return model_class(_changed(name, default, config))
+
+
+def build_language_model(name: str, **config: object) -> LanguageModel:
+    """A freshly initialised language model; keyword arguments replace fields of its configuration."""
+    if name not in LANGUAGE_MODELS:
+        raise ValueError(f"no language model is called {name!r}; there are {', '.join(sorted(LANGUAGE_MODELS))}")
+    model_class, default = LANGUAGE_MODELS[name]
+    return model_class(_changed(name, default, config))
+
+
+def _changed(
+    name: str, default: BackboneConfig | LanguageConfig, changes: dict[str, object]
+) -> BackboneConfig | LanguageConfig:
     known = {field.name for field in dataclasses.fields(default)}
-    for key in config:
+    for key in changes:
         if key not in known:
             raise ValueError(f"{name} has no option {key!r}; it has {', '.join(sorted(known))}")
-    return model_class(dataclasses.replace(default, **config))
+    return dataclasses.replace(default, **changes)

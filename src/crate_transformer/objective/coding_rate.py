@@ -30,7 +30,8 @@ def coding_rate(z: Float[Tensor, "*batch tokens dim"], *, epsilon_squared: float
         raise ValueError("the coding rate of zero tokens is not defined: give at least one token")
     result_dtype = torch.promote_types(z.dtype, torch.float32)
     with torch.autocast(z.device.type, enabled=False):
-        z = z.to(torch.float32 if z.device.type == "mps" else torch.float64)
+        exact = torch.float32 if z.device.type == "mps" else torch.float64
+        z = z.to(exact, memory_format=torch.contiguous_format)  # the products of strided heads are 3 times slower
         gram = z.mT @ z if dim <= tokens else z @ z.mT
         gram = gram * (dim / (tokens * epsilon_squared))
         trace = gram.detach().diagonal(dim1=-2, dim2=-1).sum(dim=-1)

@@ -150,6 +150,8 @@ def seeded_model(experiment: Experiment, classes: tuple[str, ...]) -> Backbone:
         if settled:
             raise ValueError(f"start_from {experiment.start_from} settles {settled}: leave that option out")
         model = load_checkpoint(experiment.start_from)
+        if not isinstance(model, Backbone):
+            raise ValueError(f"start_from {experiment.start_from} is a language model: give one that takes pictures")
         if model.class_names != classes or experiment.options:
             model.reset_classifier(len(classes), **experiment.options)
         return model

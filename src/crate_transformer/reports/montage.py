@@ -31,15 +31,18 @@ def resize(image: UInt8[np.ndarray, "height width 3"], side: int) -> UInt8[np.nd
 
 
 def overlay(
-    image: UInt8[np.ndarray, "height width 3"], heat: Float[np.ndarray, "rows columns"], side: int
+    image: UInt8[np.ndarray, "height width 3"],
+    heat: Float[np.ndarray, "rows columns"],
+    side: int,
+    limits: tuple[float, float] | None = None,
 ) -> UInt8[np.ndarray, "tile_height tile_width 3"]:
-    """A map, scaled from its smallest to its largest value and interpolated, over the picture in dark grey.
+    """A map, interpolated, over the picture in dark grey; scaled by ``limits`` or from its smallest to its largest value.
 
     A map that is the same everywhere, or nowhere finite, leaves the dark picture.
     """
     picture = resize(image, side)
     heat = np.nan_to_num(heat.astype(np.float32), nan=0.0, posinf=0.0, neginf=0.0)
-    low, high = heat.min(), heat.max()
+    low, high = limits or (heat.min(), heat.max())
     heat = (heat - low) / (high - low) if high > low else np.zeros_like(heat)
     smooth = resample(heat, picture.shape[1::-1], Image.Resampling.BICUBIC).clip(0, 1)
     weight = 0.8 * smooth[..., None] ** 0.7
@@ -118,8 +121,17 @@ class Montage:
         extent = (left, left + self.tile_width, top + self.tile_height, top)
         self.axes.imshow(picture, extent=extent, interpolation="antialiased")
 
-    def outline(self, row: int, column: int, mask: Bool[np.ndarray, "rows columns"], *, strong: bool = True) -> None:
-        """Draw the outline of a mask, of any resolution, on a tile."""
+    def outline(
+        self,
+        row: int,
+        column: int,
+        mask: Bool[np.ndarray, "rows columns"],
+        *,
+        strong: bool = True,
+        colour: str = OUTLINE,
+        dash: str = "solid",
+    ) -> None:
+        """Draw the outline of a mask, of any resolution, on a tile; a weak one is thin and white."""
         if not mask.any():
             return
         size = tuple(
@@ -131,8 +143,8 @@ class Montage:
         smooth[:, [0, -1]] = 0
         x = column * self.across + np.linspace(0, self.tile_width, size[0])
         y = row * self.down + np.linspace(0, self.tile_height, size[1])
-        width, colour = (1.8, OUTLINE) if strong else (0.9, "white")
-        lines = self.axes.contour(x, y, smooth, levels=[0.5], colors=[colour], linewidths=[width])
+        width, colour = (1.8, colour) if strong else (0.9, "white")
+        lines = self.axes.contour(x, y, smooth, levels=[0.5], colors=[colour], linewidths=[width], linestyles=[dash])
         lines.set_path_effects([withStroke(linewidth=width + 1.2, foreground=INK)])
 
     def column_label(self, column: int, text: str) -> None:

@@ -1,0 +1,101 @@
+"""The JAX CRATE-alpha (arXiv 2405.20299): training checkpoints and bare parameters (``.npz``)."""
+
+import dataclasses
+import re
+from collections.abc import Mapping
+from collections.abc import Set as AbstractSet
+
+import torch
+import torch.nn.functional as F
+from einops import rearrange
+from torch import Tensor
+
+from crate_transformer.checkpoints.official import (
+    Converted,
+    OfficialFormat,
+    common_size,
+    count_layers,
+    drop,
+    lay_out,
+    rename,
+    unfold,
+)
+from crate_transformer.checkpoints.official_crate_alpha import describe
+from crate_transformer.models import CRATEAlpha
+
+RENAMED = {
+    "cls": "cls_token",
+    "pos_embedding": "pos_embed",
+    "embedding/kernel": "patch_embed.proj.weight",
+    "embedding/bias": "patch_embed.proj.bias",
+    "encoder_norm/scale": "norm.weight",
+    "encoder_norm/bias": "norm.bias",
+    "head/kernel": "head.weight",
+    "head/bias": "head.bias",
+}
+_LAYER = "Transformer/encoderblock_{l}/"
+RENAMED_IN_LAYER = {
+    _LAYER + "LayerNorm_0/scale": "blocks.{l}.norm1.weight",
+    _LAYER + "LayerNorm_0/bias": "blocks.{l}.norm1.bias",
+    _LAYER + "MultiHeadDotProductSubspaceAttention_0/proj/kernel": "blocks.{l}.mssa.subspaces.weight",
+    _LAYER + "MultiHeadDotProductSubspaceAttention_0/out/kernel": "blocks.{l}.mssa.out.weight",
+    _LAYER + "LayerNorm_1/scale": "blocks.{l}.norm2.weight",
+    _LAYER + "LayerNorm_1/bias": "blocks.{l}.norm2.bias",
+    _LAYER + "OvercompleteISTABlock_0/D": "blocks.{l}.odl.dictionary",
+    _LAYER + "OvercompleteISTABlock_0/D1": "blocks.{l}.odl.decoupled_dictionary",
+}
+LAYOUT = {
+    "embedding/kernel": "rows columns channels dim -> dim channels rows columns",
+    "head/kernel": "dim classes -> classes dim",
+    "proj/kernel": "dim heads head_dim -> (heads head_dim) dim",
+    "out/kernel": "heads head_dim dim -> dim (heads head_dim)",
+}
+DROPPED = {r"opt/.*": "optimiser state", r"chrono/.*": "training clock"}
+HEAD_EPS = 1e-6
+
+
+def recognises(keys: AbstractSet[str]) -> bool:
+    """Whether these are parameters of the JAX model, alone or in a training checkpoint."""
+    pattern = r"(params/)?Transformer/encoderblock_\d+/OvercompleteISTABlock_0/D"
+    return any(re.fullmatch(pattern, key) for key in keys)
+
+
+def convert(tensors: Mapping[str, Tensor], hints: Mapping[str, object]) -> Converted:
+    """Rename every parameter, put its axes in PyTorch's order and infer the architecture; heads are in the shapes."""
+    tensors, dropped = drop(tensors, DROPPED)
+    lead = "params/" if any(key.startswith("params/") for key in tensors) else ""
+    depth = count_layers(tensors.keys(), lead + r"Transformer/encoderblock_(\d+)/")
+    table = {lead + key: own for key, own in (RENAMED | unfold(RENAMED_IN_LAYER, depth)).items()}
+    rename(tensors, table)
+    num_heads, head_dim = (common_size(tensors, axis, r".*/proj/kernel") for axis in (1, 2))
+    arranged = rename(lay_out(tensors, LAYOUT, heads=num_heads, head_dim=head_dim), table)
+    return describe(arranged, table, hints, head_eps=HEAD_EPS, num_heads=num_heads, dropped=dropped)
+
+
+def released_resize(
+    model: CRATEAlpha, *, img_size: int | tuple[int, int], patch_size: int | tuple[int, int]
+) -> CRATEAlpha:
+    """A copy for another image and patch size, made as the JAX code does before it fine-tunes with smaller patches.
+
+    The position table is resampled linearly with the corners kept in place, the patch embedding's kernel linearly with
+    antialiasing; the rest, the head included, stays. The package's own ``set_input_size`` is bicubic.
+
+    Raises:
+        ValueError: ``img_size`` is no multiple of ``patch_size``.
+    """
+    resized = CRATEAlpha(dataclasses.replace(model.config, img_size=img_size, patch_size=patch_size))
+    state = {name: tensor.clone() for name, tensor in model.state_dict().items()}
+    prefix, patches = state["pos_embed"].tensor_split([model.num_prefix_tokens], dim=1)
+    grid = model.grid_size(*model.img_size)
+    table = rearrange(patches, "1 (h w) d -> 1 d h w", h=grid[0])
+    table = F.interpolate(table, resized.grid_size(*resized.img_size), mode="bilinear", align_corners=True)
+    state["pos_embed"] = torch.cat([prefix, rearrange(table, "1 d h w -> 1 (h w) d")], dim=1)
+    kernel = state["patch_embed.proj.weight"]
+    state["patch_embed.proj.weight"] = F.interpolate(kernel, resized.patch_size, mode="bilinear", antialias=True)
+    resized.load_state_dict(state)
+    resized.preprocessing = dataclasses.replace(model.preprocessing, img_size=resized.img_size)
+    resized.class_names = model.class_names
+    return resized.to(kernel).train(model.training)
+
+
+FORMAT = OfficialFormat("official CRATE-alpha in JAX", recognises, convert)

@@ -1,0 +1,119 @@
+"""The released CRATE-MAE (arXiv 2404.02446): checkpoints of its pre-training, encoder and decoder together."""
+
+import math
+import re
+from collections.abc import Mapping
+from collections.abc import Set as AbstractSet
+
+from torch import Tensor
+
+from crate_transformer.checkpoints.official import (
+    Converted,
+    OfficialFormat,
+    common_size,
+    count_layers,
+    infer_patches,
+    rename,
+    settle,
+)
+from crate_transformer.checkpoints.official_crate import PUBLISHED_HEADS
+from crate_transformer.models import CRATEMAE, CRATEMAEConfig
+
+RENAMED = {
+    "cls_token": "cls_token",
+    "mask_token": "mask_token",
+    "decoder_pos_embed": "pos_embed",
+    "patch_embed.proj.weight": "patch_embed.proj.weight",
+    "patch_embed.proj.bias": "patch_embed.proj.bias",
+    "norm.weight": "norm.weight",
+    "norm.bias": "norm.bias",
+    "decoder_norm.weight": "decoder.norm.weight",
+    "decoder_norm.bias": "decoder.norm.bias",
+    "decoder_pred.weight": "decoder.pixels.weight",
+    "decoder_pred.bias": "decoder.pixels.bias",
+}
+RENAMED_IN_LAYER = {
+    "blocks.{l}.layers.0.0.norm.weight": "blocks.{l}.norm1.weight",
+    "blocks.{l}.layers.0.0.norm.bias": "blocks.{l}.norm1.bias",
+    "blocks.{l}.layers.0.0.fn.qkv.weight": "blocks.{l}.mssa.subspaces.weight",
+    "blocks.{l}.layers.0.0.fn.to_out.0.weight": "blocks.{l}.mssa.out.weight",
+    "blocks.{l}.layers.0.0.fn.to_out.0.bias": "blocks.{l}.mssa.out.bias",
+    "blocks.{l}.layers.0.1.norm.weight": "blocks.{l}.norm2.weight",
+    "blocks.{l}.layers.0.1.norm.bias": "blocks.{l}.norm2.bias",
+    "blocks.{l}.layers.0.1.fn.weight": "blocks.{l}.ista.dictionary",
+}
+RENAMED_IN_DECODER_LAYER = {
+    "decoder_blocks.{l}.layers.0.0.norm.weight": "decoder.blocks.{l}.norm1.weight",
+    "decoder_blocks.{l}.layers.0.0.norm.bias": "decoder.blocks.{l}.norm1.bias",
+    "decoder_blocks.{l}.layers.0.0.fn.weight": "decoder.blocks.{l}.synthesis.dictionary",
+    "decoder_blocks.{l}.layers.0.1.norm.weight": "decoder.blocks.{l}.norm2.weight",
+    "decoder_blocks.{l}.layers.0.1.norm.bias": "decoder.blocks.{l}.norm2.bias",
+    "decoder_blocks.{l}.layers.0.1.fn.qkv.weight": "decoder.blocks.{l}.mssa.subspaces.weight",
+    "decoder_blocks.{l}.layers.0.1.fn.to_out.0.weight": "decoder.blocks.{l}.mssa.out.weight",
+    "decoder_blocks.{l}.layers.0.1.fn.to_out.0.bias": "decoder.blocks.{l}.mssa.out.bias",
+}
+DROPPED = {
+    "pos_embed": "never applied by the official code: decoder_pos_embed is what it adds, before the encoder",
+    "decoder_embed.weight": "never applied by the official code",
+    "decoder_embed.bias": "never applied by the official code",
+}
+NOT_IN_TENSORS = {"step_size": 0.1, "sparsity_weight": 0.5, "normalise_pixels": False}
+"""The official code's own defaults. A base model with lambda 5.0 was released too: its file's name says ``lmd5.0``."""
+
+
+def recognises(keys: AbstractSet[str]) -> bool:
+    """Whether these are the tensors of a CRATE-MAE: blocks that hold one CRATE layer each."""
+    return any(re.match(r"(decoder_)?blocks\.\d+\.layers\.0\.[01]\.", key) for key in keys)
+
+
+def convert(tensors: Mapping[str, Tensor], hints: Mapping[str, object]) -> Converted:
+    """Rename every tensor but those the official code never applies, and infer the architecture."""
+    settle(CRATEMAEConfig, {}, hints)
+    depth = count_layers(tensors.keys(), r"blocks\.(\d+)\.")
+    decoder_depth = count_layers(tensors.keys(), r"decoder_blocks\.(\d+)\.")
+    table = dict(RENAMED)
+    for rows, count in ((RENAMED_IN_LAYER, depth), (RENAMED_IN_DECODER_LAYER, decoder_depth)):
+        table |= {key.format(l=layer): own.format(l=layer) for layer in range(count) for key, own in rows.items()}
+    renamed = rename({key: tensor for key, tensor in tensors.items() if key not in DROPPED}, table)
+
+    dim = common_size(tensors, 0, r"(decoder_)?blocks\.\d+\.layers\.0\.[01]\.norm\.(weight|bias)")
+    kernel = tensors["patch_embed.proj.weight"]
+    if kernel.ndim != 4:
+        raise ValueError(f"tensor 'patch_embed.proj.weight' has shape {tuple(kernel.shape)}, not that of a convolution")
+    in_chans, *patch_size = kernel.shape[1:]
+    num_patches = tensors["decoder_pos_embed"].numel() // max(dim, 1) - 1
+    inferred = {
+        "embed_dim": dim,
+        "depth": depth,
+        "decoder_depth": decoder_depth,
+        "num_classes": 0,
+        **infer_patches(
+            math.prod(kernel.shape[1:]), num_patches, {**hints, "patch_size": tuple(patch_size), "in_chans": in_chans}
+        ),
+    }
+    if "num_heads" not in hints and (dim, depth) in PUBLISHED_HEADS:
+        inferred["num_heads"] = PUBLISHED_HEADS[dim, depth]
+    settle(CRATEMAEConfig, inferred, hints)
+    values = NOT_IN_TENSORS | inferred | dict(hints)
+    if "num_heads" not in values:
+        raise ValueError(
+            f"no tensor tells the number of heads, and embed_dim {dim} with depth {depth} is no published size: "
+            "give num_heads="
+        )
+    num_heads = values["num_heads"]
+    if num_heads < 1 or dim % num_heads:
+        raise ValueError(f"num_heads={num_heads} does not divide the {dim} rows of the shared projection")
+    if num_heads == 1:
+        raise ValueError("num_heads=1 contradicts the tensors: a single head would have no output projection")
+    return Converted(
+        model_class=CRATEMAE,
+        config=CRATEMAEConfig(**values),
+        tensors=renamed,
+        stored_names={own: key for key, own in table.items()},
+        inferred={name: value for name, value in inferred.items() if name not in hints},
+        assumed={name: value for name, value in NOT_IN_TENSORS.items() if name not in hints},
+        dropped={key: reason for key, reason in DROPPED.items() if key in tensors},
+    )
+
+
+FORMAT = OfficialFormat("official CRATE-MAE", recognises, convert)

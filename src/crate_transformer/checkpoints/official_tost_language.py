@@ -1,0 +1,93 @@
+"""The released ToST for language (arXiv 2412.17810): ``ckpt.pt`` of its train.py, compiled or not."""
+
+import re
+from collections.abc import Mapping
+from collections.abc import Set as AbstractSet
+
+import torch
+from torch import Tensor
+
+from crate_transformer.checkpoints.official import (
+    Converted,
+    OfficialFormat,
+    common_size,
+    count_layers,
+    lay_out,
+    rename,
+    settle,
+)
+from crate_transformer.models import CausalToST, CausalToSTConfig
+
+EMBEDDING, OUTPUT = "transformer.wte.weight", "lm_head.weight"
+RENAMED = {
+    EMBEDDING: "embedding.weight",
+    "transformer.wpe.weight": "pos_embed",
+    "transformer.ln_f.weight": "norm.weight",
+    "transformer.ln_f.bias": "norm.bias",
+}
+RENAMED_IN_LAYER = {
+    "transformer.h.{l}.ln_1.weight": "blocks.{l}.norm1.weight",
+    "transformer.h.{l}.ln_1.bias": "blocks.{l}.norm1.bias",
+    "transformer.h.{l}.attn.c_attn.weight": "blocks.{l}.tssa.subspaces.weight",
+    "transformer.h.{l}.attn.c_attn.bias": "blocks.{l}.tssa.subspaces.bias",
+    "transformer.h.{l}.attn.temp": "blocks.{l}.tssa.temperature",
+    "transformer.h.{l}.attn.denom_bias": "blocks.{l}.tssa.denominator_bias",
+    "transformer.h.{l}.attn.c_proj.weight": "blocks.{l}.tssa.out.weight",
+    "transformer.h.{l}.attn.c_proj.bias": "blocks.{l}.tssa.out.bias",
+    "transformer.h.{l}.gamma1": "blocks.{l}.scale1.gamma",
+    "transformer.h.{l}.ln_2.weight": "blocks.{l}.norm2.weight",
+    "transformer.h.{l}.ln_2.bias": "blocks.{l}.norm2.bias",
+    "transformer.h.{l}.mlp.c_fc.weight": "blocks.{l}.mlp.fc1.weight",
+    "transformer.h.{l}.mlp.c_fc.bias": "blocks.{l}.mlp.fc1.bias",
+    "transformer.h.{l}.mlp.c_proj.weight": "blocks.{l}.mlp.fc2.weight",
+    "transformer.h.{l}.mlp.c_proj.bias": "blocks.{l}.mlp.fc2.bias",
+    "transformer.h.{l}.gamma2": "blocks.{l}.scale2.gamma",
+}
+BIASES = r"transformer\.(ln_f|h\.(\d+|\{l\})\.(ln_1|ln_2|attn\.c_attn|attn\.c_proj|mlp\.c_fc|mlp\.c_proj))\.bias"
+"""Official names of what the option ``bias`` adds."""
+
+
+def recognises(keys: AbstractSet[str]) -> bool:
+    """Whether these are the tensors of a language model with TSSA."""
+    return any(re.fullmatch(r"transformer\.h\.\d+\.attn\.temp", key) for key in keys)
+
+
+def convert(tensors: Mapping[str, Tensor], hints: Mapping[str, object]) -> Converted:
+    """Rename every tensor and infer the architecture; the output map must be the embedding, to which it is tied."""
+    settle(CausalToSTConfig, {}, hints)
+    depth = count_layers(tensors.keys(), r"transformer\.h\.(\d+)\.")
+    bias = any(re.fullmatch(BIASES, key) for key in tensors)
+    rows = {key: own for key, own in RENAMED.items() if bias or not re.fullmatch(BIASES, key)}
+    in_layer = {key: own for key, own in RENAMED_IN_LAYER.items() if bias or not re.fullmatch(BIASES, key)}
+    table = rows | {key.format(l=layer): own.format(l=layer) for layer in range(depth) for key, own in in_layer.items()}
+    for key in (EMBEDDING, OUTPUT):
+        if key not in tensors:
+            raise ValueError(f"tensor {key!r} is missing")
+        if not tensors[key].isfinite().all():
+            raise ValueError(f"tensor {key!r} holds values that are not finite")
+    if not torch.equal(tensors[EMBEDDING], tensors[OUTPUT]):
+        raise ValueError(f"tensor {OUTPUT!r} differs from {EMBEDDING!r}, to which this kind of checkpoint ties it")
+    rest = {key: tensor for key, tensor in tensors.items() if key != OUTPUT}
+    renamed = rename(lay_out(rest, {".attn.temp": "heads 1 -> heads"}), table)
+    dim = common_size(tensors, 0, r"transformer\.h\.\d+\.(ln_[12]\.weight|gamma[12])")
+    inferred = {
+        "vocab_size": common_size(tensors, 0, re.escape(EMBEDDING)),
+        "context_length": common_size(tensors, 0, r"transformer\.wpe\.weight"),
+        "embed_dim": dim,
+        "depth": depth,
+        "num_heads": common_size(tensors, 0, r"transformer\.h\.\d+\.attn\.(temp|denom_bias)"),
+        "bias": bias,
+        "mlp_ratio": common_size(tensors, 0, r"transformer\.h\.\d+\.mlp\.c_fc\.weight") / max(dim, 1),
+    }
+    settle(CausalToSTConfig, inferred, hints)
+    return Converted(
+        model_class=CausalToST,
+        config=CausalToSTConfig(**inferred | dict(hints)),
+        tensors=renamed,
+        stored_names={own: key for key, own in table.items()},
+        inferred={name: value for name, value in inferred.items() if name not in hints},
+        dropped={OUTPUT: f"the same as {EMBEDDING}"},
+    )
+
+
+FORMAT = OfficialFormat("official ToST for language", recognises, convert)

@@ -1,0 +1,100 @@
+"""COCO's average precision of masks and of the boxes around them, all objects in one class."""
+
+import contextlib
+import io
+import warnings
+from collections.abc import Sequence
+from dataclasses import dataclass
+
+import numpy as np
+
+from crate_transformer.data import encode_mask
+
+
+@dataclass(frozen=True, kw_only=True)
+class AveragePrecision:
+    """Mean precision over recall, at IoU 0.5, at 0.75, and averaged over 0.5, 0.55, ... 0.95 (``ap``); 0 to 1."""
+
+    ap: float
+    ap50: float
+    ap75: float
+
+
+def average_precision(
+    found: Sequence[Sequence[np.ndarray]],
+    scores: Sequence[Sequence[float]],
+    truth: Sequence[Sequence[np.ndarray]],
+    crowd: Sequence[Sequence[bool]],
+) -> dict[str, AveragePrecision]:
+    """``box`` and ``mask`` average precision, one list of masks for each image, by pycocotools.
+
+    Empty masks among ``found`` are no predictions; matches with a crowd count neither for nor against.
+
+    Args:
+        scores: one for each found mask; larger ones are ranked first over all images.
+
+    Raises:
+        ValueError: the lists differ in length, masks of one image differ in size, or there is no object to find.
+        ImportError: pycocotools is not installed.
+    """
+    try:
+        from pycocotools.coco import COCO
+        from pycocotools.cocoeval import COCOeval
+    except ImportError as error:
+        raise ImportError("average precision needs pycocotools: pip install 'crate-transformer[coco]'") from error
+
+    if len({len(found), len(scores), len(truth), len(crowd)}) != 1:
+        raise ValueError(f"there are predictions for {len(found)} images and objects for {len(truth)}")
+    objects, guesses, images = [], [], []
+    for image, (true, crowds, some, ranks) in enumerate(zip(truth, crowd, found, scores, strict=True)):
+        sizes = {mask.shape for mask in (*true, *some)}
+        if len(sizes) > 1:
+            raise ValueError(f"the masks of image {image} differ in size: {', '.join(map(str, sorted(sizes)))}")
+        height, width = next(iter(sizes), (1, 1))
+        images.append({"id": image, "height": height, "width": width})
+        objects += [_entry(mask, image, iscrowd=int(c)) for mask, c in zip(true, crowds, strict=True)]
+        guesses += [_entry(mask, image, score=float(s)) for mask, s in zip(some, ranks, strict=True) if mask.any()]
+    if not objects:
+        raise ValueError("there is no object to find: average precision is not defined")
+    if not guesses:
+        return {kind: AveragePrecision(ap=0.0, ap50=0.0, ap75=0.0) for kind in ("box", "mask")}
+    with contextlib.redirect_stdout(io.StringIO()), warnings.catch_warnings():
+        warnings.simplefilter("ignore", DeprecationWarning)  # pycocotools 2.0 under NumPy 2
+        data = [COCO(), COCO()]
+        for coco, entries in zip(data, (objects, guesses), strict=True):
+            coco.dataset = {
+                "images": images,
+                "categories": [{"id": 1, "name": "object"}],
+                "annotations": [{**entry, "id": number} for number, entry in enumerate(entries, start=1)],
+            }
+            coco.createIndex()
+        results = {}
+        for kind, iou_type in (("box", "bbox"), ("mask", "segm")):
+            judge = COCOeval(*data, iou_type)
+            judge.evaluate()
+            judge.accumulate()
+            judge.summarize()
+            ap, ap50, ap75 = (max(0.0, float(value)) for value in judge.stats[:3])
+            results[kind] = AveragePrecision(ap=ap, ap50=ap50, ap75=ap75)
+    return results
+
+
+def _entry(mask: np.ndarray, image: int, **more: object) -> dict[str, object]:
+    return {
+        "image_id": image,
+        "category_id": 1,
+        "iscrowd": 0,
+        "area": float(mask.sum()),
+        "bbox": mask_box(mask),
+        "segmentation": encode_mask(mask),
+        **more,
+    }
+
+
+def mask_box(mask: np.ndarray) -> list[float]:
+    """Left and top edge, width and height of the tight box, as COCO writes boxes; zeros for an empty mask."""
+    rows, columns = np.flatnonzero(mask.any(axis=1)), np.flatnonzero(mask.any(axis=0))
+    if not len(rows):
+        return [0.0] * 4
+    sides = (columns[-1] - columns[0] + 1, rows[-1] - rows[0] + 1)
+    return [float(number) for number in (columns[0], rows[0], *sides)]

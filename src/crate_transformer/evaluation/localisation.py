@@ -1,0 +1,149 @@
+"""Does a box around what attention marks find the labelled object?"""
+
+from dataclasses import dataclass
+
+import numpy as np
+import scipy.ndimage
+from jaxtyping import Bool, Float, UInt8
+from torch import Tensor, nn
+
+from crate_transformer.evaluation.candidates import (
+    Candidates,
+    choices_made,
+    cross_fit,
+    halves,
+    of_cues,
+    of_model,
+    shifts,
+)
+from crate_transformer.inspection import threshold_entries, untrained_twin
+
+FRACTIONS = (0.05, 0.1, 0.2, 0.3, 0.4, 0.6)
+"""Shares of the entries among which the threshold is chosen."""
+
+
+@dataclass(frozen=True, kw_only=True)
+class CorLocScore:
+    """Share of the images whose box has an IoU of at least 0.5 with the true one; ``mean_iou`` is the mean of these.
+
+    ``choices`` are the layer and head, or sign, and the share of entries, chosen on the other half of the images.
+    """
+
+    corloc: float
+    mean_iou: float
+    per_image: Float[np.ndarray, " images"]
+    choices: tuple[dict[str, int | float], ...]
+
+
+@dataclass(frozen=True, kw_only=True)
+class CorLoc:
+    """Rows ``model``, ``untrained``, ``shuffled`` (boxes of other images), ``mean_mask_prior``, ``brightness`` and
+    ``contrast``, all by the same code on the same images."""
+
+    rows: dict[str, CorLocScore]
+    input_size: tuple[int, int]
+    grid: tuple[int, int]
+    num_images: int
+
+    def to_dict(self) -> dict[str, object]:
+        """Everything but the single images, ready for JSON."""
+        rows = {
+            row: {"corloc": score.corloc, "mean_iou": score.mean_iou, "choices": score.choices}
+            for row, score in self.rows.items()
+        }
+        rule = "tight box of the largest connected part of the map's largest entries; layer, head, sign and share of "
+        return {
+            "rows": rows,
+            "rule": rule + "entries are the best on the other half of the images",
+            "input_size": self.input_size,
+            "grid": self.grid,
+            "num_images": self.num_images,
+        }
+
+
+def corloc(
+    model: nn.Module,
+    pixels: UInt8[Tensor, "images 3 height width"],
+    boxes: Float[np.ndarray, "boxes 4"],
+    *,
+    untrained: nn.Module | None = None,
+    seed: int = 0,
+) -> CorLoc:
+    """Localise the labelled object of each image by the class token's attention (CorLoc, correct localisation).
+
+    Args:
+        pixels: of whole patches.
+        boxes: left, top, right and bottom edge of each image's object, in pixels of ``pixels``.
+        untrained: the control; ``untrained_twin(model, seed)`` unless given.
+        seed: also of the division into halves.
+
+    Raises:
+        ValueError: the numbers of images and boxes differ, a box is empty, or there are fewer than four.
+    """
+    if len(pixels) != len(boxes):
+        raise ValueError(f"there are {len(pixels)} images but {len(boxes)} boxes: give one box for each image")
+    empty = np.flatnonzero((boxes[:, 2:] <= boxes[:, :2]).any(axis=1))
+    if len(empty):
+        raise ValueError(f"box {empty[0]} is empty: give left, top, right and bottom edge in pixels")
+    fold = halves(len(boxes), seed)
+    rows = {"model": of_model(model, pixels), "untrained": of_model(untrained or untrained_twin(model, seed), pixels)}
+    height, width = pixels.shape[-2:]
+    grid = rows["model"].maps.shape[-2:]
+    scale = np.array([grid[1] / width, grid[0] / height] * 2)
+    truth = boxes * scale
+    rows |= of_cues(pixels, _filled(truth, grid), fold)
+    scores: dict[str, CorLocScore] = {}
+    for row, candidates in rows.items():
+        every, choices = _boxes(candidates)
+        ious = box_iou(every, truth)
+        chosen = cross_fit((ious >= 0.5) + 1e-6 * ious, fold)
+        each = np.arange(len(truth))
+        made = tuple(choices_made(choices, chosen))
+        scores[row] = _score(ious[chosen, each], made)
+        if row == "model":
+            picked = every[chosen, each]
+            moved = np.concatenate([box_iou(np.roll(picked, shift, axis=0), truth) for shift in shifts(len(truth))])
+            scores["shuffled"] = _score(moved, made)
+    return CorLoc(rows=scores, input_size=(height, width), grid=tuple(grid), num_images=len(truth))
+
+
+def _score(ious: np.ndarray, choices: tuple[dict[str, int | float], ...]) -> CorLocScore:
+    return CorLocScore(corloc=float((ious >= 0.5).mean()), mean_iou=float(ious.mean()), per_image=ious, choices=choices)
+
+
+def _filled(boxes: np.ndarray, grid: tuple[int, ...]) -> np.ndarray:
+    """Each box as a mask of the patches whose centres it holds."""
+    rows, columns = (np.arange(side) + 0.5 for side in grid)
+    inside = (boxes[:, :1] <= columns) & (columns < boxes[:, 2:3])
+    below = (boxes[:, 1:2] <= rows) & (rows < boxes[:, 3:])
+    return (below[:, :, None] & inside[:, None]).astype(np.float64)
+
+
+def _boxes(candidates: Candidates) -> tuple[np.ndarray, list[dict[str, int | float]]]:
+    """The box of every candidate at every threshold, ``(candidates, images, 4)``, and what each stands for."""
+    boxes, choices = [], []
+    for fraction in FRACTIONS:
+        for maps, choice in zip(threshold_entries(candidates.maps, fraction), candidates.choices, strict=True):
+            boxes.append([largest_box(mask) for mask in maps])
+            choices.append({**choice, "fraction": fraction})
+    return np.array(boxes, dtype=np.float64), choices
+
+
+def largest_box(mask: Bool[np.ndarray, "rows columns"]) -> tuple[int, int, int, int]:
+    """Left, top, right and bottom edge of the largest part that is connected across edges; zeros for an empty mask."""
+    labels, count = scipy.ndimage.label(mask)
+    if not count:
+        return 0, 0, 0, 0
+    largest = np.bincount(labels.ravel())[1:].argmax()
+    rows, columns = scipy.ndimage.find_objects(labels)[largest]
+    return columns.start, rows.start, columns.stop, rows.stop
+
+
+def box_iou(
+    boxes: Float[np.ndarray, "*lead images 4"], truth: Float[np.ndarray, "images 4"]
+) -> Float[np.ndarray, "*lead images"]:
+    """Intersection over union of boxes given by their edges."""
+    sides = np.minimum(boxes[..., 2:], truth[..., 2:]) - np.maximum(boxes[..., :2], truth[..., :2])
+    shared = sides.clip(min=0).prod(axis=-1)
+    area = (boxes[..., 2:] - boxes[..., :2]).prod(axis=-1) + (truth[..., 2:] - truth[..., :2]).prod(axis=-1)
+    return shared / (area - shared)

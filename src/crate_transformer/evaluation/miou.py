@@ -1,0 +1,223 @@
+"""Coarse segmentation by single heads: the protocol of arXiv 2308.16271, and a stricter one."""
+
+from collections.abc import Callable
+from dataclasses import dataclass
+from typing import Literal
+
+import numpy as np
+from jaxtyping import Bool, Float, Int
+from torch import nn
+
+from crate_transformer.data import SceneArrays
+from crate_transformer.evaluation.candidates import (
+    Candidates,
+    choices_made,
+    cross_fit,
+    halves,
+    of_cues,
+    of_model,
+    on_grid,
+    shifts,
+)
+from crate_transformer.inspection import threshold_entries, threshold_mass, untrained_twin
+
+Reading = Literal["entries", "mass"]
+THRESHOLDS: dict[Reading, Callable] = {"entries": threshold_entries, "mass": threshold_mass}
+
+
+@dataclass(frozen=True, kw_only=True)
+class MIoU:
+    """Intersection over union: mean over the classes of an image, then over images.
+
+    ``per_class`` is the mean over the images that show the class; ``choices`` are the layers and heads, or signs, that
+    were chosen on other images, none where the best head of each image and class counts.
+    """
+
+    mean: float
+    per_image: Float[np.ndarray, " images"]
+    per_class: dict[int, float]
+    choices: tuple[dict[str, int | float], ...] = ()
+
+    @property
+    def standard_error(self) -> float:
+        """Unbiased standard deviation over images, divided by the square root of their number."""
+        return float(self.per_image.std(ddof=1) / len(self.per_image) ** 0.5)
+
+
+@dataclass(frozen=True, kw_only=True)
+class ClassMasks:
+    """One mask on the token grid for each class on each image; ``image`` counts from 0 without gaps."""
+
+    masks: Bool[np.ndarray, "masks rows columns"]
+    image: Int[np.ndarray, " masks"]
+    label: Int[np.ndarray, " masks"]
+
+    def ious(self, found: Bool[np.ndarray, "candidates images rows columns"]) -> Float[np.ndarray, "candidates masks"]:
+        """Of each candidate's mask of the image with each class on it."""
+        scores = np.empty((len(found), len(self.masks)))
+        for row, masks in zip(scores, found, strict=True):
+            other = masks[self.image]
+            row[:] = (other & self.masks).sum(axis=(1, 2)) / (other | self.masks).sum(axis=(1, 2))
+        return scores
+
+    def per_image(self, scores: Float[np.ndarray, "*rows masks"]) -> Float[np.ndarray, "*rows images"]:
+        """Mean over the classes on each image."""
+        member = self.image == np.arange(self.image.max() + 1)[:, None]
+        return scores @ (member / member.sum(axis=1, keepdims=True)).T
+
+    def summary(self, scores: Float[np.ndarray, " masks"], choices: tuple[dict[str, int | float], ...] = ()) -> MIoU:
+        """Means over classes and images."""
+        per_class = {int(label): float(scores[self.label == label].mean()) for label in np.unique(self.label)}
+        per_image = self.per_image(scores)
+        return MIoU(mean=float(per_image.mean()), per_image=per_image, per_class=per_class, choices=choices)
+
+
+def coarse_miou(
+    masks: Bool[np.ndarray, "images heads rows columns"],
+    labels: Int[np.ndarray, "images rows columns"],
+    *,
+    background: bool = False,
+    void: int = 255,
+) -> MIoU:
+    r"""Best head for each class of each image, mean over its classes, then over images (arXiv 2308.16271, appendix B).
+
+    .. math:: \mathrm{mIoU} = \tfrac1I \sum_i \tfrac1{|M_i|} \sum_{m \in M_i} \max_k \mathrm{IoU}(A_{i,k}, S_{i,m})
+
+    Args:
+        masks: one for each head.
+        labels: a class for each patch, 0 the background.
+        background: whether the background is a class too.
+        void: a label that is no class; its patches count as outside every class.
+
+    Raises:
+        ValueError: no image shows a class.
+    """
+    pairs = [
+        (image, int(label))
+        for image, grid in enumerate(labels)
+        for label in np.unique(grid)
+        if label != void and (label != 0 or background)
+    ]
+    if not pairs:
+        raise ValueError("no image shows a class: there is nothing to segment")
+    shown = sorted({image for image, _ in pairs})
+    truth = ClassMasks(
+        masks=np.stack([labels[image] == label for image, label in pairs]),
+        image=np.searchsorted(shown, [image for image, _ in pairs]),
+        label=np.array([label for _, label in pairs]),
+    )
+    return truth.summary(truth.ious(masks[shown].swapaxes(0, 1)).max(axis=0))
+
+
+@dataclass(frozen=True, kw_only=True)
+class AttentionMIoU:
+    """The class token's attention as a segmentation, beside its controls, in both readings of "top 60%".
+
+    ``best_head[reading][row]`` follows the paper: of ``layer``, whichever head fits a class of an image best counts, so
+    the masks themselves choose and every row is too high. ``fixed_head[reading][row]`` chooses layer and head (for cues
+    the sign) on the other half of the images. Rows: ``model``; ``untrained``, the same by a fresh initialisation;
+    ``shuffled``, the model's maps against masks of other images; ``mean_mask_prior``, the mean mask of the other half;
+    ``brightness`` and ``contrast`` of each patch, whichever sign is better.
+    ``num_dropped`` images show no class on the grid: none covers more than half a patch.
+    """
+
+    best_head: dict[Reading, dict[str, MIoU]]
+    fixed_head: dict[Reading, dict[str, MIoU]]
+    fraction: float
+    layer: int
+    input_size: tuple[int, int]
+    grid: tuple[int, int]
+    num_images: int
+    num_dropped: int
+
+    def to_dict(self) -> dict[str, object]:
+        """Everything but the single images, ready for JSON."""
+        tables = {
+            protocol: {
+                reading: {
+                    row: {
+                        "mean": score.mean,
+                        "standard_error": score.standard_error,
+                        "per_class": score.per_class,
+                        "choices": score.choices,
+                    }
+                    for row, score in rows.items()
+                }
+                for reading, rows in getattr(self, protocol).items()
+            }
+            for protocol in ("best_head", "fixed_head")
+        }
+        rules = {
+            "best_head_rule": f"layer {self.layer}; the best head of each image and class counts",
+            "fixed_head_rule": "layer and head, or sign, are the best on the other half of the images",
+            "grid_rule": "a patch belongs to a class that covers more than half of it",
+        }
+        names = ("fraction", "layer", "input_size", "grid", "num_images", "num_dropped")
+        return {**tables, **rules, **{name: getattr(self, name) for name in names}}
+
+
+def attention_miou(
+    model: nn.Module,
+    scenes: SceneArrays,
+    *,
+    layer: int = -1,
+    fraction: float = 0.6,
+    untrained: nn.Module | None = None,
+    seed: int = 0,
+) -> AttentionMIoU:
+    """Score each head's largest entries, or largest mass, of class-token attention against every class on each picture.
+
+    The protocol of arXiv 2308.16271, appendix B, whose "top 60% of entries" may also mean 60% of the mass; with all
+    controls, and once more with layer and head chosen on other images.
+
+    Args:
+        scenes: of ``data.cut_square``, with a side of whole patches.
+        layer: of the paper's protocol; zero-based, negative ones count from the last.
+        untrained: the control; ``untrained_twin(model, seed)`` unless given.
+        seed: also of the division into halves.
+
+    Raises:
+        ValueError: the layer does not exist, or fewer than four pictures show a class.
+    """
+    rows = {"model": of_model(model, scenes.pixels)}
+    depth = 1 + max(choice["layer"] for choice in rows["model"].choices)
+    if not -depth <= layer < depth:
+        raise ValueError(f"there is no layer {layer}: the model has layers 0 to {depth - 1} (or -1 for the last)")
+    grid = rows["model"].maps.shape[-2:]
+    masks = on_grid(scenes.masks, grid)
+    usable = masks.any(axis=(1, 2))
+    shown, image = np.unique(scenes.image[usable], return_inverse=True)
+    truth = ClassMasks(masks=masks[usable], image=image, label=scenes.label[usable])
+    fold = halves(len(shown), seed)
+    covered = np.stack([truth.masks[image == number].any(axis=0) for number in range(len(shown))]).astype(np.float64)
+    rows["untrained"] = of_model(untrained or untrained_twin(model, seed), scenes.pixels)
+    rows = {row: Candidates(maps=some.maps[:, shown], choices=some.choices) for row, some in rows.items()}
+    rows |= of_cues(scenes.pixels[shown], covered, fold)
+    best_head: dict[Reading, dict[str, MIoU]] = {}
+    fixed_head: dict[Reading, dict[str, MIoU]] = {}
+    for reading, threshold in THRESHOLDS.items():
+        best_head[reading], fixed_head[reading] = {}, {}
+        for row, candidates in rows.items():
+            found = threshold(candidates.maps, fraction)
+            ious = truth.ious(found)
+            here = [c.get("layer", layer % depth) == layer % depth for c in candidates.choices]
+            chosen = cross_fit(truth.per_image(ious), fold)
+            choices = tuple(choices_made(candidates.choices, chosen))
+            each = np.arange(len(truth.masks))
+            best_head[reading][row] = truth.summary(ious[here].max(axis=0))
+            fixed_head[reading][row] = truth.summary(ious[chosen[truth.image], each], choices)
+            if row == "model":
+                moved = [truth.ious(np.roll(found, shift, axis=1)) for shift in shifts(len(shown))]
+                best_head[reading]["shuffled"] = truth.summary(np.mean([some[here].max(axis=0) for some in moved], 0))
+                fixed = np.mean([some[chosen[truth.image], each] for some in moved], axis=0)
+                fixed_head[reading]["shuffled"] = truth.summary(fixed, choices)
+    return AttentionMIoU(
+        best_head=best_head,
+        fixed_head=fixed_head,
+        fraction=fraction,
+        layer=layer % depth,
+        input_size=tuple(scenes.pixels.shape[-2:]),
+        grid=tuple(grid),
+        num_images=len(shown),
+        num_dropped=len(scenes.names) - len(shown),
+    )

@@ -1,0 +1,169 @@
+"""The second eigenvector of a graph of patches, as certain as a dense solver's and a hundred times as fast."""
+
+import math
+from dataclasses import dataclass
+
+import numpy as np
+import scipy.linalg
+from jaxtyping import Bool, Float
+
+EPSILON = 1e-5
+"""Affinity of two patches that are not alike."""
+_DENSE = 64
+"""Graphs of at most so many patches go to the dense solver at once."""
+_BLOCK, _WARM, _MAX_BASIS = 4, 7, 240
+_ERROR = 1e-6
+_STAGES = ((24, 1e-7), (48, 1e-12))
+"""Bits to which products are taken, and the residual at which no more can be got out of them."""
+
+
+@dataclass(frozen=True, kw_only=True)
+class Cut:
+    r"""The second smallest eigenvector of :math:`(D - A) v = \lambda D v`, with :math:`v^\top D v = 1`.
+
+    Its entry of largest magnitude is positive. ``above`` are the patches above its mean. ``error`` bounds how far
+    :math:`D^{1/2} v` may lie from the truth: a value that is not small says that the next eigenvalue is as good as
+    equal, and the cut one of several. ``dense`` says that the dense solver was asked. ``directions`` are this vector
+    and those that follow, as far as they are known, times :math:`D^{1/2}`: a good start for a similar graph.
+    """
+
+    vector: Float[np.ndarray, " patches"]
+    above: Bool[np.ndarray, " patches"]
+    eigenvalue: float
+    error: float
+    dense: bool
+    directions: Float[np.ndarray, "patches _some"]
+
+
+def normalised_cut(
+    edges: Float[np.ndarray, "patches patches"],
+    alive: Bool[np.ndarray, " patches"],
+    start: Float[np.ndarray, "patches _some"] | None = None,
+) -> Cut | None:
+    r"""Second smallest eigenvector of :math:`(D - A) v = \lambda D v` for :math:`A_{ij} = 1` where two living patches
+    have an edge and :math:`10^{-5}` elsewhere, :math:`D` the row sums; ``None`` where no cut is better than another,
+    because all living patches are alike (:math:`\lambda = 1`).
+
+    A block Krylov method on :math:`M = D^{-1/2} A D^{-1/2}`, whose first eigenvector :math:`D^{1/2} \mathbf 1` is known
+    and taken out. The error of the second is at most the residual over the gap to the next eigenvalue (Davis and
+    Kahan): it stops where that is below 1e-6 and no patch can change sides of the mean any more. Where the residual
+    does not become small the dense solver is asked. A patch that is not alive has
+    :math:`v = \mathrm{mean}(v) / (1 - \lambda)` and lies on the side given by the sign of the mean.
+
+    Args:
+        edges: 0 or 1 in float32, symmetric.
+        alive: a patch without an edge to itself is taken as not alive too.
+        start: vectors that may resemble the eigenvectors, such as ``Cut.directions`` of a similar graph.
+    """
+    alive = alive & (edges.diagonal() > 0)
+    if alive.sum() < 2:
+        return None
+    graph, found = _Graph(edges, alive), None
+    for bits, floor in _STAGES if len(edges) > _DENSE else ():
+        found = _krylov(graph, start, bits, floor)
+        if found is None or found.sure:
+            break
+        start = found.directions
+    dense = found is None
+    found = found or _dense(graph)
+    if found.value <= _ERROR:
+        return None
+    vector = graph.scale * found.directions[:, 0]
+    vector = vector * np.sign(vector[np.abs(vector).argmax()])
+    return Cut(
+        vector=vector,
+        above=np.where(alive, vector > vector.mean(), vector.mean() > 0),
+        eigenvalue=1 - found.value,
+        error=found.error,
+        dense=dense,
+        directions=found.directions,
+    )
+
+
+@dataclass(frozen=True)
+class _Found:
+    value: float
+    error: float
+    directions: np.ndarray
+    sure: bool
+
+
+class _Graph:
+    """The matrix ``M`` as an operator."""
+
+    def __init__(self, edges: np.ndarray, alive: np.ndarray) -> None:
+        self.edges, self.alive = edges, alive
+        self.degree = EPSILON * len(edges) + (1 - EPSILON) * self._sums(alive[:, None].astype(np.float64), 1)[:, 0]
+        self.scale = self.degree**-0.5
+        self.first = (self.degree / self.degree.sum()) ** 0.5
+
+    def _sums(self, x: np.ndarray, bits: int) -> np.ndarray:
+        """``edges @ x`` among the living, at the memory traffic of float32 and up to the accuracy of float64.
+
+        ``x`` is split into pieces of so few bits each that float32 adds them without rounding.
+        """
+        width = 24 - math.ceil(math.log2(len(x)))
+        x = np.where(self.alive[:, None], x, 0.0)
+        largest = np.abs(x).max(axis=0)
+        rest, pieces = x / np.where(largest == 0, 1, largest), []
+        for _ in range(math.ceil(bits / width)):
+            rest = rest * 2.0**width
+            pieces.append(np.rint(rest))
+            rest = rest - pieces[-1]
+        sums = np.hsplit((self.edges @ np.hstack(pieces).astype(np.float32)).astype(np.float64), len(pieces))
+        total = sum(part * 2.0 ** (-width * place) for place, part in enumerate(sums, start=1))
+        return np.where(self.alive[:, None], total * largest, 0.0)
+
+    def product(self, x: np.ndarray, bits: int) -> np.ndarray:
+        """``M @ x``."""
+        v = self.scale[:, None] * x
+        return self.scale[:, None] * ((1 - EPSILON) * self._sums(v, bits) + EPSILON * v.sum(axis=0))
+
+    def decided(self, x: np.ndarray, error: float) -> bool:
+        """Whether every patch certainly lies on its side of the mean if ``x`` is wrong by ``error``."""
+        v, slack = self.scale * x, error * np.linalg.norm(self.scale) / len(x)
+        certain = np.abs(v - v.mean()) > error * self.scale + slack
+        return bool(certain[self.alive].all()) and bool(self.alive.all() or abs(v.mean()) > slack)
+
+
+def _krylov(graph: _Graph, start: np.ndarray | None, bits: int, floor: float) -> _Found | None:
+    block = np.random.default_rng(0).standard_normal((len(graph.first), _BLOCK if start is None else 1))
+    block = block if start is None else np.hstack([start[:, :_WARM], block])
+    block = np.where(graph.alive[:, None], block, 0.0)
+    basis, mapped = graph.first[:, None], np.empty((len(block), 0))
+    while basis.shape[1] + block.shape[1] <= _MAX_BASIS:
+        block = _orthonormal(block, basis)
+        exhausted = not block.size
+        basis, mapped = np.hstack([basis, block]), np.hstack([mapped, graph.product(block, bits)])
+        projected = basis[:, 1:].T @ mapped
+        values, vectors = np.linalg.eigh((projected + projected.T) / 2)
+        x = basis[:, 1:] @ vectors[:, -1]
+        residual = float(np.linalg.norm(mapped @ vectors[:, -1] - values[-1] * x))
+        gap = float(values[-1] - values[-2]) if len(values) > 1 else 1.0
+        error = residual / max(gap, 1e-300)
+        sure = error < _ERROR and graph.decided(x, error)
+        if sure or residual < floor or exhausted:
+            return _Found(float(values[-1]), error, basis[:, 1:] @ vectors[:, : -2 - _WARM : -1], sure)
+        block = mapped[:, -block.shape[1] :]
+    return None
+
+
+def _orthonormal(block: np.ndarray, basis: np.ndarray) -> np.ndarray:
+    """What the columns of ``block`` add to ``basis``."""
+    length = np.linalg.norm(block, axis=0)
+    block = block[:, length > 0] / length[length > 0]
+    for _ in range(2):
+        block = block - basis @ (basis.T @ block)
+    q, r = np.linalg.qr(block)
+    return q[:, np.abs(r.diagonal()) > 1e-9]
+
+
+def _dense(graph: _Graph) -> _Found:
+    """The answer of LAPACK on the whole matrix."""
+    living = np.outer(graph.alive, graph.alive)
+    matrix = np.outer(graph.scale, graph.scale) * np.where(living & (graph.edges > 0), 1.0, EPSILON)
+    last = len(matrix) - 2
+    values, vectors = scipy.linalg.eigh(matrix, subset_by_index=[max(0, last - 1), last], overwrite_a=True)
+    residual = float(np.linalg.norm(graph.product(vectors[:, -1:], 48)[:, 0] - values[-1] * vectors[:, -1]))
+    gap = float(values[-1] - values[0]) if len(values) > 1 else 1.0
+    return _Found(float(values[-1]), residual / max(gap, 1e-300), vectors[:, ::-1], True)

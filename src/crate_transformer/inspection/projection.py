@@ -1,0 +1,80 @@
+"""What a layer knows about each patch: the projection that its attention compares."""
+
+import re
+from dataclasses import dataclass
+
+import numpy as np
+import torch
+from einops import rearrange
+from jaxtyping import Float
+from torch import Tensor, nn
+
+from crate_transformer.inspection.attention import by_head
+from crate_transformer.inspection.frozen import frozen, to_model
+from crate_transformer.inspection.reader import Reader, reader
+from crate_transformer.inspection.record import record
+from crate_transformer.models import Backbone
+
+_MAX_TOKENS = 2**14
+"""Tokens in one forward pass."""
+
+
+@dataclass(frozen=True, kw_only=True)
+class PatchFeatures:
+    """One vector for each patch, the layer that it is from, and the patch's height and width in pixels."""
+
+    features: Float[np.ndarray, "images rows columns dim"]
+    layer: int
+    patch_size: tuple[int, int]
+
+
+def patch_features(
+    model: nn.Module, images: Float[Tensor, "images channels height width"], *, layer: int = -1
+) -> PatchFeatures:
+    r"""The features :math:`[U_1^\top z_i; \dots; U_K^\top z_i]` of each patch, all heads in a row; of a ViT the keys.
+
+    These are what attention compares, without class token and registers (arXiv 2308.16271, appendix B), in float32.
+
+    Args:
+        model: one of ours, or a plain ViT of timm or of transformers.
+        layer: zero-based, negative ones count from the last.
+
+    Raises:
+        ValueError: the layer does not exist (the message says which do), the model has no projection, a feature is not
+            finite, or there are no images.
+    """
+    if not len(images):
+        raise ValueError("features of patches need at least one image")
+    source = _source(model)
+    (number,) = source.choose_layers([layer])
+    name = source.layers[number][1]
+    rows, columns = source.grid(images.shape[-2], images.shape[-1])
+    parts = []
+    for batch in images.split(max(1, _MAX_TOKENS // max(1, rows * columns))):
+        with frozen(model), record(model, name) as seen:
+            source.run(to_model(model, batch), number)
+        patches = by_head(seen[name], source.num_heads)[:, :, source.num_prefix_tokens :]
+        parts.append(rearrange(patches.float().cpu(), "b heads (r c) p -> b r c (heads p)", r=rows))
+    features = torch.cat(parts)
+    if not features.isfinite().all():
+        raise ValueError(f"the features of layer {number} are not finite: the weights or images hold NaN or infinity")
+    return PatchFeatures(features=features.numpy(), layer=number, patch_size=source.patch_size)
+
+
+def _source(model: nn.Module) -> Reader:
+    """How to read projections; unlike attention maps they exist without softmax attention too."""
+    if not isinstance(model, Backbone):
+        return reader(model)
+    taps = [name for name, _ in model.named_modules() if re.fullmatch(r"blocks\.\d+\.\w+\.projection", name)]
+    if len(taps) != len(model.blocks):
+        raise ValueError(f"the blocks of {type(model).__name__} have no tap 'projection' to read features from")
+    return Reader(
+        model=model,
+        layers=tuple((tap, tap) for tap in taps),
+        num_heads=model.config.num_heads,
+        patch_size=model.patch_size,
+        num_prefix_tokens=model.num_prefix_tokens,
+        run=lambda images, last: model.forward_intermediates(
+            images, [last], stop_early=True, output_fmt="NLC", intermediates_only=True
+        ),
+    )

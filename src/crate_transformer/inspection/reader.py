@@ -1,0 +1,126 @@
+"""Where a vision transformer, ours or another's, shows its queries and keys."""
+
+import inspect
+from collections.abc import Callable, Sequence
+from dataclasses import dataclass
+
+from torch import Tensor, nn
+
+from crate_transformer.models import Backbone
+
+_FOREIGN_PAIRS = (("q_norm", "k_norm"), ("query", "key"), ("q_proj", "k_proj"))
+"""Names of the modules that put out queries and keys: timm's, transformers' until version 4 and from 5 on."""
+
+
+@dataclass(frozen=True, kw_only=True)
+class Reader:
+    """The names of each layer's modules that put out queries and keys (one and the same for MSSA), and the geometry.
+
+    ``run`` takes images and the number of the last layer that must run.
+    """
+
+    model: nn.Module
+    layers: tuple[tuple[str, str], ...]
+    num_heads: int
+    patch_size: tuple[int, int]
+    num_prefix_tokens: int
+    run: Callable[[Tensor, int], object]
+
+    def choose_layers(self, layers: Sequence[int] | None) -> tuple[int, ...]:
+        """Zero-based numbers of the chosen layers; a ``ValueError`` lists those that exist."""
+        return _choose("layer", layers, len(self.layers))
+
+    def choose_heads(self, heads: Sequence[int] | None) -> tuple[int, ...]:
+        """Zero-based numbers of the chosen heads; a ``ValueError`` lists those that exist."""
+        return _choose("head", heads, self.num_heads)
+
+    def grid(self, height: int, width: int) -> tuple[int, int]:
+        """Rows and columns of patches."""
+        return height // self.patch_size[0], width // self.patch_size[1]
+
+
+def _choose(what: str, chosen: Sequence[int] | None, count: int) -> tuple[int, ...]:
+    numbers = tuple(range(count) if chosen is None else chosen)
+    for number in numbers:
+        if not -count <= number < count:
+            raise ValueError(
+                f"there is no {what} {number}: the model has {what}s 0 to {count - 1} (or -1 for the last)"
+            )
+    if not numbers:
+        raise ValueError(f"no {what} is chosen: the model has {what}s 0 to {count - 1}")
+    return tuple(number % count for number in numbers)
+
+
+def reader(model: nn.Module) -> Reader:
+    """How to read queries and keys off ``model``: one of ours, a ViT of timm or one of transformers.
+
+    Raises:
+        ValueError: it has no softmax attention, or one whose queries and keys are not the outputs of modules.
+    """
+    return _own(model) if isinstance(model, Backbone) else _foreign(model)
+
+
+def _own(model: Backbone) -> Reader:
+    names = dict(model.named_modules())
+    layers = []
+    for key in names:
+        if key.startswith("blocks.") and key.endswith(".projection") and f"{key[:-11]}.attention" in names:
+            query = f"{key.removesuffix('projection')}query"
+            layers.append((query if query in names else key, key))
+    if len(layers) != len(model.blocks):
+        raise ValueError(f"{type(model).__name__} has no softmax attention in its blocks: there are no maps to show")
+    return Reader(
+        model=model,
+        layers=tuple(layers),
+        num_heads=model.config.num_heads,
+        patch_size=model.patch_size,
+        num_prefix_tokens=model.num_prefix_tokens,
+        run=lambda images, last: model.forward_intermediates(
+            images, [last], stop_early=True, output_fmt="NLC", intermediates_only=True
+        ),
+    )
+
+
+def _foreign(model: nn.Module) -> Reader:
+    names = dict(model.named_modules())
+    pairs = [
+        (f"{parent}.{query}", f"{parent}.{key}")
+        for query, key in _FOREIGN_PAIRS
+        for parent in names
+        if {f"{parent}.{query}", f"{parent}.{key}"} <= names.keys()
+    ]
+    config, kind = getattr(model, "config", None), type(model).__name__
+    if not pairs or any("rope" in name for name in names):
+        raise ValueError(f"the queries and keys of {kind} cannot be read: give one of our models, or a plain ViT of "
+                         "timm or transformers")  # fmt: skip
+    if hasattr(model, "forward_features"):
+        size, prefix = model.patch_embed.patch_size, model.num_prefix_tokens
+        num_heads = model.blocks[0].attn.num_heads
+        return _reader(model, pairs, num_heads, size, prefix, model.forward_features)
+    if config is None or not hasattr(config, "patch_size"):
+        raise ValueError(f"{kind} does not say how large its patches are: give a ViT of timm or transformers")
+    resampled = "interpolate_pos_encoding" in inspect.signature(model.forward).parameters
+    options = {"interpolate_pos_encoding": True} if resampled else {}
+    prefix = 1 + getattr(config, "num_register_tokens", 0)
+    return _reader(
+        model, pairs, config.num_attention_heads, config.patch_size, prefix, lambda images: model(images, **options)
+    )
+
+
+def _reader(
+    model: nn.Module,
+    pairs: list[tuple[str, str]],
+    num_heads: int,
+    patch_size: int | Sequence[int],
+    num_prefix_tokens: int,
+    forward: Callable[[Tensor], object],
+) -> Reader:
+    sides = (patch_size, patch_size) if isinstance(patch_size, int) else tuple(patch_size)
+    return Reader(
+        model=model,
+        layers=tuple(pairs),
+        num_heads=num_heads,
+        patch_size=sides,
+        num_prefix_tokens=num_prefix_tokens,
+        run=lambda images, last: forward(images),
+    )

@@ -1,0 +1,52 @@
+"""Attention followed through all layers."""
+
+import torch
+from einops import rearrange
+from jaxtyping import Float
+from torch import Tensor, nn
+
+from crate_transformer.inspection.attention import Query, by_head, mean_rows, query_tokens
+from crate_transformer.inspection.frozen import frozen, to_model
+from crate_transformer.inspection.reader import reader
+from crate_transformer.inspection.record import record
+
+
+def attention_rollout(
+    model: nn.Module, images: Float[Tensor, "images channels height width"], *, query: Query = "cls"
+) -> Float[Tensor, "images rows columns"]:
+    r"""How much of each patch reaches the query through all layers, if every layer kept half of what it had.
+
+    .. math:: r = e_\mathrm{query}^\top \tilde A^L \cdots \tilde A^1, \qquad
+              \tilde A^\ell = \tfrac12 \bigl(I + \tfrac1K \textstyle\sum_k A^\ell_k\bigr)
+
+    (arXiv 2005.00928, with the mean over the heads.) The product is taken from the left, one row of numbers times one
+    layer at a time, so that no tokens x tokens map is held; but every row of every layer's maps is computed once, which
+    costs as much as the attention of the forward pass, and the projections of all layers are held. The share of the
+    class token and of registers is dropped and the rest rescaled to sum 1.
+
+    Raises:
+        ValueError: as ``attention_maps``.
+    """
+    if not len(images):
+        raise ValueError("attention rollout needs at least one image")
+    source = reader(model)
+    rows, columns = source.grid(*images.shape[-2:])
+    tokens, _ = query_tokens(query, rows, columns, source.num_prefix_tokens)
+    names = [name for pair in source.layers for name in dict.fromkeys(pair)]
+    parts = []
+    for image in images.split(1):
+        with frozen(model), record(model, *names, reduce=lambda seen: by_head(seen, source.num_heads)) as seen:
+            source.run(to_model(model, image), len(source.layers) - 1)
+        reach = None
+        for query_name, key_name in reversed(source.layers):
+            queries, keys = seen[query_name], seen[key_name]
+            if reach is None:
+                reach = torch.zeros(
+                    1, keys.shape[2], dtype=torch.promote_types(keys.dtype, torch.float32), device=keys.device
+                )
+                reach[:, tokens] = 1 / len(tokens)
+            weights = reach[:, None].expand(-1, source.num_heads, -1).contiguous()
+            reach = (reach + mean_rows(queries, keys, weights).mean(dim=1)) / 2
+        patches = reach[:, source.num_prefix_tokens :]
+        parts.append((patches / patches.sum(dim=-1, keepdim=True)).cpu())
+    return rearrange(torch.cat(parts), "i (r c) -> i r c", r=rows)

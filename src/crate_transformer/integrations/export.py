@@ -1,0 +1,87 @@
+"""Models for other runtimes: torch.export programs and ONNX files that take any batch and any picture size."""
+
+import logging
+import warnings
+from collections.abc import Callable
+from pathlib import Path
+
+import torch
+from torch.export import Dim, ExportedProgram
+
+from crate_transformer.checkpoints import write_files
+from crate_transformer.models import Backbone
+
+LARGEST_GRID = 256  # patches a side
+
+
+def export_program(model: Backbone, *, dynamic: bool = True) -> ExportedProgram:
+    """The forward pass, images ``(batch, channels, height, width)`` to logits, as a torch.export program.
+
+    Args:
+        dynamic: height and width may be any multiple of the patch up to 256 patches a side; else they are
+            ``model.img_size``. The batch may always have any size.
+    """
+    rows, columns = model.grid_size(*model.img_size)
+    height, width = model.patch_size
+    shapes = {0: Dim("batch", min=1, max=2**16)}
+    if dynamic:
+        shapes |= {2: height * Dim("rows", min=2, max=LARGEST_GRID), 3: width * Dim("columns", min=2, max=LARGEST_GRID)}
+        rows, columns = rows + 2, columns + 1  # an example that is special in no way: neither native nor square
+    images = torch.zeros(3, model.config.in_chans, rows * height, columns * width)
+    with warnings.catch_warnings():
+        warnings.simplefilter("ignore", FutureWarning)  # PyTorch's exporter uses what PyTorch deprecates
+        return torch.export.export(model.eval(), (images,), dynamic_shapes=(shapes,))
+
+
+def export_onnx(program: ExportedProgram, file: Path) -> None:
+    """Write a program as one ONNX file with input ``images`` and output ``logits``.
+
+    Raises:
+        ImportError: the extra ``onnx`` is not installed.
+        OSError: the file cannot be written.
+    """
+    try:
+        import onnx  # noqa: F401
+        import onnxscript  # noqa: F401
+    except ImportError as error:
+        raise ImportError("ONNX export needs more packages: pip install 'crate-transformer[onnx]'") from error
+    logging.getLogger("torch.onnx").setLevel(logging.ERROR)  # it tells of every torchvision operator it does not find
+    with warnings.catch_warnings():
+        warnings.simplefilter("ignore", FutureWarning)
+        warnings.simplefilter("ignore", DeprecationWarning)
+        exported = torch.onnx.export(
+            program, dynamo=True, input_names=["images"], output_names=["logits"], verbose=False
+        )
+    write_files(file.parent, {file.name: exported.model_proto.SerializeToString()})
+
+
+def check_export(file: Path, model: Backbone, *, dynamic: bool = True) -> float:
+    """The largest difference between the logits of an exported file and of ``model``, on random images of two sizes.
+
+    Raises:
+        ImportError: a file is ``.onnx`` and onnxruntime is not installed.
+        ValueError: the logits differ by more than 1e-4 of the largest one, or 1e-4.
+    """
+    height, width = model.img_size
+    sizes = [(2, height, width)]
+    if dynamic:
+        sizes.append((1, height + model.patch_size[0], width + 2 * model.patch_size[1]))
+    forward = _onnx_forward(file) if file.suffix == ".onnx" else torch.export.load(file).module()
+    generator, differences = torch.Generator().manual_seed(0), []
+    for batch, *size in sizes:
+        images = torch.randn(batch, model.config.in_chans, *size, generator=generator)
+        with torch.no_grad():
+            expected, found = model(images), forward(images)
+        differences.append((expected - found).abs().max().item())
+        if not differences[-1] <= 1e-4 * max(1.0, expected.abs().max().item()):
+            raise ValueError(f"{file} gives logits that differ by {differences[-1]:.1e} from PyTorch's")
+    return max(differences)
+
+
+def _onnx_forward(file: Path) -> Callable[[torch.Tensor], torch.Tensor]:
+    try:
+        import onnxruntime
+    except ImportError as error:
+        raise ImportError("checking needs onnxruntime: pip install 'crate-transformer[onnx]'") from error
+    session = onnxruntime.InferenceSession(file, providers=["CPUExecutionProvider"])
+    return lambda images: torch.from_numpy(session.run(None, {"images": images.numpy()})[0])

@@ -1,0 +1,81 @@
+"""The timm door: once this module is imported, ``timm.create_model`` knows every model and all weights in the box.
+
+Names are the same in both places (``crate_small_patch16_224``, ``crate_mini_patch8_64.tiny_imagenet_100``). Names that
+timm owns itself, such as ``vit_small_patch16_224``, stay timm's own models.
+"""
+
+import json
+from collections.abc import Callable
+from dataclasses import asdict
+
+from timm.models import build_model_with_cfg, generate_default_cfgs, is_model, register_model, resolve_pretrained_cfg
+from torch import nn
+
+from crate_transformer.checkpoints import create_model, list_pretrained
+from crate_transformer.checkpoints.native import CONFIG, WEIGHTS
+from crate_transformer.checkpoints.pretrained import BOX
+from crate_transformer.models import MODELS, Preprocessing
+
+
+def _words(in_chans: int, num_classes: int, preprocessing: dict, **more: object) -> dict[str, object]:
+    """How timm says what weights expect of a picture."""
+    height, width = preprocessing["img_size"]
+    words = {name: preprocessing[name] for name in ("crop_pct", "interpolation", "mean", "std")}
+    return {"input_size": (in_chans, height, width), "num_classes": num_classes, "classifier": "head", **words, **more}
+
+
+def _boxed_words(full: str) -> dict[str, object]:
+    described = json.loads((BOX / full / CONFIG).read_text(encoding="utf-8"))
+    config, labels = described["config"], described["class_names"]
+    return _words(
+        config["in_chans"],
+        config["num_classes"],
+        described["preprocessing"],
+        file=str(BOX / full / WEIGHTS),
+        label_names=labels and tuple(labels),
+    )
+
+
+NAMES = tuple(name for name in MODELS if not is_model(name))
+"""The models that this module adds to timm."""
+default_cfgs = generate_default_cfgs(
+    {full: _boxed_words(full) for full in list_pretrained() if full.partition(".")[0] in NAMES}
+    | {
+        name: _words(config.in_chans, config.num_classes, asdict(Preprocessing(img_size=config.image_shape)))
+        for name, config in ((name, MODELS[name][1]) for name in NAMES)
+    }
+)
+
+
+def _entry(name: str) -> Callable[..., nn.Module]:
+    def build(
+        pretrained: bool = False,
+        pretrained_cfg: object = None,
+        pretrained_cfg_overlay: dict | None = None,
+        cache_dir: str | None = None,
+        features_only: bool = False,
+        **options: object,
+    ) -> nn.Module:
+        found = resolve_pretrained_cfg(name, pretrained_cfg, pretrained_cfg_overlay)
+        full = f"{name}.{found.tag}" if found.tag else name
+        boxed = bool(found.tag) and found.file == str(BOX / full / WEIGHTS)
+        features = {"features_only": True, "feature_cls": "getter", "out_indices": 3} if features_only else {}
+        features.update({key: options.pop(key) for key in features if key in options})
+        model = create_model(full if boxed else name, pretrained and boxed, **options)
+        return build_model_with_cfg(
+            lambda **_: model,
+            name,
+            pretrained and not boxed,
+            pretrained_cfg=found.to_dict(remove_null=False),
+            pretrained_cfg_overlay={"input_size": (model.config.in_chans, *model.preprocessing.img_size)},
+            cache_dir=cache_dir,
+            **features,
+        )
+
+    build.__name__ = build.__qualname__ = name
+    build.__doc__ = f"{MODELS[name][0].__doc__} The options are the fields of its configuration."
+    return build
+
+
+for _name in NAMES:
+    register_model(_entry(_name))

@@ -1,0 +1,61 @@
+"""How transformers prepares pictures for our models."""
+
+from PIL import Image
+from transformers.image_processing_utils import BaseImageProcessor, BatchFeature
+from transformers.image_transforms import to_pil_image
+
+from crate_transformer.data import preprocess
+from crate_transformer.models import Preprocessing
+
+
+class CrateImageProcessor(BaseImageProcessor):
+    """The evaluation transform that is bound to the weights; needs no torchvision.
+
+    Args:
+        size: of the model's input, ``{"height": ..., "width": ...}`` in pixels.
+        crop_pct: side of the centre crop over the resized short side.
+    """
+
+    model_input_names = ["pixel_values"]  # noqa: RUF012
+
+    def __init__(
+        self,
+        size: dict[str, int] | None = None,
+        crop_pct: float = 0.875,
+        interpolation: str = "bilinear",
+        image_mean: tuple[float, ...] | list[float] = Preprocessing.mean,
+        image_std: tuple[float, ...] | list[float] = Preprocessing.std,
+        **kwargs: object,
+    ) -> None:
+        super().__init__(**kwargs)
+        self.size = dict(size or {"height": 224, "width": 224})
+        self.crop_pct, self.interpolation = crop_pct, interpolation
+        self.image_mean, self.image_std = list(image_mean), list(image_std)
+
+    @classmethod
+    def of(cls, preprocessing: Preprocessing) -> "CrateImageProcessor":
+        """The processor that does what ``data.preprocess`` does."""
+        height, width = preprocessing.img_size
+        return cls(
+            size={"height": height, "width": width},
+            crop_pct=preprocessing.crop_pct,
+            interpolation=preprocessing.interpolation,
+            image_mean=preprocessing.mean,
+            image_std=preprocessing.std,
+        )
+
+    def preprocess(self, images: object, return_tensors: str | None = None) -> BatchFeature:
+        """Pixel values of one picture or several: PIL images, arrays, tensors, paths or addresses."""
+        preprocessing = Preprocessing(
+            img_size=(self.size["height"], self.size["width"]),
+            crop_pct=self.crop_pct,
+            interpolation=self.interpolation,
+            mean=tuple(self.image_mean),
+            std=tuple(self.image_std),
+        )
+        pictures = (
+            image if isinstance(image, Image.Image) else to_pil_image(image)
+            for image in self._prepare_images_structure(images)
+        )
+        pixels = [preprocess(picture.convert("RGB"), preprocessing).numpy() for picture in pictures]
+        return BatchFeature({"pixel_values": pixels}, tensor_type=return_tensors)

@@ -1,0 +1,41 @@
+"""From images to tokens by several small convolutions."""
+
+from itertools import pairwise
+
+import torch.nn.functional as F
+from einops import rearrange
+from jaxtyping import Float
+from torch import Tensor, nn
+
+
+class ConvStem(nn.Module):
+    """3 x 3 convolutions of stride 2, each with batch normalisation and GELU between them (arXiv 2106.09681).
+
+    The width doubles from one to the next and ends at ``dim``: four convolutions for patches of 16 pixels, three for 8.
+
+    Raises:
+        ValueError: the patch is no square whose side is a power of two, or ``dim`` cannot be halved often enough.
+    """
+
+    def __init__(self, patch_size: tuple[int, int], in_chans: int, dim: int) -> None:
+        super().__init__()
+        self.patch_size = patch_size
+        side, depth = patch_size[0], patch_size[0].bit_length() - 1
+        if patch_size != (2**depth, 2**depth) or side < 2:
+            raise ValueError(
+                f"patch_size is {patch_size}: a convolutional stem needs a square of 2, 4, 8, 16, ... pixels"
+            )
+        if dim % (side // 2):
+            raise ValueError(f"embed_dim {dim} is not a multiple of {side // 2}, which patches of {side} pixels need")
+        widths = [in_chans, *(dim // 2**i for i in reversed(range(depth)))]
+        self.convs = nn.ModuleList(
+            nn.Conv2d(before, after, kernel_size=3, stride=2, padding=1, bias=False)
+            for before, after in pairwise(widths)
+        )
+        self.norms = nn.ModuleList(nn.BatchNorm2d(width) for width in widths[1:])
+
+    def forward(self, images: Float[Tensor, "batch channels height width"]) -> Float[Tensor, "batch patches dim"]:
+        x = self.norms[0](self.convs[0](images))
+        for conv, norm in zip(self.convs[1:], self.norms[1:], strict=True):
+            x = norm(conv(F.gelu(x)))
+        return rearrange(x, "b d h w -> b (h w) d")

@@ -1,0 +1,17 @@
+"""A learned size for each channel of a residual branch."""
+
+import torch
+from jaxtyping import Float
+from torch import Tensor, nn
+
+
+class LayerScale(nn.Module):
+    r""":math:`\mathrm{diag}(\gamma)\, z`, with every :math:`\gamma_i = ` ``initial_value`` at first
+    (arXiv 2103.17239, eq. 2)."""
+
+    def __init__(self, dim: int, initial_value: float) -> None:
+        super().__init__()
+        self.gamma = nn.Parameter(torch.full((dim,), initial_value))
+
+    def forward(self, z: Float[Tensor, "*batch dim"]) -> Float[Tensor, "*batch dim"]:
+        return self.gamma * z

@@ -1,0 +1,52 @@
+"""The sparsifying step of a CRATE-alpha layer."""
+
+import torch
+import torch.nn.functional as F
+from jaxtyping import Float
+from torch import Tensor, nn
+
+from crate_transformer.layers.tap import Tap
+
+
+class ODL(nn.Module):
+    r"""Overcomplete dictionary learning: code each token in two ISTA steps, then decode with another dictionary.
+
+    .. math::
+        A^1 &= \mathrm{ReLU}\bigl(\eta D^\top z - \eta \lambda \mathbf 1\bigr) \\
+        A^2 &= \mathrm{ReLU}\bigl(A^1 + \eta D^\top (z - D A^1) - \eta \lambda \mathbf 1\bigr) \\
+        \mathrm{ODL}(z \mid D, \hat D) &= \hat D A^2
+
+    (arXiv 2405.20299.) The steps descend a non-negative LASSO objective from :math:`A^0 = 0`; :math:`D` and
+    :math:`\hat D` are ``(dim, atoms)``, with more atoms than dimensions. Unlike ``ISTA``, its output is dense.
+
+    Tap: ``code`` :math:`A^2`, ``(*batch, atoms)``.
+
+    Args:
+        num_atoms: columns of both dictionaries; ``4 * dim`` unless given.
+        step_size: :math:`\eta > 0`.
+        sparsity_weight: :math:`\lambda \ge 0`.
+    """
+
+    def __init__(
+        self, dim: int, num_atoms: int | None = None, *, step_size: float = 0.1, sparsity_weight: float = 0.1
+    ) -> None:
+        super().__init__()
+        self.step_size = step_size
+        self.sparsity_weight = sparsity_weight
+        self.dictionary = nn.Parameter(torch.empty(dim, num_atoms or 4 * dim))
+        self.decoupled_dictionary = nn.Parameter(torch.empty_like(self.dictionary))
+        self.code = Tap()
+        nn.init.kaiming_uniform_(self.dictionary)
+        nn.init.kaiming_uniform_(self.decoupled_dictionary)
+
+    def forward(self, z: Float[Tensor, "*batch dim"]) -> Float[Tensor, "*batch dim"]:
+        step = self.step_size * self.dictionary.T
+        threshold = self.dictionary.new_full((self.dictionary.shape[1],), -self.step_size * self.sparsity_weight)
+        first = F.relu(F.linear(z, step, threshold))
+        residual = z - F.linear(first, self.dictionary)
+        code = F.relu(first + F.linear(residual, step, threshold))
+        return F.linear(self.code(code), self.decoupled_dictionary)
+
+    def extra_repr(self) -> str:
+        dim, num_atoms = self.dictionary.shape
+        return f"{dim}, {num_atoms}, step_size={self.step_size}, sparsity_weight={self.sparsity_weight}"

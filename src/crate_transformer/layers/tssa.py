@@ -1,0 +1,47 @@
+"""The compressing step of a ToST layer."""
+
+import torch
+from einops import rearrange
+from jaxtyping import Float
+from torch import Tensor, nn
+
+from crate_transformer.layers.tap import Tap
+
+
+class TSSA(nn.Module):
+    r"""Token statistics self-attention: every head damps the directions in which its tokens vary most.
+
+    .. math::
+        \mathrm{TSSA}(Z) = -W \Bigl[\, \tfrac{1}{1 + s_k} \odot U_k^\top Z\, \mathrm{diag}(\pi_k) \Bigr]_{k=1}^K, \qquad
+        s_k = (U_k^\top Z)^{\odot 2} \, \tfrac{\pi_k}{\langle \pi_k, 1 \rangle}, \qquad
+        \pi_{\cdot j} = \mathrm{softmax}_k \bigl(\theta_k \lVert \hat w_{kj} \rVert^2\bigr)
+
+    with :math:`\hat W_k` the rows of :math:`U_k^\top Z`, one direction over all tokens each, scaled to unit length
+    (arXiv 2412.17810, with the trainable output map ``W`` of the released code). No two tokens are compared: time is
+    linear in their number. Sums over tokens are taken in float32 or better, also under autocast.
+
+    Taps: ``projection`` :math:`U_k^\top z`, ``(batch, heads, tokens, head_dim)``; ``membership`` :math:`\pi`, the share
+    of each head in each token, ``(batch, heads, tokens)``.
+    """
+
+    def __init__(self, dim: int, num_heads: int) -> None:
+        super().__init__()
+        if dim % num_heads:
+            raise ValueError(f"dim {dim} is not a multiple of num_heads {num_heads}")
+        self.num_heads = num_heads
+        self.subspaces = nn.Linear(dim, dim)
+        self.temperature = nn.Parameter(torch.ones(num_heads))
+        self.out = nn.Linear(dim, dim)
+        self.projection = Tap()
+        self.membership = Tap()
+
+    def forward(self, z: Float[Tensor, "batch tokens dim"]) -> Float[Tensor, "batch tokens dim"]:
+        projected = self.projection(rearrange(self.subspaces(z), "b n (h p) -> b h n p", h=self.num_heads))
+        with torch.autocast(z.device.type, enabled=False):
+            w = projected.to(torch.promote_types(projected.dtype, torch.float32))
+            squares = w.square()
+            share = (squares / squares.sum(dim=2, keepdim=True).clamp_min(1e-24)).sum(dim=-1)
+            pi = self.membership((self.temperature[:, None] * share).softmax(dim=1))
+            moments = (pi / (pi.sum(dim=-1, keepdim=True) + 1e-8)).unsqueeze(2) @ squares
+            mixed = -w * pi.unsqueeze(-1) / (1 + moments)
+        return self.out(rearrange(mixed.to(projected.dtype), "b h n p -> b n (h p)"))

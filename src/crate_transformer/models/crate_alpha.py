@@ -1,0 +1,101 @@
+"""CRATE-alpha, the white-box transformer that scales (arXiv 2405.20299)."""
+
+from dataclasses import dataclass, replace
+from typing import Literal
+
+from jaxtyping import Float
+from torch import Tensor, nn
+
+from crate_transformer.layers import MSSA, ODL, ConvPatchEmbed, Tap
+from crate_transformer.models.backbone import Backbone
+from crate_transformer.models.config import BackboneConfig
+
+
+@dataclass(frozen=True, kw_only=True)
+class CRATEAlphaConfig(BackboneConfig):
+    """Architecture of a CRATE-alpha; ``step_size`` is eta and ``sparsity_weight`` is lambda of the two ISTA steps.
+
+    Args:
+        num_atoms: columns of each dictionary; four times ``embed_dim`` unless given.
+        has_out: whether attention ends in a linear map; unless given, only a single head of full width has none.
+        head_eps: epsilon of the norm before the head. All published weights were trained with 1e-6 (the JAX code);
+            the released PyTorch class has 1e-5.
+        patch_bias: whether the patch embedding has a bias; the CLIPA towers have none.
+        head_bias: whether the head has a bias; the projection that is the head of a CLIPA tower has none.
+    """
+
+    head_dim: int | None = None
+    num_atoms: int | None = None
+    step_size: float = 0.1
+    sparsity_weight: float = 0.1
+    has_out: bool | None = None
+    head_eps: float = 1e-6
+    patch_bias: bool = True
+    head_bias: bool = True
+
+    def __post_init__(self) -> None:
+        super().__post_init__()
+        if self.num_atoms is not None and self.num_atoms < 1:
+            raise ValueError(f"num_atoms is {self.num_atoms}: it must be at least 1")
+
+
+def _sizes(name: str, patch_sizes: tuple[int, ...], **shape: int) -> dict[str, CRATEAlphaConfig]:
+    return {f"crate_alpha_{name}_patch{p}_224": CRATEAlphaConfig(patch_size=p, **shape) for p in patch_sizes}
+
+
+SIZES = {
+    **_sizes("tiny", (16,), embed_dim=192, depth=12, num_heads=3),
+    **_sizes("small", (16,), embed_dim=576, depth=12, num_heads=12),
+    **_sizes("base", (32, 16, 8), embed_dim=768, depth=12, num_heads=12),
+    **_sizes("large", (32, 14, 8), embed_dim=1024, depth=24, num_heads=16),
+    **_sizes("huge", (14,), embed_dim=1280, depth=32, num_heads=16),
+}
+
+
+class Block(nn.Module):
+    r"""Compress against the subspaces, then code in an overcomplete dictionary, both with a skip.
+
+    .. math:: Z^{\ell+1/2} = Z^\ell + \mathrm{MSSA}(\mathrm{LN}(Z^\ell)), \qquad
+              Z^{\ell+1} = Z^{\ell+1/2} + \mathrm{ODL}(\mathrm{LN}(Z^{\ell+1/2}))
+
+    The tap ``z_half`` sees :math:`Z^{\ell+1/2}`.
+    """
+
+    def __init__(self, config: CRATEAlphaConfig) -> None:
+        super().__init__()
+        dim = config.embed_dim
+        self.norm1 = nn.LayerNorm(dim, eps=1e-6)
+        self.mssa = MSSA(dim, config.num_heads, head_dim=config.head_dim, out=config.has_out, out_bias=False)
+        self.z_half = Tap()
+        self.norm2 = nn.LayerNorm(dim, eps=1e-6)
+        self.odl = ODL(dim, config.num_atoms, step_size=config.step_size, sparsity_weight=config.sparsity_weight)
+
+    def forward(self, z: Float[Tensor, "batch tokens dim"]) -> Float[Tensor, "batch tokens dim"]:
+        z = self.z_half(z + self.mssa(self.norm1(z)))
+        return z + self.odl(self.norm2(z))
+
+
+class CRATEAlpha(Backbone):
+    """The scaled white-box vision transformer: overcomplete, decoupled dictionaries and a second skip."""
+
+    def __init__(self, config: CRATEAlphaConfig) -> None:
+        super().__init__(
+            config,
+            patch_embed=ConvPatchEmbed(config.patch_shape, config.in_chans, config.embed_dim, bias=config.patch_bias),
+            blocks=[Block(config) for _ in range(config.depth)],
+            eps=config.head_eps,
+        )
+        if config.num_classes and not config.head_bias:
+            self.head = nn.Linear(config.embed_dim, config.num_classes, bias=False)
+        nn.init.normal_(self.pos_embed, std=0.02)
+        nn.init.normal_(self.cls_token, std=1e-6)
+        for module in self.modules():
+            if isinstance(module, nn.Linear):
+                nn.init.normal_(module.weight, std=0.02)
+                if module.bias is not None:
+                    nn.init.zeros_(module.bias)
+
+    def reset_classifier(self, num_classes: int, global_pool: Literal["token", "avg"] | None = None) -> None:
+        """Put a fresh head with a bias for this many classes; the class names of the old one are forgotten."""
+        super().reset_classifier(num_classes, global_pool)
+        self.config = replace(self.config, head_bias=True)

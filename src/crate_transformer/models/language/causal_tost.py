@@ -1,0 +1,61 @@
+"""ToST for language (arXiv 2412.17810)."""
+
+from dataclasses import dataclass
+
+from jaxtyping import Float
+from torch import Tensor, nn
+
+from crate_transformer.layers import MLP, CausalTSSA, LayerScale, Tap
+from crate_transformer.models.language.config import LanguageConfig
+from crate_transformer.models.language.language_model import LanguageModel
+
+
+@dataclass(frozen=True, kw_only=True)
+class CausalToSTConfig(LanguageConfig):
+    """Architecture of a ToST for language; ``layer_scale`` is what the size of every residual branch starts at."""
+
+    mlp_ratio: float = 4.0
+    layer_scale: float = 1e-5
+
+
+SIZES = {
+    "tost_lm_base": CausalToSTConfig(embed_dim=768, depth=12, num_heads=12),
+    "tost_lm_medium": CausalToSTConfig(embed_dim=1024, depth=24, num_heads=16),
+    "tost_lm_large": CausalToSTConfig(embed_dim=1280, depth=36, num_heads=20),
+}
+
+
+class Block(nn.Module):
+    r"""Compress by the statistics of the tokens so far, then an ordinary perceptron.
+
+    .. math:: Z^{\ell+1/2} = Z^\ell + \gamma_1 \odot \mathrm{TSSA}(\mathrm{LN}(Z^\ell)), \qquad
+              Z^{\ell+1} = Z^{\ell+1/2} + \gamma_2 \odot \mathrm{MLP}(\mathrm{LN}(Z^{\ell+1/2}))
+
+    The tap ``z_half`` sees :math:`Z^{\ell+1/2}`.
+    """
+
+    def __init__(self, config: CausalToSTConfig) -> None:
+        super().__init__()
+        dim, bias = config.embed_dim, config.bias
+        self.norm1 = nn.LayerNorm(dim, bias=bias)
+        self.tssa = CausalTSSA(dim, config.num_heads, config.context_length, bias=bias)
+        self.scale1 = LayerScale(dim, config.layer_scale)
+        self.z_half = Tap()
+        self.norm2 = nn.LayerNorm(dim, bias=bias)
+        self.mlp = MLP(dim, round(dim * config.mlp_ratio), bias=bias)
+        self.scale2 = LayerScale(dim, config.layer_scale)
+
+    def forward(self, z: Float[Tensor, "batch tokens dim"]) -> Float[Tensor, "batch tokens dim"]:
+        z = self.z_half(z + self.scale1(self.tssa(self.norm1(z))))
+        return z + self.scale2(self.mlp(self.norm2(z)))
+
+
+class CausalToST(LanguageModel):
+    """The token statistics transformer as a language model, linear in the number of tokens."""
+
+    def __init__(self, config: CausalToSTConfig) -> None:
+        super().__init__(config, blocks=[Block(config) for _ in range(config.depth)])
+
+    def no_weight_decay(self) -> set[str]:
+        """Names of parameters that are matrices by shape but no linear maps."""
+        return {"pos_embed", *(f"blocks.{layer}.tssa.denominator_bias" for layer in range(len(self.blocks)))}

@@ -1,0 +1,28 @@
+"""What every language model needs to know."""
+
+from dataclasses import dataclass
+
+
+@dataclass(frozen=True, kw_only=True)
+class LanguageConfig:
+    """What every family needs to know; the defaults fit GPT-2's tokens, their number rounded up to a multiple of 64.
+
+    Args:
+        vocab_size: how many different tokens there are.
+        context_length: the largest number of tokens that the model sees at once.
+        bias: whether linear maps and norms have biases.
+    """
+
+    vocab_size: int = 50304
+    context_length: int = 1024
+    embed_dim: int
+    depth: int
+    num_heads: int
+    bias: bool = False
+
+    def __post_init__(self) -> None:
+        for name in ("vocab_size", "context_length", "embed_dim", "depth", "num_heads"):
+            if getattr(self, name) < 1:
+                raise ValueError(f"{name} is {getattr(self, name)}: it must be at least 1")
+        if self.embed_dim % self.num_heads:
+            raise ValueError(f"embed_dim {self.embed_dim} is not a multiple of num_heads {self.num_heads}")

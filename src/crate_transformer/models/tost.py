@@ -1,0 +1,131 @@
+"""ToST, the token statistics transformer, linear in the number of tokens (arXiv 2412.17810)."""
+
+from dataclasses import dataclass, replace
+
+import torch
+from jaxtyping import Float
+from torch import Tensor, nn
+
+from crate_transformer.layers import MLP, TSSA, ClassAttention, ConvStem, FourierPosition, LayerScale, Tap
+from crate_transformer.models.backbone import Backbone
+from crate_transformer.models.config import BackboneConfig
+
+
+@dataclass(frozen=True, kw_only=True)
+class ToSTConfig(BackboneConfig):
+    """Architecture of a ToST.
+
+    Args:
+        layer_scale: what the size of every residual branch starts at.
+        num_class_layers: layers after the blocks in which the class token reads the patches.
+    """
+
+    mlp_ratio: float = 4.0
+    layer_scale: float = 1.0
+    num_class_layers: int = 2
+
+    def __post_init__(self) -> None:
+        super().__post_init__()
+        if self.reg_tokens:
+            raise ValueError(f"reg_tokens is {self.reg_tokens}: a ToST has only patches in its blocks, leave it 0")
+        if self.num_class_layers < 1:
+            raise ValueError(f"num_class_layers is {self.num_class_layers}: it must be at least 1")
+
+
+_PATCH16 = {
+    "tost_tiny_patch16_224": ToSTConfig(embed_dim=192, depth=12, num_heads=4),
+    "tost_small_patch16_224": ToSTConfig(embed_dim=384, depth=12, num_heads=8),
+    "tost_medium_patch16_224": ToSTConfig(embed_dim=512, depth=24, num_heads=8, layer_scale=1e-5),
+    "tost_large_patch16_224": ToSTConfig(embed_dim=768, depth=24, num_heads=16, layer_scale=1e-5),
+}
+SIZES = _PATCH16 | {
+    name.replace("patch16", "patch8"): replace(config, patch_size=8) for name, config in _PATCH16.items()
+}
+
+
+class Block(nn.Module):
+    r"""Compress by token statistics, then an ordinary perceptron.
+
+    .. math:: Z^{\ell+1/2} = Z^\ell + \gamma_1 \odot \mathrm{TSSA}(\mathrm{LN}(Z^\ell)), \qquad
+              Z^{\ell+1} = Z^{\ell+1/2} + \gamma_2 \odot \mathrm{MLP}(\mathrm{LN}(Z^{\ell+1/2}))
+
+    The tap ``z_half`` sees :math:`Z^{\ell+1/2}`.
+    """
+
+    def __init__(self, config: ToSTConfig) -> None:
+        super().__init__()
+        dim = config.embed_dim
+        self.norm1 = nn.LayerNorm(dim, eps=1e-6)
+        self.tssa = TSSA(dim, config.num_heads)
+        self.scale1 = LayerScale(dim, config.layer_scale)
+        self.z_half = Tap()
+        self.norm2 = nn.LayerNorm(dim, eps=1e-6)
+        self.mlp = MLP(dim, round(dim * config.mlp_ratio))
+        self.scale2 = LayerScale(dim, config.layer_scale)
+
+    def forward(self, z: Float[Tensor, "batch tokens dim"]) -> Float[Tensor, "batch tokens dim"]:
+        z = self.z_half(z + self.scale1(self.tssa(self.norm1(z))))
+        return z + self.scale2(self.mlp(self.norm2(z)))
+
+
+class ClassLayer(nn.Module):
+    """The class token reads the patches and passes a perceptron; patches meet only the two norms, as in XCiT
+    (arXiv 2106.09681), from whose released code ToST takes this layer."""
+
+    def __init__(self, config: ToSTConfig) -> None:
+        super().__init__()
+        dim = config.embed_dim
+        self.norm1 = nn.LayerNorm(dim, eps=1e-6)
+        self.attn = ClassAttention(dim, config.num_heads)
+        self.scale1 = LayerScale(dim, config.layer_scale)
+        self.norm2 = nn.LayerNorm(dim, eps=1e-6)
+        self.mlp = MLP(dim, round(dim * config.mlp_ratio))
+        self.scale2 = LayerScale(dim, config.layer_scale)
+
+    def forward(self, z: Float[Tensor, "batch tokens dim"]) -> Float[Tensor, "batch tokens dim"]:
+        normed = self.norm1(z)
+        z = self.norm2(z + self.scale1(torch.cat([self.attn(normed), normed[:, 1:]], dim=1)))
+        return z + torch.cat([self.scale2(self.mlp(z[:, :1])), z[:, 1:]], dim=1)
+
+
+class ToST(Backbone):
+    """The token statistics transformer: convolutional stem, Fourier positions, and a class token that joins the patches
+    only after the blocks. In training, batch normalisation in the stem ties the images of a batch together."""
+
+    num_prefix_tokens = 0
+
+    def __init__(self, config: ToSTConfig) -> None:
+        super().__init__(
+            config,
+            patch_embed=ConvStem(config.patch_shape, config.in_chans, config.embed_dim),
+            blocks=[Block(config) for _ in range(config.depth)],
+            eps=1e-6,
+        )
+        self.class_layers = nn.ModuleList(ClassLayer(config) for _ in range(config.num_class_layers))
+        for module in self.modules():
+            if isinstance(module, nn.Linear):
+                nn.init.trunc_normal_(module.weight, std=0.02)
+                nn.init.zeros_(module.bias)
+
+    def _make_tokens(self) -> None:
+        """Create the class token and the map of the Fourier positions."""
+        self.cls_token = nn.Parameter(nn.init.trunc_normal_(torch.empty(1, 1, self.embed_dim), std=0.02))
+        self.pos_embed = FourierPosition(self.embed_dim)
+
+    def prefix_tokens(self) -> list[Tensor]:
+        """None: the blocks see only patches."""
+        return []
+
+    def position(self, height: int, width: int) -> Float[Tensor, "1 tokens dim"]:
+        """Position embeddings of the patches of an image of this size in pixels."""
+        return self.pos_embed(*self.grid_size(height, width))
+
+    def _resize_position(self, before: tuple[int, int], after: tuple[int, int]) -> None:
+        """Fourier positions exist for every grid."""
+
+    def after_blocks(self, z: Float[Tensor, "batch tokens dim"]) -> Float[Tensor, "batch all_tokens dim"]:
+        """Put the class token in front and let it read the patches."""
+        z = torch.cat([self.cls_token.expand(z.shape[0], -1, -1), z], dim=1)
+        for layer in self.class_layers:
+            z = layer(z)
+        return z

@@ -1,0 +1,192 @@
+"""Coarse segmentation: the golden protocol exactly, a slow reference, and cases with a known answer."""
+
+import json
+
+import numpy as np
+import pytest
+import torch
+from safetensors.numpy import load_file
+from torch import nn
+
+from crate_transformer.data import SceneArrays
+from crate_transformer.evaluation import attention_miou, coarse_miou, corloc
+from crate_transformer.evaluation.candidates import Candidates, cross_fit, halves
+from crate_transformer.evaluation.localisation import box_iou, largest_box
+from crate_transformer.inspection import threshold_entries, threshold_mass
+from crate_transformer.models import build_model
+from crate_transformer.reports.results import plain
+
+GRID = 8
+ROWS = {"model", "untrained", "shuffled", "mean_mask_prior", "brightness", "contrast"}
+TINY = {"img_size": 32, "patch_size": 4, "embed_dim": 12, "depth": 2, "num_heads": 3, "num_classes": 0}
+
+
+@pytest.mark.parametrize("fraction", [0.6, 0.2])
+@pytest.mark.parametrize("reading", ["entries", "mass"])
+@pytest.mark.parametrize("background", [False, True])
+def test_equals_the_golden_protocol(shared, fraction, reading, background):
+    folder = shared / "golden" / "segmentation"
+    tensors = load_file(folder / "protocol.safetensors")
+    key = f"{reading}_{fraction}" + "_with_background" * background
+    expected = json.loads((folder / "protocol.json").read_text())[key]
+    threshold = {"entries": threshold_entries, "mass": threshold_mass}[reading]
+    found = coarse_miou(threshold(tensors["maps"], fraction), tensors["labels"], background=background)
+    assert found.mean == pytest.approx(expected["miou"], abs=1e-12)
+    np.testing.assert_allclose(found.per_image, expected["per_image"], atol=1e-12, rtol=0)
+    collected: dict[str, list[float]] = {}
+    for image in expected["best_iou_per_class"]:
+        for label, iou in image.items():
+            collected.setdefault(label, []).append(iou)
+    assert found.per_class == pytest.approx({int(label): np.mean(ious) for label, ious in collected.items()}, abs=1e-12)
+
+
+def test_labels_without_any_class_are_refused():
+    with pytest.raises(ValueError, match="no image shows a class"):
+        coarse_miou(np.ones((1, 1, 2, 2), dtype=bool), np.full((1, 2, 2), 255))
+
+
+def squares(count, seed=0, side=3):
+    """One square of patches on each image, anywhere."""
+    generator = np.random.default_rng(seed)
+    masks = np.zeros((count, GRID, GRID), dtype=bool)
+    for mask in masks:
+        top, left = generator.integers(0, GRID - side + 1, 2)
+        mask[top : top + side, left : left + side] = True
+    return masks
+
+
+def scenes(masks, labels=None, pixels=None):
+    count = len(masks)
+    big = torch.from_numpy(masks.repeat(4, axis=1).repeat(4, axis=2))
+    pixels = torch.randint(0, 256, (count, 3, 32, 32), dtype=torch.uint8) if pixels is None else pixels
+    labels = np.arange(count) % 2 + 1 if labels is None else labels
+    names = tuple(map(str, range(count)))
+    return SceneArrays(pixels=pixels, masks=big, image=np.arange(count), label=labels, names=names)
+
+
+class Seer(nn.Module):
+    pass
+
+
+class Blind(nn.Module):
+    pass
+
+
+@pytest.fixture
+def oracle(monkeypatch):
+    """Models are replaced by maps: layer 1, head 2 of ``Seer`` is the mask, all others are noise."""
+
+    def install(masks):
+        def of_model(model, pixels):
+            maps = np.random.default_rng(isinstance(model, Seer)).random((6, len(pixels), GRID, GRID))
+            if isinstance(model, Seer):
+                maps[5] = masks[-len(pixels) :]
+            choices = tuple({"layer": layer, "head": head} for layer in range(2) for head in range(3))
+            return Candidates(maps=maps, choices=choices)
+
+        for module in ("miou", "localisation"):
+            monkeypatch.setattr(f"crate_transformer.evaluation.{module}.of_model", of_model)
+
+    return install
+
+
+def test_a_map_equal_to_the_mask_is_chosen_and_beats_every_control(oracle):
+    masks = squares(40)
+    oracle(masks)
+    report = attention_miou(Seer(), scenes(masks), fraction=9 / 64, untrained=Blind())
+    for protocol in (report.best_head, report.fixed_head):
+        for rows in protocol.values():
+            assert set(rows) == ROWS
+            assert rows["model"].mean > 1.3 * max(score.mean for row, score in rows.items() if row != "model")
+        assert protocol["entries"]["model"].mean == 1.0
+    assert report.fixed_head["entries"]["model"].choices == ({"layer": 1, "head": 2},)
+    assert report.fixed_head["entries"]["model"].per_class == {1: 1.0, 2: 1.0}
+    assert not report.best_head["entries"]["model"].choices
+    assert report.to_dict()["layer"] == 1
+    json.dumps(plain(report.to_dict()))
+
+
+def test_the_layer_of_the_protocol_is_the_one_asked_for(oracle):
+    masks = squares(40)
+    oracle(masks)
+    report = attention_miou(Seer(), scenes(masks), fraction=9 / 64, untrained=Blind(), layer=0)
+    assert report.layer == 0
+    assert report.best_head["entries"]["model"].mean < 0.5
+    assert report.fixed_head["entries"]["model"].mean == 1.0
+    with pytest.raises(ValueError, match=r"no layer 2.*layers 0 to 1"):
+        attention_miou(Seer(), scenes(masks), untrained=Blind(), layer=2)
+
+
+def test_centred_objects_are_found_by_the_prior_and_bright_ones_by_brightness(oracle):
+    masks = np.zeros((20, GRID, GRID), dtype=bool)
+    masks[:, 3:6, 3:6] = True
+    oracle(masks)
+    rows = attention_miou(Seer(), scenes(masks), fraction=9 / 64, untrained=Blind()).fixed_head["entries"]
+    assert rows["mean_mask_prior"].mean == rows["shuffled"].mean == 1.0
+    masks = squares(20)
+    oracle(masks)
+    dark = torch.from_numpy(~masks.repeat(4, axis=1).repeat(4, axis=2))[:, None].expand(-1, 3, -1, -1)
+    shown = scenes(masks, pixels=dark.to(torch.uint8) * 200)
+    rows = attention_miou(Seer(), shown, fraction=9 / 64, untrained=Blind()).fixed_head["entries"]
+    assert rows["brightness"].mean == 1.0
+    assert rows["brightness"].choices == ({"sign": -1},)
+
+
+def test_images_without_a_class_on_the_grid_are_counted_and_too_few_are_refused(oracle):
+    masks = squares(8)
+    masks[0] = False
+    oracle(masks)
+    report = attention_miou(Seer(), scenes(masks), untrained=Blind())
+    assert (report.num_images, report.num_dropped) == (7, 1)
+    with pytest.raises(ValueError, match="0 images with a mask are too few"):
+        attention_miou(Seer(), scenes(np.zeros_like(masks)), untrained=Blind())
+
+
+def test_a_real_model_and_its_twin_run_through_and_black_pictures_do_no_harm():
+    model = build_model("crate_tiny_patch16_224", **TINY)
+    for pixels in (None, torch.zeros(8, 3, 32, 32, dtype=torch.uint8)):
+        report = attention_miou(model, scenes(squares(8), pixels=pixels))
+        for rows in (*report.best_head.values(), *report.fixed_head.values()):
+            assert all(0 <= score.mean <= 1 for score in rows.values())
+        assert rows["model"].standard_error >= 0
+
+
+def test_the_choice_for_one_half_is_made_on_the_other():
+    fold = halves(6, seed=0)
+    assert sorted(fold.tolist()) == [0, 0, 0, 1, 1, 1]
+    scores = np.stack([fold == 0, fold == 1]).astype(float)
+    np.testing.assert_array_equal(cross_fit(scores, fold), 1 - fold)
+    with pytest.raises(ValueError, match="3 images with a mask are too few"):
+        halves(3, seed=0)
+
+
+def test_boxes_around_the_right_map_are_found(oracle):
+    masks = squares(40)
+    oracle(masks)
+    boxes = 4.0 * np.array([largest_box(mask) for mask in masks])
+    pixels = torch.randint(0, 256, (40, 3, 32, 32), dtype=torch.uint8)
+    report = corloc(Seer(), pixels, boxes, untrained=Blind())
+    assert set(report.rows) == ROWS
+    assert report.rows["model"].corloc > 0.9
+    assert {choice["head"] for choice in report.rows["model"].choices} == {2}
+    assert max(score.corloc for row, score in report.rows.items() if row != "model") < 0.5
+    json.dumps(plain(report.to_dict()))
+
+
+def test_boxes_that_do_not_fit_are_refused():
+    pixels = torch.zeros(4, 3, 32, 32, dtype=torch.uint8)
+    model = build_model("crate_tiny_patch16_224", **TINY)
+    with pytest.raises(ValueError, match="4 images but 3 boxes"):
+        corloc(model, pixels, np.ones((3, 4)))
+    with pytest.raises(ValueError, match="box 1 is empty"):
+        corloc(model, pixels, np.array([[0, 0, 4, 4], [8, 8, 8, 12], [0, 0, 4, 4], [0, 0, 4, 4]], dtype=float))
+
+
+def test_the_largest_part_has_the_box_and_boxes_overlap_as_areas_do():
+    mask = np.zeros((6, 7), dtype=bool)
+    assert largest_box(mask) == (0, 0, 0, 0)
+    mask[0, 0] = mask[1, 1] = True
+    mask[3:5, 2:6] = True
+    assert largest_box(mask) == (2, 3, 6, 5)
+    found = box_iou(np.array([[0.0, 0, 2, 2], [0, 0, 0, 0]]), np.array([[1.0, 1, 3, 3], [1, 1, 2, 2]]))
+    np.testing.assert_allclose(found, [1 / 7, 0])

@@ -1,0 +1,94 @@
+"""Average precision has the values that can be worked out by hand, and MaskCut's carries its controls."""
+
+import json
+
+import numpy as np
+import pytest
+import torch
+from PIL import Image
+
+from crate_transformer.data import Scene
+from crate_transformer.evaluation import average_precision, maskcut_average_precision
+from crate_transformer.evaluation.average_precision import mask_box
+from crate_transformer.models import build_model
+from crate_transformer.reports.results import plain
+
+pytest.importorskip("pycocotools")
+TINY = {"img_size": 32, "patch_size": 4, "embed_dim": 12, "depth": 2, "num_heads": 3, "num_classes": 0}
+
+
+def block(top, left, height, width, size=(40, 60)):
+    mask = np.zeros(size, dtype=bool)
+    mask[top : top + height, left : left + width] = True
+    return mask
+
+
+def test_perfect_masks_have_precision_one_and_none_have_zero():
+    truth = [[block(0, 0, 10, 10), block(20, 20, 10, 30)], [block(5, 5, 30, 30)]]
+    found = average_precision(truth, [[1.0, 0.5], [1.0]], truth, [[False, False], [False]])
+    for kind in ("box", "mask"):
+        assert vars(found[kind]) == {"ap": 1.0, "ap50": 1.0, "ap75": 1.0}
+    nothing = average_precision([[block(0, 0, 0, 0)], []], [[1.0], []], truth, [[False, False], [False]])
+    assert nothing["mask"].ap == nothing["box"].ap50 == 0
+
+
+def test_an_overlap_counts_up_to_its_threshold_and_boxes_apart_from_masks():
+    truth = [[block(0, 0, 10, 10)]]
+    found = average_precision([[block(0, 0, 10, 7)]], [[1.0]], truth, [[False]])
+    assert vars(found["mask"]) == pytest.approx({"ap": 0.5, "ap50": 1.0, "ap75": 0.0})
+    hollow = block(0, 0, 10, 10) & ~block(2, 2, 6, 6)
+    found = average_precision([[hollow]], [[1.0]], truth, [[False]])
+    assert (found["box"].ap, found["mask"].ap50, found["mask"].ap75) == pytest.approx((1.0, 1.0, 0.0))
+
+
+def test_a_wrong_mask_ranked_first_halves_the_precision_and_a_crowd_forgives():
+    right, wrong = block(0, 0, 10, 10), block(20, 20, 10, 10)
+    late = average_precision([[wrong, right]], [[1.0, 0.5]], [[right]], [[False]])
+    early = average_precision([[wrong, right]], [[0.5, 1.0]], [[right]], [[False]])
+    forgiven = average_precision([[wrong, right]], [[1.0, 0.5]], [[right, block(15, 15, 20, 20)]], [[False, True]])
+    assert late["mask"].ap == pytest.approx(0.5)
+    assert (early["mask"].ap, forgiven["mask"].ap) == pytest.approx((1.0, 1.0))
+
+
+def test_what_does_not_fit_is_refused():
+    mask = block(0, 0, 4, 4)
+    with pytest.raises(ValueError, match="predictions for 1 images and objects for 2"):
+        average_precision([[mask]], [[1.0]], [[mask], [mask]], [[False], [False]])
+    with pytest.raises(ValueError, match="masks of image 0 differ in size"):
+        average_precision([[mask[:10]]], [[1.0]], [[mask]], [[False]])
+    with pytest.raises(ValueError, match="no object to find"):
+        average_precision([[mask]], [[1.0]], [[]], [[]])
+
+
+def test_boxes_are_tight():
+    assert mask_box(block(3, 5, 7, 9)) == [5.0, 3.0, 9.0, 7.0]
+    assert mask_box(block(0, 0, 0, 0)) == [0.0] * 4
+
+
+def scene(seed, colour=255):
+    """One bright block on a dark picture."""
+    generator = np.random.default_rng(seed)
+    mask = block(*(int(n) for n in generator.integers(2, 18, 2)), 14, 16)
+    pixels = np.where(mask[..., None], colour, 0).astype(np.uint8).repeat(3, axis=2)
+    return Scene(name=str(seed), picture=Image.fromarray(pixels), classes={1: mask}, objects=(mask,), crowd=(False,))
+
+
+def test_maskcut_is_reported_with_its_controls_and_a_bright_object_is_the_trivial_cue():
+    model = build_model("crate_tiny_patch16_224", **TINY)
+    report = maskcut_average_precision(model, map(scene, range(4)), size=40, num_masks=2)
+    assert set(report.rows) == {"model", "untrained", "shuffled", "mean_mask_prior", "brightness", "contrast"}
+    assert report.rows["brightness"]["mask"].ap50 > 0.9
+    assert report.rows["shuffled"]["mask"].ap75 == 0
+    assert (report.layer, report.num_images, report.input_size) == (1, 4, (40, 40))
+    assert report.objects_per_image["shuffled"] == report.objects_per_image["model"]
+    json.dumps(plain(report.to_dict()))
+
+
+def test_black_pictures_have_no_objects_and_one_scene_is_too_few():
+    model = build_model("crate_tiny_patch16_224", **TINY)
+    torch.nn.init.zeros_(model.pos_embed)
+    report = maskcut_average_precision(model, [scene(0, 0), scene(1, 0)], size=32)
+    assert report.rows["brightness"]["mask"].ap == 0
+    assert report.objects_per_image["contrast"] == 0
+    with pytest.raises(ValueError, match="at least two pictures, not 1"):
+        maskcut_average_precision(model, [scene(0)], size=32)

@@ -1,0 +1,152 @@
+"""A timm user does not notice that the models come from here."""
+
+import pytest
+import torch
+from PIL import Image
+
+from crate_transformer.checkpoints import create_model, list_pretrained, save_checkpoint
+from crate_transformer.data import preprocess
+from crate_transformer.integrations import __doc__ as doors
+from crate_transformer.models import MODELS
+
+MICRO, MINI = "crate_micro_patch4_32", "crate_mini_patch8_64"
+TAGGED = f"{MINI}.tiny_imagenet_100"
+
+
+def test_the_door_says_what_it_is():
+    assert "optional" in doors
+
+
+def test_every_model_is_listed_and_those_of_timm_stay_its_own(timm):
+    owned = {name for name in MODELS if timm.models.model_entrypoint(name).__module__.startswith("timm.")}
+    assert owned == {name for name in MODELS if name.startswith("vit_") and name.endswith("_224")}
+    assert set(timm.list_models("crate_*")) == {name for name in MODELS if name.startswith("crate_")}
+    assert set(list_pretrained()) <= set(timm.list_pretrained("crate_*"))
+
+
+@pytest.mark.parametrize("model_class", {model_class for model_class, _ in MODELS.values()}, ids=lambda c: c.__name__)
+def test_options_reach_the_model(timm, model_class):
+    ours = (n for n, (c, _) in MODELS.items() if c is model_class and n in timm.list_models(module="timm"))
+    owned = [n for n in ours if not timm.models.model_entrypoint(n).__module__.startswith("timm.")]
+    name = min(owned, key=lambda n: MODELS[n][1].embed_dim)
+    size = 2 * max(MODELS[name][1].patch_shape)
+    model = timm.create_model(name, num_classes=7, img_size=size, drop_path_rate=0.1, drop_rate=None, depth=2)
+    assert type(model) is model_class
+    assert model(torch.randn(2, 3, size, size)).shape == (2, 7)
+    assert (model.config.drop_path_rate, model.config.drop_rate, model.config.depth) == (0.1, 0.0, 2)
+    assert timm.data.resolve_data_config(model=model)["input_size"] == (3, size, size)
+
+
+def test_an_unknown_option_is_refused(timm):
+    with pytest.raises(ValueError, match=f"{MICRO} has no option 'mlp_ratio'"):
+        timm.create_model(MICRO, mlp_ratio=3.0)
+    with pytest.raises(ValueError, match=f"{MICRO} has no option 'out_indices'"):
+        timm.create_model(MICRO, out_indices=(1,))
+
+
+def test_features_only(timm):
+    model = timm.create_model(MICRO, features_only=True, out_indices=(1, -3))
+    assert model.feature_info.channels() == [128, 128]
+    assert model.feature_info.reduction() == [4, 4]
+    images = torch.randn(2, 3, 32, 16)
+    maps = model(images)
+    assert [m.shape for m in maps] == [(2, 128, 8, 4)] * 2
+    whole = create_model(MICRO)
+    missing = whole.load_state_dict(whole.state_dict() | model.model.state_dict())
+    assert not missing.missing_keys
+    assert all(map(torch.equal, maps, whole.forward_intermediates(images, (1, 3), intermediates_only=True)))
+    assert len(model.model.blocks) == 4  # the rest, the norm and the head would never get a gradient
+    sum(m.sum() for m in model(images)).backward()
+    assert all(parameter.grad is not None for parameter in model.parameters())
+    assert len(timm.create_model(MICRO, features_only=True)(images)) == 3
+
+
+@pytest.mark.parametrize("kind", ["hook", "getter"])
+def test_other_extractors(timm, kind):
+    model = timm.create_model(MICRO, features_only=True, feature_cls=kind, out_indices=(0, 2))
+    assert len(model(torch.randn(1, 3, 32, 32))) == 2
+
+
+def test_weights_in_the_box(timm):
+    ours = create_model(TAGGED, pretrained=True).eval()
+    images = torch.randn(2, 3, 128, 128)
+    for name in (TAGGED, MINI):
+        model = timm.create_model(name, pretrained=True).eval()
+        with torch.no_grad():
+            assert torch.equal(model(images), ours(images))
+        settings = timm.data.resolve_data_config(model=model)
+        assert settings["input_size"] == (3, 128, 128)
+        assert (settings["crop_pct"], settings["interpolation"]) == (1.0, "bilinear")
+        assert settings["mean"] == ours.preprocessing.mean
+        assert model.pretrained_cfg["label_names"] == model.class_names == ours.class_names
+        assert (model.pretrained_cfg["architecture"], model.pretrained_cfg["tag"]) == (MINI, "tiny_imagenet_100")
+        assert model.preprocessing == ours.preprocessing
+
+
+def test_weights_are_adapted(timm):
+    ours = create_model(TAGGED, pretrained=True)
+    model = timm.create_model(TAGGED, pretrained=True, num_classes=3, img_size=96, drop_path_rate=0.2)
+    assert model(torch.randn(2, 3, 96, 96)).shape == (2, 3)
+    assert model.pos_embed.shape[1] == 145
+    assert model.class_names is None
+    assert timm.data.resolve_data_config(model=model)["input_size"] == (3, 96, 96)
+    assert torch.equal(model.blocks[5].ista.dictionary, ours.blocks[5].ista.dictionary)
+    features = timm.create_model(TAGGED, pretrained=True, features_only=True, out_indices=(0,))
+    assert torch.equal(features.model.blocks[0].ista.dictionary, ours.blocks[0].ista.dictionary)
+
+
+def test_weights_from_a_file(timm, tmp_path):
+    model = create_model(MICRO, num_classes=4).eval()
+    file = save_checkpoint(model, tmp_path / "mine") / "model.safetensors"
+    overlay = {"file": str(file), "num_classes": 4, "mean": [0.5, 0.5, 0.5], "label_names": tuple("abcd")}
+    loaded = timm.create_model(MICRO, pretrained=True, num_classes=4, pretrained_cfg_overlay=overlay).eval()
+    images = torch.randn(1, 3, 32, 32)
+    assert torch.equal(loaded(images), model(images))
+    assert loaded.preprocessing.mean == (0.5, 0.5, 0.5)
+    assert loaded.class_names == tuple("abcd")
+    assert torch.equal(timm.create_model(MICRO, num_classes=4, checkpoint_path=file).eval()(images), model(images))
+
+
+def test_no_weights(timm):
+    with pytest.raises(RuntimeError, match="No pretrained weights exist for crate_tiny"):
+        timm.create_model("crate_tiny_patch16_224", pretrained=True)
+    with pytest.raises(ValueError, match="in_chans=1 does not go with the weights"):
+        timm.create_model(TAGGED, pretrained=True, in_chans=1)
+
+
+def test_layer_wise_decay(timm):
+    from timm.optim import create_optimizer_v2
+
+    model = timm.create_model(MICRO, num_classes=3)
+    optimizer = create_optimizer_v2(model, opt="adamw", lr=1e-3, weight_decay=0.05, layer_decay=0.5)
+    scale = {id(p): group["lr_scale"] for group in optimizer.param_groups for p in group["params"]}
+    decay = {id(p): group["weight_decay"] for group in optimizer.param_groups for p in group["params"]}
+    expected = {
+        "head": 1.0,
+        "norm": 0.5,
+        "blocks.5": 0.5,
+        "blocks.0": 0.5**6,
+        "patch_embed": 0.5**7,
+        "cls_token": 0.5**7,
+    }
+    for name, parameter in model.named_parameters():
+        for start, value in expected.items():
+            if name.startswith(f"{start}.") or name == start:
+                assert scale[id(parameter)] == value, name
+    assert decay[id(model.pos_embed)] == 0
+    assert decay[id(model.blocks[0].ista.dictionary)] == 0.05
+
+
+def test_timm_transforms_are_ours(timm):
+    model = timm.create_model(TAGGED, pretrained=True)
+    transform = timm.data.create_transform(**timm.data.resolve_data_config(model=model))
+    image = Image.effect_mandelbrot((200, 150), (-3, -2.5, 2, 2.5), 30).convert("RGB")
+    torch.testing.assert_close(transform(image), preprocess(image, model.preprocessing), rtol=0, atol=1e-5)
+
+
+def test_set_input_size_and_reset(timm):
+    model = timm.create_model(MICRO)
+    model.set_input_size((16, 48))
+    model.reset_classifier(5, "avg")
+    assert model(torch.randn(1, 3, 16, 48)).shape == (1, 5)
+    assert timm.data.resolve_data_config(model=model)["input_size"] == (3, 16, 48)

@@ -1,0 +1,221 @@
+"""A transformers user does not notice that the models come from here."""
+
+import dataclasses
+import json
+
+import numpy as np
+import pytest
+import torch
+from PIL import Image
+from safetensors.torch import load_file, save_file
+
+from crate_transformer.checkpoints import create_model
+from crate_transformer.data import preprocess
+from crate_transformer.inspection import attention_maps
+from crate_transformer.models import MODELS, Preprocessing
+
+TAGGED = "crate_mini_patch8_64.tiny_imagenet_100"
+every_class = pytest.mark.parametrize("name", {c: name for name, (c, _) in MODELS.items()}.values())
+
+
+@pytest.fixture
+def door(transformers):
+    from crate_transformer.integrations import transformers as door
+
+    return door
+
+
+def small(name="crate_micro_patch4_32", **changes):
+    model_class, config = MODELS[name]
+    sizes = {"img_size": 16, "patch_size": 4, "embed_dim": 4 * config.num_heads, "depth": 2, "num_classes": 5}
+    model = model_class(dataclasses.replace(config, **sizes | changes)).eval()
+    model.preprocessing = Preprocessing(img_size=(16, 16), crop_pct=1.0, interpolation="bicubic", mean=(0.5, 0.4, 0.3))
+    if model.num_classes:
+        model.class_names = tuple("abcde")
+    return model
+
+
+@pytest.fixture
+def picture():
+    return Image.effect_mandelbrot((90, 60), (-3, -2.5, 2, 2.5), 30).convert("RGB")
+
+
+@every_class
+@pytest.mark.parametrize("num_classes", [5, 0])
+def test_there_and_back_and_through_a_folder(door, transformers, name, num_classes, tmp_path):
+    model, images = small(name, num_classes=num_classes, img_size=(16, 24)), torch.randn(2, 3, 16, 24)
+    converted = door.to_transformers(model)
+    converted.save_pretrained(tmp_path)
+    auto = transformers.AutoModelForImageClassification if num_classes else transformers.AutoModel
+    loaded = auto.from_pretrained(tmp_path)
+    assert type(loaded) is type(converted)
+    assert not loaded.training
+    back = door.from_transformers(loaded)
+    assert (type(back), back.config, back.preprocessing) == (type(model), model.config, model.preprocessing)
+    assert back.class_names == model.class_names
+    with torch.no_grad():
+        expected = model(images)
+        for other in (converted, loaded):
+            answer = other(images)
+            assert torch.equal(answer.logits if num_classes else answer.pooler_output, expected)
+        assert torch.equal(back(images), expected)
+    assert str(tmp_path) in back.provenance.source
+
+
+def test_the_configuration_speaks_as_transformers_does(door, transformers, tmp_path):
+    door.to_transformers(small()).save_pretrained(tmp_path)
+    stored = json.loads((tmp_path / "config.json").read_text())
+    expected = {"model_type": "crate", "family": "CRATE", "hidden_size": 16, "num_hidden_layers": 2}
+    expected |= {"num_attention_heads": 4, "image_size": 16, "num_channels": 3, "patch_size": 4, "step_size": 0.1}
+    assert expected.items() <= stored.items()
+    config = transformers.AutoConfig.from_pretrained(tmp_path)
+    assert (config.num_labels, config.id2label[1], config.label2id["c"]) == (5, "b", 2)
+    default = door.CrateConfig().build(1000)
+    assert default.config == MODELS["crate_small_patch16_224"][1]
+    fresh = transformers.AutoModelForImageClassification.from_config(config)
+    assert fresh.classifier.weight.shape == (5, 16)
+
+
+@pytest.mark.parametrize(
+    ("changes", "sentence"),
+    [
+        ({"family": "MAMBA"}, "there is no model family 'MAMBA'; known are CRATE"),
+        ({"hidden_size": 15}, "dim 15 is not a multiple of num_heads 12"),
+        ({"image_size": 15}, "img_size 15 is smaller than one patch"),
+    ],
+)
+def test_a_configuration_of_no_model(door, changes, sentence):
+    with pytest.raises(ValueError, match=sentence):
+        door.CrateModel(door.CrateConfig(**changes))
+
+
+def test_real_attentions_and_hidden_states(door):
+    model, images = small(), torch.randn(3, 3, 16, 16)
+    converted = door.to_transformers(model)
+    with torch.no_grad():
+        seen = converted(images, output_attentions=True, output_hidden_states=True)
+        plain = converted(images)
+    torch.testing.assert_close(seen.logits, plain.logits)
+    assert plain.attentions is plain.hidden_states is None
+    assert [a.shape for a in seen.attentions] == [(3, 4, 17, 17)] * 2
+    torch.testing.assert_close(seen.attentions[0].sum(-1), torch.ones(3, 4, 17))
+    maps = torch.stack([a[:, :, 0, 1:].unflatten(-1, (4, 4)) for a in seen.attentions], dim=1)
+    ours = torch.from_numpy(attention_maps(model, images).maps)
+    torch.testing.assert_close(maps / maps.sum((-2, -1), keepdim=True), ours)
+    with torch.no_grad():
+        assert torch.equal(seen.hidden_states[0], model.embed(images))
+        torch.testing.assert_close(seen.hidden_states[-1], model.forward_features(images))
+    assert len(seen.hidden_states) == 3
+    converted.config.output_attentions = True
+    assert len(converted(images, return_dict=False)) == 2
+    assert converted(images).attentions[0].requires_grad
+
+
+def test_the_base_model_of_a_classifier_and_the_other_way(door, transformers, tmp_path):
+    model, images = small(), torch.randn(2, 3, 16, 16)
+    door.to_transformers(model).save_pretrained(tmp_path / "classifier")
+    base = transformers.AutoModel.from_pretrained(tmp_path / "classifier")
+    assert type(base) is door.CrateModel
+    seen = base(images)
+    torch.testing.assert_close(seen.pooler_output, model.forward_head(model.forward_features(images), pre_logits=True))
+    torch.testing.assert_close(seen.last_hidden_state[:, 0], seen.pooler_output)
+    base.save_pretrained(tmp_path / "base")
+    fresh = transformers.AutoModelForImageClassification.from_pretrained(tmp_path / "base", num_labels=3)
+    assert torch.equal(fresh.crate.backbone.pos_embed, base.backbone.pos_embed)
+    assert fresh(images).logits.shape == (2, 3)
+    assert 0 < fresh.classifier.weight.std() < 0.1
+    assert not fresh.classifier.bias.any()
+
+
+@every_class
+def test_what_a_checkpoint_lacks_is_initialised(door, transformers, name, tmp_path):
+    model = small(name)
+    door.to_transformers(model).save_pretrained(tmp_path)
+    file = tmp_path / "model.safetensors"
+    tensors = load_file(file)
+    lost = ["crate.backbone.blocks.0.norm1.weight", "crate.backbone.cls_token"]
+    save_file({k: t for k, t in tensors.items() if k not in lost}, file, metadata={"format": "pt"})
+    loaded = transformers.AutoModelForImageClassification.from_pretrained(tmp_path)
+    assert torch.equal(loaded.crate.backbone.blocks[0].norm1.weight, torch.ones(4 * model.config.num_heads))
+    assert not torch.equal(loaded.crate.backbone.cls_token, model.cls_token)
+    assert loaded.crate.backbone.cls_token.isfinite().all()
+    assert torch.equal(loaded.classifier.weight, model.head.weight)
+
+
+@pytest.mark.parametrize("kind", ["model", "folder"])
+def test_the_pipeline(door, transformers, picture, kind, tmp_path):
+    model = create_model(TAGGED, pretrained=True).eval()
+    converted = door.to_transformers(model)
+    if kind == "folder":
+        converted.save_pretrained(tmp_path)
+        classify = transformers.pipeline("image-classification", model=str(tmp_path), device="cpu")
+    else:
+        processor = converted.image_processor()
+        classify = transformers.pipeline(
+            "image-classification", model=converted, image_processor=processor, device="cpu"
+        )
+    with torch.no_grad():
+        expected = model(preprocess(picture, model.preprocessing)[None]).softmax(-1)[0]
+    answers = classify(picture, top_k=3)
+    assert [a["label"] for a in answers] == [model.class_names[i] for i in expected.topk(3).indices]
+    assert [a["score"] for a in answers] == pytest.approx(expected.topk(3).values.tolist(), abs=1e-6)
+
+
+def test_pictures_of_every_kind(door, transformers, picture, tmp_path):
+    model = small()
+    door.to_transformers(model).save_pretrained(tmp_path)
+    processor = transformers.AutoImageProcessor.from_pretrained(tmp_path)
+    expected = preprocess(picture, model.preprocessing)[None]
+    picture.save(tmp_path / "picture.png")
+    array = np.array(picture)
+    for same in (
+        picture,
+        [picture],
+        array,
+        array.transpose(2, 0, 1),
+        torch.from_numpy(array),
+        str(tmp_path / "picture.png"),
+    ):
+        assert torch.equal(processor(same, return_tensors="pt").pixel_values, expected)
+    assert processor([picture, picture.convert("L")], return_tensors="np").pixel_values.shape == (2, 3, 16, 16)
+    with pytest.raises(ValueError, match="crop_pct is 2"):
+        door.CrateImageProcessor(crop_pct=2.0)(picture)
+
+
+@pytest.mark.filterwarnings("default")
+def test_trainer_runs_and_saves(door, transformers, tmp_path):
+    model = door.to_transformers(small())
+    before = model.crate.backbone.blocks[0].ista.dictionary.detach().clone()
+    data = [{"pixel_values": torch.randn(3, 16, 16), "labels": i % 5} for i in range(4)]
+    arguments = transformers.TrainingArguments(
+        output_dir=tmp_path, max_steps=2, per_device_train_batch_size=2, report_to=[], use_cpu=True, disable_tqdm=True
+    )
+    trainer = transformers.Trainer(model=model, args=arguments, train_dataset=data, eval_dataset=data)
+    assert np.isfinite(trainer.train().training_loss)
+    assert not torch.equal(model.crate.backbone.blocks[0].ista.dictionary, before)
+    assert np.isfinite(trainer.evaluate()["eval_loss"])
+    trainer.save_model(tmp_path / "final")
+    assert (tmp_path / "final" / "preprocessor_config.json").is_file()
+    assert door.from_transformers(door.CrateForImageClassification.from_pretrained(tmp_path / "final"))
+
+
+@pytest.mark.filterwarnings("ignore:.*deprecated")  # transformers' words for it are changing
+def test_gradient_checkpointing(door):
+    model, images = door.to_transformers(small()).train(), torch.randn(2, 3, 16, 16)
+    assert not model.is_gradient_checkpointing
+    labels, gradients = torch.tensor([0, 3]), []
+    for _ in range(2):
+        model.zero_grad()
+        model(images, labels=labels).loss.backward()
+        gradients.append(model.crate.backbone.pos_embed.grad.clone())
+        model.gradient_checkpointing_enable()
+        assert model.crate.backbone.grad_checkpointing
+    torch.testing.assert_close(*gradients)
+
+
+def test_half_precision(door, transformers, tmp_path):
+    door.to_transformers(small().bfloat16()).save_pretrained(tmp_path)
+    loaded = transformers.AutoModelForImageClassification.from_pretrained(tmp_path, dtype="auto")
+    assert loaded.dtype == torch.bfloat16
+    assert loaded(torch.randn(1, 3, 16, 16)).logits.isfinite().all()
+    assert door.from_transformers(loaded).pos_embed.dtype == torch.bfloat16
