@@ -170,6 +170,12 @@ def test_a_hub_that_refuses(hub, model):
         push_to_hub(model, REPO)
 
 
+def test_a_hub_out_of_reach(model, monkeypatch):
+    monkeypatch.setattr(constants, "ENDPOINT", "http://127.0.0.1:9")
+    with pytest.raises(OSError, match=f"{REPO} could not be written on the Hugging Face hub: .*refused"):
+        push_to_hub(model, REPO)
+
+
 def test_nothing_of_that_name(hub):
     with pytest.raises(FileNotFoundError, match=r"someone/else is no local path .*RepositoryNotFoundError"):
         load_checkpoint("someone/else")

@@ -257,6 +257,7 @@ def test_layer_groups_cover_every_parameter(name, coarse):
                 if found := re.match(pattern, key):
                     layers.setdefault(key, []).append((group, *found.groups()))
     assert all(len(matches) == 1 for matches in layers.values())
+    assert all(number.isdigit() for matches in layers.values() for number in matches[0][1:])
     rest = [key for key, _ in model.named_parameters() if key not in layers]
     assert rest and all(key.startswith(("head.", "decoder.")) for key in rest)
     assert layers["cls_token"][0][0] == "stem" and layers["norm.weight"][0][0] == "after_blocks"

@@ -8,7 +8,7 @@ import torch
 from safetensors.torch import load_file
 
 from crate_transformer.checkpoints import load_checkpoint
-from crate_transformer.inspection import layerwise_objective, untrained_twin
+from crate_transformer.inspection import layer_steps, layerwise_objective, record, untrained_twin
 from crate_transformer.models import build_model
 
 TINY = {"img_size": 16, "patch_size": 8, "embed_dim": 12, "depth": 3, "num_heads": 2, "num_classes": 4}
@@ -104,3 +104,100 @@ def test_the_untrained_twin_leaves_the_random_state_and_differs_from_the_model()
     assert not torch.equal(untrained_twin(model, seed=1).pos_embed, twin.pos_embed)
     assert not torch.equal(twin.pos_embed, model.pos_embed)
     assert model.training
+
+
+FAMILIES = ["crate_tiny_patch16_224", "vit_tiny_patch16_224", "crate_alpha_tiny_patch16_224"]
+
+
+def slow_rate(block, z, normalisation):
+    """R and R^c of one image at these tokens, by determinants, head by head."""
+    tokens = block.norm1(z)
+    length = tokens.norm(dim=-1, keepdim=True)
+    is_vit = hasattr(block, "attn")
+    projected = block.attn.qkv(tokens).chunk(3, dim=-1)[1] if is_vit else block.mssa.subspaces(tokens)
+    whole = tokens if normalisation == "none" else tokens / length
+    rates = []
+    for part in projected.split(6, dim=-1):
+        if normalisation == "head":
+            part = part / part.norm(dim=-1, keepdim=True)
+        elif normalisation == "token":
+            part = part / length
+        rates.append(log_det(part))
+    return log_det(whole), sum(rates)
+
+
+def log_det(z):
+    tokens, dim = z.shape
+    return torch.logdet(torch.eye(dim) + dim / (tokens * 0.01) * z.T @ z) / 2
+
+
+@pytest.mark.parametrize("family", FAMILIES)
+@pytest.mark.parametrize("normalisation", ["head", "token", "none"])
+def test_every_place_and_normalisation_equals_a_slow_reference(family, normalisation):
+    model = build_model(family, **TINY).double().eval()
+    images = torch.randn(2, 3, 16, 16, dtype=torch.float64)
+    expected = {"input": np.empty((2, 2, 3)), "half": np.empty((2, 2, 3))}
+    with torch.inference_mode(), record(model, "blocks.*.z_half") as halves:
+        model(images)
+        z = model.embed(images)
+        for layer, block in enumerate(model.blocks):
+            for place, tokens in (("input", z), ("half", halves[f"blocks.{layer}.z_half"])):
+                for image in range(2):
+                    expected[place][:, image, layer] = slow_rate(block, tokens[image], normalisation)
+            z = block(z)
+    for place, (rate, subspace_rate) in expected.items():
+        seen = layerwise_objective(model, images, place=place, normalisation=normalisation, rates=True)
+        assert (seen.place, seen.normalisation) == (place, normalisation)
+        np.testing.assert_allclose(seen.subspace_rate, subspace_rate, rtol=1e-9)
+        np.testing.assert_allclose(seen.rate, rate, rtol=1e-9)
+        np.testing.assert_allclose(seen.rate_reduction, rate - subspace_rate, rtol=1e-6)
+        assert seen.untrained_rate_reduction.shape == (2, 3)
+    steps = layer_steps(model, images, normalisation=normalisation)
+    np.testing.assert_allclose(steps.trained.rate_before, expected["input"][1], rtol=1e-9)
+    np.testing.assert_allclose(steps.trained.rate_after, expected["half"][1], rtol=1e-9)
+    share = (expected["half"][1] < expected["input"][1]).mean(axis=0)
+    np.testing.assert_array_equal(steps.trained.compressing, share)
+
+
+def test_without_rates_there_is_no_reduction_and_sparsity_of_odl_is_that_of_its_code():
+    model = build_model(FAMILIES[2], **TINY).eval()
+    images = torch.randn(2, 3, 16, 16)
+    seen = layerwise_objective(model, images)
+    assert seen.rate is seen.rate_reduction is seen.untrained_rate_reduction is None
+    with record(model, "blocks.*.odl.code") as codes:
+        model(images)
+    shares = [(code != 0).float().mean(dim=(1, 2)).numpy() for code in codes.values()]
+    np.testing.assert_allclose(seen.nonzero.T, shares, rtol=1e-6)
+    assert (seen.nonzero < 0.9).all()
+
+
+@pytest.mark.parametrize("family", FAMILIES[::2])
+def test_the_lasso_objective_of_a_sparse_step_equals_a_slow_reference_and_falls(family):
+    model = build_model(family, **TINY, step_size=0.05).double().eval()
+    images = torch.randn(3, 3, 16, 16, dtype=torch.float64)
+    found = layer_steps(model, images.split(2)).trained
+    step = "ista" if family == FAMILIES[0] else "odl"
+    with (
+        torch.inference_mode(),
+        record(model, "blocks.*.norm2", "blocks.*.ista" if step == "ista" else "*.*.odl.code") as seen,
+    ):
+        model(images)
+    for layer, block in enumerate(model.blocks):
+        z, code = (value for name, value in seen.items() if name.startswith(f"blocks.{layer}."))
+        dictionary = getattr(block, step).dictionary.detach()
+        for kind, start in (("before", z if step == "ista" else torch.zeros_like(code)), ("after", code)):
+            loss = 0.5 * (z - start @ dictionary.T).pow(2).sum(-1) + 0.1 * start.abs().sum(-1)
+            np.testing.assert_allclose(getattr(found, f"lasso_{kind}")[:, layer], loss.mean(-1), rtol=1e-10)
+    np.testing.assert_array_equal(found.descending, np.ones(3))
+
+
+def test_a_vit_has_no_lasso_objective_and_unknown_choices_are_refused():
+    model, images = build_model(FAMILIES[1], **TINY), torch.randn(1, 3, 16, 16)
+    steps = layer_steps(model, images)
+    assert steps.trained.lasso_before is steps.untrained.descending is None
+    with pytest.raises(ValueError, match="place is 'end'"):
+        layerwise_objective.__wrapped__(model, images, place="end")
+    with pytest.raises(ValueError, match="normalisation is 'all': choose one of head, token, none"):
+        layer_steps.__wrapped__(model, images, normalisation="all")
+    with pytest.raises(ValueError, match="at least one image"):
+        layer_steps(model, images[:0])

@@ -107,6 +107,15 @@ def test_weights_from_a_file(timm, tmp_path):
     assert torch.equal(timm.create_model(MICRO, num_classes=4, checkpoint_path=file).eval()(images), model(images))
 
 
+def test_timm_saves_and_loads_it(timm, tmp_path):
+    model = timm.create_model(MICRO, num_classes=4, img_size=16, step_size=0.2).eval()
+    timm.models.save_for_hf(model, tmp_path)
+    loaded = timm.create_model(f"local-dir:{tmp_path}", pretrained=True).eval()
+    images = torch.randn(1, 3, 16, 16)
+    assert torch.equal(loaded(images), model(images))
+    assert (loaded.config, loaded.preprocessing) == (model.config, model.preprocessing)
+
+
 def test_no_weights(timm):
     with pytest.raises(RuntimeError, match="No pretrained weights exist for crate_tiny"):
         timm.create_model("crate_tiny_patch16_224", pretrained=True)

@@ -273,7 +273,7 @@ def test_objects_are_outlined_where_they_are_and_empty_ones_are_called_so() -> N
     (axes,) = reports.maskcut_figure(pictures(2), given).axes
     lines = axes.collections
     assert len(lines) == 2  # on the picture and on its eigenvector
-    left, right, bottom, top = axes.images[4].get_extent()
+    left, right, _, top = axes.images[4].get_extent()
     x, y = lines[0].get_paths()[0].vertices.T
     cell = (right - left) / 6
     edges = ((x.min() - left) / cell, (x.max() - left) / cell, (y.min() - top) / cell, (y.max() - top) / cell)

@@ -56,7 +56,7 @@ def push_to_hub(
         try:
             hub.create_repo(repo_id, private=private, exist_ok=True)
             return hub.upload_folder(repo_id=repo_id, folder_path=folder, commit_message=message).commit_url
-        except (OSError, ValueError) as error:
+        except Exception as error:  # of the hub, of its network library, of Python
             reason = " ".join(str(error).split()) or type(error).__name__
             raise OSError(f"{repo_id} could not be written on the Hugging Face hub: {reason}") from error
 

@@ -5,6 +5,7 @@ import re
 from collections.abc import Mapping
 from collections.abc import Set as AbstractSet
 
+import torch
 from torch import Tensor
 
 from crate_transformer.checkpoints.official import (
@@ -14,7 +15,9 @@ from crate_transformer.checkpoints.official import (
     count_layers,
     infer_patches,
     rename,
+    rename_back,
     settle,
+    unfold,
 )
 from crate_transformer.checkpoints.official_crate import PUBLISHED_HEADS
 from crate_transformer.models import CRATEMAE, CRATEMAEConfig
@@ -71,9 +74,7 @@ def convert(tensors: Mapping[str, Tensor], hints: Mapping[str, object]) -> Conve
     settle(CRATEMAEConfig, {}, hints)
     depth = count_layers(tensors.keys(), r"blocks\.(\d+)\.")
     decoder_depth = count_layers(tensors.keys(), r"decoder_blocks\.(\d+)\.")
-    table = dict(RENAMED)
-    for rows, count in ((RENAMED_IN_LAYER, depth), (RENAMED_IN_DECODER_LAYER, decoder_depth)):
-        table |= {key.format(l=layer): own.format(l=layer) for layer in range(count) for key, own in rows.items()}
+    table = RENAMED | unfold(RENAMED_IN_LAYER, depth) | unfold(RENAMED_IN_DECODER_LAYER, decoder_depth)
     renamed = rename({key: tensor for key, tensor in tensors.items() if key not in DROPPED}, table)
 
     dim = common_size(tensors, 0, r"(decoder_)?blocks\.\d+\.layers\.0\.[01]\.norm\.(weight|bias)")
@@ -116,4 +117,15 @@ def convert(tensors: Mapping[str, Tensor], hints: Mapping[str, object]) -> Conve
     )
 
 
-FORMAT = OfficialFormat("official CRATE-MAE", recognises, convert)
+def restore(model: CRATEMAE) -> dict[str, object]:
+    """What its main program saves, without an optimiser; the weights that nothing applies are made up: the same sine
+    and cosine table, and zeros."""
+    layers = unfold(RENAMED_IN_LAYER, len(model.blocks))
+    decoder_layers = unfold(RENAMED_IN_DECODER_LAYER, len(model.decoder.blocks))
+    tensors = rename_back(model, RENAMED | layers | decoder_layers)
+    dim = model.embed_dim
+    idle = (tensors["decoder_pos_embed"].clone(), torch.zeros(dim, dim), torch.zeros(dim))
+    return {"model": tensors | dict(zip(DROPPED, idle, strict=True)), "epoch": 0}
+
+
+FORMAT = OfficialFormat("official CRATE-MAE", recognises, convert, (CRATEMAE, restore))

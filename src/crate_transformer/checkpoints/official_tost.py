@@ -13,7 +13,9 @@ from crate_transformer.checkpoints.official import (
     count_layers,
     lay_out,
     rename,
+    rename_back,
     settle,
+    unfold,
 )
 from crate_transformer.models import ToST, ToSTConfig
 
@@ -76,10 +78,7 @@ def convert(tensors: Mapping[str, Tensor], hints: Mapping[str, object]) -> Conve
     stem = count_layers(tensors.keys(), r"patch_embed\.proj\.(\d+)\.")
     depth = count_layers(tensors.keys(), r"blocks\.(\d+)\.")
     class_layers = count_layers(tensors.keys(), r"cls_attn_blocks\.(\d+)\.")
-    table = dict(RENAMED)
-    for rows, count in ((RENAMED_IN_STEM, stem), (RENAMED_IN_BLOCK, depth), (RENAMED_IN_CLASS_LAYER, class_layers)):
-        for layer in range(count):
-            table |= {key.format(l=layer, even=2 * layer): own.format(l=layer) for key, own in rows.items()}
+    table = renamings(stem, depth, class_layers)
     renamed = rename(lay_out(tensors, {".attn.temp": "heads 1 -> heads"}), table)
     dim = common_size(tensors, 0, r"blocks\.\d+\.norm[12]\.(weight|bias)")
     inferred = {
@@ -106,4 +105,18 @@ def convert(tensors: Mapping[str, Tensor], hints: Mapping[str, object]) -> Conve
     )
 
 
-FORMAT = OfficialFormat("official ToST", recognises, convert)
+def renamings(stem: int, depth: int, class_layers: int) -> dict[str, str]:
+    """Official name to own name, for so many convolutions, blocks and class layers."""
+    convs = {
+        key.format(even=2 * layer): own.format(l=layer) for layer in range(stem) for key, own in RENAMED_IN_STEM.items()
+    }
+    return RENAMED | convs | unfold(RENAMED_IN_BLOCK, depth) | unfold(RENAMED_IN_CLASS_LAYER, class_layers)
+
+
+def restore(model: ToST) -> dict[str, object]:
+    """What main.py saves, without an optimiser."""
+    counts = len(model.patch_embed.convs), len(model.blocks), len(model.class_layers)
+    return {"model": lay_out(rename_back(model, renamings(*counts)), {".attn.temp": "heads -> heads 1"}), "epoch": 0}
+
+
+FORMAT = OfficialFormat("official ToST", recognises, convert, (ToST, restore))

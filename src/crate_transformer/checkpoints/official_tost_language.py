@@ -14,7 +14,9 @@ from crate_transformer.checkpoints.official import (
     count_layers,
     lay_out,
     rename,
+    rename_back,
     settle,
+    unfold,
 )
 from crate_transformer.models import CausalToST, CausalToSTConfig
 
@@ -43,7 +45,7 @@ RENAMED_IN_LAYER = {
     "transformer.h.{l}.mlp.c_proj.bias": "blocks.{l}.mlp.fc2.bias",
     "transformer.h.{l}.gamma2": "blocks.{l}.scale2.gamma",
 }
-BIASES = r"transformer\.(ln_f|h\.(\d+|\{l\})\.(ln_1|ln_2|attn\.c_attn|attn\.c_proj|mlp\.c_fc|mlp\.c_proj))\.bias"
+BIASES = r"transformer\.(ln_f|h\.\d+\.(ln_1|ln_2|attn\.c_attn|attn\.c_proj|mlp\.c_fc|mlp\.c_proj))\.bias"
 """Official names of what the option ``bias`` adds."""
 
 
@@ -57,9 +59,11 @@ def convert(tensors: Mapping[str, Tensor], hints: Mapping[str, object]) -> Conve
     settle(CausalToSTConfig, {}, hints)
     depth = count_layers(tensors.keys(), r"transformer\.h\.(\d+)\.")
     bias = any(re.fullmatch(BIASES, key) for key in tensors)
-    rows = {key: own for key, own in RENAMED.items() if bias or not re.fullmatch(BIASES, key)}
-    in_layer = {key: own for key, own in RENAMED_IN_LAYER.items() if bias or not re.fullmatch(BIASES, key)}
-    table = rows | {key.format(l=layer): own.format(l=layer) for layer in range(depth) for key, own in in_layer.items()}
+    table = {
+        key: own
+        for key, own in (RENAMED | unfold(RENAMED_IN_LAYER, depth)).items()
+        if bias or not re.fullmatch(BIASES, key)
+    }
     for key in (EMBEDDING, OUTPUT):
         if key not in tensors:
             raise ValueError(f"tensor {key!r} is missing")
@@ -90,4 +94,21 @@ def convert(tensors: Mapping[str, Tensor], hints: Mapping[str, object]) -> Conve
     )
 
 
-FORMAT = OfficialFormat("official ToST for language", recognises, convert)
+def restore(model: CausalToST) -> dict[str, object]:
+    """What train.py saves, without an optimiser."""
+    tensors = rename_back(model, RENAMED | unfold(RENAMED_IN_LAYER, len(model.blocks)))
+    tensors = lay_out(tensors, {".attn.temp": "heads -> heads 1"})
+    config = model.config
+    arguments = {
+        "n_layer": config.depth,
+        "n_head": config.num_heads,
+        "n_embd": config.embed_dim,
+        "block_size": config.context_length,
+        "bias": config.bias,
+        "vocab_size": config.vocab_size,
+        "dropout": 0.0,
+    }
+    return {"model": tensors | {OUTPUT: tensors[EMBEDDING]}, "model_args": arguments, "iter_num": 0}
+
+
+FORMAT = OfficialFormat("official ToST for language", recognises, convert, (CausalToST, restore))

@@ -20,6 +20,7 @@ from crate_transformer.inspection.pca import FeaturePCA, feature_pca
 from crate_transformer.inspection.projection import PatchFeatures, patch_features
 from crate_transformer.inspection.record import record
 from crate_transformer.inspection.rollout import attention_rollout
+from crate_transformer.inspection.steps import LayerSteps, Steps, layer_steps
 from crate_transformer.inspection.subspaces import DictionaryGeometry, Geometry, SubspaceGeometry, subspace_geometry
 
 __all__ = [
@@ -29,11 +30,13 @@ __all__ = [
     "Foreground",
     "Geometry",
     "HeadSummary",
+    "LayerSteps",
     "Look",
     "LayerwiseObjective",
     "MaskCut",
     "ObjectCuts",
     "PatchFeatures",
+    "Steps",
     "SubspaceGeometry",
     "attention_maps",
     "attention_rollout",
@@ -44,6 +47,7 @@ __all__ = [
     "foreground",
     "frozen",
     "head_summary",
+    "layer_steps",
     "layerwise_objective",
     "look",
     "map_separation",

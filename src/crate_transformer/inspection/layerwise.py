@@ -1,27 +1,35 @@
 """What each layer does to the objective."""
 
-from collections.abc import Iterable
+from collections.abc import Callable, Iterable
+from contextlib import ExitStack
 from dataclasses import dataclass
+from functools import partial
+from typing import Literal, get_args
 
 import numpy as np
 import torch
 import torch.nn.functional as F
 from jaxtyping import Float
-from torch import Tensor
+from torch import Tensor, nn
 
 from crate_transformer.inspection.controls import untrained_twin
 from crate_transformer.inspection.frozen import batches, frozen, to_model
+from crate_transformer.inspection.projected import Normalisation, check_normalisation, project, scale
 from crate_transformer.inspection.record import record
 from crate_transformer.models import Backbone
-from crate_transformer.objective import nonzero_fraction, subspace_coding_rate
+from crate_transformer.objective import coding_rate, nonzero_fraction, subspace_coding_rate
+
+Place = Literal["input", "half"]
 
 
 @dataclass(frozen=True, kw_only=True)
 class LayerwiseObjective:
     """Compression and sparsity of every image at every layer, beside those of an untrained model of the same shape.
 
-    ``subspace_rate`` is R^c of the block's input seen through its projection, in nats; ``nonzero`` is the share of
-    non-zero entries of the block's output; ``layers`` are zero-based.
+    ``subspace_rate`` is R^c of the tokens at ``place`` seen through the block's projection, in nats; ``rate`` is R of
+    the same tokens and ``rate_reduction`` their difference, where they were asked for; ``nonzero`` is the share of
+    non-zero entries of what the sparse step leaves. ``layers`` are zero-based; ``normalisation`` says how tokens were
+    scaled.
     """
 
     layers: tuple[int, ...]
@@ -30,6 +38,20 @@ class LayerwiseObjective:
     nonzero: Float[np.ndarray, "images layers"]
     untrained_subspace_rate: Float[np.ndarray, "images layers"]
     untrained_nonzero: Float[np.ndarray, "images layers"]
+    place: Place = "input"
+    normalisation: Normalisation = "head"
+    rate: Float[np.ndarray, "images layers"] | None = None
+    untrained_rate: Float[np.ndarray, "images layers"] | None = None
+
+    @property
+    def rate_reduction(self) -> Float[np.ndarray, "images layers"] | None:
+        """Delta R = R - R^c; a reduction in the papers' sense only where ``normalisation`` is not ``"head"``."""
+        return None if self.rate is None else self.rate - self.subspace_rate
+
+    @property
+    def untrained_rate_reduction(self) -> Float[np.ndarray, "images layers"] | None:
+        """That of the untrained model."""
+        return None if self.untrained_rate is None else self.untrained_rate - self.untrained_subspace_rate
 
     def mean(self, name: str) -> Float[np.ndarray, " layers"]:
         """Mean over images of the array called ``name``, such as ``"subspace_rate"``."""
@@ -46,44 +68,95 @@ def layerwise_objective(
     images: Float[Tensor, "images channels height width"] | Iterable,
     *,
     epsilon_squared: float = 0.01,
+    place: Place = "input",
+    normalisation: Normalisation = "head",
+    rates: bool = False,
     untrained: Backbone | None = None,
 ) -> LayerwiseObjective:
-    r"""Measure :math:`R^c(Z^\ell \mid U_{[K]})` and :math:`\|Z^{\ell+1}\|_0 / (dN)` as the released code does.
+    r"""Measure :math:`R^c(Z^\ell \mid U_{[K]})` and :math:`\|Z^{\ell+1}\|_0 / (dN)`, as the released code does.
 
-    The rate is that of :math:`U_k^\top \mathrm{LN}(Z^\ell)`, the projection of the block's *input* with the class token
-    included and every token L2-normalised in every head (arXiv 2306.01129, section 3.1, measures the same quantity one
-    half-step later and without naming a normalisation). The non-zero share is that of the block's output: for CRATE
-    the output of ISTA. A ViT's projection is its keys, and its share is about 1: nothing in it sets entries to zero.
+    The rate is that of :math:`U_k^\top \mathrm{LN}(Z)`, class token included, of the block's *input* :math:`Z^\ell`
+    with every token L2-normalised in every head (arXiv 2306.01129, section 3.1, measures it one half-step later, at
+    :math:`Z^{\ell+1/2}`, and without naming a normalisation). The non-zero share is that of what the sparse step
+    leaves: the output of ISTA, the code of ODL, elsewhere the block's output, which is dense. A ViT's projection is its
+    keys.
 
     Args:
-        images: preprocessed images, or an iterable of batches of them or of ``(images, labels)`` pairs.
+        images: preprocessed images, or an iterable of batches of them or of ``(images, labels)`` pairs; batches are
+            measured one by one and only numbers are kept.
         epsilon_squared: 0.01 in the released code and the paper's figures.
+        place: ``"input"`` of the block, or ``"half"`` way through it, seen through the same norm and projection.
+        normalisation: unit length of each token in every ``"head"``, of each ``"token"`` before the projection, or
+            ``"none"`` after the layer norm.
+        rates: also measure R, which takes several times longer: its Gram matrix is not split into heads.
         untrained: the control; ``untrained_twin(model)`` unless given.
 
     Raises:
-        ValueError: there are no images, or ``epsilon_squared`` is not positive.
+        ValueError: there are no images, ``epsilon_squared`` is not positive, the place or normalisation does not exist,
+            or the family has no projection to apply half way.
     """
-    control = untrained_twin(model) if untrained is None else untrained
-
-    def rate(projection: Tensor) -> Tensor:
-        return subspace_coding_rate(F.normalize(projection, dim=-1), epsilon_squared=epsilon_squared)
-
-    measured: dict[str, list[Tensor]] = {"": [], "untrained_": []}
+    check_normalisation(normalisation)
+    if place not in get_args(Place):
+        raise ValueError(f"place is {place!r}: choose 'input' or 'half'")
+    measure = partial(_measure, epsilon_squared=epsilon_squared, place=place, normalisation=normalisation, rates=rates)
+    judges = {"": model, "untrained_": untrained_twin(model) if untrained is None else untrained}
+    measured: dict[str, list[np.ndarray]] = {}
     for batch in batches(images, batch_size=64):
-        for prefix, judged in (("", model), ("untrained_", control)):
-            with (
-                frozen(judged),
-                record(judged, "blocks.*.*.projection", reduce=rate) as rates,
-                record(judged, "blocks.*", reduce=nonzero_fraction) as shares,
-            ):
-                judged.forward_features(to_model(judged, batch))
-            columns = [torch.stack(list(seen.values()), dim=-1) for seen in (rates, shares)]
-            measured[prefix].append(torch.stack(columns).cpu())
-    if not sum(part.shape[1] for part in measured[""]):
+        for prefix, judged in judges.items():
+            for name, values in measure(judged, to_model(judged, batch)).items():
+                measured.setdefault(prefix + name, []).append(values.cpu().numpy())
+    if not sum(map(len, measured.get("nonzero", []))):
         raise ValueError("the layer-wise objective needs at least one image")
-    arrays = {
-        prefix + name: values
-        for prefix, parts in measured.items()
-        for name, values in zip(("subspace_rate", "nonzero"), torch.cat(parts, dim=1).numpy(), strict=True)
+    return LayerwiseObjective(
+        layers=tuple(range(len(model.blocks))),
+        epsilon_squared=epsilon_squared,
+        place=place,
+        normalisation=normalisation,
+        **{name: np.concatenate(parts) for name, parts in measured.items()},
+    )
+
+
+def _measure(
+    model: Backbone,
+    images: Tensor,
+    *,
+    epsilon_squared: float,
+    place: Place,
+    normalisation: Normalisation,
+    rates: bool,
+) -> dict[str, Tensor]:
+    """``(images, layers)`` of every quantity of one batch."""
+
+    seen: dict[str, list[dict[str, Tensor]]] = {}
+    with frozen(model), ExitStack() as recording:
+
+        def hear(quantity: str, pattern: str, reduce: Callable[[Tensor], Tensor]) -> None:
+            seen.setdefault(quantity, []).append(recording.enter_context(record(model, pattern, reduce=reduce)))
+
+        def of_subspaces(projected: Tensor, tokens: Tensor | None = None) -> Tensor:
+            return subspace_coding_rate(scale(projected, tokens, normalisation), epsilon_squared=epsilon_squared)
+
+        def of_tokens(block: nn.Module, z: Tensor) -> Tensor:
+            tokens = block.norm1(z) if place == "half" else z
+            return of_subspaces(project(block, tokens), tokens)
+
+        def rate(block: nn.Module, z: Tensor) -> Tensor:
+            tokens = block.norm1(z) if place == "half" else z
+            return coding_rate(tokens if normalisation == "none" else F.normalize(tokens, dim=-1),
+                               epsilon_squared=epsilon_squared)  # fmt: skip
+
+        for layer, block in enumerate(model.blocks):
+            tokens_at = f"blocks.{layer}.{'z_half' if place == 'half' else 'norm1'}"
+            if place == "input" and normalisation != "token":
+                hear("subspace_rate", f"blocks.{layer}.*.projection", of_subspaces)
+            else:
+                hear("subspace_rate", tokens_at, partial(of_tokens, block))
+            if rates:
+                hear("rate", tokens_at, partial(rate, block))
+        sparse = "blocks.*.odl.code" if hasattr(model.blocks[0], "odl") else "blocks.*"
+        hear("nonzero", sparse, nonzero_fraction)
+        model.forward_features(images)
+    return {
+        quantity: torch.stack([value for part in parts for value in part.values()], dim=-1)
+        for quantity, parts in seen.items()
     }
-    return LayerwiseObjective(layers=tuple(range(len(model.blocks))), epsilon_squared=epsilon_squared, **arrays)

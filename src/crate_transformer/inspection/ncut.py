@@ -13,7 +13,8 @@ _DENSE = 64
 """Graphs of at most so many patches go to the dense solver at once."""
 _BLOCK, _WARM, _MAX_BASIS = 4, 7, 240
 _ERROR = 1e-6
-_STAGES = ((24, 1e-7), (48, 1e-12))
+_FULL = 48
+_STAGES = ((24, 1e-7), (_FULL, 1e-12))
 """Bits to which products are taken, and the residual at which no more can be got out of them."""
 
 
@@ -84,8 +85,8 @@ def normalised_cut(
 class _Found:
     value: float
     error: float
-    directions: np.ndarray
     sure: bool
+    directions: np.ndarray
 
 
 class _Graph:
@@ -119,11 +120,20 @@ class _Graph:
         v = self.scale[:, None] * x
         return self.scale[:, None] * ((1 - EPSILON) * self._sums(v, bits) + EPSILON * v.sum(axis=0))
 
-    def decided(self, x: np.ndarray, error: float) -> bool:
-        """Whether every patch certainly lies on its side of the mean if ``x`` is wrong by ``error``."""
+    def decided(self, x: np.ndarray, residual: float, gap: float) -> bool:
+        """Whether ``x`` is accurate, and every patch certainly lies on its side of the mean."""
+        error = residual / max(gap, 1e-300)
         v, slack = self.scale * x, error * np.linalg.norm(self.scale) / len(x)
         certain = np.abs(v - v.mean()) > error * self.scale + slack
-        return bool(certain[self.alive].all()) and bool(self.alive.all() or abs(v.mean()) > slack)
+        return error < _ERROR and bool(certain[self.alive].all()) and bool(self.alive.all() or abs(v.mean()) > slack)
+
+    def found(self, directions: np.ndarray, gap: float) -> _Found:
+        """The first of ``directions`` with its eigenvalue and error, measured anew and in full accuracy."""
+        x = directions[:, 0]
+        mapped = self.product(directions[:, :1], _FULL)[:, 0]
+        value = float(x @ mapped)
+        residual = float(np.linalg.norm(mapped - value * x))
+        return _Found(value, residual / max(gap, 1e-300), self.decided(x, residual, gap), directions)
 
 
 def _krylov(graph: _Graph, start: np.ndarray | None, bits: int, floor: float) -> _Found | None:
@@ -140,10 +150,8 @@ def _krylov(graph: _Graph, start: np.ndarray | None, bits: int, floor: float) ->
         x = basis[:, 1:] @ vectors[:, -1]
         residual = float(np.linalg.norm(mapped @ vectors[:, -1] - values[-1] * x))
         gap = float(values[-1] - values[-2]) if len(values) > 1 else 1.0
-        error = residual / max(gap, 1e-300)
-        sure = error < _ERROR and graph.decided(x, error)
-        if sure or residual < floor or exhausted:
-            return _Found(float(values[-1]), error, basis[:, 1:] @ vectors[:, : -2 - _WARM : -1], sure)
+        if exhausted or residual < floor or graph.decided(x, residual, gap):
+            return graph.found(basis[:, 1:] @ vectors[:, : -2 - _WARM : -1], gap)
         block = mapped[:, -block.shape[1] :]
     return None
 
@@ -164,6 +172,4 @@ def _dense(graph: _Graph) -> _Found:
     matrix = np.outer(graph.scale, graph.scale) * np.where(living & (graph.edges > 0), 1.0, EPSILON)
     last = len(matrix) - 2
     values, vectors = scipy.linalg.eigh(matrix, subset_by_index=[max(0, last - 1), last], overwrite_a=True)
-    residual = float(np.linalg.norm(graph.product(vectors[:, -1:], 48)[:, 0] - values[-1] * vectors[:, -1]))
-    gap = float(values[-1] - values[0]) if len(values) > 1 else 1.0
-    return _Found(float(values[-1]), residual / max(gap, 1e-300), vectors[:, ::-1], True)
+    return graph.found(vectors[:, ::-1], float(values[-1] - values[0]) if len(values) > 1 else 1.0)

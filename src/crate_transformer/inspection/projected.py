@@ -12,7 +12,9 @@ Normalisation = Literal["head", "token", "none"]
 NORMALISATIONS = ("head", "token", "none")
 
 
-def project(block: nn.Module, tokens: Float[Tensor, "batch tokens dim"]) -> Float[Tensor, "batch heads tokens head_dim"]:
+def project(
+    block: nn.Module, tokens: Float[Tensor, "batch tokens dim"]
+) -> Float[Tensor, "batch heads tokens head_dim"]:
     """What the block's attention would compare if these were its normed tokens: MSSA's projection, a ViT's keys.
 
     Raises:

@@ -19,8 +19,8 @@ _DICTIONARIES = ("dictionary", "decoupled_dictionary")
 class DictionaryGeometry:
     r"""How far the dictionary ``D`` (dim, atoms) of each layer is from an orthogonal one.
 
-    ``mean_coherence`` and ``max_coherence`` are of :math:`|\cos|` between two different atoms; ``effective_rank`` as for
-    the subspaces; ``gram_distance`` is :math:`\|D^\top D - I\|_F / \sqrt{\mathrm{atoms}}`; ``frame_distance`` is
+    ``mean_coherence`` and ``max_coherence`` are of :math:`|\cos|` between two different atoms; ``effective_rank`` is as
+    for the subspaces; ``gram_distance`` is :math:`\|D^\top D - I\|_F / \sqrt{\mathrm{atoms}}`; ``frame_distance`` is
     :math:`\min_{c, Q} \|c D - Q\|_F / \|Q\|_F` over numbers ``c`` and matrices ``Q`` with orthonormal rows, which does
     not depend on the scale: 0 for a multiple of an orthogonal matrix or a tight frame.
     """

@@ -4,6 +4,7 @@ Names are the same in both places (``crate_small_patch16_224``, ``crate_mini_pat
 timm owns itself, such as ``vit_small_patch16_224``, stay timm's own models.
 """
 
+import inspect
 import json
 from collections.abc import Callable
 from dataclasses import asdict
@@ -47,12 +48,15 @@ default_cfgs = generate_default_cfgs(
 )
 
 
+_BUILDING = inspect.signature(build_model_with_cfg).parameters.keys() - {"kwargs"}
+"""What timm passes on for itself, such as ``cache_dir``."""
+
+
 def _entry(name: str) -> Callable[..., nn.Module]:
     def build(
         pretrained: bool = False,
         pretrained_cfg: object = None,
         pretrained_cfg_overlay: dict | None = None,
-        cache_dir: str | None = None,
         features_only: bool = False,
         **options: object,
     ) -> nn.Module:
@@ -61,6 +65,7 @@ def _entry(name: str) -> Callable[..., nn.Module]:
         boxed = bool(found.tag) and found.file == str(BOX / full / WEIGHTS)
         features = {"features_only": True, "feature_cls": "getter", "out_indices": 3} if features_only else {}
         features.update({key: options.pop(key) for key in features if key in options})
+        for_timm = {key: options.pop(key) for key in _BUILDING & options.keys()}
         model = create_model(full if boxed else name, pretrained and boxed, **options)
         return build_model_with_cfg(
             lambda **_: model,
@@ -68,7 +73,7 @@ def _entry(name: str) -> Callable[..., nn.Module]:
             pretrained and not boxed,
             pretrained_cfg=found.to_dict(remove_null=False),
             pretrained_cfg_overlay={"input_size": (model.config.in_chans, *model.preprocessing.img_size)},
-            cache_dir=cache_dir,
+            **for_timm,
             **features,
         )
 

@@ -172,7 +172,7 @@ class Features:
             coarse: all blocks are one layer.
         """
         return {
-            "stem": r"^(cls|reg|mask)_token|^pos_embed|^patch_embed",
+            "stem": r"^(?:cls|reg|mask)_token|^pos_embed|^patch_embed",
             "blocks": r"^blocks\." if coarse else r"^blocks\.(\d+)\.",
             "after_blocks": [(r"^class_layers\.(\d+)\.", None), (r"^norm\.", (99999,))],
         }

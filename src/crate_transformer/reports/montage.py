@@ -36,13 +36,13 @@ def overlay(
     side: int,
     limits: tuple[float, float] | None = None,
 ) -> UInt8[np.ndarray, "tile_height tile_width 3"]:
-    """A map, interpolated, over the picture in dark grey; scaled by ``limits`` or from its smallest to its largest value.
+    """A map, interpolated, over the picture in dark grey; scaled by ``limits`` or from its least to its largest value.
 
     A map that is the same everywhere, or nowhere finite, leaves the dark picture.
     """
     picture = resize(image, side)
     heat = np.nan_to_num(heat.astype(np.float32), nan=0.0, posinf=0.0, neginf=0.0)
-    low, high = limits or (heat.min(), heat.max())
+    low, high = (heat.min(), heat.max()) if limits is None else limits
     heat = (heat - low) / (high - low) if high > low else np.zeros_like(heat)
     smooth = resample(heat, picture.shape[1::-1], Image.Resampling.BICUBIC).clip(0, 1)
     weight = 0.8 * smooth[..., None] ** 0.7

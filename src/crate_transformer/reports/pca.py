@@ -35,7 +35,7 @@ def pca_figure(
         if titles:
             pictures.column_label(column, titles[column])
         pictures.draw(0, column, resize(image, pictures.side))
-        pictures.draw(1, column, overlay(image, pca.first[column], pictures.side, limits=(0, 1)))
+        pictures.draw(1, column, overlay(image, pca.first[column], pictures.side, limits=(0.0, 1.0)))
         if pca.background_removed:
             pictures.outline(1, column, pca.foreground[column], strong=False)
         pictures.draw(2, column, _coloured(image, pca, column, pictures.side))
