@@ -118,3 +118,18 @@ def test_bf16_autocast_trains(name):
     assert all(p.grad.isfinite().all() for k, p in model.named_parameters() if not k.startswith(model.not_in_logits))
     with torch.no_grad():
         torch.testing.assert_close(logits.float(), model(images), rtol=0.1, atol=0.1)
+
+
+@every_class
+def test_folding_for_inference_changes_nothing_but_the_arithmetic(name, tmp_path):
+    model, images = toy(name).eval().double(), torch.randn(9, 3, 16, 16, dtype=torch.float64)
+    with torch.no_grad():
+        before = model(images)
+        folded = model.fold()
+        torch.testing.assert_close(folded(images), before, rtol=1e-12, atol=1e-12)
+        for parameter in model.parameters():
+            parameter.zero_()
+        torch.testing.assert_close(folded(images), before, rtol=1e-12, atol=1e-12)
+    assert not any(parameter.requires_grad for parameter in folded.parameters())
+    with pytest.raises(ValueError, match="save the model that it was made from"):
+        save_checkpoint(folded, tmp_path / "folded")

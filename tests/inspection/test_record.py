@@ -1,8 +1,12 @@
 """Recording finds modules by name, removes its hooks, and never returns silence."""
 
+import gc
+import weakref
+
 import jaxtyping
 import pytest
 import torch
+import torch.utils.checkpoint
 from torch import nn
 
 from crate_transformer.inspection import record
@@ -115,3 +119,61 @@ def test_works_under_autocast_and_for_vit(images):
     assert list(seen) == [f"blocks.{layer}.attn.attention" for layer in range(3)]
     for attention in seen.values():
         torch.testing.assert_close(attention.float().sum(-1), torch.ones(2, 2, 5), atol=1e-2, rtol=0)
+
+
+def test_an_exception_in_reduce_removes_the_hooks(crate, images):
+    def broken(output):
+        raise ZeroDivisionError
+
+    with pytest.raises(ZeroDivisionError), record(crate, "blocks.*.ista", reduce=broken):
+        crate(images)
+    assert hooks(crate) == 0
+    assert not crate.blocks[0].mssa.attention.listening
+
+
+def test_a_model_first_run_under_record_and_compiled_keeps_answering(crate, images, monkeypatch):
+    monkeypatch.setattr(jaxtyping.config, "jaxtyping_disable", True)
+    torch._dynamo.reset()
+    compiled = torch.compile(crate, backend="eager")
+    for scale in (1, 2):
+        with torch.no_grad(), record(crate, "blocks.*.mssa.attention") as expected:
+            crate(scale * images)
+        with torch.no_grad(), record(compiled, "blocks.*.mssa.attention") as seen:
+            compiled(scale * images)
+        torch.testing.assert_close(dict(seen), dict(expected))
+
+
+@pytest.mark.parametrize("pattern", ["blocks.*.mssa.attention", "blocks.*.mssa.projection"])
+def test_gradient_checkpointing_changes_neither_values_nor_gradients(crate, images, pattern):
+    found = []
+    for checkpointing in (False, True):
+        crate.set_grad_checkpointing(checkpointing)
+        crate.zero_grad()
+        with record(crate, pattern, reduce=lambda values: values.square().mean(dim=0)) as seen:
+            crate(images).square().sum().backward()
+        found.append((dict(seen), [parameter.grad.clone() for parameter in crate.parameters()]))
+    torch.testing.assert_close(*found)
+    assert hooks(crate) == 0
+
+
+def test_a_backward_pass_that_runs_layers_again_unheard_is_an_error(crate, images):
+    crate.set_grad_checkpointing()
+    with record(crate, "blocks.*.mssa.attention"):
+        loss = crate(images).sum()
+    with pytest.raises(torch.utils.checkpoint.CheckpointError):
+        loss.backward()
+
+
+def test_reduced_values_are_all_that_is_kept(crate):
+    kept = []
+
+    def first_row(attention):
+        kept.append(weakref.ref(attention))
+        return attention[:, :, 0].clone()
+
+    with torch.inference_mode(), record(crate, "blocks.*.mssa.attention", reduce=first_row) as seen:
+        crate(torch.randn(2, 3, 32, 32))
+    gc.collect()
+    assert len(kept) == 3
+    assert all(reference() is None for reference in kept)
+    assert {tuple(values.shape) for values in seen.values()} == {(2, 2, 17)}

@@ -43,6 +43,8 @@ def save_checkpoint(
         ValueError: ``metadata`` or ``class_names`` cannot be stored.
         OSError: the folder cannot be written, for example on a full disk; an older checkpoint there stays whole.
     """
+    if getattr(model, "folded", False):
+        raise ValueError("a folded model is for inference only: save the model that it was made from")
     about_pictures = _about_pictures(model) if isinstance(model, Backbone) else {}
     tensors = {
         name: t.detach().to("cpu", dtype if t.is_floating_point() else None).contiguous()

@@ -5,8 +5,9 @@ from crate_transformer.evaluation.average_precision import AveragePrecision, ave
 from crate_transformer.evaluation.box_ap import MaskCutPrecision, maskcut_average_precision
 from crate_transformer.evaluation.localisation import CorLoc, corloc
 from crate_transformer.evaluation.miou import AttentionMIoU, MIoU, attention_miou, coarse_miou
-from crate_transformer.evaluation.scores import MaskScore, rank_auc, top_iou
+from crate_transformer.evaluation.scores import MaskScore, top_iou
 from crate_transformer.evaluation.segmentation import SegmentationReport, attention_segmentation
+from crate_transformer.inspection.agreement import rank_auc
 
 __all__ = [
     "Accuracy",

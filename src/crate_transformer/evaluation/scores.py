@@ -8,6 +8,7 @@ from jaxtyping import Bool, Float
 from scipy.stats import rankdata
 
 from crate_transformer.inspection import threshold_entries
+from crate_transformer.inspection.agreement import mann_whitney
 
 FRACTIONS = (0.02, 0.05, 0.1, 0.15, 0.2, 0.3, 0.4, 0.6)
 """Shares of the entries among which the threshold of an IoU is chosen."""
@@ -44,22 +45,6 @@ class MaskScore:
         return {"mean": self.mean, "standard_error": self.standard_error, **choices}
 
 
-def _auc(hits: np.ndarray, positives: np.ndarray, entries: int) -> np.ndarray:
-    """AUC from the sum of average ranks (1 is the smallest) inside each mask: the Mann-Whitney statistic."""
-    return (hits - positives * (positives + 1) / 2) / (positives * (entries - positives))
-
-
-def rank_auc(
-    maps: Float[np.ndarray, "*candidates images entries"], masks: Bool[np.ndarray, "images entries"]
-) -> Float[np.ndarray, "*candidates images"]:
-    """Chance that an entry inside the mask has a larger value than one outside, ties counting half, per image.
-
-    A mask must be neither empty nor full. A constant map scores 0.5.
-    """
-    ranks = rankdata(maps, axis=-1)
-    return _auc((ranks * masks).sum(axis=-1), masks.sum(axis=-1), masks.shape[-1])
-
-
 def top_iou(
     maps: Float[np.ndarray, "*candidates images entries"],
     masks: Bool[np.ndarray, "images entries"],
@@ -86,7 +71,7 @@ def shuffled_auc(
 ) -> Float[np.ndarray, " images"]:
     """AUC of each map against the masks of the other images, mean over those."""
     hits = rankdata(maps, axis=-1) @ masks.T
-    return _mean_over_others(_auc(hits, masks.sum(axis=-1), masks.shape[-1]))
+    return _mean_over_others(mann_whitney(hits, masks.sum(axis=-1), masks.shape[-1]))
 
 
 def shuffled_iou(

@@ -13,12 +13,12 @@ from torch import Tensor
 from crate_transformer.evaluation.scores import (
     FRACTIONS,
     MaskScore,
-    rank_auc,
     shuffled_auc,
     shuffled_iou,
     top_iou,
 )
 from crate_transformer.inspection import attention_maps, untrained_twin
+from crate_transformer.inspection.agreement import rank_auc
 from crate_transformer.models import Backbone
 
 _TRIVIAL = ("brightness", "contrast", "median_difference")

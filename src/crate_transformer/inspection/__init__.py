@@ -20,6 +20,7 @@ from crate_transformer.inspection.pca import FeaturePCA, feature_pca
 from crate_transformer.inspection.projection import PatchFeatures, patch_features
 from crate_transformer.inspection.record import record
 from crate_transformer.inspection.rollout import attention_rollout
+from crate_transformer.inspection.semantics import HeadSemantics, LabelMatches, head_semantics
 from crate_transformer.inspection.steps import LayerSteps, Steps, layer_steps
 from crate_transformer.inspection.subspaces import DictionaryGeometry, Geometry, SubspaceGeometry, subspace_geometry
 
@@ -29,7 +30,9 @@ __all__ = [
     "FeaturePCA",
     "Foreground",
     "Geometry",
+    "HeadSemantics",
     "HeadSummary",
+    "LabelMatches",
     "LayerSteps",
     "Look",
     "LayerwiseObjective",
@@ -46,6 +49,7 @@ __all__ = [
     "feature_pca",
     "foreground",
     "frozen",
+    "head_semantics",
     "head_summary",
     "layer_steps",
     "layerwise_objective",

@@ -83,10 +83,8 @@ def foreground(
         chosen, choice = head % maps.shape[1], "given"
     elif labelled is not None:
         scores = _labelled_iou(model, *labelled, layer, rule, fraction)
-        chosen, choice = (
-            int(scores.argmax()),
-            f"largest mean IoU, {scores.max():.3f}, on {len(labelled[0])} labelled images",
-        )
+        chosen = int(scores.argmax())
+        choice = f"largest mean IoU, {scores[chosen]:.3f}, on {len(labelled[0])} labelled images"
     else:
         chosen, choice = int(separation.argmax()), "largest mean share of variance between bright and dark part"
     return Foreground(

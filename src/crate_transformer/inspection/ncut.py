@@ -11,11 +11,17 @@ EPSILON = 1e-5
 """Affinity of two patches that are not alike."""
 _DENSE = 64
 """Graphs of at most so many patches go to the dense solver at once."""
-_BLOCK, _WARM, _MAX_BASIS = 4, 7, 240
+_BLOCK, _WARM, _FRESH, _MAX_BASIS = 4, 6, 2, 240
+_LEAST = 6
+"""Products before an answer is believed: a good start may lack the best direction, which fresh vectors then show."""
 _ERROR = 1e-6
 _FULL = 48
 _STAGES = ((24, 1e-7), (_FULL, 1e-12))
-"""Bits to which products are taken, and the residual at which no more can be got out of them."""
+"""Bits to which products are taken, and the residual at which no more is to be got out of them."""
+_NOISY = 20
+"""Multiple of that residual below which it may already have ceased to fall."""
+_SMALL = 1e-9
+"""Residual of an eigenvector that is one, even if some patch lies as good as at the mean."""
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -62,11 +68,11 @@ def normalised_cut(
     graph, found = _Graph(edges, alive), None
     for bits, floor in _STAGES if len(edges) > _DENSE else ():
         found = _krylov(graph, start, bits, floor)
-        if found is None or found.sure:
+        if found.sure:
             break
         start = found.directions
-    dense = found is None
-    found = found or _dense(graph)
+    dense = found is None or not (found.sure or found.residual < _SMALL)
+    found = _dense(graph) if dense else found
     if found.value <= _ERROR:
         return None
     vector = graph.scale * found.directions[:, 0]
@@ -84,6 +90,7 @@ def normalised_cut(
 @dataclass(frozen=True)
 class _Found:
     value: float
+    residual: float
     error: float
     sure: bool
     directions: np.ndarray
@@ -133,27 +140,29 @@ class _Graph:
         mapped = self.product(directions[:, :1], _FULL)[:, 0]
         value = float(x @ mapped)
         residual = float(np.linalg.norm(mapped - value * x))
-        return _Found(value, residual / max(gap, 1e-300), self.decided(x, residual, gap), directions)
+        return _Found(value, residual, residual / max(gap, 1e-300), self.decided(x, residual, gap), directions)
 
 
-def _krylov(graph: _Graph, start: np.ndarray | None, bits: int, floor: float) -> _Found | None:
-    block = np.random.default_rng(0).standard_normal((len(graph.first), _BLOCK if start is None else 1))
+def _krylov(graph: _Graph, start: np.ndarray | None, bits: int, floor: float) -> _Found:
+    block = np.random.default_rng(0).standard_normal((len(graph.first), _BLOCK if start is None else _FRESH))
     block = block if start is None else np.hstack([start[:, :_WARM], block])
     block = np.where(graph.alive[:, None], block, 0.0)
-    basis, mapped = graph.first[:, None], np.empty((len(block), 0))
-    while basis.shape[1] + block.shape[1] <= _MAX_BASIS:
+    basis, mapped, before = graph.first[:, None], np.empty((len(block), 0)), math.inf
+    products = 0
+    while True:
+        products += 1
         block = _orthonormal(block, basis)
-        exhausted = not block.size
         basis, mapped = np.hstack([basis, block]), np.hstack([mapped, graph.product(block, bits)])
         projected = basis[:, 1:].T @ mapped
         values, vectors = np.linalg.eigh((projected + projected.T) / 2)
         x = basis[:, 1:] @ vectors[:, -1]
         residual = float(np.linalg.norm(mapped @ vectors[:, -1] - values[-1] * x))
         gap = float(values[-1] - values[-2]) if len(values) > 1 else 1.0
-        if exhausted or residual < floor or graph.decided(x, residual, gap):
-            return graph.found(basis[:, 1:] @ vectors[:, : -2 - _WARM : -1], gap)
-        block = mapped[:, -block.shape[1] :]
-    return None
+        full = not block.size or basis.shape[1] + block.shape[1] > _MAX_BASIS
+        stuck = residual < floor or before / 2 < residual < _NOISY * floor
+        if full or (products >= _LEAST and (stuck or graph.decided(x, residual, gap))):
+            return graph.found(basis[:, 1:] @ vectors[:, : -1 - _WARM : -1], gap)
+        block, before = mapped[:, -block.shape[1] :], residual
 
 
 def _orthonormal(block: np.ndarray, basis: np.ndarray) -> np.ndarray:
@@ -161,9 +170,9 @@ def _orthonormal(block: np.ndarray, basis: np.ndarray) -> np.ndarray:
     length = np.linalg.norm(block, axis=0)
     block = block[:, length > 0] / length[length > 0]
     for _ in range(2):
-        block = block - basis @ (basis.T @ block)
-    q, r = np.linalg.qr(block)
-    return q[:, np.abs(r.diagonal()) > 1e-9]
+        q, r = np.linalg.qr(block - basis @ (basis.T @ block))
+        block = q[:, np.abs(r.diagonal()) > 1e-9]
+    return block
 
 
 def _dense(graph: _Graph) -> _Found:

@@ -34,6 +34,9 @@ def record(
     module, from its latest forward pass, in the order in which the modules ran. Listening to a ``Tap`` makes the layer
     compute what it usually fuses away. The hooks are removed when the block ends, also by an exception.
 
+    With gradient checkpointing the backward pass runs the layers again: keep it inside the block too, so that both
+    passes are heard alike (PyTorch refuses it otherwise); ``reduce`` is then applied twice.
+
     Args:
         patterns: names as in ``model.named_modules()``. The shell wildcards ``* ? [..]`` stand for characters within
             one dotted part of a name: ``blocks.*`` is every block and nothing inside the blocks.

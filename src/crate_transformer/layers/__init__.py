@@ -5,6 +5,7 @@ from crate_transformer.layers.attention import Attention
 from crate_transformer.layers.class_attention import ClassAttention
 from crate_transformer.layers.conv_stem import ConvStem
 from crate_transformer.layers.drop_path import drop_path
+from crate_transformer.layers.fold_norm import fold_norm
 from crate_transformer.layers.fourier_position import FourierPosition
 from crate_transformer.layers.int8_linear import Int8Linear, quantise_linears
 from crate_transformer.layers.ista import ISTA
@@ -40,6 +41,7 @@ __all__ = [
     "Tap",
     "attend",
     "drop_path",
+    "fold_norm",
     "hear",
     "patchify",
     "quantise_linears",

@@ -7,6 +7,8 @@ import torch.nn.functional as F
 from jaxtyping import Float
 from torch import Tensor, nn
 
+from crate_transformer.layers.full_precision import full_precision
+
 
 class ISTA(nn.Module):
     r"""One proximal-gradient step on a non-negative LASSO problem over a learned complete dictionary.
@@ -32,7 +34,7 @@ class ISTA(nn.Module):
 
     def folded_dictionary(self) -> Float[Tensor, "dim dim"]:
         r""":math:`A = I + \eta D^\top (I - D)`."""
-        with torch.autocast(self.dictionary.device.type, enabled=False):
+        with full_precision(self.dictionary.device):
             return FoldDictionary.apply(self.dictionary, self.step_size)
 
     def forward(self, z: Float[Tensor, "*batch dim"]) -> Float[Tensor, "*batch dim"]:
@@ -78,5 +80,5 @@ class FoldDictionary(torch.autograd.Function):
     def backward(ctx: object, gradient: Float[Tensor, "dim dim"]) -> tuple[Float[Tensor, "dim dim"], None]:
         (dictionary,) = ctx.saved_tensors
         transposed, step = gradient.T, ctx.step_size
-        with torch.autocast(dictionary.device.type, enabled=False):
+        with full_precision(dictionary.device):
             return torch.addmm(transposed, dictionary, gradient + transposed, beta=step, alpha=-step), None

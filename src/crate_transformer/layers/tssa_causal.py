@@ -5,6 +5,7 @@ from einops import rearrange
 from jaxtyping import Float
 from torch import Tensor, nn
 
+from crate_transformer.layers.full_precision import full_precision
 from crate_transformer.layers.tap import Tap
 
 
@@ -41,7 +42,7 @@ class CausalTSSA(nn.Module):
 
     def forward(self, z: Float[Tensor, "batch tokens dim"]) -> Float[Tensor, "batch tokens dim"]:
         projected = self.projection(rearrange(self.subspaces(z), "b n (h p) -> b h n p", h=self.num_heads))
-        with torch.autocast(z.device.type, enabled=False):
+        with full_precision(z.device):
             w = projected.to(torch.promote_types(projected.dtype, torch.float32))
             squares = w.square()
             share = squares / squares.cumsum(dim=2).clamp_min(1e-12) + self.denominator_bias[:, : z.shape[1]]

@@ -1,5 +1,6 @@
 """The pipeline around the blocks, the same for every family: patches, class token, positions, pooling, linear head."""
 
+import copy
 from dataclasses import replace
 from typing import Literal
 
@@ -28,6 +29,7 @@ class Backbone(Features, nn.Module):
     not_in_logits: tuple[str, ...] = ()
     """Names of parameters and parts that ``forward`` leaves out, such as a decoder."""
     grad_checkpointing = False
+    folded = False
 
     def __init__(self, config: BackboneConfig, *, patch_embed: nn.Module, blocks: list[nn.Module], eps: float = 1e-5):
         super().__init__()
@@ -135,6 +137,18 @@ class Backbone(Features, nn.Module):
         self.num_classes, self.class_names = num_classes, None
         self.head = nn.Linear(self.embed_dim, num_classes) if num_classes else nn.Identity()
         self.head.to(self.norm.weight)
+
+    def fold(self) -> "Backbone":
+        """A copy for inference, exact up to rounding: what a block can compute beforehand is computed once.
+
+        CRATE's ISTA becomes one linear map. The copy has no gradients and is not for saving; the model stays as it is.
+        """
+        folded = copy.deepcopy(self).eval().requires_grad_(False)
+        folded.folded = True
+        for block in folded.blocks:
+            if hasattr(block, "fold_"):
+                block.fold_()
+        return folded
 
     def set_grad_checkpointing(self, enable: bool = True) -> None:
         """Recompute each block in the backward pass instead of keeping its activations."""

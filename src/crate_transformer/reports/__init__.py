@@ -23,6 +23,7 @@ _HOMES = {
     "save_figure": "style",
     "scores_figure": "scores",
     "subspaces_figure": "subspaces",
+    "steps_figure": "layerwise",
     "training_figure": "curves",
     "write_json": "results",
     "write_page": "page",

@@ -6,8 +6,8 @@ from matplotlib.axes import Axes
 from matplotlib.figure import Figure
 from matplotlib.ticker import MaxNLocator, PercentFormatter
 
-from crate_transformer.inspection import LayerwiseObjective
-from crate_transformer.reports.style import COLOURS, legend_below, new_figure, styled
+from crate_transformer.inspection import LayerSteps, LayerwiseObjective, Steps
+from crate_transformer.reports.style import COLOURS, INK, legend_below, new_figure, styled
 
 
 @styled
@@ -15,7 +15,10 @@ def layerwise_figure(objectives: Mapping[str, LayerwiseObjective]) -> Figure:
     """R^c and the share of non-zeros against depth for several models, each beside its untrained twin.
 
     One colour per model, in the order given: solid with a band of one standard deviation over images after training,
-    dashed before it. At most seven models.
+    dashed before it. At most seven models, or checkpoints of one model.
+
+    Raises:
+        ValueError: there are more, or they were measured at different places.
     """
     if not 0 < len(objectives) <= len(COLOURS):
         raise ValueError(f"the layer-wise figure shows 1 to {len(COLOURS)} models, not {len(objectives)}")
@@ -24,7 +27,12 @@ def layerwise_figure(objectives: Mapping[str, LayerwiseObjective]) -> Figure:
     for (name, objective), colour in zip(objectives.items(), COLOURS, strict=False):
         _curve(rate, objective, "subspace_rate", name, colour)
         _curve(share, objective, "nonzero", name, colour)
-    rate.set(title="Compression: coding rate in the subspaces", ylabel="$R^c$ of the layer's input (nats)")
+    places = {objective.place for objective in objectives.values()}
+    if len(places) > 1:
+        raise ValueError("the layer-wise figure compares models at one place: some were measured at the layers' input, "
+                         "others half way")  # fmt: skip
+    where = {"input": "the layer's input", "half": "the tokens after attention"}[places.pop()]
+    rate.set(title="Compression: coding rate in the subspaces", ylabel=f"$R^c$ of {where} (nats)")
     share.set(title="Sparsity: share of non-zero entries", ylabel="non-zeros in the layer's output")
     share.yaxis.set_major_formatter(PercentFormatter(xmax=1, decimals=0))
     share.set_ylim(0, 1.03)
@@ -44,3 +52,33 @@ def _curve(axes: Axes, objective: LayerwiseObjective, quantity: str, name: str, 
     axes.plot(
         objective.layers, untrained, color=colour, linestyle="--", marker="o", mfc="white", label=f"{name}, untrained"
     )
+
+
+@styled
+def steps_figure(steps: LayerSteps) -> Figure:
+    """How far each layer's two steps lower what they were derived to lower: R^c and, where there is one, the LASSO
+    objective; mean change over images with a band of one standard deviation, and dashed that of an untrained model."""
+    has_lasso = steps.trained.lasso_before is not None
+    figure = new_figure(height=3.3)
+    panels = figure.subplots(1, 1 + has_lasso, squeeze=False)[0]
+    quantities = [("rate", "Attention: change of $R^c$", "$R^c$ after minus before (nats)")]
+    if has_lasso:
+        quantities.append(("lasso", "Sparse step: change of the LASSO objective", "objective after minus before"))
+    for panel, (quantity, title, label) in zip(panels, quantities, strict=True):
+        for found, name, line in ((steps.trained, "trained", "-"), (steps.untrained, "untrained", "--")):
+            _change(panel, steps.layers, found, quantity, name, line)
+        panel.axhline(0, color=INK, linewidth=1)
+        panel.set(title=title, xlabel="layer", ylabel=label)
+        panel.xaxis.set_major_locator(MaxNLocator(integer=True, min_n_ticks=1))
+    legend_below(figure, panels[0], columns=2)
+    return figure
+
+
+def _change(axes: Axes, layers: tuple[int, ...], steps: Steps, quantity: str, name: str, line: str) -> None:
+    change = getattr(steps, f"{quantity}_after") - getattr(steps, f"{quantity}_before")
+    mean, spread = change.mean(axis=0), change.std(axis=0)
+    axes.plot(
+        layers, mean, color=COLOURS[0], linestyle=line, marker="o", label=name, mfc=None if line == "-" else "white"
+    )
+    if line == "-":
+        axes.fill_between(layers, mean - spread, mean + spread, color=COLOURS[0], alpha=0.15, linewidth=0)

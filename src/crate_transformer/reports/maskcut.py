@@ -12,6 +12,7 @@ from crate_transformer.reports.style import COLOURS, OUTLINE, styled
 
 _LINES = ((OUTLINE, "solid"), ("#56B4E9", "dashed"), ("#E69F00", "dotted"))
 """Of Okabe and Ito, told apart by their dashes too."""
+_LETTERS = 16  # of the longest caption
 _NOTE = (
     "Heat: the eigenvector of each cut, bright towards the object; \N{GREEK SMALL LETTER LAMDA}: its eigenvalue, "
     "0 for a clear cut and 1 for none."
@@ -36,8 +37,9 @@ def maskcut_figure(
     if len(images) != len(cuts.masks):
         raise ValueError(f"there are {len(images)} pictures for the masks of {len(cuts.masks)} images")
     objects = cuts.masks.shape[1]
-    lines = 1 if objects <= 3 else 2
-    pictures = Montage(len(images), 1 + objects, images.shape[1:3], row_labels=titles or (), caption_lines=lines)
+    shape = {"shape": images.shape[1:3], "row_labels": titles or ()}
+    lines = 1 if Montage(len(images), 1 + objects, **shape).letters >= _LETTERS else 2
+    pictures = Montage(len(images), 1 + objects, **shape, caption_lines=lines)
     pictures.column_label(0, "picture")
     for number in range(objects):
         pictures.column_label(1 + number, f"object {number + 1}")

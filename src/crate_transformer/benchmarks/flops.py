@@ -1,0 +1,23 @@
+"""How much arithmetic a model asks for."""
+
+import torch
+from torch import nn
+from torch._subclasses.fake_tensor import FakeTensorMode
+from torch.utils.flop_counter import FlopCounterMode
+
+from crate_transformer.layers.tap import Tap, hear
+
+
+def count_flops(model: nn.Module, *size: int, batch: int = 4) -> float:
+    """Floating-point operations of one image's forward pass, by PyTorch's counter: matrix products and convolutions
+    only, a multiply-add as two, attention as plain products. Nothing is computed; ``model`` may be on the meta device.
+
+    Args:
+        size: of one input without the batch, such as 3, 224, 224.
+    """
+    state = {**dict(model.named_parameters()), **dict(model.named_buffers())}
+    taps = [module for module in model.modules() if isinstance(module, Tap)]
+    with hear(taps), FakeTensorMode(), FlopCounterMode(display=False) as counter, torch.no_grad():
+        cpu = {name: torch.empty(t.shape, dtype=t.dtype) for name, t in state.items()}
+        torch.func.functional_call(model, cpu, (torch.empty(batch, *size),))
+    return counter.get_total_flops() / batch

@@ -1,0 +1,116 @@
+"""The tables of ``crate evaluate --segmentation`` and ``--boxes``."""
+
+from pathlib import Path
+from typing import TYPE_CHECKING
+
+if TYPE_CHECKING:
+    from crate_transformer.models import Backbone
+
+CALLED = {
+    "model": "the model",
+    "untrained": "untrained model",
+    "shuffled": "masks of other images",
+    "mean_mask_prior": "mean-mask prior",
+    "brightness": "brightness",
+    "contrast": "contrast",
+}
+
+
+def segmentation_tables(
+    model: "Backbone",
+    folder: Path,
+    *,
+    size: int | None,
+    maskcut_size: int,
+    layer: int,
+    limit: int | None,
+) -> dict[str, object]:
+    """Print attention mIoU and, where the data tells objects apart, MaskCut's AP; both with controls, and return them.
+
+    Args:
+        size: side of the squares for attention; twice that of the training unless given.
+        maskcut_size: side of the squares for MaskCut; 0 leaves it out.
+    """
+    from crate_transformer.data import cut_square, open_scenes
+    from crate_transformer.evaluation import attention_miou, maskcut_average_precision
+    from crate_transformer.reports.table import print_table
+
+    scenes = open_scenes(folder).first(limit)
+    side = whole_patches(model, size or 2 * min(model.preprocessing.img_size))
+    found = attention_miou(model, cut_square(scenes, side), layer=layer)
+    columns = ["", "best head, entries", "best head, mass", "fixed head, entries", "fixed head, mass"]
+    tables = [
+        found.best_head["entries"],
+        found.best_head["mass"],
+        found.fixed_head["entries"],
+        found.fixed_head["mass"],
+    ]
+    rows = [[text, *(table[row].mean for table in tables)] for row, text in CALLED.items()]
+    print_table(columns, rows, f"Attention mIoU, {found.num_images} images, {side} x {side} pixels, "
+                f"top {found.fraction:.0%}")  # fmt: skip
+    print(
+        f"best head: layer {found.layer}, whichever head fits an image's class best; fixed head: layer and head chosen "
+        f"on the other half of the images ({chosen(found.fixed_head['entries']['model'].choices)}; "
+        f"{chosen(found.fixed_head['mass']['model'].choices)})"
+    )
+    if found.num_dropped:
+        print(f"{found.num_dropped} images show no class on the grid of patches and were left out")
+    results: dict[str, object] = {"data": str(folder), "attention_miou": found.to_dict()}
+    if maskcut_size and scenes.has_objects:
+        side = whole_patches(model, maskcut_size)
+        cuts = maskcut_average_precision(model, scenes, size=side, layer=layer)
+        kinds = [(kind, name) for kind in ("box", "mask") for name in ("ap50", "ap75", "ap")]
+        rows = [
+            [text, *(100 * getattr(cuts.rows[row][kind], name) for kind, name in kinds)] for row, text in CALLED.items()
+        ]
+        titles = ["", *(f"{kind} {name.upper()}" for kind, name in kinds)]
+        print_table(titles, rows, f"MaskCut, class-agnostic AP in percent, {cuts.num_images} images, {side} x {side} "
+                    f"pixels, layer {cuts.layer}, tau {cuts.tau}, {cuts.num_masks} objects")  # fmt: skip
+        results["maskcut"] = cuts.to_dict()
+    elif maskcut_size:
+        print(f"{folder} does not tell single objects apart: no average precision")
+    return results
+
+
+def box_tables(
+    model: "Backbone", container: Path, boxes: Path, *, size: int | None, limit: int | None
+) -> dict[str, object]:
+    """Print CorLoc of attention against labelled boxes with its controls, and return it."""
+    import numpy as np
+    import torch.nn.functional as F
+
+    from crate_transformer.data.boxes import boxed_pictures
+    from crate_transformer.evaluation import corloc
+    from crate_transformer.reports.table import print_table
+
+    pixels, edges = boxed_pictures(container, boxes, limit=limit)
+    kept = np.flatnonzero((edges[:, 2:] > edges[:, :2]).all(axis=1))
+    if len(kept) < len(edges):
+        print(f"{len(edges) - len(kept)} boxes without any area were left out")
+    pixels, edges = pixels[kept], edges[kept]
+    side = whole_patches(model, size or 2 * min(model.preprocessing.img_size))
+    height, width = pixels.shape[-2:]
+    larger = F.interpolate(pixels.float(), size=(side, side), mode="bilinear", antialias=True)
+    scale = np.array([side / width, side / height] * 2)
+    found = corloc(model, larger.round().clamp(0, 255).byte(), edges * scale)
+    rows = [[text, found.rows[row].corloc, found.rows[row].mean_iou] for row, text in CALLED.items()]
+    print_table(
+        ["", "CorLoc", "mean IoU"], rows, f"Boxes from attention, {found.num_images} images, {side} x {side} pixels"
+    )
+    print(f"layer, head and threshold chosen on the other half of the images: {chosen(found.rows['model'].choices)}")
+    return {"data": str(container), "boxes": str(boxes), "corloc": found.to_dict()}
+
+
+def whole_patches(model: "Backbone", side: int) -> int:
+    """The nearest side that both sides of the patch divide."""
+    import math
+
+    patch = math.lcm(*model.patch_size)
+    if side < patch:
+        raise ValueError(f"a side of {side} pixels is less than one patch of {patch}")
+    return round(side / patch) * patch
+
+
+def chosen(choices: tuple[dict, ...]) -> str:
+    """Choices in words."""
+    return " and ".join(", ".join(f"{name} {value}" for name, value in choice.items()) for choice in choices)

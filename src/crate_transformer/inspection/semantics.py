@@ -1,0 +1,137 @@
+"""Which head looks for what."""
+
+from dataclasses import dataclass
+
+import numpy as np
+import torch
+import torch.nn.functional as F
+from jaxtyping import Float, Int
+from torch import Tensor
+
+from crate_transformer.inspection.agreement import rank_auc
+from crate_transformer.inspection.attention import attention_maps
+from crate_transformer.inspection.controls import untrained_twin
+from crate_transformer.inspection.heads import HeadSummary, head_summary
+from crate_transformer.models import Backbone
+
+VOID = 255
+
+
+@dataclass(frozen=True, kw_only=True)
+class LabelMatches:
+    """How well the heads of a layer mark each class or part; an AUC of 0.5 is chance.
+
+    ``auc`` is the mean over the ``num_images`` images that show a label. ``best_head`` is its largest entry;
+    ``matched`` is the AUC of a head that was chosen on every second of these images, on the others, and the other way
+    round. Controls: ``untrained_matched``, the same with an untrained model; ``shuffled_matched``, the model's maps of
+    the chosen heads against the label's masks on other images. Only above both does a head look for the label.
+    """
+
+    labels: tuple[int, ...]
+    num_images: Int[np.ndarray, " labels"]
+    auc: Float[np.ndarray, "heads labels"]
+    best_head: Int[np.ndarray, " labels"]
+    matched: Float[np.ndarray, " labels"]
+    untrained_matched: Float[np.ndarray, " labels"]
+    shuffled_matched: Float[np.ndarray, " labels"]
+
+
+@dataclass(frozen=True, kw_only=True)
+class HeadSemantics:
+    """One layer's heads over a set of images: their maps, how consistent they are, and which label each of them marks.
+
+    ``maps`` go with the pictures into ``reports.heads_figure``, ``head_labels`` name its rows. ``skipped`` labels are
+    on fewer than two images (or nowhere on more than half a patch): nothing can be chosen for them.
+    """
+
+    layer: int
+    maps: Float[np.ndarray, "images heads rows columns"]
+    summary: HeadSummary
+    matches: LabelMatches | None
+    skipped: tuple[int, ...] = ()
+
+    @property
+    def head_labels(self) -> list[str]:
+        """Each head with its consistency and that of the untrained model."""
+        pairs = zip(self.summary.consistency, self.summary.untrained_consistency, strict=True)
+        return [f"head {head}\nconsistency {mine:.2f}\nuntrained {base:.2f}" for head, (mine, base) in enumerate(pairs)]
+
+
+def head_semantics(
+    model: Backbone,
+    images: Float[Tensor, "images channels height width"],
+    *,
+    layer: int = -1,
+    labels: Int[np.ndarray, "images height width"] | None = None,
+    untrained: Backbone | None = None,
+) -> HeadSemantics:
+    """What each head of a layer attends to over a set of images (arXiv 2308.16271, section 3, found by eye there).
+
+    The consistency of a head needs no labels, see ``head_summary``. With ``labels`` every head's class-token attention
+    is compared with every class or part: the chance that a patch of it receives more than one beside it.
+
+    Args:
+        layer: zero-based, negative ones count from the last; the paper shows the second to last.
+        labels: a class or part for each pixel, 0 for none and 255 for not known; a patch shows what covers more than
+            half of it.
+        untrained: the control; ``untrained_twin(model)`` unless given.
+
+    Raises:
+        ValueError: there are fewer than two images, or the layer does not exist.
+    """
+    control = untrained_twin(model) if untrained is None else untrained
+    summary = head_summary(model, images, layer=layer, untrained=control)
+    maps = attention_maps(model, images, layers=[summary.layer]).maps[:, 0]
+    matches, skipped = None, ()
+    if labels is not None:
+        control_maps = attention_maps(control, images, layers=[summary.layer]).maps[:, 0]
+        matches, skipped = _match(maps, control_maps, labels)
+    return HeadSemantics(layer=summary.layer, maps=maps, summary=summary, matches=matches, skipped=skipped)
+
+
+def _match(
+    maps: np.ndarray, control_maps: np.ndarray, labels: np.ndarray
+) -> tuple[LabelMatches | None, tuple[int, ...]]:
+    found: dict[int, tuple[np.ndarray, ...]] = {}
+    skipped = []
+    present = [int(label) for label in np.unique(labels) if label not in (0, VOID)]
+    for label in present:
+        masks = _on_grid(labels == label, maps.shape[-2:])
+        shown = np.flatnonzero(masks.any(axis=1) & ~masks.all(axis=1))
+        if len(shown) < 2:
+            skipped.append(label)
+            continue
+        masks = masks[shown]
+        flat, control = (
+            some[shown].swapaxes(0, 1).reshape(some.shape[1], len(shown), -1) for some in (maps, control_maps)
+        )
+        aucs = rank_auc(flat, masks)
+        chosen, each = _chosen(aucs), np.arange(len(shown))
+        control_aucs = rank_auc(control, masks)
+        other = rank_auc(flat[chosen, each][None], np.roll(masks, 1, axis=0))[0]
+        scores = (aucs[chosen, each], control_aucs[_chosen(control_aucs), each], other)
+        found[label] = (np.array(len(shown)), aucs.mean(axis=1), *(score.mean() for score in scores))
+    if not found:
+        return None, tuple(skipped)
+    counts, auc, matched, untrained, shuffled = (np.stack(part, axis=-1) for part in zip(*found.values(), strict=True))
+    return LabelMatches(
+        labels=tuple(found),
+        num_images=counts,
+        auc=auc,
+        best_head=auc.argmax(axis=0),
+        matched=matched,
+        untrained_matched=untrained,
+        shuffled_matched=shuffled,
+    ), tuple(skipped)
+
+
+def _chosen(aucs: np.ndarray) -> np.ndarray:
+    """For each image the head that is best on the images of the other parity."""
+    parity = np.arange(aucs.shape[1]) % 2
+    return np.array([aucs[:, parity != number].mean(axis=1).argmax() for number in (0, 1)])[parity]
+
+
+def _on_grid(masks: np.ndarray, grid: tuple[int, ...]) -> np.ndarray:
+    patch = masks.shape[1] // grid[0], masks.shape[2] // grid[1]
+    covered = F.avg_pool2d(torch.from_numpy(masks)[:, None].float(), kernel_size=patch)
+    return (covered > 0.5).flatten(start_dim=1).numpy()

@@ -1,0 +1,164 @@
+"""``crate segment`` and ``crate evaluate --segmentation`` from pictures to files; bad input is one sentence."""
+
+import json
+
+import numpy as np
+import pytest
+from PIL import Image
+
+from crate_transformer.data import decode_mask, encode_mask
+
+pytest.importorskip("pycocotools")
+
+
+@pytest.fixture
+def photos(tmp_path):
+    """Two pictures of a bright block on dark noise, one black, one of a single pixel."""
+    folder = tmp_path / "photos"
+    folder.mkdir()
+    generator = np.random.default_rng(0)
+    for name in ("10", "11"):
+        pixels = generator.integers(0, 60, (40, 56, 3), dtype=np.uint8)
+        pixels[8:24, 12:36] = 240
+        Image.fromarray(pixels).save(folder / f"{name}.png")
+    Image.new("RGB", (32, 32)).save(folder / "12.png")
+    Image.new("RGB", (1, 1), (9, 9, 9)).save(folder / "13.png")
+    return folder
+
+
+@pytest.fixture
+def scenes(tmp_path):
+    """Five pictures of one block each, in the format of COCO."""
+    folder = tmp_path / "scenes"
+    (folder / "images").mkdir(parents=True)
+    images, annotations = [], []
+    for number in range(5):
+        mask = np.zeros((32, 40), dtype=bool)
+        mask[2 * number : 2 * number + 14, 4 * number : 4 * number + 16] = True
+        pixels = np.where(mask[..., None], 250, 5).astype(np.uint8).repeat(3, axis=2)
+        Image.fromarray(pixels).save(folder / "images" / f"{number}.png")
+        images.append({"id": number, "file_name": f"{number}.png", "height": 32, "width": 40})
+        annotations.append({"id": number + 1, "image_id": number, "category_id": 1, "segmentation": encode_mask(mask)})
+    content = {"images": images, "annotations": annotations, "categories": [{"id": 1, "name": "block"}]}
+    (folder / "instances.json").write_text(json.dumps(content))
+    return folder
+
+
+@pytest.mark.parametrize("method", ["maskcut", "attention"])
+def test_masks_overlays_and_coco_results_agree(crate, trained, photos, tmp_path, method):
+    output = tmp_path / "out"
+    ran = crate("segment", photos, "--checkpoint", trained, "--method", method, "--size", "64", "--output", output)
+    assert ran.code == 0, ran.err
+    results = json.loads((output / "results.json").read_text())
+    found = json.loads((output / "coco_results.json").read_text())
+    assert results["choices"]["method"] == method
+    assert {"layer", "size"} <= results["choices"].keys()
+    assert [entry["image_id"] for entry in results["pictures"]] == [10, 11, 12, 13]
+    for entry in results["pictures"]:
+        with Image.open(photos / f"{entry['image_id']}.png") as picture, Image.open(output / entry["masks"]) as labels:
+            assert labels.size == picture.size
+            numbers = np.array(labels)
+        masks = [guess for guess in found if guess["image_id"] == entry["image_id"]]
+        assert len(masks) == entry["objects"] == len(set(numbers.ravel().tolist()) - {0})
+        assert (output / entry["masks"].replace("masks/", "overlays/")).is_file()
+        for guess in masks:
+            mask = decode_mask(guess["segmentation"], *numbers.shape)
+            left, top, width, height = (int(number) for number in guess["bbox"])
+            assert mask[top : top + height, left : left + width].sum() == mask.sum() > 0
+            assert (numbers[mask] > 0).all()
+    empty = [entry["image"] for entry in results["pictures"] if not entry["objects"]]
+    assert results["nothing_found"] == empty
+    assert str(photos / "12.png") in empty
+    assert "nothing found, the mask is empty" in ran.out
+
+
+def test_the_results_load_into_pycocotools(crate, trained, scenes, tmp_path):
+    from pycocotools.coco import COCO
+
+    output = tmp_path / "out"
+    ran = crate("segment", scenes / "images", "--checkpoint", trained, "--method", "attention", "--output", output)
+    assert ran.code == 0, ran.err
+    loaded = COCO(scenes / "instances.json").loadRes(str(output / "coco_results.json"))
+    assert len(loaded.anns) == 5
+
+
+def test_evaluation_prints_tables_with_controls_and_writes_them(crate, trained, scenes, tmp_path):
+    output = tmp_path / "numbers.json"
+    options = ("--size", "32", "--maskcut-size", "40", "--output", output)
+    ran = crate("evaluate", trained, "--segmentation", scenes, *options)
+    assert ran.code == 0, ran.err
+    for text in ("Attention mIoU, 5 images", "MaskCut", "untrained", "masks of", "mean-mask", "brightness", "contrast"):
+        assert text in ran.out
+    numbers = json.loads(output.read_text())
+    assert numbers["maskcut"]["rows"]["brightness"]["mask"]["ap50"] > 0.9
+    assert set(numbers["attention_miou"]["fixed_head"]["mass"]) == set(numbers["maskcut"]["rows"])
+
+
+def test_masks_without_objects_have_no_average_precision(crate, trained, scenes, tmp_path):
+    (scenes / "masks").mkdir()
+    for number in range(5):
+        labels = np.zeros((32, 40), dtype=np.uint8)
+        labels[4:20, 8:30] = 3
+        Image.fromarray(labels).save(scenes / "masks" / f"{number}.png")
+    (scenes / "instances.json").unlink()
+    ran = crate("evaluate", trained, "--segmentation", scenes, "--size", "32", "--output", tmp_path / "numbers.json")
+    assert ran.code == 0, ran.err
+    assert "does not tell single objects apart" in ran.out
+
+
+def test_boxes_are_located(crate, trained, scenes, tmp_path):
+    boxes = {f"images/{n}.png": [4 * n, 2 * n, 4 * n + 16, 2 * n + 14] for n in range(4)} | {
+        "images/4.png": [3, 3, 3, 9]
+    }
+    (tmp_path / "boxes.json").write_text(json.dumps(boxes))
+    options = ("--boxes", tmp_path / "boxes.json", "--output", tmp_path / "numbers.json")
+    ran = crate("evaluate", trained, "--data", scenes, *options)
+    assert ran.code == 0, ran.err
+    assert "1 boxes without any area were left out" in ran.out
+    rows = json.loads((tmp_path / "numbers.json").read_text())["corloc"]["rows"]
+    assert rows["brightness"]["corloc"] > rows["shuffled"]["corloc"]
+
+
+def test_bad_input_of_segment_is_one_sentence(refused, trained, photos, tmp_path):
+    attention = ("--method", "attention")
+    for options, message in (
+        (("--tau", "1"), "--tau is 1.0"),
+        (("--mass", "0"), "--mass is 0.0"),
+        (("--num-masks", "0"), "--num-masks is 0"),
+        (("--size", "2"), "--size is 2: it must be at least one patch"),
+        (("--layer", "9"), "there is no layer 9: the model has layers 0 to 5"),
+        ((*attention, "--layer", "-9"), "there is no layer -9"),
+        ((*attention, "--head", "7"), "there is no head 7: the model has heads 0 to 3"),
+        (("--size", "4000"), "choose a smaller --size"),
+    ):
+        assert message in refused("segment", photos, "--checkpoint", trained, "--output", tmp_path, *options)
+    assert "does not exist" in refused("segment", tmp_path / "nowhere", "--checkpoint", trained)
+
+
+def test_bad_input_of_the_evaluation_is_one_sentence(refused, trained, scenes, tmp_path):
+    assert "name the images to measure on" in refused("evaluate", trained)
+    assert "--boxes needs the folder" in refused("evaluate", trained, "--boxes", tmp_path)
+    assert "does not exist" in refused("evaluate", trained, "--segmentation", tmp_path / "nowhere")
+    assert "is no segmentation data" in refused("evaluate", trained, "--segmentation", tmp_path)
+    evaluate = ("evaluate", trained, "--segmentation", scenes, "--output", tmp_path / "numbers.json")
+    assert "--limit is 2" in refused(*evaluate, "--limit", "2")
+    assert "less than one patch" in refused(*evaluate, "--size", "3")
+    assert "there is no layer 8: the model has layers 0 to 5" in refused(*evaluate, "--layer", "8")
+    content = json.loads((scenes / "instances.json").read_text())
+    for segmentation, message in (
+        ({"size": [32, 40], "counts": "00"}, "do not add up to 32 x 40 pixels"),
+        ({"size": [40, 32], "counts": [1280]}, "of 40 x 32 pixels, but the image is 32 x 40"),
+    ):
+        content["annotations"][0]["segmentation"] = segmentation
+        (scenes / "instances.json").write_text(json.dumps(content))
+        assert message in refused(*evaluate)
+    content["annotations"] = []
+    (scenes / "instances.json").write_text(json.dumps(content))
+    assert "0 images with a mask are too few" in refused(*evaluate)
+    for boxes, message in (
+        ("[]", "does not map pictures to boxes"),
+        ('{"x": [1]}', "four edges"),
+        ('{"x": [1, 2, 3, 4]}', "x"),
+    ):
+        (tmp_path / "boxes.json").write_text(boxes)
+        assert message in refused("evaluate", trained, "--data", scenes, "--boxes", tmp_path / "boxes.json")

@@ -1,0 +1,49 @@
+"""Pictures of masks show the masks, and the figures of steps and places draw what was measured."""
+
+import numpy as np
+import pytest
+import torch
+
+from crate_transformer.inspection import layer_steps, layerwise_objective
+from crate_transformer.models import build_model
+from crate_transformer.reports.layerwise import layerwise_figure, steps_figure
+from crate_transformer.reports.segments import label_picture, masks_over
+
+TINY = {"img_size": 16, "patch_size": 8, "embed_dim": 12, "depth": 3, "num_heads": 2, "num_classes": 4}
+
+
+def test_labels_count_objects_and_earlier_ones_lie_on_top():
+    masks = np.zeros((3, 6, 8), dtype=bool)
+    masks[0, :3] = masks[1, 2:5] = True
+    expected = np.repeat([1, 1, 1, 2, 2, 0], 8).reshape(6, 8)
+    np.testing.assert_array_equal(np.array(label_picture(masks)), expected)
+
+
+def test_outside_is_darkened_and_inside_tinted_within_a_white_edge():
+    image = np.full((9, 9, 3), 100, dtype=np.uint8)
+    mask = np.zeros((1, 9, 9), dtype=bool)
+    mask[0, 2:7, 2:7] = True
+    shown = np.array(masks_over(image, mask))
+    assert (shown[0, 0] == 45).all()
+    assert (shown[2, 4] == 255).all()
+    assert shown[4, 4, 2] > shown[4, 4, 0]
+    np.testing.assert_array_equal(np.array(masks_over(image, ~mask & mask)), np.full_like(image, 45))
+
+
+def test_steps_are_drawn_as_changes_beside_the_untrained_model():
+    for family, panels in (("crate_tiny_patch16_224", 2), ("vit_tiny_patch16_224", 1)):
+        steps = layer_steps(build_model(family, **TINY), torch.randn(3, 3, 16, 16))
+        figure = steps_figure(steps)
+        assert len(figure.axes) == panels
+        drawn = figure.axes[0].lines[0].get_ydata()
+        np.testing.assert_allclose(drawn, (steps.trained.rate_after - steps.trained.rate_before).mean(axis=0))
+
+
+def test_checkpoints_share_one_figure_if_they_were_measured_at_one_place():
+    model, images = build_model("crate_tiny_patch16_224", **TINY), torch.randn(2, 3, 16, 16)
+    half = layerwise_objective(model, images, place="half")
+    figure = layerwise_figure({f"epoch {epoch}": half for epoch in (1, 10, 100)})
+    assert "after attention" in figure.axes[0].get_ylabel()
+    assert len(figure.axes[0].lines) == 6
+    with pytest.raises(ValueError, match="at one place"):
+        layerwise_figure({"a": half, "b": layerwise_objective(model, images)})
