@@ -2,7 +2,7 @@ PYTHON ?= python3
 BIN := .venv/bin
 PIP := $(BIN)/python -m pip --disable-pip-version-check install --quiet
 
-.PHONY: quickstart setup check test test-slow test-gpu format
+.PHONY: quickstart setup check test test-timm test-slow test-gpu format
 
 quickstart: .venv/core.stamp  ## train a small CRATE here and open up what it does: runs/quickstart/report.html
 	$(BIN)/crate quickstart
@@ -23,8 +23,16 @@ check: .venv/dev.stamp  ## style, import direction
 	$(BIN)/ruff format --check .
 	$(BIN)/lint-imports
 
-test: .venv/dev.stamp  ## everything but slow and gpu, under 5 minutes on 2 cores
+test: .venv/dev.stamp test-timm  ## everything but slow and gpu, under 5 minutes on 2 cores
 	$(BIN)/pytest -m "not slow and not gpu"
+
+# timm needs torchvision, which breaks transformers' vision classes beside a CPU build of torch: both stay out of the way
+test-timm: .venv/timm.stamp  ## the timm door
+	PYTHONPATH=.venv/timm $(BIN)/pytest tests/integrations/test_timm_door.py
+
+.venv/timm.stamp: .venv/dev.stamp
+	$(PIP) --no-deps --target .venv/timm timm torchvision==0.28.0
+	touch $@
 
 test-slow: .venv/dev.stamp
 	$(BIN)/pytest -m slow
