@@ -49,8 +49,10 @@ class Command:
         from rich.console import Console
         from rich.table import Table
 
-        shown = ("name", "width", "depth", "heads", "parameters", "weights")  # the name tells patch and image size
-        table = Table(*shown, box=None, padding=(0, 2, 0, 0))
+        shown = ("name", "width", "depth", "parameters", "weights")  # the name tells patch and image size
+        table = Table(box=None, padding=(0, 2, 0, 0))
+        for heading in shown:
+            table.add_column(heading, no_wrap=True)
         for row in rows:
             table.add_row(*(format_cell(row[key]) for key in shown))
         Console().print(table)
