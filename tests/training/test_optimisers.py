@@ -44,8 +44,9 @@ def test_only_linear_maps_decay(name):
     (optimizer,) = build_optimizers(model, TrainConfig(optimizer="adamw", weight_decay=DECAY))
     decay = {id(p): group["weight_decay"] for group in optimizer.param_groups for p in group["params"]}
     spared = {name for name, parameter in model.named_parameters() if decay[id(parameter)] == 0}
-    assert {"pos_embed", "cls_token", "norm.weight", "norm.bias", "head.bias"} < spared
-    assert all(n in ("pos_embed", "cls_token") or "norm" in n or n.endswith(("bias", "weight")) for n in spared)
+    assert {"cls_token", "norm.weight", "norm.bias", "head.bias"} | model.no_weight_decay() < spared
+    matrices = {n for n, parameter in model.named_parameters() if parameter.ndim >= 2}
+    assert spared & matrices == model.no_weight_decay()
     linear = {f"{n}.weight" for n, m in model.named_modules() if isinstance(m, torch.nn.Linear | torch.nn.Conv2d)}
     assert linear and not linear & spared
     assert {decay[id(p)] for n, p in model.named_parameters() if n not in spared} == {DECAY}

@@ -37,5 +37,5 @@ def reconstruction_figure(
         seen = np.where(hidden[..., None], np.uint8(HIDDEN), image)
         for column, picture in enumerate((image, seen, filled)):
             pictures.draw(row, column, resize(picture, pictures.side))
-    note = "Grey patches were hidden from the model; the other patches of the reconstruction are the picture itself."
+    note = "Grey patches were hidden; the other patches of the reconstruction are the picture itself."
     return pictures.finish(title, note)
