@@ -2,7 +2,6 @@
 
 import json
 
-import jaxtyping
 import pytest
 import torch
 
@@ -12,17 +11,12 @@ from crate_transformer.integrations.export import check_export, export_program
 from crate_transformer.layers import Int8Linear, quantise_linears
 from crate_transformer.models import build_model
 
-pytestmark = pytest.mark.filterwarnings("ignore::FutureWarning", "ignore::DeprecationWarning")
+pytestmark = [
+    pytest.mark.usefixtures("unchecked"),
+    pytest.mark.filterwarnings("ignore::FutureWarning", "ignore::DeprecationWarning"),
+]
 TOY = {"img_size": 16, "patch_size": 4, "embed_dim": 24, "depth": 2, "num_heads": 3, "num_classes": 5}
 NAMES = ("crate_tiny_patch16_224", "crate_alpha_tiny_patch16_224", "vit_tiny_patch16_224", "tost_tiny_patch16_224")
-
-
-@pytest.fixture(autouse=True)
-def unchecked():
-    """While PyTorch traces with unknown sizes, an int is no int."""
-    jaxtyping.config.update("jaxtyping_disable", True)
-    yield
-    jaxtyping.config.update("jaxtyping_disable", False)
 
 
 def toy(name):

@@ -49,6 +49,8 @@ SIZES = {
     **_sizes("base", (32, 16, 8), embed_dim=768, depth=12, num_heads=12),
     **_sizes("large", (32, 14, 8), embed_dim=1024, depth=24, num_heads=16),
     **_sizes("huge", (14,), embed_dim=1280, depth=32, num_heads=16),
+    # ours, for a laptop: about as many parameters as crate_mini_patch8_64
+    "crate_alpha_mini_patch8_64": CRATEAlphaConfig(embed_dim=176, depth=6, num_heads=4, patch_size=8, img_size=64),
 }
 
 
