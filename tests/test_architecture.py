@@ -98,15 +98,12 @@ def crate_lines():
 
 @pytest.fixture
 def inputs(tmp_path, monkeypatch):
-    """A folder with what README's commands are given: ``photo.jpg``, ``my_images`` with a folder per class, ``my_masks``
-    with pictures and masks, and an official checkpoint of a size that is published."""
+    """A folder with what README's commands are given: ``photo.jpg``, ``my_images`` with a folder per class,
+    ``my_masks`` with pictures and masks, and an official checkpoint of a size that is published."""
     random = np.random.default_rng(0)
     masked = [Path("my_masks") / "images" / f"{i}.jpg" for i in range(6)]
-    files = [
-        Path("photo.jpg"),
-        *masked,
-        *(Path("my_images") / kind / f"{i}.jpg" for kind in ("cat", "dog") for i in range(6)),
-    ]
+    classes = [Path("my_images") / kind / f"{i}.jpg" for kind in ("cat", "dog") for i in range(6)]
+    files = [Path("photo.jpg"), *masked, *classes]
     for file in files:
         (tmp_path / file).parent.mkdir(parents=True, exist_ok=True)
         Image.fromarray(random.integers(0, 256, (72, 96, 3), dtype=np.uint8)).save(tmp_path / file)
