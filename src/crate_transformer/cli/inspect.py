@@ -9,12 +9,13 @@ import tyro
 from crate_transformer.cli.checkpoint import Checkpoint
 
 if TYPE_CHECKING:
+    from crate_transformer.inspection import LayerwiseObjective
     from crate_transformer.models import Backbone
 
 
 @dataclass(frozen=True, kw_only=True)
 class Command:
-    """Look inside a model on your own pictures: objective by layer, attention of every head, masks over the picture."""
+    """Look inside a model on your own pictures: what its layers do, where its heads look, what its features part."""
 
     images: Annotated[tuple[Path, ...], tyro.conf.Positional]
     """Pictures, or folders of pictures."""
@@ -29,12 +30,12 @@ class Command:
     """Share of the attention that a mask holds."""
     size: int | None = None
     """Shorter side of the pictures for the maps, in pixels; that of the model's inputs unless given."""
+    compare: tuple[str, ...] = ()
+    """Other checkpoints whose curves by layer to draw beside those of this one, such as earlier ones of its training."""
 
     def __call__(self) -> None:
-        import torch
-
-        from crate_transformer.data import preprocess, read_images
-        from crate_transformer.inspection import layerwise_objective, look
+        from crate_transformer.data import read_images
+        from crate_transformer.inspection import look_inside
         from crate_transformer.reports.inspection import inspection_page
 
         if not 0 < self.mass <= 1:
@@ -43,31 +44,60 @@ class Command:
         if self.size is not None and self.size < min(model.patch_size):
             raise ValueError(f"--size is {self.size}: it must be at least one patch, {min(model.patch_size)} pixels")
         heads = self.chosen_heads(model)
-        short_side = self.size or min(model.preprocessing.img_size)
-        looks, inputs = [], []
-        for name, picture in read_images(self.images):
-            looks.append(look(model, picture, name, short_side=short_side, layers=self.layers or None))
-            inputs.append(preprocess(picture, model.preprocessing))
-        best = model.provenance.metadata.get("attention", {})
-        if best.get("layer") in looks[0].attention.layers and best.get("head") in heads:
-            mask_from, why = (best["layer"], best["head"]), best["chosen"]
-        else:
-            mask_from, why = (
-                (max(looks[0].attention.layers), heads[0]),
-                "the last layer and the first head that are shown",
-            )
+        mask_from, why = self.mask_place(model, heads)
+        others = self.others()
+        inside = look_inside(
+            model,
+            read_images(self.images),
+            short_side=self.size or min(model.preprocessing.img_size),
+            layers=self.layers or None,
+            heads_layer=mask_from[0] if mask_from else -1,
+        )
         page = inspection_page(
-            looks,
-            layerwise_objective(model, torch.stack(inputs)),
+            inside,
             self.output,
             heads=heads,
             mask_from=mask_from,
             mask_from_why=why,
             mass=self.mass,
-            model_name=type(model).__name__,
+            model_name=self.weights.checkpoint if others else type(model).__name__,
             about=str(model.provenance),
+            compared={name: self.curves(other) for name, other in others.items()},
         )
-        print(f"{len(looks)} picture{'s' * (len(looks) > 1)} inspected: {page}")
+        count = len(inside.looks)
+        print(f"{count} picture{'s' * (count > 1)} inspected: {page}")
+
+    def mask_place(self, model: "Backbone", heads: tuple[int, ...]) -> tuple[tuple[int, int] | None, str]:
+        """Layer and head of the mask, and why these; none where the model has no attention and none is asked for."""
+        from crate_transformer.inspection import has_attention
+        from crate_transformer.inspection.reader import reader
+
+        if not (has_attention(model) or self.layers or self.heads):
+            return None, ""
+        layers = reader(model).choose_layers(self.layers or None)
+        best = model.provenance.metadata.get("attention", {})
+        if best.get("layer") in layers and best.get("head") in heads:
+            return (best["layer"], best["head"]), best["chosen"]
+        return (max(layers), heads[0]), "the last layer and the first head that are shown"
+
+    def others(self) -> dict[str, "Backbone"]:
+        """The checkpoints to compare with, by the names that were given."""
+        from crate_transformer.reports.style import COLOURS
+
+        named = (self.weights.checkpoint, *self.compare)
+        if len(set(named)) < len(named) or len(named) > len(COLOURS):
+            raise ValueError(f"--compare takes up to {len(COLOURS) - 1} checkpoints, each other than the rest")
+        return {name: Checkpoint(checkpoint=name).load() for name in self.compare}
+
+    def curves(self, model: "Backbone") -> "LayerwiseObjective":
+        """The objective by layer of another model on the same pictures."""
+        import torch
+
+        from crate_transformer.data import preprocess, read_images
+        from crate_transformer.inspection import layerwise_objective
+
+        inputs = [preprocess(picture, model.preprocessing) for _, picture in read_images(self.images)]
+        return layerwise_objective(model, torch.stack(inputs))
 
     def chosen_heads(self, model: "Backbone") -> tuple[int, ...]:
         """The heads to show, checked."""

@@ -13,8 +13,9 @@ from crate_transformer.inspection.foreground import (
 )
 from crate_transformer.inspection.frozen import batches, frozen, to_model
 from crate_transformer.inspection.heads import HeadSummary, head_summary
+from crate_transformer.inspection.inside import Inside, look_inside
 from crate_transformer.inspection.layerwise import LayerwiseObjective, layerwise_objective
-from crate_transformer.inspection.look import Look, class_names, look
+from crate_transformer.inspection.look import Look, class_names, has_attention, look
 from crate_transformer.inspection.maskcut import MaskCut, ObjectCuts, cut_objects, maskcut
 from crate_transformer.inspection.pca import FeaturePCA, feature_pca
 from crate_transformer.inspection.projection import PatchFeatures, patch_features
@@ -32,6 +33,7 @@ __all__ = [
     "Geometry",
     "HeadSemantics",
     "HeadSummary",
+    "Inside",
     "LabelMatches",
     "LayerSteps",
     "Look",
@@ -49,11 +51,13 @@ __all__ = [
     "feature_pca",
     "foreground",
     "frozen",
+    "has_attention",
     "head_semantics",
     "head_summary",
     "layer_steps",
     "layerwise_objective",
     "look",
+    "look_inside",
     "map_separation",
     "maskcut",
     "patch_features",

@@ -20,13 +20,13 @@ class Look:
     """One picture, what the model calls it, and where its class token looks.
 
     ``image`` is the picture as the attention saw it, ``(height, width, 3)`` bytes; ``top`` are the best classes with
-    their probabilities, none where the model has no classifier.
+    their probabilities, none where the model has no classifier; ``attention`` is ``None`` where it has none.
     """
 
     name: str
     image: np.ndarray
     top: tuple[tuple[str, float], ...]
-    attention: AttentionMaps
+    attention: AttentionMaps | None
 
 
 def look(
@@ -50,13 +50,20 @@ def look(
         whole = whole_picture(model, picture, short_side)
     except ValueError as error:
         raise ValueError(f"{name} {error}") from None
-    attention = attention_maps(model, normalise(pixels(whole), model.preprocessing)[None], layers=layers)
+    attention = None
+    if has_attention(model):
+        attention = attention_maps(model, normalise(pixels(whole), model.preprocessing)[None], layers=layers)
     return Look(
         name=name,
         image=np.asarray(whole),
         top=best_classes(model, picture, top) if model.num_classes else (),
         attention=attention,
     )
+
+
+def has_attention(model: Backbone) -> bool:
+    """Whether the model's blocks have softmax attention, which a ToST's have not."""
+    return any(name.startswith("blocks.") and name.endswith(".attention") for name, _ in model.named_modules())
 
 
 def best_classes(model: Backbone, picture: Image.Image, count: int) -> tuple[tuple[str, float], ...]:

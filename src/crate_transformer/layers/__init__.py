@@ -13,6 +13,7 @@ from crate_transformer.layers.layer_scale import LayerScale
 from crate_transformer.layers.mlp import MLP
 from crate_transformer.layers.mssa import MSSA
 from crate_transformer.layers.odl import ODL
+from crate_transformer.layers.packed_linear import pack_linears
 from crate_transformer.layers.patch_embed import ConvPatchEmbed, PatchEmbed
 from crate_transformer.layers.patchify import patchify, unpatchify
 from crate_transformer.layers.position import resample_position
@@ -43,6 +44,7 @@ __all__ = [
     "drop_path",
     "fold_norm",
     "hear",
+    "pack_linears",
     "patchify",
     "quantise_linears",
     "resample_position",

@@ -7,6 +7,8 @@ from torch import Tensor
 
 from crate_transformer.layers.tap import Tap
 
+PLAIN_UP_TO = 1024  # tokens
+
 
 def attend(
     query: Float[Tensor, "batch heads queries head_dim"],
@@ -18,16 +20,50 @@ def attend(
 ) -> Float[Tensor, "batch heads queries head_dim"]:
     r""":math:`\mathrm{softmax}(p^{-1/2} Q K^\top) V`; the map itself is shown to ``tap`` when somebody listens.
 
-    With ``causal`` a token attends to itself and the tokens before it. PyTorch's fused kernel is used, except
-    for 16-bit training on a CPU, where its backward pass is several times slower than the plain products (measured in
-    docs/results.md).
+    With ``causal`` a token attends to itself and the tokens before it. PyTorch's fused kernel is used, except in 16
+    bits on a CPU, where plain products are faster for as many tokens as a picture usually has, and several times
+    faster backwards (measured in docs/results.md).
     """
-    half = query.dtype in (torch.bfloat16, torch.float16)
-    fused_is_slow = half and query.device.type == "cpu" and torch.is_grad_enabled()
-    if not tap.listening and not fused_is_slow:
+    half_on_cpu = query.dtype in (torch.bfloat16, torch.float16) and query.device.type == "cpu"
+    plain = half_on_cpu and (torch.is_grad_enabled() or query.shape[-2] <= PLAIN_UP_TO)
+    if not tap.listening and not plain:
         return F.scaled_dot_product_attention(query, key, value, is_causal=causal)
+    if not tap.listening and query is key is value and not causal:
+        return SharedAttention.apply(query)
     scores = query @ key.transpose(-2, -1) * query.shape[-1] ** -0.5
     if causal:
         later = torch.ones(scores.shape[-2:], dtype=torch.bool, device=scores.device).triu(1)
         scores = scores.masked_fill(later, -torch.inf)
     return tap(scores.softmax(dim=-1)).to(value.dtype) @ value
+
+
+class SharedAttention(torch.autograd.Function):
+    r""":math:`S W` with :math:`S = \mathrm{softmax}(p^{-1/2} W W^\top)`, where one projection is query, key and value.
+
+    Image by image, so that the map of one stays in the cache; none is kept for the backward pass. Scores are symmetric:
+    the two products that lead their gradient :math:`G` back to query and key are one, :math:`p^{-1/2} (G + G^\top) W`.
+    """
+
+    @staticmethod
+    def forward(w: Float[Tensor, "batch heads tokens head_dim"]) -> Float[Tensor, "batch heads tokens head_dim"]:
+        mixed = torch.empty_like(w, memory_format=torch.contiguous_format)
+        for image, out in zip(w.contiguous(), mixed, strict=True):
+            torch.matmul(_map(image), image, out=out)
+        return mixed
+
+    @staticmethod
+    def setup_context(ctx: object, inputs: tuple[Tensor], output: Tensor) -> None:
+        ctx.save_for_backward(*inputs)
+
+    @staticmethod
+    def backward(ctx: object, gradient: Float[Tensor, "batch heads tokens head_dim"]) -> Tensor:
+        w = ctx.saved_tensors[0].contiguous()
+        attention = _map(w)
+        on_map = gradient @ w.transpose(-2, -1)
+        on_scores = torch.ops.aten._softmax_backward_data(on_map, attention, -1, attention.dtype)
+        through_map = (on_scores + on_scores.transpose(-2, -1)) @ (w * w.shape[-1] ** -0.5)
+        return through_map + attention.transpose(-2, -1) @ gradient
+
+
+def _map(w: Tensor) -> Tensor:
+    return ((w * w.shape[-1] ** -0.5) @ w.transpose(-2, -1)).softmax(dim=-1)

@@ -9,6 +9,8 @@ from matplotlib.ticker import MaxNLocator, PercentFormatter
 from crate_transformer.inspection import LayerSteps, LayerwiseObjective, Steps
 from crate_transformer.reports.style import COLOURS, INK, legend_below, new_figure, styled
 
+_LEGEND_LETTERS = 100  # that fit side by side under the figure
+
 
 @styled
 def layerwise_figure(objectives: Mapping[str, LayerwiseObjective]) -> Figure:
@@ -40,7 +42,8 @@ def layerwise_figure(objectives: Mapping[str, LayerwiseObjective]) -> Figure:
     for panel in (rate, share):
         panel.set_xlabel("layer")
         panel.xaxis.set_major_locator(MaxNLocator(integer=True, min_n_ticks=1))
-    legend_below(figure, rate, columns=min(4, 2 * len(objectives)))
+    longest = max(map(len, objectives)) + len(", untrained")
+    legend_below(figure, rate, columns=max(1, min(4, 2 * len(objectives), _LEGEND_LETTERS // (longest + 6))))
     return figure
 
 

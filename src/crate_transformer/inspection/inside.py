@@ -1,0 +1,107 @@
+"""Everything that is asked of one model about a few pictures."""
+
+from collections.abc import Iterable, Sequence
+from dataclasses import dataclass
+
+import numpy as np
+import torch
+from jaxtyping import UInt8
+from PIL import Image
+
+from crate_transformer.data import normalise, pixels, preprocess, resize_crop
+from crate_transformer.inspection.controls import untrained_twin
+from crate_transformer.inspection.layerwise import LayerwiseObjective, layerwise_objective
+from crate_transformer.inspection.look import Look, has_attention, look
+from crate_transformer.inspection.maskcut import MaskCut, maskcut
+from crate_transformer.inspection.pca import FeaturePCA, feature_pca
+from crate_transformer.inspection.semantics import HeadSemantics, head_semantics
+from crate_transformer.inspection.steps import LayerSteps, layer_steps
+from crate_transformer.inspection.subspaces import SubspaceGeometry, subspace_geometry
+from crate_transformer.models import Backbone
+
+_SHOWN = 8
+_MAX_PATCHES_A_SIDE = 60
+
+
+@dataclass(frozen=True, kw_only=True)
+class Inside:
+    """Each picture alone, and what was measured on all of them; ``None`` where the model or the set has no answer.
+
+    ``crops`` are the first eight pictures as ``cuts`` and ``components`` saw them, cropped as in the evaluation but
+    twice as large (at most 60 patches a side); the rest saw the evaluation's ``size`` (height, width). ``missing`` has
+    one clause for everything that is ``None``.
+    """
+
+    looks: tuple[Look, ...]
+    size: tuple[int, int]
+    objective: LayerwiseObjective
+    steps: LayerSteps | None
+    geometry: SubspaceGeometry | None
+    crops: UInt8[np.ndarray, "shown height width 3"]
+    cuts: MaskCut
+    components: FeaturePCA
+    heads: HeadSemantics | None
+    missing: tuple[str, ...]
+
+
+def look_inside(
+    model: Backbone,
+    pictures: Iterable[tuple[str, Image.Image]],
+    *,
+    short_side: int,
+    layers: Sequence[int] | None = None,
+    heads_layer: int = -1,
+) -> Inside:
+    """Ask ``model`` everything that ``crate inspect`` shows; all controls are one untrained model.
+
+    Args:
+        pictures: names and pictures.
+        short_side: as ``layers``, of the attention maps; see ``look``.
+        heads_layer: whose heads are compared across the pictures.
+
+    Raises:
+        ValueError: there are no pictures, or one does not fit; see ``look``.
+    """
+    looks, inputs, crops = [], [], []
+    fitted, size = model.preprocessing, model.preprocessing.img_size
+    larger = tuple(
+        max(side, min(2 * side, _MAX_PATCHES_A_SIDE * patch))
+        for side, patch in zip(size, model.patch_size, strict=True)
+    )
+    for name, picture in pictures:
+        looks.append(look(model, picture, name, short_side=short_side, layers=layers))
+        inputs.append(preprocess(picture, fitted))
+        if len(crops) < _SHOWN:
+            crops.append(resize_crop(picture, larger, crop_pct=fitted.crop_pct, interpolation=fitted.interpolation))
+    if not looks:
+        raise ValueError("looking inside a model needs at least one picture")
+    images = torch.stack(inputs)
+    large = torch.stack([normalise(pixels(crop), fitted) for crop in crops])
+    twin, kind, missing = untrained_twin(model), type(model).__name__, []
+    steps = geometry = heads = None
+    if hasattr(model.blocks[0], "mssa") or hasattr(model.blocks[0], "attn"):
+        steps = layer_steps(model, images, untrained=twin)
+    else:
+        missing.append(f"{kind} has no projection that can be applied half way through a layer: no descent by steps")
+    if any(name.endswith(".subspaces.weight") for name, _ in model.named_parameters()):
+        geometry = subspace_geometry(model, untrained=twin)
+    else:
+        missing.append(f"{kind} has neither subspaces nor dictionaries: no geometry of them")
+    if not has_attention(model):
+        missing.append(f"{kind} has no softmax attention in its blocks: no attention maps and no comparison of heads")
+    elif len(looks) < 2:
+        missing.append("one picture alone: no comparison of heads across pictures")
+    else:
+        heads = head_semantics(model, images, layer=heads_layer, untrained=twin)
+    return Inside(
+        looks=tuple(looks),
+        size=size,
+        objective=layerwise_objective(model, images, untrained=twin),
+        steps=steps,
+        geometry=geometry,
+        crops=np.stack([np.asarray(crop) for crop in crops]),
+        cuts=maskcut(model, large),
+        components=feature_pca(model, large),
+        heads=heads,
+        missing=tuple(missing),
+    )

@@ -1,0 +1,40 @@
+"""The attention of one projection with itself, where the fused kernel is not used."""
+
+import pytest
+import torch
+
+from crate_transformer.layers import MSSA
+from crate_transformer.layers.attend import SharedAttention
+
+
+def test_values_and_gradients_of_the_equation():
+    w = torch.randn(3, 2, 7, 5, dtype=torch.float64).transpose(1, 2).contiguous().transpose(1, 2).requires_grad_()
+    expected = (w @ w.transpose(-2, -1) * 5**-0.5).softmax(dim=-1) @ w
+    torch.testing.assert_close(SharedAttention.apply(w), expected, rtol=1e-12, atol=1e-12)
+    on_output = torch.randn_like(expected)
+    ours = torch.autograd.grad(SharedAttention.apply(w), w, on_output)[0]
+    theirs = torch.autograd.grad(expected, w, on_output)[0]
+    torch.testing.assert_close(ours, theirs, rtol=1e-12, atol=1e-12)
+    assert torch.autograd.gradcheck(SharedAttention.apply, (w,))
+
+
+@pytest.mark.parametrize("training", [False, True])
+def test_bf16_on_a_cpu_takes_it_and_stays_close(training):
+    layer = MSSA(32, 4)
+    z = torch.randn(5, 9, 32)
+    exact = layer(z)
+    with torch.autocast("cpu", dtype=torch.bfloat16), torch.set_grad_enabled(training):
+        close = layer(z)
+    assert close.dtype == torch.bfloat16
+    assert ("SharedAttention" in names(close.grad_fn)) == training
+    torch.testing.assert_close(close.float(), exact, rtol=0.05, atol=0.02)
+
+
+def names(node):
+    """The kinds of every node behind a result."""
+    found, open_nodes = "", [node]
+    while open_nodes:
+        if (node := open_nodes.pop()) is not None:
+            found += type(node).__name__
+            open_nodes += [parent for parent, _ in node.next_functions]
+    return found
