@@ -25,6 +25,55 @@ def test_the_mask_comes_from_the_last_layer_shown(crate, plain, picture, tmp_pat
     assert mask["layer"] == last and mask["chosen"].startswith("the last layer")
 
 
+def test_every_section_stands_on_the_page_and_beside_it(crate, plain, pets, tmp_path):
+    ran = crate("inspect", pets / "cat", "--checkpoint", plain, "--output", tmp_path / "out", "--layers", "1", "0")
+    assert ran.code == 0, ran.err
+    page, found = (
+        (tmp_path / "out" / "report.html").read_text(),
+        json.loads((tmp_path / "out/results.json").read_text()),
+    )
+    for name in ("layerwise", "steps", "subspaces", "gram", "maskcut", "pca", "heads"):
+        assert (tmp_path / "out" / f"{name}.png").stat().st_size > 1000
+    assert "Not on this page" not in page and "with each head&#39;s consistency" in page
+    assert "MaskCut takes for objects by the features of layer 2, at 64 x 64 pixels" in page
+    assert found["head_semantics"]["layer"] == 1 and found["maskcut"]["layer"] == found["feature_pca"]["layer"] == 2
+    assert len(found["steps"]["untrained"]["compressing"]) == len(found["subspaces"]["trained"]["within"]) == 3
+    assert len(found["maskcut"]["verdicts"]) == len(found["feature_pca"]["foreground_shares"]) == 6
+
+
+@pytest.mark.parametrize(
+    ("family", "gone", "why"),
+    [
+        ("tost_tiny_patch16_224", {"steps", "head_semantics", "mask"}, "ToST has no softmax attention"),
+        ("vit_micro_patch4_32", {"subspaces"}, "ViT has neither subspaces nor dictionaries"),
+        ("crate_alpha_mini_patch8_64", set(), ""),
+    ],
+)
+def test_a_family_lacks_what_it_has_not(crate, refused, pets, tmp_path, family, gone, why):
+    model = build_model(family, img_size=16, patch_size=8, embed_dim=8, depth=1, num_heads=2, num_classes=2)
+    folder = save_checkpoint(model, tmp_path / "model")
+    ran = crate("inspect", pets / "cat", "--checkpoint", folder, "--output", tmp_path / "out")
+    assert ran.code == 0, ran.err
+    found = json.loads((tmp_path / "out" / "results.json").read_text())
+    assert {name for name in ("steps", "subspaces", "head_semantics", "mask") if found[name] is None} == gone
+    assert why in (tmp_path / "out" / "report.html").read_text() and len(found["missing"]) == (len(gone) + 1) // 2
+    if "mask" in gone:
+        assert "no softmax attention" in refused("inspect", pets, "--checkpoint", folder, "--layers", "0")
+
+
+def test_checkpoints_are_compared_on_the_same_pictures(crate, refused, plain, picture, tmp_path):
+    other = save_checkpoint(build_model("crate_micro_patch4_32", depth=2, num_classes=2), tmp_path / "other")
+    options = ("inspect", picture, "--checkpoint", plain, "--output", tmp_path / "out", "--compare")
+    ran = crate(*options, other)
+    assert ran.code == 0, ran.err
+    found = json.loads((tmp_path / "out" / "results.json").read_text())
+    assert len(found["compared"][str(other)]["subspace_rate"][0]) == 2 and len(found["subspace_rate"][0]) == 3
+    assert found["head_semantics"] is None and found["missing"] == [
+        "one picture alone: no comparison of heads across pictures"
+    ]
+    assert "each other than the rest" in refused(*options, plain)
+
+
 def test_a_model_without_a_classifier(crate, picture, tmp_path):
     folder = save_checkpoint(build_model("crate_micro_patch4_32", depth=1, num_classes=0), tmp_path / "headless")
     ran = crate("inspect", picture, "--checkpoint", folder, "--output", tmp_path / "out")

@@ -112,6 +112,12 @@ LONG = "a very long class name\nbut the model says something else"
 
 DRAWINGS = {
     "layerwise": lambda: reports.layerwise_figure({"CRATE": objective(), "ViT": objective()}),
+    "layerwise, checkpoints with long names": lambda: reports.layerwise_figure(
+        {f"crate_mini_patch8_64.tiny_imagenet_10{i}": objective() for i in range(3)}
+    ),
+    "layerwise, seven checkpoints": lambda: reports.layerwise_figure(
+        {f"runs/epoch-{i}": objective() for i in range(7)}
+    ),
     "layerwise, one image, one layer": lambda: reports.layerwise_figure({"CRATE": objective(1, 1)}),
     "attention": lambda: reports.attention_figure(
         pictures(3),

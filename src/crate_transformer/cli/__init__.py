@@ -13,6 +13,7 @@ COMMANDS = {
     "classify": "name what is in pictures",
     "convert": "turn a checkpoint of any known kind into ours, or back into the official kind",
     "export": "write a model for other runtimes: ONNX or torch.export",
+    "bench": "measure speed and memory beside a textbook transcription and a ViT",
     "inspect": "look inside: what every layer does to the objective, where attention looks",
     "segment": "mark the objects on pictures without any label: masks, overlays, COCO results",
 }

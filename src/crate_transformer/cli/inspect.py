@@ -31,7 +31,7 @@ class Command:
     size: int | None = None
     """Shorter side of the pictures for the maps, in pixels; that of the model's inputs unless given."""
     compare: tuple[str, ...] = ()
-    """Other checkpoints whose curves by layer to draw beside those of this one, such as earlier ones of its training."""
+    """Other checkpoints whose curves by layer to draw beside those of this one, such as earlier ones of a training."""
 
     def __call__(self) -> None:
         from crate_transformer.data import read_images

@@ -4,6 +4,7 @@ import textwrap
 from collections.abc import Sequence
 from pathlib import Path
 
+from markupsafe import Markup
 from matplotlib.figure import Figure
 
 from crate_transformer.inspection import Geometry, Inside, Steps
@@ -22,24 +23,25 @@ def inside_sections(inside: Inside, folder: Path) -> list[Section]:
     """One section for each answer there is, with its figures, which are saved in ``folder`` too."""
     count, shown = len(inside.looks), len(inside.crops)
     all_pictures = f"{'the picture' if count == 1 else f'all {count} pictures'} at {_pixels(inside.size)}"
-    large = f"{_pixels(inside.crops.shape[1:3])}{f', the first {shown} of {count} pictures' * (shown < count)}"
+    large = f"{_pixels(inside.crops.shape[1:3])}, cropped as in the evaluation{f': the first {shown} of {count} pictures' * (shown < count)}"
     names = [textwrap.shorten(Path(look.name).stem, 2 * _LETTERS) for look in inside.looks[:shown]]
     sections = []
 
     def add(title: str, text: str, **figures: Figure) -> None:
-        for name, figure in figures.items():
-            save_figure(figure, folder / f"{name}.png")
-        sections.append(Section(title, text, [(figure, "", name) for name, figure in figures.items()]))
+        saved = [(save_figure(figure, folder / f"{name}.png"), "", title) for name, figure in figures.items()]
+        sections.append(Section(title, text, saved))
 
     if inside.steps:
         trained = inside.steps.trained
-        share = f"attention lowers R^c in {trained.compressing.mean():.0%}"
+        share = f"attention lowers R<sup>c</sup> in {trained.compressing.mean():.0%}"
         if trained.descending is not None:
             share += f", the sparse step the LASSO objective in {trained.descending.mean():.0%}"
         add(
             "Descent, step by step",
-            f"How far the steps of each of the {len(inside.steps.layers)} layers lower what they were derived to lower, "
-            f"on {all_pictures} (below zero is descent): {share} of the cases.",
+            Markup(
+                f"How much the steps of each of the {len(inside.steps.layers)} layers lower what they were derived to "
+                f"lower, on {all_pictures} (below zero is descent): {share} of the cases."
+            ),
             steps=steps_figure(inside.steps),
         )
     if inside.geometry:

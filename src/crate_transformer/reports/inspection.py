@@ -5,14 +5,13 @@ from pathlib import Path
 
 import numpy as np
 from markupsafe import Markup
-from matplotlib.figure import Figure
 
 from crate_transformer.inspection import Inside, LayerwiseObjective, Look, threshold_mass
 from crate_transformer.reports.attention import mask_figure
 from crate_transformer.reports.heads import layers_figure
 from crate_transformer.reports.inside import inside_sections, measurements
 from crate_transformer.reports.layerwise import layerwise_figure
-from crate_transformer.reports.page import Section, write_page
+from crate_transformer.reports.page import Illustration, Section, write_page
 from crate_transformer.reports.results import write_json
 from crate_transformer.reports.style import save_figure
 from crate_transformer.reports.table import Table
@@ -48,8 +47,7 @@ def inspection_page(
     """
     looks = inside.looks
     objectives = {model_name: inside.objective, **compared}
-    figure = layerwise_figure(objectives)
-    save_figure(figure, folder / "layerwise.png")
+    figure = save_figure(layerwise_figure(objectives), folder / "layerwise.png")
     pages = [Section("What each layer does to the objective", LAYERWISE, [(figure, "", "R^c and sparsity by layer")])]
     pages += inside_sections(inside, folder)
     results = []
@@ -82,19 +80,18 @@ def inspection_page(
 
 def _attention(
     look: Look, path: Path, heads: Sequence[int], mask_from: tuple[int, int], mass: float
-) -> tuple[list[tuple[Figure, str, str]], dict[str, object]]:
+) -> tuple[list[Illustration], dict[str, object]]:
     """The figures of one picture, which are saved too, and what they show in numbers."""
     layer, head = mask_from
     maps, layers = look.attention.maps[0], look.attention.layers
     every = layers_figure(look.image, maps[:, list(heads)], layers, heads)
     mask = threshold_mass(maps[layers.index(layer), head], mass)
     cut = mask_figure(look.image, mask, f"layer {layer}, head {head}: {mass:.0%} of the attention")
-    save_figure(every, path.with_name(f"{path.name}-attention.png"))
-    save_figure(cut, path.with_name(f"{path.name}-mask.png"))
     np.savez_compressed(path.with_name(f"{path.name}-attention.npz"), maps=maps, layers=layers, mask=mask)
+    drawn, shown = (path.with_name(f"{path.name}-{what}.png") for what in ("mask", "attention"))
     figures = [
-        (cut, f"The mask holds {mask.mean():.0%} of the patches.", f"mask over {look.name}"),
-        (every, "Attention of the class token over the patches.", f"attention maps of {look.name}"),
+        (save_figure(cut, drawn), f"The mask holds {mask.mean():.0%} of the patches.", f"mask over {look.name}"),
+        (save_figure(every, shown), "Attention of the class token over the patches.", f"attention maps of {look.name}"),
     ]
     return figures, {"grid": mask.shape, "mask_share": mask.mean()}
 

@@ -9,7 +9,7 @@ from matplotlib.ticker import MaxNLocator, PercentFormatter
 from crate_transformer.inspection import LayerSteps, LayerwiseObjective, Steps
 from crate_transformer.reports.style import COLOURS, INK, legend_below, new_figure, styled
 
-_LEGEND_LETTERS = 100  # that fit side by side under the figure
+_LEGEND_LETTERS = 112  # that fit side by side under the figure
 
 
 @styled
@@ -24,7 +24,9 @@ def layerwise_figure(objectives: Mapping[str, LayerwiseObjective]) -> Figure:
     """
     if not 0 < len(objectives) <= len(COLOURS):
         raise ValueError(f"the layer-wise figure shows 1 to {len(COLOURS)} models, not {len(objectives)}")
-    figure = new_figure(height=3.5)
+    longest = max(map(len, objectives)) + len(", untrained")
+    columns = max(1, min(4, 2 * len(objectives), _LEGEND_LETTERS // (longest + 6)))
+    figure = new_figure(height=3.3 + 0.2 * -(-2 * len(objectives) // columns))
     rate, share = figure.subplots(1, 2)
     for (name, objective), colour in zip(objectives.items(), COLOURS, strict=False):
         _curve(rate, objective, "subspace_rate", name, colour)
@@ -42,8 +44,7 @@ def layerwise_figure(objectives: Mapping[str, LayerwiseObjective]) -> Figure:
     for panel in (rate, share):
         panel.set_xlabel("layer")
         panel.xaxis.set_major_locator(MaxNLocator(integer=True, min_n_ticks=1))
-    longest = max(map(len, objectives)) + len(", untrained")
-    legend_below(figure, rate, columns=max(1, min(4, 2 * len(objectives), _LEGEND_LETTERS // (longest + 6))))
+    legend_below(figure, rate, columns=columns)
     return figure
 
 

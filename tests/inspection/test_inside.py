@@ -1,0 +1,37 @@
+"""Everything asked of a model at once."""
+
+import numpy as np
+import pytest
+from PIL import Image
+
+from crate_transformer.inspection import look_inside, untrained_twin
+from crate_transformer.models import build_model
+
+
+def noise(count: int) -> list[tuple[str, Image.Image]]:
+    random = np.random.default_rng(0)
+    drawn = random.integers(0, 256, (count, 20, 30, 3), dtype=np.uint8)
+    return [(f"{number}.png", Image.fromarray(pixels)) for number, pixels in enumerate(drawn)]
+
+
+def test_large_crops_are_few_and_numbers_are_of_all():
+    model = build_model("crate_micro_patch4_32", img_size=16, embed_dim=8, depth=2, num_heads=2, num_classes=2)
+    inside = look_inside(model.eval(), noise(10), short_side=16, heads_layer=0)
+    assert inside.crops.shape == (8, 32, 32, 3) and inside.cuts.masks.shape == (8, 3, 8, 8)
+    assert len(inside.looks) == len(inside.steps.trained.rate_before) == len(inside.heads.maps) == 10
+    assert inside.heads.layer == 0 and inside.cuts.layer == inside.components.layer == 1 and not inside.missing
+    np.testing.assert_allclose(inside.steps.trained.rate_before, inside.objective.subspace_rate, rtol=1e-4)
+
+
+def test_controls_are_the_untrained_twin():
+    model = untrained_twin(build_model("crate_micro_patch4_32", img_size=16, embed_dim=8, depth=1, num_heads=2))
+    inside = look_inside(model, noise(2), short_side=16)
+    np.testing.assert_array_equal(inside.steps.trained.rate_after, inside.steps.untrained.rate_after)
+    np.testing.assert_array_equal(inside.geometry.trained.gram, inside.geometry.untrained.gram)
+    np.testing.assert_array_equal(inside.objective.nonzero, inside.objective.untrained_nonzero)
+    np.testing.assert_array_equal(inside.heads.summary.consistency, inside.heads.summary.untrained_consistency)
+
+
+def test_no_pictures():
+    with pytest.raises(ValueError, match="at least one picture"):
+        look_inside(build_model("crate_micro_patch4_32", depth=1), [], short_side=16)
