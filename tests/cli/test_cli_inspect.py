@@ -14,7 +14,9 @@ from crate_transformer.models import build_model
 @pytest.fixture
 def plain(tmp_path):
     """A checkpoint that names no layer and head of its own."""
-    return save_checkpoint(build_model("crate_micro_patch4_32", depth=3, num_classes=2), tmp_path / "plain")
+    return save_checkpoint(
+        build_model("crate_micro_patch4_32", img_size=16, depth=3, num_heads=2, num_classes=2), tmp_path / "plain"
+    )
 
 
 @pytest.mark.parametrize(("layers", "last"), [((), 2), (("--layers", "-1", "0"), 2), (("--layers", "1", "0"), 1)])
@@ -35,7 +37,7 @@ def test_every_section_stands_on_the_page_and_beside_it(crate, plain, pets, tmp_
     for name in ("layerwise", "steps", "subspaces", "gram", "maskcut", "pca", "heads"):
         assert (tmp_path / "out" / f"{name}.png").stat().st_size > 1000
     assert "Not on this page" not in page and "with each head&#39;s consistency" in page
-    assert "MaskCut takes for objects by the features of layer 2, at 64 x 64 pixels" in page
+    assert "MaskCut takes for objects by the features of layer 2, at 32 x 32 pixels" in page
     assert found["head_semantics"]["layer"] == 1 and found["maskcut"]["layer"] == found["feature_pca"]["layer"] == 2
     assert len(found["steps"]["untrained"]["compressing"]) == len(found["subspaces"]["trained"]["within"]) == 3
     assert len(found["maskcut"]["verdicts"]) == len(found["feature_pca"]["foreground_shares"]) == 6

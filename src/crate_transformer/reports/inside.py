@@ -23,7 +23,8 @@ def inside_sections(inside: Inside, folder: Path) -> list[Section]:
     """One section for each answer there is, with its figures, which are saved in ``folder`` too."""
     count, shown = len(inside.looks), len(inside.crops)
     all_pictures = f"{'the picture' if count == 1 else f'all {count} pictures'} at {_pixels(inside.size)}"
-    large = f"{_pixels(inside.crops.shape[1:3])}, cropped as in the evaluation{f': the first {shown} of {count} pictures' * (shown < count)}"
+    first = f": the first {shown} of {count} pictures" if shown < count else ""
+    large = f"{_pixels(inside.crops.shape[1:3])}, cropped as in the evaluation{first}"
     names = [textwrap.shorten(Path(look.name).stem, 2 * _LETTERS) for look in inside.looks[:shown]]
     sections = []
 
