@@ -54,6 +54,14 @@ def test_convert_from_the_shell(shared, tmp_path, capsys):
     assert "is a folder" in capsys.readouterr().err
 
 
+def test_sizes_that_no_tensor_tells_are_given_in_the_shell(shared, tmp_path, capsys):
+    official = shared / "golden" / "crate" / "crate_rect.pth.tar"
+    command = ["convert", str(official), str(tmp_path / "ours"), "--num-heads", "6"]
+    assert main([*command]) == 2
+    assert "img_size" in capsys.readouterr().err
+    assert main([*command, "--img-size", "32", "48"]) == 0
+
+
 def test_what_has_no_official_format_is_refused(tmp_path):
     with pytest.raises(ValueError, match="a ViT has no official format; there are formats for CRATE, CRATEMAE"):
         save_official(build_model("vit_micro_patch4_32"), tmp_path / "vit.pth")

@@ -28,7 +28,17 @@ def test_the_mask_comes_from_the_last_layer_shown(crate, plain, picture, tmp_pat
 
 
 def test_every_section_stands_on_the_page_and_beside_it(crate, plain, pets, tmp_path):
-    ran = crate("inspect", pets / "cat", "--checkpoint", plain, "--output", tmp_path / "out", "--layers", "1", "0")
+    ran = crate(
+        "inspect",
+        *sorted((pets / "cat").iterdir())[:2],
+        "--checkpoint",
+        plain,
+        "--output",
+        tmp_path / "out",
+        "--layers",
+        "1",
+        "0",
+    )
     assert ran.code == 0, ran.err
     page, found = (
         (tmp_path / "out" / "report.html").read_text(),
@@ -40,7 +50,7 @@ def test_every_section_stands_on_the_page_and_beside_it(crate, plain, pets, tmp_
     assert "MaskCut takes for objects by the features of layer 2, at 32 x 32 pixels" in page
     assert found["head_semantics"]["layer"] == 1 and found["maskcut"]["layer"] == found["feature_pca"]["layer"] == 2
     assert len(found["steps"]["untrained"]["compressing"]) == len(found["subspaces"]["trained"]["within"]) == 3
-    assert len(found["maskcut"]["verdicts"]) == len(found["feature_pca"]["foreground_shares"]) == 6
+    assert len(found["maskcut"]["verdicts"]) == len(found["feature_pca"]["foreground_shares"]) == 2
 
 
 @pytest.mark.parametrize(
@@ -54,7 +64,7 @@ def test_every_section_stands_on_the_page_and_beside_it(crate, plain, pets, tmp_
 def test_a_family_lacks_what_it_has_not(crate, refused, pets, tmp_path, family, gone, why):
     model = build_model(family, img_size=16, patch_size=8, embed_dim=8, depth=1, num_heads=2, num_classes=2)
     folder = save_checkpoint(model, tmp_path / "model")
-    ran = crate("inspect", pets / "cat", "--checkpoint", folder, "--output", tmp_path / "out")
+    ran = crate("inspect", *sorted((pets / "cat").iterdir())[:2], "--checkpoint", folder, "--output", tmp_path / "out")
     assert ran.code == 0, ran.err
     found = json.loads((tmp_path / "out" / "results.json").read_text())
     assert {name for name in ("steps", "subspaces", "head_semantics", "mask") if found[name] is None} == gone

@@ -40,7 +40,8 @@ def test_onnx_from_the_shell(name, tmp_path, capfd):
     model = toy(name)
     save_checkpoint(model, tmp_path / "saved")
     file = tmp_path / "out" / "model.onnx"
-    assert main(["export", str(file), "--checkpoint", str(tmp_path / "saved")]) == 0
+    fold = "--fold" if name.startswith("tost") else "--no-fold"
+    assert main(["export", str(file), "--checkpoint", str(tmp_path / "saved"), fold]) == 0
     assert [path.name for path in sorted(file.parent.iterdir())] == ["model.onnx", "model.onnx.json"]
     assert json.loads((tmp_path / "out" / "model.onnx.json").read_text())["preprocessing"]["img_size"] == [16, 16]
     session = onnxruntime.InferenceSession(file, providers=["CPUExecutionProvider"])
@@ -73,6 +74,15 @@ def test_a_wrong_file_is_noticed(tmp_path):
         other.head.bias.add_(0.1)
     with pytest.raises(ValueError, match="differ"):
         check_export(tmp_path / "model.pt2", other)
+
+
+def test_a_model_of_one_patch_is_told_what_to_do(tmp_path, capsys):
+    save_checkpoint(build_model("crate_tiny_patch16_224", **TOY | {"img_size": 4}), tmp_path / "one")
+    command = ["export", str(tmp_path / "one.pt2"), "--checkpoint", str(tmp_path / "one")]
+    assert main(command) == 2
+    assert "--no-dynamic" in capsys.readouterr().err
+    assert main([*command, "--no-dynamic"]) == 0
+    assert sorted(path.name for path in tmp_path.iterdir()) == ["one", "one.pt2", "one.pt2.json"]
 
 
 def test_another_ending_is_refused(tmp_path, capsys):

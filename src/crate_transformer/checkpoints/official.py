@@ -122,10 +122,18 @@ def settle(config_class: type[ModelConfig], inferred: Mapping[str, object], hint
     for name, value in hints.items():
         if name not in valid:
             raise ValueError(f"{name!r} is no option of this model; it has {', '.join(sorted(valid))}")
-        if name not in ("img_size", "patch_size", "global_pool") and not isinstance(value, int | float | None):
-            raise ValueError(f"{name}={value!r} is not a number")
+        if name not in ("img_size", "patch_size", "global_pool") and not _is_number(value, valid[name].default):
+            raise ValueError(f"{name}={value!r} is not a number that this option can have")
         if name in inferred and as_pair(name, inferred[name]) != as_pair(name, value):
             raise ValueError(f"{name}={value} contradicts the tensors, which say {inferred[name]}")
+
+
+def _is_number(value: object, default: object) -> bool:
+    """Whether an option with this default can have this value: a whole number where the default is one."""
+    if value is None:
+        return default is None
+    kinds = int | float if isinstance(default, float) else int
+    return isinstance(value, kinds) and math.isfinite(value)
 
 
 def as_pair(name: str, value: object) -> object:
@@ -136,6 +144,17 @@ def as_pair(name: str, value: object) -> object:
     if len(pair) != 2 or not all(isinstance(side, int) and side > 0 for side in pair):
         raise ValueError(f"{name} is {value}: give one number of pixels or (height, width)")
     return pair
+
+
+def count_positions(name: str, table: Tensor, dim: int) -> int:
+    """Rows of a position table ``(1, tokens, dim)``.
+
+    Raises:
+        ValueError: it has another shape.
+    """
+    if table.ndim != 3 or table.shape[0] != 1 or table.shape[1] < 2 or table.shape[2] != dim:
+        raise ValueError(f"tensor {name!r} has shape {tuple(table.shape)}, expected (1, tokens, {dim})")
+    return table.shape[1]
 
 
 def infer_patches(patch_dim: int, num_patches: int, hints: Mapping[str, object]) -> dict[str, object]:

@@ -11,6 +11,7 @@ from crate_transformer.checkpoints.official import (
     OfficialFormat,
     common_size,
     count_layers,
+    count_positions,
     infer_patches,
     rename,
     rename_back,
@@ -71,7 +72,7 @@ def convert(tensors: Mapping[str, Tensor], hints: Mapping[str, object]) -> Conve
         "num_classes": common_size(tensors, 0, r"mlp_head\.1\.(bias|weight)"),
         **infer_patches(
             common_size(tensors, -1, r"to_patch_embedding\.(1\.weight|1\.bias|2\.weight)"),
-            tensors["pos_embedding"].numel() // max(dim, 1) - 1,
+            count_positions("pos_embedding", tensors["pos_embedding"], dim) - 1,
             hints,
         ),
     }

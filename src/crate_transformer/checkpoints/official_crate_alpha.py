@@ -11,6 +11,7 @@ from crate_transformer.checkpoints.official import (
     OfficialFormat,
     common_size,
     count_layers,
+    count_positions,
     infer_patches,
     rename,
     rename_back,
@@ -87,11 +88,12 @@ def describe(
     if len(kernel) != 4:
         raise ValueError(f"tensor {stored_names['patch_embed.proj.weight']!r} has {len(kernel)} axes, expected 4")
     given = {name: value for name, value in hints.items() if name == "img_size"} | {"patch_size": tuple(kernel[2:])}
+    num_patches = count_positions(stored_names["pos_embed"], tensors["pos_embed"], dim) - 1
     inferred = {
         "embed_dim": dim,
         "depth": depth,
         "num_classes": common_size(tensors, 0, r"head\.(weight|bias)"),
-        **infer_patches(kernel[1:].numel(), tensors["pos_embed"].numel() // max(dim, 1) - 1, given),
+        **infer_patches(kernel[1:].numel(), num_patches, given),
     }
     for option, bias in (("patch_bias", "patch_embed.proj.bias"), ("head_bias", "head.bias")):
         if bias not in tensors:

@@ -30,6 +30,8 @@ def convert(tensors: Mapping[str, Tensor], hints: Mapping[str, object]) -> Conve
     weight, bias = tensors["head.weight"], tensors.get("head.bias")
     if bias is None:
         raise ValueError("tensor 'head.bias' is missing")
+    if bias.ndim != 1:
+        raise ValueError(f"tensor 'head.bias' has shape {tuple(bias.shape)}, expected one axis")
     for key in SECOND_HEAD:
         if not tensors[key].isfinite().all():
             raise ValueError(f"tensor {key!r} holds values that are not finite")

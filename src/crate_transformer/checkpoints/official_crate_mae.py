@@ -13,6 +13,7 @@ from crate_transformer.checkpoints.official import (
     OfficialFormat,
     common_size,
     count_layers,
+    count_positions,
     infer_patches,
     rename,
     rename_back,
@@ -82,7 +83,7 @@ def convert(tensors: Mapping[str, Tensor], hints: Mapping[str, object]) -> Conve
     if kernel.ndim != 4:
         raise ValueError(f"tensor 'patch_embed.proj.weight' has shape {tuple(kernel.shape)}, not that of a convolution")
     in_chans, *patch_size = kernel.shape[1:]
-    num_patches = tensors["decoder_pos_embed"].numel() // max(dim, 1) - 1
+    num_patches = count_positions("decoder_pos_embed", tensors["decoder_pos_embed"], dim) - 1
     inferred = {
         "embed_dim": dim,
         "depth": depth,

@@ -23,15 +23,24 @@ class Checkpoint:
     """Which of several sets of weights in the file, such as model_ema of ToST."""
     global_pool: Literal["token", "avg"] | None = None
     """Classify by the class token or by the mean of all tokens."""
-    img_size: int | None = None
-    """Side in pixels of the square images of the training."""
+    num_classes: int | None = None
+    """Which of two heads, where a file has them."""
+    img_size: tuple[int, ...] | None = None
+    """Side in pixels of the square images of the training, or height and width."""
+    patch_size: tuple[int, ...] | None = None
+    """Side in pixels of the square patches, or height and width."""
+    in_chans: int | None = None
+    """Channels of the images."""
 
     def load_any(self) -> "Model":
         """The model, in evaluation mode."""
         from crate_transformer.checkpoints import load_checkpoint
 
         hints = {field.name: getattr(self, field.name) for field in fields(Checkpoint) if field.name != "checkpoint"}
-        return load_checkpoint(self.checkpoint, **{name: hint for name, hint in hints.items() if hint is not None})
+        hints = {name: hint for name, hint in hints.items() if hint is not None}
+        for name in {"img_size", "patch_size"} & hints.keys():
+            hints[name] = hints[name][0] if len(hints[name]) == 1 else hints[name]
+        return load_checkpoint(self.checkpoint, **hints)
 
     def load(self) -> "Backbone":
         """The model, in evaluation mode, which must be one for pictures."""

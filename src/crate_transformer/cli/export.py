@@ -43,12 +43,16 @@ class Command:
             quantise_linears(exported)
         program = export_program(exported, dynamic=self.dynamic)
         self.output.parent.mkdir(parents=True, exist_ok=True)
-        if self.output.suffix == ".onnx":
-            export_onnx(program, self.output)
-        else:
-            part = self.output.with_name(f".{self.output.stem}.part.pt2")
-            torch.export.save(program, part)
+        part = self.output.with_name(f".{self.output.stem}.part{self.output.suffix}")
+        try:
+            if part.suffix == ".onnx":
+                export_onnx(program, part)
+            else:
+                torch.export.save(program, part)
+            difference = check_export(part, exported, dynamic=self.dynamic)
             part.replace(self.output)
+        finally:
+            part.unlink(missing_ok=True)
         description = {
             "model": model.provenance.source,
             "family": type(model).__name__,
@@ -57,7 +61,7 @@ class Command:
             "folded": self.fold or self.int8,
             "int8": self.int8,
             "bytes": self.output.stat().st_size,
-            "largest_difference": check_export(self.output, exported, dynamic=self.dynamic),
+            "largest_difference": difference,
         }
         text = json.dumps(description, indent=1, ensure_ascii=False)
         write_files(self.output.parent, {f"{self.output.name}.json": f"{text}\n".encode()})

@@ -20,8 +20,15 @@ def export_program(model: Backbone, *, dynamic: bool = True) -> ExportedProgram:
     Args:
         dynamic: height and width may be any multiple of the patch up to 256 patches a side; else they are
             ``model.img_size``. The batch may always have any size.
+
+    Raises:
+        ValueError: the model's size cannot change, or PyTorch cannot export it.
     """
+    if dynamic and not model.config.dynamic_img_size:
+        raise ValueError("this model takes one image size only (dynamic_img_size is off): export with --no-dynamic")
     rows, columns = model.grid_size(*model.img_size)
+    if dynamic and min(rows, columns) < 2:
+        raise ValueError(f"images of {rows} x {columns} patches cannot change their size: export with --no-dynamic")
     height, width = model.patch_size
     shapes = {0: Dim("batch", min=1, max=2**16)}
     if dynamic:
@@ -30,7 +37,10 @@ def export_program(model: Backbone, *, dynamic: bool = True) -> ExportedProgram:
     images = torch.zeros(3, model.config.in_chans, rows * height, columns * width)
     with warnings.catch_warnings():
         warnings.simplefilter("ignore", FutureWarning)  # PyTorch's exporter uses what PyTorch deprecates
-        return torch.export.export(model.eval(), (images,), dynamic_shapes=(shapes,))
+        try:
+            return torch.export.export(model.eval(), (images,), dynamic_shapes=(shapes,))
+        except Exception as error:  # PyTorch's exporter may raise anything
+            raise ValueError(f"PyTorch cannot export this {type(model).__name__}: {_first_line(error)}") from error
 
 
 def export_onnx(program: ExportedProgram, file: Path) -> None:
@@ -49,9 +59,12 @@ def export_onnx(program: ExportedProgram, file: Path) -> None:
     with warnings.catch_warnings():
         warnings.simplefilter("ignore", FutureWarning)
         warnings.simplefilter("ignore", DeprecationWarning)
-        exported = torch.onnx.export(
-            program, dynamo=True, input_names=["images"], output_names=["logits"], verbose=False
-        )
+        try:
+            exported = torch.onnx.export(
+                program, dynamo=True, input_names=["images"], output_names=["logits"], verbose=False
+            )
+        except Exception as error:  # PyTorch's exporter may raise anything
+            raise ValueError(f"PyTorch cannot write this model as ONNX: {_first_line(error)}") from error
     write_files(file.parent, {file.name: exported.model_proto.SerializeToString()})
 
 
@@ -85,3 +98,7 @@ def _onnx_forward(file: Path) -> Callable[[torch.Tensor], torch.Tensor]:
         raise ImportError("checking needs onnxruntime: pip install 'crate-transformer[onnx]'") from error
     session = onnxruntime.InferenceSession(file, providers=["CPUExecutionProvider"])
     return lambda images: torch.from_numpy(session.run(None, {"images": images.numpy()})[0])
+
+
+def _first_line(error: Exception) -> str:
+    return (str(error).strip() or type(error).__name__).splitlines()[0]

@@ -190,6 +190,8 @@ class CrateForImageClassification(CratePreTrainedModel):
 
 def to_transformers(model: Backbone) -> CratePreTrainedModel:
     """The same weights as a model of transformers, a classifier if it has classes, in evaluation mode."""
+    if model.folded:
+        raise ValueError("a folded model is for inference only: convert the model that it was made from")
     own = asdict(model.config)
     own.pop("num_classes")
     names = model.class_names or [f"LABEL_{index}" for index in range(model.num_classes)]

@@ -67,9 +67,8 @@ class FoldDictionary(torch.autograd.Function):
 
     @staticmethod
     def forward(dictionary: Float[Tensor, "dim dim"], step_size: float) -> Float[Tensor, "dim dim"]:
-        folded = torch.addmm(dictionary.T, dictionary.T, dictionary, beta=step_size, alpha=-step_size)
-        folded.diagonal().add_(1)
-        return folded
+        identity = torch.eye(dictionary.shape[0], dtype=dictionary.dtype, device=dictionary.device)
+        return torch.addmm(identity, dictionary.T, identity - dictionary, alpha=step_size)
 
     @staticmethod
     def setup_context(ctx: object, inputs: tuple[Tensor, float], output: Tensor) -> None:

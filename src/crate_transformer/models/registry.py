@@ -33,7 +33,7 @@ LANGUAGE_MODELS: dict[str, tuple[type[LanguageModel], LanguageConfig]] = {
     **{name: (CausalToST, config) for name, config in causal_tost.SIZES.items()},
     **{name: (CausalCRATE, config) for name, config in causal_crate.SIZES.items()},
 }
-_PAPER_LETTERS = {"t": "tiny", "s": "small", "m": "medium", "b": "base", "l": "large", "h": "huge"}
+_PAPER_LETTERS = {"t": "tiny", "ti": "tiny", "s": "small", "m": "medium", "b": "base", "l": "large", "h": "huge"}
 
 
 def list_models(pattern: str = "*") -> list[str]:
@@ -49,7 +49,7 @@ def canonical_name(name: str) -> str:
     """
     if name in MODELS:
         return name
-    sizes = "tiny|small|medium|base|large|huge|[tsmblh]"
+    sizes = "tiny|small|medium|base|large|huge|ti|[tsmblh]"
     alias = re.fullmatch(
         rf"(crate|crate[-_]?(?:alpha|mae)|tost|vit)[-_]({sizes})(?:/?(\d+))?",
         name.lower().replace("\N{GREEK SMALL LETTER ALPHA}", "alpha"),

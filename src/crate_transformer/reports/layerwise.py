@@ -37,7 +37,7 @@ def layerwise_figure(objectives: Mapping[str, LayerwiseObjective]) -> Figure:
                          "others half way")  # fmt: skip
     where = {"input": "the layer's input", "half": "the tokens after attention"}[places.pop()]
     rate.set(title="Compression: coding rate in the subspaces", ylabel=f"$R^c$ of {where} (nats)")
-    share.set(title="Sparsity: share of non-zero entries", ylabel="non-zeros in the layer's output")
+    share.set(title="Sparsity: share of non-zero entries", ylabel="non-zeros after the sparse step")
     share.yaxis.set_major_formatter(PercentFormatter(xmax=1, decimals=0))
     share.set_ylim(0, 1.03)
     rate.set_ylim(bottom=0)
