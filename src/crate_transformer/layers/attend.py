@@ -8,6 +8,7 @@ from torch import Tensor
 from crate_transformer.layers.tap import Tap
 
 PLAIN_UP_TO = 1024  # tokens
+IN_CACHE = 2**20  # numbers of a map
 
 
 def attend(
@@ -40,15 +41,16 @@ def attend(
 class SharedAttention(torch.autograd.Function):
     r""":math:`S W` with :math:`S = \mathrm{softmax}(p^{-1/2} W W^\top)`, where one projection is query, key and value.
 
-    Image by image, so that the map of one stays in the cache; none is kept for the backward pass. Scores are symmetric:
-    the two products that lead their gradient :math:`G` back to query and key are one, :math:`p^{-1/2} (G + G^\top) W`.
+    A few images at a time, so that their maps stay in the cache; none is kept for the backward pass. As scores are
+    symmetric, the two products that lead their gradient :math:`G` back to query and key are one, :math:`p^{-1/2} (G + G^\top) W`.
     """
 
     @staticmethod
     def forward(w: Float[Tensor, "batch heads tokens head_dim"]) -> Float[Tensor, "batch heads tokens head_dim"]:
         mixed = torch.empty_like(w, memory_format=torch.contiguous_format)
-        for image, out in zip(w.contiguous(), mixed, strict=True):
-            torch.matmul(_map(image), image, out=out)
+        images = max(1, IN_CACHE // (w.shape[1] * w.shape[2] ** 2))
+        for some, out in zip(w.contiguous().split(images), mixed.split(images), strict=True):
+            torch.matmul(_map(some), some, out=out)
         return mixed
 
     @staticmethod
