@@ -42,7 +42,8 @@ class SharedAttention(torch.autograd.Function):
     r""":math:`S W` with :math:`S = \mathrm{softmax}(p^{-1/2} W W^\top)`, where one projection is query, key and value.
 
     A few images at a time, so that their maps stay in the cache; none is kept for the backward pass. As scores are
-    symmetric, the two products that lead their gradient :math:`G` back to query and key are one, :math:`p^{-1/2} (G + G^\top) W`.
+    symmetric, the two products that lead their gradient :math:`G` back to query and key are one,
+    :math:`p^{-1/2} (G + G^\top) W`.
     """
 
     @staticmethod
