@@ -96,10 +96,11 @@ def test_memory_is_linear_in_the_tokens(layer):
     assert largest[1] <= 2 * largest[0] <= 2 * 3 * 8 * 1024
 
 
-@pytest.mark.parametrize("layer", [TSSA(8, 2), CausalTSSA(8, 2, 2048)], ids=["TSSA", "CausalTSSA"])
+@pytest.mark.parametrize("causal", [False, True])
 @pytest.mark.parametrize("dtype", [torch.bfloat16, torch.float16])
-def test_sums_over_tokens_do_not_suffer_from_half_precision(layer, dtype):
+def test_sums_over_tokens_do_not_suffer_from_half_precision(causal, dtype):
     """Squares of 100 and sums of 2048 of them are beyond float16, and bfloat16 stops counting at 256."""
+    layer = CausalTSSA(8, 2, 2048) if causal else TSSA(8, 2)
     z = 100 * torch.randn(1, 2048, 8)
     exact = layer.double()(z.double())
     layer.float()
@@ -110,7 +111,7 @@ def test_sums_over_tokens_do_not_suffer_from_half_precision(layer, dtype):
     layer.float()
     for result in (ours, wholly_half):
         error = (result.double() - exact).norm() / exact.norm()
-        assert error < (0.1 if dtype == torch.bfloat16 else 0.01)
+        assert error < (0.02 if dtype == torch.bfloat16 else 0.003)
 
 
 def test_the_class_token_reads_all_tokens_and_alone_is_returned():

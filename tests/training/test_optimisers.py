@@ -45,6 +45,9 @@ def test_only_linear_maps_decay(name):
     decay = {id(p): group["weight_decay"] for group in optimizer.param_groups for p in group["params"]}
     spared = {name for name, parameter in model.named_parameters() if decay[id(parameter)] == 0}
     assert {"cls_token", "norm.weight", "norm.bias", "head.bias"} | model.no_weight_decay() < spared
+    fixed = {"pos_embed", "cls_token", "mask_token"} & {n for n, _ in model.named_parameters()}
+    assert model.no_weight_decay() == fixed
+    assert all(n in fixed or "norm" in n or n.endswith(("bias", "weight", "temperature", "gamma")) for n in spared)
     matrices = {n for n, parameter in model.named_parameters() if parameter.ndim >= 2}
     assert spared & matrices == model.no_weight_decay()
     linear = {f"{n}.weight" for n, m in model.named_modules() if isinstance(m, torch.nn.Linear | torch.nn.Conv2d)}

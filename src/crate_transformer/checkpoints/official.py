@@ -157,6 +157,22 @@ def count_positions(name: str, table: Tensor, dim: int) -> int:
     return table.shape[1]
 
 
+def settle_heads(num_heads: int | None, inner_dim: int, dim: int, depth: int) -> int:
+    """The number of heads, checked against the rows of the shared projection.
+
+    Raises:
+        ValueError: nobody tells the number, or it does not divide the rows.
+    """
+    if num_heads is None:
+        raise ValueError(
+            f"no tensor tells the number of heads, and embed_dim {dim} with depth {depth} is no published size: "
+            "give num_heads="
+        )
+    if num_heads < 1 or inner_dim % num_heads:
+        raise ValueError(f"num_heads={num_heads} does not divide the {inner_dim} rows of the shared projection")
+    return num_heads
+
+
 def infer_patches(patch_dim: int, num_patches: int, hints: Mapping[str, object]) -> dict[str, object]:
     """``patch_size``, ``in_chans`` and ``img_size`` from the length of a flattened patch and the number of patches.
 

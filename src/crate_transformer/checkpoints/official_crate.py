@@ -16,6 +16,7 @@ from crate_transformer.checkpoints.official import (
     rename,
     rename_back,
     settle,
+    settle_heads,
     unfold,
 )
 from crate_transformer.models import CRATE, CRATEConfig
@@ -82,14 +83,7 @@ def convert(tensors: Mapping[str, Tensor], hints: Mapping[str, object]) -> Conve
         inferred["num_heads"] = PUBLISHED_HEADS[dim, depth]
     settle(CRATEConfig, inferred, hints)
     values = NOT_IN_TENSORS | inferred | dict(hints)
-    if "num_heads" not in values:
-        raise ValueError(
-            f"no tensor tells the number of heads, and embed_dim {dim} with depth {depth} is no published size: "
-            "give num_heads="
-        )
-    num_heads = values["num_heads"]
-    if num_heads < 1 or inner_dim % num_heads:
-        raise ValueError(f"num_heads={num_heads} does not divide the {inner_dim} rows of the shared projection")
+    num_heads = settle_heads(values.get("num_heads"), inner_dim, dim, depth)
     if has_out and num_heads == 1 and inner_dim == dim:
         raise ValueError("num_heads=1 contradicts the tensors: a single head would have no output projection")
     if inner_dim != dim:

@@ -16,6 +16,7 @@ from crate_transformer.checkpoints.official import (
     rename,
     rename_back,
     settle,
+    settle_heads,
     unfold,
 )
 from crate_transformer.models import CRATEAlpha, CRATEAlphaConfig
@@ -109,14 +110,7 @@ def describe(
     if num_heads is not None:
         inferred["num_heads"] = num_heads
     settle(CRATEAlphaConfig, inferred, hints)
-    num_heads = hints.get("num_heads", num_heads)
-    if num_heads is None:
-        raise ValueError(
-            f"no tensor tells the number of heads, and embed_dim {dim} with depth {depth} is no published size: "
-            "give num_heads="
-        )
-    if num_heads < 1 or inner_dim % num_heads:
-        raise ValueError(f"num_heads={num_heads} does not divide the {inner_dim} rows of the shared projection")
+    num_heads = settle_heads(hints.get("num_heads", num_heads), inner_dim, dim, depth)
     if inner_dim != dim:
         inferred["head_dim"] = inner_dim // num_heads
     if has_out and num_heads == 1:

@@ -18,6 +18,7 @@ from crate_transformer.checkpoints.official import (
     rename,
     rename_back,
     settle,
+    settle_heads,
     unfold,
 )
 from crate_transformer.checkpoints.official_crate import PUBLISHED_HEADS
@@ -97,14 +98,7 @@ def convert(tensors: Mapping[str, Tensor], hints: Mapping[str, object]) -> Conve
         inferred["num_heads"] = PUBLISHED_HEADS[dim, depth]
     settle(CRATEMAEConfig, inferred, hints)
     values = NOT_IN_TENSORS | inferred | dict(hints)
-    if "num_heads" not in values:
-        raise ValueError(
-            f"no tensor tells the number of heads, and embed_dim {dim} with depth {depth} is no published size: "
-            "give num_heads="
-        )
-    num_heads = values["num_heads"]
-    if num_heads < 1 or dim % num_heads:
-        raise ValueError(f"num_heads={num_heads} does not divide the {dim} rows of the shared projection")
+    num_heads = settle_heads(values.get("num_heads"), dim, dim, depth)
     if num_heads == 1:
         raise ValueError("num_heads=1 contradicts the tensors: a single head would have no output projection")
     return Converted(

@@ -42,8 +42,8 @@ def subspaces_figure(geometry: SubspaceGeometry, title: str = "Subspaces and dic
     rows = -(-len(panels) // 3)
     figure = new_figure(height=0.6 + 2.6 * rows)
     axes = figure.subplots(rows, 3, squeeze=False).ravel()
-    for panel, (name, label, curves) in zip(axes, panels, strict=False):
-        for colour, (what, measure) in zip(COLOURS, curves.items(), strict=False):
+    for panel, (name, label, curves) in zip(axes[: len(panels)], panels, strict=True):
+        for colour, (what, measure) in zip(COLOURS[: len(curves)], curves.items(), strict=True):
             _curve(panel, geometry, measure, what, colour)
         panel.set(title=name, ylabel=label, xlabel="layer")
         panel.set_ylim(0, 1.08 * max(line.get_ydata().max() for line in panel.lines))
