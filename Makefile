@@ -2,7 +2,7 @@ PYTHON ?= python3
 BIN := .venv/bin
 PIP := $(BIN)/python -m pip --disable-pip-version-check install --quiet
 
-.PHONY: quickstart setup check test test-timm test-slow test-gpu format
+.PHONY: quickstart setup check test test-timm test-triton test-slow test-gpu bench format
 
 quickstart: .venv/core.stamp  ## train a small CRATE here and open up what it does: runs/quickstart/report.html
 	$(BIN)/crate quickstart
@@ -23,7 +23,7 @@ check: .venv/dev.stamp  ## style, import direction
 	$(BIN)/ruff format --check .
 	$(BIN)/lint-imports
 
-test: .venv/dev.stamp test-timm  ## everything but slow and gpu, under 5 minutes on 2 cores
+test: .venv/dev.stamp test-timm test-triton  ## everything but slow and gpu, under 5 minutes on 2 cores
 	$(BIN)/pytest -m "not slow and not gpu"
 
 # timm needs torchvision, which breaks transformers' vision classes beside a CPU build of torch: both stay out of the way
@@ -34,11 +34,22 @@ test-timm: .venv/timm.stamp  ## the timm door
 	$(PIP) --no-deps --target .venv/timm timm torchvision==0.28.0
 	touch $@
 
+# torch for a CPU comes without triton, which exists for Linux alone
+test-triton: .venv/triton.stamp  ## the GPU's kernels, interpreted on the CPU and compiled for a GPU that need not be there
+	PYTHONPATH=.venv/triton TRITON_INTERPRET=1 $(BIN)/pytest tests/kernels -m "not gpu"
+
+.venv/triton.stamp: .venv/dev.stamp
+	$(PIP) --no-deps --target .venv/triton "triton==3.6.0; sys_platform == 'linux'"
+	touch $@
+
 test-slow: .venv/dev.stamp
 	$(BIN)/pytest -m slow
 
 test-gpu: .venv/dev.stamp
 	$(BIN)/pytest -m gpu
+
+bench: .venv/dev.stamp  ## speed and memory beside a textbook transcription and other libraries' ViTs: runs/bench
+	$(BIN)/crate bench
 
 format: .venv/dev.stamp
 	$(BIN)/ruff check --fix .

@@ -22,8 +22,9 @@ import crate_transformer
 
 count = 0
 for module in pkgutil.walk_packages(crate_transformer.__path__, "crate_transformer."):
-    draws = module.name.startswith(("crate_transformer.reports.", "crate_transformer.recipes.quickstart"))
-    if module.name.split(".")[1] not in ("cli", "integrations") and not draws:
+    parts = ("reports.", "recipes.quickstart", "kernels.")  # that draw; that need triton
+    apart = module.name.startswith(tuple("crate_transformer." + part for part in parts))
+    if module.name.split(".")[1] not in ("cli", "integrations") and not apart:
         importlib.import_module(module.name)
         count += 1
 print(count)

@@ -1,76 +1,92 @@
-"""The bench measures what it says, against a reference that computes the same."""
+"""The bench from the shell: what it writes, also when it is stopped, and what it refuses."""
 
 import json
 
 import pytest
 import torch
 
-from crate_transformer.benchmarks.contenders import contenders, prepare
-from crate_transformer.benchmarks.flops import count_flops
-from crate_transformer.benchmarks.measure import interleave, median_ratio
-from crate_transformer.benchmarks.reference import TextbookCRATE
+from crate_transformer.benchmarks import bench, curves
 from crate_transformer.cli import main
-from crate_transformer.layers import pack_linears
-from crate_transformer.models import build_model
 
 MODEL = "crate_micro_patch4_32"
 
 
-def test_the_textbook_computes_the_same_forward_and_backward():
-    ours = build_model(MODEL, depth=2).double()
-    textbook = TextbookCRATE(ours.config).double()
-    textbook.load_state_dict(ours.state_dict())
-    images = torch.randn(3, 3, 32, 32, dtype=torch.float64)
-    torch.testing.assert_close(ours(images), textbook(images), rtol=1e-12, atol=1e-12)
-    for model in (ours, textbook):
-        model(images).square().sum().backward()
-    for name, parameter in ours.named_parameters():
-        torch.testing.assert_close(parameter.grad, textbook.get_parameter(name).grad, rtol=1e-10, atol=1e-12)
+@pytest.fixture
+def command(tmp_path):
+    quick = ["--batch", "2", "--repeats", "1", "--threads", "1", "--precisions", "float32", "--tasks", "inference"]
+    return ["bench", MODEL, *quick, "--output", str(tmp_path / "bench")]
 
 
-@pytest.mark.parametrize("dtype", [None, torch.bfloat16])
-def test_packed_for_a_cpu_it_stays_the_same(dtype):
-    model, images = build_model(MODEL).eval(), torch.randn(2, 3, 32, 32)
-    packed = model.fold()
-    pack_linears(packed, dtype)
-    with torch.no_grad():
-        tolerance = 1e-4 if dtype is None else 0.05
-        torch.testing.assert_close(packed(images).float(), model(images), rtol=tolerance, atol=tolerance)
+@pytest.fixture
+def result(tmp_path):
+    return lambda: json.loads((tmp_path / "bench" / "bench.json").read_text())
 
 
-def test_turns_are_interleaved_and_the_first_does_not_count():
-    turns = []
-    seconds = interleave(
-        {"a": lambda: turns.append("a"), "b": lambda: turns.append("b")}, repeats=3, device=torch.device("cpu")
-    )
-    assert turns == ["a", "b"] * 4
-    assert {name: len(values) for name, values in seconds.items()} == {"a": 3, "b": 3}
-    assert median_ratio([4.0, 9.0, 8.0], [2.0, 3.0, 1.0]) == 3.0
-
-
-def test_arithmetic_is_what_the_equations_say():
-    model = build_model(MODEL, depth=1, num_classes=0)
-    dim, tokens = 128, 65
-    attention = 2 * tokens * tokens * dim
-    patches = 64 * 48 * dim
-    textbook = TextbookCRATE(model.config)
-    assert count_flops(textbook, 3, 32, 32) == 2 * (5 * tokens * dim * dim + attention + patches)
-    assert count_flops(model.fold(), 3, 32, 32) == 2 * (3 * tokens * dim * dim + attention + patches)
-
-
-def test_who_is_measured():
-    assert contenders(MODEL)[:2] == ["ours", "textbook"]
-    assert "textbook" not in contenders("vit_micro_patch4_32")
-    assert prepare("textbook", "training", MODEL, precision="float32", device=torch.device("cpu")).training
-
-
-def test_from_the_shell(tmp_path, capsys):
-    command = ["bench", MODEL, "--batch", "2", "--repeats", "1", "--threads", "1", "--precisions", "float32"]
-    assert main([*command, "--tasks", "inference", "--output", str(tmp_path)]) == 0
+def test_from_the_shell(command, result, tmp_path, capsys, monkeypatch):
+    monkeypatch.setattr(bench, "peak_memory", lambda case: 12.0)
+    assert main(command) == 0
     assert "textbook" in capsys.readouterr().out
-    result = json.loads((tmp_path / "bench.json").read_text())
-    for row in result["rows"]:
-        assert row["images_per_second"] > 0 and row["peak_memory_mb"] >= 0 and 0 < row["ceiling_fraction"] < 1
-    assert {row["ratio"] for row in result["rows"] if row["contender"] == "textbook"} == {1.0}
-    assert main([*command, "--batch", "0"]) == 2
+    for row in result()["rows"]:
+        assert row["images_per_second"] > 0 and row["peak_memory_mb"] == 12 and 0 < row["ceiling_fraction"] < 2
+    assert {row["ratio"] for row in result()["rows"] if row["contender"] == "textbook"} == {1.0}
+    assert result()["complete"] and result()["curves"] == []
+    assert [path.name for path in (tmp_path / "bench").iterdir()] == ["bench.json"]
+
+
+def test_curves_from_the_shell(command, result, tmp_path, monkeypatch):
+    monkeypatch.setattr(curves, "TOKENS", (16, 32))
+    monkeypatch.setattr(curves, "HEADS", (1, 2))
+    assert main([*command, "--no-memory", "--curves", "batch", "tokens", "width", "threads"]) == 0
+    panels = {panel["curve"]: panel for panel in result()["curves"]}
+    assert list(panels) == ["batch", "tokens", "width", "threads"]
+    assert panels["batch"]["x"] == [1, 2] and panels["width"]["x"] == [32, 64] and panels["threads"]["x"][0] == 1
+    assert {"ours", "textbook"} <= set(panels["batch"]["series"])
+    assert panels["tokens"]["fixed"]["batch"] == 2 and "batch" not in panels["batch"]["fixed"]
+    assert set(panels["tokens"]["nonlinearity"]) == {"MSSA", "TSSA"} and "nonlinearity" not in panels["width"]
+    for panel in panels.values():
+        assert all(len(values) == len(panel["x"]) and min(values) > 0 for values in panel["series"].values())
+    assert (tmp_path / "bench" / "curves.png").read_bytes()[:4] == b"\x89PNG"
+
+
+@pytest.mark.parametrize(
+    ("stop", "code", "sentence"),
+    [
+        (KeyboardInterrupt(), 130, "crate: interrupted; what was measured until then is in"),
+        (torch.OutOfMemoryError("CUDA out of memory. Tried\nto"), 2, "crate: cpu has too little memory for --batch 2"),
+    ],
+)
+def test_stopped_it_keeps_what_was_measured(command, result, monkeypatch, capsys, stop, code, sentence):
+    def rows_until_stopped(case, names, **settings):
+        yield {"task": case.task, "precision": case.precision, "contender": "ours", "images_per_second": 1.0} | {
+            "ratio": 1.0,
+            "gflops_per_image": 1.0,
+            "ceiling_fraction": 0.5,
+            "peak_memory_mb": None,
+        }
+        raise stop
+
+    monkeypatch.setattr(bench, "measure_rows", rows_until_stopped)
+    assert main(command) == code
+    error = capsys.readouterr().err
+    assert error.startswith(sentence) and error.count("\n") == 1
+    assert len(result()["rows"]) == 1 and not result()["complete"]
+
+
+@pytest.mark.parametrize(
+    ("options", "sentence"),
+    [
+        (["--batch", "0"], "at least 1"),
+        (["--device", "nowhere"], "--device nowhere"),
+        (["--device", "meta"], "--device meta"),
+        (["--device", "cuda", "--curves", "threads"], "leave 'threads' out"),
+    ],
+)
+def test_what_cannot_be_measured_is_refused(command, tmp_path, capsys, options, sentence):
+    assert main([*command, *options]) == 2
+    assert sentence in capsys.readouterr().err
+    assert not (tmp_path / "bench").exists()
+
+
+def test_an_unknown_model_is_refused(capsys):
     assert main(["bench", "no_such_model"]) == 2
+    assert "no_such_model" in capsys.readouterr().err

@@ -99,7 +99,7 @@ def test_it_learns_a_repeated_text(name):
     starts = torch.arange(24)[:, None] + torch.arange(12)
     batch, losses = (ids[starts], ids[starts + 1]), []
     optimizer = torch.optim.AdamW(model.parameters(), lr=0.01)
-    for _ in range(80):
+    for _ in range(120):
         loss = NextToken()(model, batch)
         optimizer.zero_grad()
         loss.backward()

@@ -1,19 +1,28 @@
-"""Who is measured: this package, the textbook transcription, and a ViT of the same width and depth from elsewhere."""
+"""Who is measured: this package in several ways, the textbook transcription, and ViTs of the same width and depth."""
 
+import importlib
 from collections.abc import Callable
-from contextlib import AbstractContextManager, nullcontext
+from dataclasses import dataclass
 
 import torch
-import torch.nn.functional as F
 from torch import Tensor, nn
 
 from crate_transformer.benchmarks.reference import TextbookCRATE
-from crate_transformer.layers import pack_linears
-from crate_transformer.models import CRATE, Backbone, build_model
+from crate_transformer.kernels import worthwhile
+from crate_transformer.layers import fuse_kernels, pack_linears
+from crate_transformer.models import CRATE, Backbone
 
-OURS, TEXTBOOK, VIT = "ours", "textbook", "ViT"
-TASKS = ("inference", "training")
+OURS, TEXTBOOK, COMPILED = "ours", "textbook", "ours (compiled)"
 DTYPES = {"float32": torch.float32, "bf16": torch.bfloat16}
+
+
+def contenders(model: Backbone, device: torch.device, precision: str, *, compiled: bool = False) -> list[str]:
+    """Names of those that can be measured beside this model here; an absent library's are not among them."""
+    return [
+        name
+        for name, contender in CONTENDERS.items()
+        if contender.offered(model, device, precision) and (compiled or name != COMPILED)
+    ]
 
 
 class Logits(nn.Module):
@@ -27,77 +36,16 @@ class Logits(nn.Module):
         return self.model(images).logits
 
 
-def contenders(model: str) -> list[str]:
-    """Who can be measured beside this model: a textbook exists for CRATE, the ViT where transformers is installed."""
-    names = [OURS]
-    if isinstance(_meta(model), CRATE):
-        names.append(TEXTBOOK)
-    try:
-        import transformers  # noqa: F401
-    except (ImportError, RuntimeError):
-        return names
-    return [*names, VIT]
+def _textbook(ours: Backbone) -> nn.Module:
+    textbook = TextbookCRATE(ours.config)
+    textbook.load_state_dict(ours.state_dict())
+    return textbook
 
 
-def prepare(contender: str, task: str, model: str, *, precision: str, device: torch.device) -> nn.Module:
-    """The contender as its users would run this task; ours folded, and on a CPU packed, for inference."""
-    torch.manual_seed(0)
-    ours = build_model(model)
-    if contender == VIT:
-        return _vit(ours).to(device).train(task == "training")
-    if contender == TEXTBOOK:
-        textbook = TextbookCRATE(ours.config)
-        textbook.load_state_dict(ours.state_dict())
-        return textbook.to(device).train(task == "training")
-    if task == "training":
-        return ours.to(device).train()
-    folded = ours.to(device).fold()
-    if device.type == "cpu":
-        pack_linears(folded, DTYPES[precision])
-    return folded
-
-
-def task_runner(task: str, model: nn.Module, images: Tensor, *, precision: str) -> Callable[[], None]:
-    """One forward pass without gradients, or one step of AdamW on cross entropy."""
-    if task == "inference":
-
-        def infer() -> None:
-            with torch.no_grad(), _autocast(precision, images.device):
-                model(images)
-
-        return infer
-    optimizer = torch.optim.AdamW(model.parameters(), lr=1e-4)
-    labels = torch.zeros(len(images), dtype=torch.long, device=images.device)
-
-    def step() -> None:
-        with _autocast(precision, images.device):
-            loss = F.cross_entropy(model(images), labels)
-        loss.backward()
-        optimizer.step()
-        optimizer.zero_grad()
-
-    return step
-
-
-def random_images(model: str, batch: int, device: torch.device) -> Tensor:
-    """Noise of the model's native size."""
-    config = _meta(model).config
-    return torch.randn(batch, config.in_chans, *config.image_shape, device=device)
-
-
-def _meta(model: str) -> Backbone:
-    with torch.device("meta"):
-        return build_model(model)
-
-
-def _autocast(precision: str, device: torch.device) -> AbstractContextManager:
-    return nullcontext() if precision == "float32" else torch.autocast(device.type, DTYPES[precision])
-
-
-def _vit(like: Backbone) -> nn.Module:
+def _vit_of_transformers(ours: Backbone) -> nn.Module:
     from transformers import ViTConfig, ViTForImageClassification
 
-    config = like.config
+    config = ours.config
     return Logits(
         ViTForImageClassification(
             ViTConfig(
@@ -112,3 +60,90 @@ def _vit(like: Backbone) -> nn.Module:
             )
         )
     )
+
+
+def _vit_of_timm(ours: Backbone) -> nn.Module:
+    from timm.models.vision_transformer import VisionTransformer
+
+    config = ours.config
+    return VisionTransformer(
+        img_size=config.image_shape,
+        patch_size=config.patch_shape,
+        in_chans=config.in_chans,
+        num_classes=config.num_classes,
+        embed_dim=config.embed_dim,
+        depth=config.depth,
+        num_heads=config.num_heads,
+    )
+
+
+def _as_it_is(model: nn.Module, training: bool, dtype: torch.dtype) -> nn.Module:
+    return model.train(training)
+
+
+def _folded(model: Backbone, training: bool, dtype: torch.dtype) -> nn.Module:
+    return model.train() if training else model.fold()
+
+
+def _packed(model: Backbone, training: bool, dtype: torch.dtype) -> nn.Module:
+    ready = _folded(model, training, dtype)
+    if not training and next(model.parameters()).device.type == "cpu":
+        pack_linears(ready, dtype)
+    return ready
+
+
+def _compiled(model: Backbone, training: bool, dtype: torch.dtype) -> nn.Module:
+    torch.compiler.reset()
+    return torch.compile(_folded(model, training, dtype))
+
+
+def _with_kernels(model: Backbone, training: bool, dtype: torch.dtype) -> nn.Module:
+    ready = _folded(model, training, dtype)
+    fuse_kernels(ready)
+    return ready
+
+
+def _there(module: str, name: str) -> bool:
+    """Whether a library is installed and its part works; transformers' vision fails beside another torchvision."""
+    try:
+        getattr(importlib.import_module(module), name)
+    except (ImportError, RuntimeError):
+        return False
+    return True
+
+
+@dataclass(frozen=True, kw_only=True)
+class Contender:
+    """One of those measured.
+
+    Args:
+        plain: the model of its library, given ours of the same configuration.
+        ready: that model as its users would run a task: trained or not, with products in this precision.
+        offered: whether it can be measured beside this model, on this device, in this precision.
+        captured: whether a run is one CUDA graph.
+    """
+
+    plain: Callable[[Backbone], nn.Module] = lambda ours: ours
+    ready: Callable[[nn.Module, bool, torch.dtype], nn.Module] = _as_it_is
+    offered: Callable[[Backbone, torch.device, str], bool] = lambda ours, device, precision: True
+    captured: bool = False
+
+
+CONTENDERS = {
+    OURS: Contender(ready=_packed),
+    COMPILED: Contender(ready=_compiled),
+    "ours (CUDA graph)": Contender(
+        ready=_folded, captured=True, offered=lambda ours, device, precision: device.type == "cuda"
+    ),
+    "ours (Triton)": Contender(
+        ready=_with_kernels,
+        offered=lambda ours, device, precision: worthwhile(device, DTYPES[precision]) and _there("triton", "jit"),
+    ),
+    TEXTBOOK: Contender(plain=_textbook, offered=lambda ours, device, precision: isinstance(ours, CRATE)),
+    "ViT (transformers)": Contender(
+        plain=_vit_of_transformers, offered=lambda *_: _there("transformers", "ViTForImageClassification")
+    ),
+    "ViT (timm)": Contender(
+        plain=_vit_of_timm, offered=lambda *_: _there("timm.models.vision_transformer", "VisionTransformer")
+    ),
+}

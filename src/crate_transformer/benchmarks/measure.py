@@ -1,24 +1,34 @@
 """Interleaved timing, peak memory in processes of their own, and the machine's ceiling for matrix products."""
 
+import ctypes
+import dataclasses
+import json
+import os
 import statistics
 import subprocess
 import sys
 import time
-from collections.abc import Callable, Mapping
+from collections.abc import Callable, Hashable, Mapping
+from typing import TypeVar
 
 import torch
 
+from crate_transformer.benchmarks.cases import Case
+
+M_TRIM_THRESHOLD, M_MMAP_MAX = -1, -4  # malloc.h
+Key = TypeVar("Key", bound=Hashable)
+
 
 def interleave(
-    cases: Mapping[str, Callable[[], object]], *, repeats: int, device: torch.device, show: Callable[[str], None] = str
-) -> dict[str, list[float]]:
-    """Seconds of every case, taken by turns, so that what else the machine does falls on all of them alike.
+    runs: Mapping[Key, Callable[[], object]], *, repeats: int, device: torch.device, show: Callable[[str], None] = str
+) -> dict[Key, list[float]]:
+    """Seconds of every run, taken by turns, so that what else the machine does falls on all of them alike.
 
-    Each case runs once before, uncounted.
+    Each runs once before, uncounted.
     """
-    seconds: dict[str, list[float]] = {name: [] for name in cases}
+    seconds: dict[Key, list[float]] = {name: [] for name in runs}
     for turn in range(repeats + 1):
-        for name, run in cases.items():
+        for name, run in runs.items():
             show(f"{name}, turn {turn} of {repeats}")
             _wait(device)
             began = time.perf_counter()
@@ -27,6 +37,32 @@ def interleave(
             if turn:
                 seconds[name].append(time.perf_counter() - began)
     return seconds
+
+
+def time_cases(cases: Mapping[Key, Case], *, repeats: int, show: Callable[[str], None] = str) -> dict[Key, list[float]]:
+    """Seconds of every case, interleaved; cases that differ only in what they are fed share a model."""
+    shared = {}
+    for case in cases.values():
+        if case.same_module() not in shared:
+            show(f"{case.contender}: building")
+            module = case.build()
+            shared[case.same_module()] = module, case.optimizer(module)
+    runs = {key: case.runner(*shared[case.same_module()], case.feed()) for key, case in cases.items()}
+    return interleave(runs, repeats=repeats, device=torch.device(next(iter(cases.values())).device), show=show)
+
+
+def keep_freed_memory() -> None:
+    """From now on glibc gives no freed memory back, so that the system need not clear pages anew for every tensor.
+
+    Raises:
+        ValueError: this process has another allocator.
+    """
+    try:
+        mallopt = ctypes.CDLL(None).mallopt
+    except (AttributeError, TypeError) as error:
+        raise ValueError("--keep-memory needs glibc, the C library of most Linux systems: leave it out here") from error
+    for option, value in ((M_MMAP_MAX, 0), (M_TRIM_THRESHOLD, -1)):
+        mallopt(option, value)
 
 
 def median_ratio(reference: list[float], other: list[float]) -> float:
@@ -45,13 +81,23 @@ def product_ceiling(size: int, dtype: torch.dtype, device: torch.device, *, repe
     return best
 
 
-def peak_memory(task: str, contender: str, settings: Mapping[str, str]) -> float:
-    """Megabytes (10^6 bytes) that a run needs beyond the built model and its input, in a fresh process."""
-    options = [part for name, value in settings.items() for part in (f"--{name}", value)]
-    command = [sys.executable, "-m", "crate_transformer.benchmarks.memory", "--task", task, "--contender", contender]
-    done = subprocess.run([*command, *options], capture_output=True, text=True)
+def peak_memory(case: Case) -> float:
+    """Megabytes (10^6 bytes) that runs need beyond the built model and its input, in a fresh process.
+
+    There glibc gives freed memory back at once; kept, it would hide a part of what the runs need.
+    """
+    command = [sys.executable, "-m", "crate_transformer.benchmarks.memory", type(case).__name__]
+    done = subprocess.run(
+        [*command, json.dumps(dataclasses.asdict(case))],
+        capture_output=True,
+        text=True,
+        env=os.environ | {"MALLOC_MMAP_THRESHOLD_": "65536"},
+    )
     if done.returncode:
-        raise RuntimeError(f"measuring the memory of {contender} failed: {done.stderr.strip().splitlines()[-1]}")
+        reason = (done.stderr.strip().splitlines() or [f"it ended with {done.returncode}"])[-1]
+        raise ValueError(
+            f"measuring the memory of {case.contender} failed ({reason}): try a smaller --batch or --no-memory"
+        )
     return float(done.stdout.split()[-1])
 
 

@@ -1,31 +1,42 @@
-"""``python -m crate_transformer.benchmarks.memory``: the peak memory of one contender, printed in megabytes."""
+"""``python -m crate_transformer.benchmarks.memory KIND FIELDS``: the peak memory of one case, printed in megabytes."""
 
-import argparse
+import json
 import re
 import resource
 import sys
 from pathlib import Path
 
 import torch
+from torch import nn
 
-from crate_transformer.benchmarks.contenders import prepare, random_images, task_runner
+from crate_transformer.benchmarks.cases import Case, LayerCase, ModelCase
+
+KINDS = {kind.__name__: kind for kind in (ModelCase, LayerCase)}
 
 
-def main() -> None:
-    """Build, run twice, print what the runs needed on top."""
-    parser = argparse.ArgumentParser()
-    for name in ("task", "contender", "model", "batch", "precision", "device", "threads"):
-        parser.add_argument(f"--{name}", required=True)
-    given = parser.parse_args()
-    torch.set_num_threads(int(given.threads))
-    device = torch.device(given.device)
-    model = prepare(given.contender, given.task, given.model, precision=given.precision, device=device)
-    images = random_images(given.model, int(given.batch), device)
-    run = task_runner(given.task, model, images, precision=given.precision)
+def main(kind: str, fields: str) -> None:
+    """Build, warm up without the optimiser, run twice, print what the runs needed on top."""
+    case = KINDS[kind](**json.loads(fields))
+    torch.set_num_threads(case.threads)
+    device = torch.device(case.device)
+    module, feed = case.build(), case.feed()
+    case.once(module, feed)
+    module.zero_grad()
+    _first_step(case)
     before = _reset(device)
+    run = case.runner(module, case.optimizer(module), feed)
     for _ in range(2):
         run()
     sys.stdout.write(f"{(_peak(device) - before) / 1e6:.1f}\n")
+
+
+def _first_step(case: Case) -> None:
+    """A step of the optimiser on next to nothing: PyTorch's first one imports its compiler, some 75 MB."""
+    parameter = nn.Parameter(torch.zeros(1, device=case.device))
+    optimizer = case.optimizer(nn.ParameterList([parameter]))
+    if optimizer is not None:
+        parameter.square().sum().backward()
+        optimizer.step()
 
 
 def _reset(device: torch.device) -> int:
@@ -50,4 +61,4 @@ def _peak(device: torch.device) -> int:
 
 
 if __name__ == "__main__":
-    main()
+    main(*sys.argv[1:])

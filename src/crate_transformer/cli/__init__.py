@@ -55,8 +55,8 @@ def main(arguments: Sequence[str] | None = None) -> int:
             settings["default"] = command.default(arguments[1:])
         run = tyro.cli(command.Command, args=arguments[1:], **settings)
         run()
-    except KeyboardInterrupt:
-        print("crate: interrupted; the same command goes on from here", file=sys.stderr)
+    except KeyboardInterrupt as stop:
+        print(f"crate: interrupted; {str(stop) or 'the same command goes on from here'}", file=sys.stderr)
         return 130
     except (ValueError, OSError, ImportError) as error:
         if os.environ.get("CRATE_DEBUG"):

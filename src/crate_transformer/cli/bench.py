@@ -1,7 +1,8 @@
 """``crate bench``."""
 
 import sys
-from dataclasses import dataclass
+from collections.abc import Callable
+from dataclasses import dataclass, replace
 from pathlib import Path
 from typing import Annotated, Literal
 
@@ -10,10 +11,12 @@ import tyro
 
 @dataclass(frozen=True, kw_only=True)
 class Command:
-    """Measure speed and memory side by side: this package, a textbook transcription of CRATE, a ViT of transformers.
+    """Measure speed and memory side by side: this package, a textbook transcription of CRATE, ViTs of other libraries.
 
-    Turns are interleaved in one process; ratios are medians over turns. Memory is that of a fresh process each, beyond
-    the built model. Writes bench.json, and scaling.png with --tokens.
+    The ViTs, of the same width and depth, are those of transformers and timm, where installed; on a GPU there are also
+    ours as a CUDA graph and with Triton's kernels. Turns are interleaved in one process; ratios are medians over turns.
+    Memory is that of a fresh process each, beyond the built model. Writes bench.json, and curves.png with --curves;
+    when interrupted, what was measured until then.
     """
 
     model: Annotated[str, tyro.conf.Positional] = "crate_base_patch16_224"
@@ -31,53 +34,121 @@ class Command:
     device: str = "cpu"
     memory: bool = True
     """Also measure peak memory."""
-    tokens: bool = False
-    """Also measure one layer of quadratic MSSA and linear TSSA with 256 to 4,096 tokens."""
+    keep_memory: bool = False
+    """Let glibc keep freed memory while timing; else the system clears pages for every large tensor anew."""
+    compile: bool = False
+    """Also measure ours after torch.compile."""
+    curves: tuple[Literal["batch", "tokens", "width", "threads"], ...] = ()
+    """Also measure, in the first precision, speed against the batch (1, 2, 4, ... up to --batch), the width and the
+    threads (up to this machine's), and time and memory of one layer of MSSA and of TSSA against 256 to 4096 tokens."""
 
     def __call__(self) -> None:
-        import torch
-
-        from crate_transformer.benchmarks.bench import bench, scaling
+        from crate_transformer.benchmarks.bench import conditions, measure_rows, offered, reference
+        from crate_transformer.benchmarks.cases import ModelCase
+        from crate_transformer.benchmarks.curves import measure_curve
+        from crate_transformer.benchmarks.measure import keep_freed_memory
         from crate_transformer.models import canonical_name
-        from crate_transformer.reports import print_table
         from crate_transformer.reports.results import write_json
-        from crate_transformer.reports.speed import scaling_figure
+        from crate_transformer.reports.speed import curves_figure
         from crate_transformer.reports.style import save_figure
 
         if min(self.batch, self.repeats, self.threads) < 1:
             raise ValueError("--batch, --repeats and --threads must be at least 1")
-        torch.set_num_threads(self.threads)
-        self.output.mkdir(parents=True, exist_ok=True)
-        result = bench(
-            canonical_name(self.model),
-            tasks=self.tasks,
-            precisions=self.precisions,
+        if not self.tasks or not self.precisions:
+            raise ValueError("--tasks and --precisions need at least one name each")
+        if self.device != "cpu" and "threads" in self.curves:
+            raise ValueError(f"the speed on {self.device} is not one of threads: leave 'threads' out of --curves")
+        usable(self.device)
+        if self.keep_memory:
+            keep_freed_memory()
+        first = ModelCase(
+            model=canonical_name(self.model),
+            contender="ours",
+            task=self.tasks[0],
+            precision=self.precisions[0],
             batch=self.batch,
-            repeats=self.repeats,
-            device=torch.device(self.device),
-            memory=self.memory,
-            show=show,
+            threads=self.threads,
+            device=self.device,
         )
-        show("")
-        rows = [
+        result = {
+            **conditions(first),
+            "keep_memory": self.keep_memory,
+            "reference": reference(offered(first)),
+            "rows": [],
+            "curves": [],
+            "complete": False,
+        }
+        settings = {"repeats": self.repeats, "memory": self.memory}
+        self.output.mkdir(parents=True, exist_ok=True)
+        try:
+            for task in self.tasks:
+                for precision in self.precisions:
+                    case = replace(first, task=task, precision=precision)
+                    names = offered(case, compiled=self.compile)
+                    result["rows"] += measure_rows(case, names, show=labelled(task, precision), **settings)
+            for curve in self.curves:
+                for task in self.tasks:
+                    case = replace(first, task=task)
+                    result["curves"] += measure_curve(
+                        curve, case, offered(case), show=labelled(curve, task), **settings
+                    )
+            result["complete"] = True
+        except RuntimeError as error:
+            if "memory" not in str(error):
+                raise
+            raise ValueError(
+                f"{self.device} has too little memory for --batch {self.batch}: try a smaller one"
+            ) from error
+        except KeyboardInterrupt as stop:
+            kept = f"what was measured until then is in {self.output}" if result["rows"] else "nothing was measured yet"
+            raise KeyboardInterrupt(kept) from stop
+        finally:
+            show("")
+            if result["rows"]:
+                write_json(self.output / "bench.json", result)
+                print_rows(result)
+            if result["curves"]:
+                save_figure(curves_figure(result["curves"]), self.output / "curves.png")
+        print(f"written to {self.output}")
+
+
+def usable(device: str) -> None:
+    """Refuse a device that is not there."""
+    import torch
+
+    try:
+        there = torch.zeros(1, device=device).device.type in ("cpu", "cuda")
+    except (RuntimeError, AssertionError, NotImplementedError):
+        there = False
+    if not there:
+        raise ValueError(f"--device {device} cannot be used here: choose cpu, or cuda on a machine with one")
+
+
+def print_rows(result: dict[str, object]) -> None:
+    """One table for each task and precision."""
+    from crate_transformer.reports import print_table
+
+    print(f"{result['model']}, batch {result['batch']}, {result['threads']} threads, {result['machine']}")
+    groups: dict[str, list[tuple[str, ...]]] = {}
+    for row in result["rows"]:
+        groups.setdefault(f"{row['task']}, {row['precision']}", []).append(
             (
-                row["task"],
-                row["precision"],
                 row["contender"],
                 f"{row['images_per_second']:.1f}",
                 f"{row['ratio']:.2f}",
+                f"{row['gflops_per_image']:.3g}",
                 f"{row['ceiling_fraction']:.0%}",
-                f"{row['peak_memory_mb']:.0f}" if self.memory else "",
+                "" if row["peak_memory_mb"] is None else f"{row['peak_memory_mb']:.0f}",
             )
-            for row in result["rows"]
-        ]
-        titles = ("task", "precision", "model", "images/s", f"x {result['reference']}", "ceiling", "MB")
-        print_table(titles, rows, f"{result['model']}, batch {self.batch}, {self.threads} threads, {result['machine']}")
-        if self.tokens:
-            result["scaling"] = scaling(repeats=self.repeats, device=torch.device(self.device))
-            save_figure(scaling_figure(result["scaling"]), self.output / "scaling.png")
-        write_json(self.output / "bench.json", result)
-        print(f"written to {self.output}")
+        )
+    titles = ("model", "images/s", f"x {result['reference']}", "GFLOP", "ceiling", "MB")
+    for title, rows in groups.items():
+        print_table(titles, rows, title)
+
+
+def labelled(*labels: str) -> Callable[[str], None]:
+    """``show``, each line beginning with the same words."""
+    return lambda text: show(f"{' '.join(labels)}: {text}")
 
 
 def show(text: str) -> None:

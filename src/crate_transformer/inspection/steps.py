@@ -77,9 +77,11 @@ def layer_steps(
         untrained: the control; ``untrained_twin(model)`` unless given.
 
     Raises:
-        ValueError: there are no images, or the family has no projection to apply half way.
+        ValueError: there are no images, the model is folded, or the family has no projection to apply half way.
     """
     check_normalisation(normalisation)
+    if model.folded:
+        raise ValueError("a folded model has lost its dictionaries: measure the model that it was made from")
     judges = [model, untrained_twin(model) if untrained is None else untrained]
     parts: list[list[dict[str, np.ndarray]]] = [[], []]
     for batch in batches(images, batch_size=64):

@@ -5,11 +5,12 @@ from crate_transformer.layers.attention import Attention
 from crate_transformer.layers.class_attention import ClassAttention
 from crate_transformer.layers.conv_stem import ConvStem
 from crate_transformer.layers.drop_path import drop_path
-from crate_transformer.layers.fold_norm import fold_norm
+from crate_transformer.layers.fold_norm import fold_norm, frozen_linear
 from crate_transformer.layers.fourier_position import FourierPosition
+from crate_transformer.layers.fuse_kernels import fuse_kernels
 from crate_transformer.layers.int8_linear import Int8Linear, quantise_linears
 from crate_transformer.layers.ista import ISTA
-from crate_transformer.layers.layer_scale import LayerScale
+from crate_transformer.layers.layer_scale import LayerScale, fold_scale
 from crate_transformer.layers.mlp import MLP
 from crate_transformer.layers.mssa import MSSA
 from crate_transformer.layers.odl import ODL
@@ -43,6 +44,9 @@ __all__ = [
     "attend",
     "drop_path",
     "fold_norm",
+    "fold_scale",
+    "frozen_linear",
+    "fuse_kernels",
     "hear",
     "pack_linears",
     "patchify",

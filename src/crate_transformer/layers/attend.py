@@ -1,5 +1,7 @@
 """Softmax attention, fused where that is exact and fast."""
 
+from collections.abc import Iterator
+
 import torch
 import torch.nn.functional as F
 from jaxtyping import Float
@@ -8,7 +10,8 @@ from torch import Tensor
 from crate_transformer.layers.tap import Tap
 
 PLAIN_UP_TO = 1024  # tokens
-IN_CACHE = 2**20  # numbers of a map
+IN_CACHE = 2**20  # numbers of the maps computed at a time
+KEPT_TIMES = 4  # as many numbers as its projection a map may have to be kept for the backward pass
 
 
 def attend(
@@ -30,7 +33,7 @@ def attend(
     if not tap.listening and not plain:
         return F.scaled_dot_product_attention(query, key, value, is_causal=causal)
     if not tap.listening and query is key is value and not causal:
-        return SharedAttention.apply(query)
+        return SharedAttention.apply(query)[0]
     scores = query @ key.transpose(-2, -1) * query.shape[-1] ** -0.5
     if causal:
         later = torch.ones(scores.shape[-2:], dtype=torch.bool, device=scores.device).triu(1)
@@ -41,32 +44,50 @@ def attend(
 class SharedAttention(torch.autograd.Function):
     r""":math:`S W` with :math:`S = \mathrm{softmax}(p^{-1/2} W W^\top)`, where one projection is query, key and value.
 
-    A few images at a time, so that their maps stay in the cache; none is kept for the backward pass. As scores are
-    symmetric, the two products that lead their gradient :math:`G` back to query and key are one,
-    :math:`p^{-1/2} (G + G^\top) W`.
+    A few heads at a time, so that their maps stay in the cache. Maps up to a few times as large as :math:`W` are kept
+    for the backward pass, larger ones computed again. As scores are symmetric, query and key are one factor of their
+    gradient :math:`G`: :math:`p^{-1/2} (G + G^\top) W`.
     """
 
     @staticmethod
-    def forward(w: Float[Tensor, "batch heads tokens head_dim"]) -> Float[Tensor, "batch heads tokens head_dim"]:
+    def forward(
+        w: Float[Tensor, "batch heads tokens head_dim"],
+    ) -> tuple[Float[Tensor, "batch heads tokens head_dim"], Float[Tensor, "batch kept tokens all_tokens"]]:
+        batch, heads, tokens, head_dim = w.shape
+        keep = w.requires_grad and tokens <= KEPT_TIMES * head_dim
         mixed = torch.empty_like(w, memory_format=torch.contiguous_format)
-        images = max(1, IN_CACHE // (w.shape[1] * w.shape[2] ** 2))
-        for some, out in zip(w.contiguous().split(images), mixed.split(images), strict=True):
-            torch.matmul(_map(some), some, out=out)
-        return mixed
+        maps = w.new_empty(batch, heads if keep else 0, tokens, tokens)
+        for some, out, *kept in _few_heads(w, mixed, *([maps] if keep else [])):
+            torch.bmm(_map(some, *kept), some, out=out)
+        return mixed, maps
 
     @staticmethod
-    def setup_context(ctx: object, inputs: tuple[Tensor], output: Tensor) -> None:
-        ctx.save_for_backward(*inputs)
+    def setup_context(ctx: object, inputs: tuple[Tensor], output: tuple[Tensor, Tensor]) -> None:
+        ctx.save_for_backward(*inputs, output[1])
+        ctx.mark_non_differentiable(output[1])
 
     @staticmethod
-    def backward(ctx: object, gradient: Float[Tensor, "batch heads tokens head_dim"]) -> Tensor:
-        w = ctx.saved_tensors[0].contiguous()
-        attention = _map(w)
-        on_map = gradient @ w.transpose(-2, -1)
-        on_scores = torch.ops.aten._softmax_backward_data(on_map, attention, -1, attention.dtype)
-        through_map = (on_scores + on_scores.transpose(-2, -1)) @ (w * w.shape[-1] ** -0.5)
-        return through_map + attention.transpose(-2, -1) @ gradient
+    def backward(ctx: object, gradient: Float[Tensor, "batch heads tokens head_dim"], _: Tensor) -> Tensor:
+        w, maps = ctx.saved_tensors
+        on_w = torch.empty_like(w, memory_format=torch.contiguous_format)
+        for some, on_some, out, *kept in _few_heads(w, gradient, on_w, *([maps] if maps.numel() else [])):
+            attention = kept[0] if kept else _map(some)
+            on_map = on_some @ some.transpose(-2, -1)
+            on_scores = torch.ops.aten._softmax_backward_data(on_map, attention, -1, attention.dtype)
+            scaled = some * some.shape[-1] ** -0.5
+            torch.bmm(on_scores, scaled, out=out)
+            out.baddbmm_(on_scores.transpose(-2, -1), scaled)
+            out.baddbmm_(attention.transpose(-2, -1), on_some)
+        return on_w
 
 
-def _map(w: Tensor) -> Tensor:
-    return ((w * w.shape[-1] ** -0.5) @ w.transpose(-2, -1)).softmax(dim=-1)
+def _few_heads(*tensors: Float[Tensor, "batch heads tokens _"]) -> Iterator[tuple[Tensor, ...]]:
+    """The same heads of every tensor, as many at a time as have maps that fit the cache."""
+    heads = max(1, IN_CACHE // tensors[0].shape[-2] ** 2)
+    return zip(*(tensor.flatten(0, 1).split(heads) for tensor in tensors), strict=True)
+
+
+def _map(
+    w: Float[Tensor, "some tokens head_dim"], out: Float[Tensor, "some tokens tokens"] | None = None
+) -> Float[Tensor, "some tokens tokens"]:
+    return torch.softmax((w * w.shape[-1] ** -0.5) @ w.transpose(-2, -1), -1, out=out)

@@ -1,10 +1,12 @@
 """The class token reads the patches."""
 
+import torch.nn.functional as F
 from einops import rearrange
 from jaxtyping import Float
 from torch import Tensor, nn
 
 from crate_transformer.layers.attend import attend
+from crate_transformer.layers.fold_norm import frozen_linear
 from crate_transformer.layers.tap import Tap
 
 
@@ -25,6 +27,41 @@ class ClassAttention(nn.Module):
         self.attention = Tap()
 
     def forward(self, z: Float[Tensor, "batch tokens dim"]) -> Float[Tensor, "batch 1 dim"]:
-        q, k, v = rearrange(self.qkv(z), "b n (three h p) -> three b h n p", three=3, h=self.num_heads)
-        mixed = attend(q[:, :, :1], k, v, self.attention)
-        return self.out(rearrange(mixed, "b h n p -> b n (h p)"))
+        (query, rest), (query_bias, rest_bias) = self._parts()
+        return _read(self, F.linear(z[:, :1], query, query_bias), F.linear(z, rest, rest_bias))
+
+    def _parts(self) -> tuple[tuple[Tensor, Tensor], tuple[Tensor, Tensor]]:
+        """Weights and biases, each of the queries and of keys and values: only one token asks."""
+        dim = self.qkv.in_features
+        return self.qkv.weight.split([dim, 2 * dim]), self.qkv.bias.split([dim, 2 * dim])
+
+    def folded(self) -> "FoldedClassAttention":
+        """The same layer for inference, its maps apart, free of this layer's parameters."""
+        return FoldedClassAttention(self)
+
+
+class FoldedClassAttention(nn.Module):
+    """``ClassAttention`` with one linear map for the query and one for keys and values."""
+
+    def __init__(self, whole: ClassAttention) -> None:
+        super().__init__()
+        (query, rest), (query_bias, rest_bias) = whole._parts()
+        self.num_heads = whole.num_heads
+        self.query = frozen_linear(query, query_bias)
+        self.key_value = frozen_linear(rest, rest_bias)
+        self.attention = whole.attention
+        self.out = frozen_linear(whole.out.weight, whole.out.bias)
+
+    def forward(self, z: Float[Tensor, "batch tokens dim"]) -> Float[Tensor, "batch 1 dim"]:
+        return _read(self, self.query(z[:, :1]), self.key_value(z))
+
+
+def _read(
+    layer: ClassAttention | FoldedClassAttention,
+    query: Float[Tensor, "batch 1 dim"],
+    key_value: Float[Tensor, "batch tokens both"],
+) -> Float[Tensor, "batch 1 dim"]:
+    q = rearrange(query, "b n (h p) -> b h n p", h=layer.num_heads)
+    k, v = rearrange(key_value, "b n (two h p) -> two b h n p", two=2, h=layer.num_heads)
+    mixed = attend(q, k, v, layer.attention)
+    return layer.out(rearrange(mixed, "b h n p -> b n (h p)"))

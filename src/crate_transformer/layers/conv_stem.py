@@ -6,6 +6,7 @@ import torch.nn.functional as F
 from einops import rearrange
 from jaxtyping import Float
 from torch import Tensor, nn
+from torch.nn.utils import fuse_conv_bn_eval
 
 
 class ConvStem(nn.Module):
@@ -39,3 +40,8 @@ class ConvStem(nn.Module):
         for conv, norm in zip(self.convs[1:], self.norms[1:], strict=True):
             x = norm(conv(F.gelu(x)))
         return rearrange(x, "b d h w -> b (h w) d")
+
+    def fold_(self) -> None:
+        """Let the convolutions take the batch norms' running statistics and affine parts along."""
+        for i, (conv, norm) in enumerate(zip(self.convs, self.norms, strict=True)):
+            self.convs[i], self.norms[i] = fuse_conv_bn_eval(conv, norm), nn.Identity()

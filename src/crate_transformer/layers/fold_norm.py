@@ -1,7 +1,18 @@
-"""Normalisation whose affine part has moved into the linear map behind it."""
+"""Linear maps for inference that take the affine part of the norm before them along."""
 
 import torch
-from torch import nn
+from jaxtyping import Float
+from torch import Tensor, nn
+
+
+def frozen_linear(weight: Float[Tensor, "outputs inputs"], bias: Float[Tensor, " outputs"] | None = None) -> nn.Linear:
+    """A linear map with copies of these values, without gradients."""
+    linear = nn.Linear(*weight.shape[::-1], bias=bias is not None, device="meta")
+    for name, value in (("weight", weight), ("bias", bias)):
+        if value is not None:
+            copied = value.detach().clone(memory_format=torch.contiguous_format)
+            setattr(linear, name, nn.Parameter(copied, requires_grad=False))
+    return linear
 
 
 def fold_norm(norm: nn.LayerNorm, linear: nn.Linear) -> tuple[nn.LayerNorm, nn.Linear]:
@@ -10,9 +21,8 @@ def fold_norm(norm: nn.LayerNorm, linear: nn.Linear) -> tuple[nn.LayerNorm, nn.L
     .. math:: W(\gamma \odot \hat z + \beta) + b = (W\,\mathrm{diag}(\gamma))\,\hat z + (W\beta + b)
     """
     plain = nn.LayerNorm(norm.normalized_shape, eps=norm.eps, elementwise_affine=False)
-    with torch.no_grad():
-        weight, shift = linear.weight * norm.weight, linear.weight @ norm.bias
-        folded = nn.Linear(*weight.shape[::-1], device=weight.device, dtype=weight.dtype)
-        folded.weight.copy_(weight)
-        folded.bias.copy_(shift if linear.bias is None else shift + linear.bias)
-    return plain, folded.requires_grad_(False)
+    bias = linear.bias
+    if norm.bias is not None:
+        shift = linear.weight @ norm.bias
+        bias = shift if bias is None else bias + shift
+    return plain, frozen_linear(linear.weight * norm.weight, bias)

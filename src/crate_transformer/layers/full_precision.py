@@ -1,8 +1,9 @@
-"""Arithmetic that autocast must leave alone."""
+"""Arithmetic and autocast."""
 
 from contextlib import AbstractContextManager, nullcontext
 
 import torch
+from torch import Tensor
 
 
 def full_precision(device: torch.device) -> AbstractContextManager:
@@ -10,3 +11,11 @@ def full_precision(device: torch.device) -> AbstractContextManager:
     if torch.amp.is_autocast_available(device.type):
         return torch.autocast(device.type, enabled=False)
     return nullcontext()
+
+
+def product_dtype(operand: Tensor) -> torch.dtype:
+    """The precision in which a matrix product of this tensor runs: that of autocast where it is on."""
+    kind = operand.device.type
+    if torch.amp.is_autocast_available(kind) and torch.is_autocast_enabled(kind) and operand.dtype != torch.float64:
+        return torch.get_autocast_dtype(kind)
+    return operand.dtype

@@ -7,7 +7,10 @@ import torch.nn.functional as F
 from jaxtyping import Float
 from torch import Tensor, nn
 
-from crate_transformer.layers.full_precision import full_precision
+from crate_transformer.layers.fold_norm import frozen_linear
+from crate_transformer.layers.full_precision import full_precision, product_dtype
+
+COLUMNS = 192  # of a dictionary, multiplied at a time
 
 
 class ISTA(nn.Module):
@@ -32,10 +35,10 @@ class ISTA(nn.Module):
         self.dictionary = nn.Parameter(torch.empty(dim, dim))
         nn.init.kaiming_uniform_(self.dictionary)
 
-    def folded_dictionary(self) -> Float[Tensor, "dim dim"]:
-        r""":math:`A = I + \eta D^\top (I - D)`."""
+    def folded_dictionary(self, dtype: torch.dtype | None = None) -> Float[Tensor, "dim dim"]:
+        r""":math:`A = I + \eta D^\top (I - D)`, in the precision of :math:`D` unless given."""
         with full_precision(self.dictionary.device):
-            return FoldDictionary.apply(self.dictionary, self.step_size)
+            return FoldDictionary.apply(self.dictionary, self.step_size, dtype or self.dictionary.dtype)
 
     def forward(self, z: Float[Tensor, "*batch dim"]) -> Float[Tensor, "*batch dim"]:
         threshold = self.dictionary.new_full((z.shape[-1],), -self.step_size * self.sparsity_weight)
@@ -43,41 +46,53 @@ class ISTA(nn.Module):
         if isinstance(tokens, int) and tokens < z.shape[-1]:
             residual = z - F.linear(z, self.dictionary)
             return F.relu(z + self.step_size * F.linear(residual, self.dictionary.T) + threshold)
-        return F.relu(F.linear(z, self.folded_dictionary(), threshold))
+        return F.relu(F.linear(z, self.folded_dictionary(product_dtype(self.dictionary)), threshold))
 
     def folded(self) -> nn.Sequential:
         """The same step for inference: one linear map and a ReLU, free of this layer's parameters."""
-        dictionary = self.dictionary.detach()
-        linear = nn.Linear(*dictionary.shape, device=dictionary.device, dtype=dictionary.dtype)
-        with torch.no_grad():
-            linear.weight.copy_(self.folded_dictionary())
-            linear.bias.fill_(-self.step_size * self.sparsity_weight)
-        return nn.Sequential(linear, nn.ReLU())
+        bias = self.dictionary.new_full(self.dictionary.shape[:1], -self.step_size * self.sparsity_weight)
+        return nn.Sequential(frozen_linear(self.folded_dictionary(), bias), nn.ReLU())
 
     def extra_repr(self) -> str:
         return f"{self.dictionary.shape[0]}, step_size={self.step_size}, sparsity_weight={self.sparsity_weight}"
 
 
 class FoldDictionary(torch.autograd.Function):
-    r""":math:`A = I + \eta D^\top (I - D)`, in the precision of :math:`D` also under autocast.
+    r""":math:`A = I + \eta D^\top (I - D)`, formed in float32 or better whatever autocast says, then rounded.
 
     Of :math:`G = \partial \ell / \partial A` the backward pass makes
-    :math:`\partial \ell / \partial D = \eta\,(G^\top - D (G + G^\top))`: one product, and only :math:`D` is kept.
+    :math:`\partial \ell / \partial D = \eta\,(G^\top - D (G + G^\top))`: one product, in the precision in which
+    :math:`G` arrives, and only :math:`D` is kept.
     """
 
     @staticmethod
-    def forward(dictionary: Float[Tensor, "dim dim"], step_size: float) -> Float[Tensor, "dim dim"]:
-        identity = torch.eye(dictionary.shape[0], dtype=dictionary.dtype, device=dictionary.device)
-        return torch.addmm(identity, dictionary.T, identity - dictionary, alpha=step_size)
+    def forward(dictionary: Float[Tensor, "dim dim"], step_size: float, dtype: torch.dtype) -> Float[Tensor, "dim dim"]:
+        exact = dictionary.to(torch.promote_types(dictionary.dtype, torch.float32))
+        identity = torch.eye(exact.shape[0], dtype=exact.dtype, device=exact.device)
+        return identity.add_(exact.T - _gram(exact), alpha=step_size).to(dtype)
 
     @staticmethod
-    def setup_context(ctx: object, inputs: tuple[Tensor, float], output: Tensor) -> None:
-        dictionary, ctx.step_size = inputs
+    def setup_context(ctx: object, inputs: tuple[Tensor, float, torch.dtype], output: Tensor) -> None:
+        dictionary, ctx.step_size, _ = inputs
         ctx.save_for_backward(dictionary)
 
     @staticmethod
-    def backward(ctx: object, gradient: Float[Tensor, "dim dim"]) -> tuple[Float[Tensor, "dim dim"], None]:
+    def backward(ctx: object, gradient: Float[Tensor, "dim dim"]) -> tuple[Float[Tensor, "dim dim"], None, None]:
         (dictionary,) = ctx.saved_tensors
-        transposed, step = gradient.T, ctx.step_size
         with full_precision(dictionary.device):
-            return torch.addmm(transposed, dictionary, gradient + transposed, beta=step, alpha=-step), None
+            transposed = gradient.T.contiguous()
+            both, step = gradient + transposed, ctx.step_size
+            on_dictionary = torch.addmm(transposed, dictionary.to(both.dtype), both, beta=step, alpha=-step)
+        return on_dictionary.to(dictionary.dtype), None, None
+
+
+def _gram(dictionary: Float[Tensor, "dim dim"]) -> Float[Tensor, "dim dim"]:
+    r""":math:`D^\top D`; on a CPU, where that saves time, what is equal by symmetry is multiplied once."""
+    if dictionary.device.type != "cpu":
+        return dictionary.T @ dictionary
+    gram = torch.empty_like(dictionary)
+    for start in range(0, dictionary.shape[1], COLUMNS):
+        end = start + COLUMNS
+        gram[start:end, start:] = dictionary[:, start:end].T @ dictionary[:, start:]
+        gram[end:, start:end] = gram[start:end, end:].T
+    return gram

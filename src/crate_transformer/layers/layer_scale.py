@@ -4,6 +4,8 @@ import torch
 from jaxtyping import Float
 from torch import Tensor, nn
 
+from crate_transformer.layers.fold_norm import frozen_linear
+
 
 class LayerScale(nn.Module):
     r""":math:`\mathrm{diag}(\gamma)\, z`, with every :math:`\gamma_i = ` ``initial_value`` at first
@@ -15,3 +17,10 @@ class LayerScale(nn.Module):
 
     def forward(self, z: Float[Tensor, "*batch dim"]) -> Float[Tensor, "*batch dim"]:
         return self.gamma * z
+
+
+def fold_scale(linear: nn.Linear, scale: LayerScale) -> tuple[nn.Linear, nn.Identity]:
+    r"""The linear map that takes over the scale behind it: :math:`\gamma \odot (W z + b) = (\mathrm{diag}(\gamma) W) z
+    + \gamma \odot b`."""
+    bias = None if linear.bias is None else scale.gamma * linear.bias
+    return frozen_linear(scale.gamma[:, None] * linear.weight, bias), nn.Identity()

@@ -5,6 +5,7 @@ import torch.nn.functional as F
 from jaxtyping import Float
 from torch import Tensor, nn
 
+from crate_transformer.layers.fold_norm import frozen_linear
 from crate_transformer.layers.tap import Tap
 
 
@@ -47,6 +48,29 @@ class ODL(nn.Module):
         code = F.relu(first + F.linear(residual, step, threshold))
         return F.linear(self.code(code), self.decoupled_dictionary)
 
+    def folded(self) -> "FoldedODL":
+        """The same layer for inference, its maps formed once, free of this layer's parameters."""
+        return FoldedODL(self)
+
     def extra_repr(self) -> str:
         dim, num_atoms = self.dictionary.shape
         return f"{dim}, {num_atoms}, step_size={self.step_size}, sparsity_weight={self.sparsity_weight}"
+
+
+class FoldedODL(nn.Module):
+    r"""``ODL`` as three linear maps, :math:`\eta D^\top z - \eta\lambda\mathbf 1`, :math:`D a` and :math:`\hat D a`."""
+
+    def __init__(self, odl: ODL) -> None:
+        super().__init__()
+        analysis = odl.step_size * odl.dictionary.T
+        self.analyse = frozen_linear(
+            analysis, analysis.new_full(analysis.shape[:1], -odl.step_size * odl.sparsity_weight)
+        )
+        self.synthesise = frozen_linear(odl.dictionary)
+        self.code = odl.code
+        self.decode = frozen_linear(odl.decoupled_dictionary)
+
+    def forward(self, z: Float[Tensor, "*batch dim"]) -> Float[Tensor, "*batch dim"]:
+        first = F.relu(self.analyse(z))
+        code = F.relu(first + self.analyse(z - self.synthesise(first)))
+        return self.decode(self.code(code))

@@ -39,5 +39,5 @@ def pack_linears(model: nn.Module, dtype: torch.dtype | None = None) -> None:
         parent, _, child = name.rpartition(".")
         if type(module) is nn.Sequential and [type(part) for part in module] == [nn.Linear, nn.ReLU]:
             setattr(model.get_submodule(parent), child, PackedLinear(module[0], relu=True, dtype=dtype))
-        elif type(module) is nn.Linear and type(model.get_submodule(parent)) is not nn.Sequential:
+        elif type(module) is nn.Linear and type(model.get_submodule(parent)) is not PackedLinear:
             setattr(model.get_submodule(parent), child, PackedLinear(module, dtype=dtype))

@@ -5,6 +5,8 @@ import torch.nn.functional as F
 from jaxtyping import Float
 from torch import Tensor, nn
 
+from crate_transformer.layers.fold_norm import frozen_linear
+
 
 class Synthesis(nn.Module):
     r"""A learned complete dictionary applied to codes, :math:`\tilde D z`: the linear inverse of an ISTA step.
@@ -19,6 +21,10 @@ class Synthesis(nn.Module):
 
     def forward(self, z: Float[Tensor, "*batch dim"]) -> Float[Tensor, "*batch dim"]:
         return F.linear(z, self.dictionary)
+
+    def folded(self) -> nn.Linear:
+        """The same map for inference, as an ordinary linear map free of this layer's parameters."""
+        return frozen_linear(self.dictionary)
 
     def extra_repr(self) -> str:
         return f"{self.dictionary.shape[0]}"

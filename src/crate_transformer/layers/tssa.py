@@ -41,8 +41,9 @@ class TSSA(nn.Module):
         with full_precision(z.device):
             w = projected.to(torch.promote_types(projected.dtype, torch.float32))
             squares = w.square()
-            share = (squares / squares.sum(dim=2, keepdim=True).clamp_min(1e-24)).sum(dim=-1)
+            lengths = squares.sum(dim=2).clamp_min(1e-24)
+            share = (squares @ (1 / lengths).unsqueeze(-1)).squeeze(-1)
             pi = self.membership((self.temperature[:, None] * share).softmax(dim=1))
             moments = (pi / (pi.sum(dim=-1, keepdim=True) + 1e-8)).unsqueeze(2) @ squares
-            mixed = -w * pi.unsqueeze(-1) / (1 + moments)
+            mixed = w * pi.unsqueeze(-1) * (-1 / (1 + moments))
         return self.out(rearrange(mixed.to(projected.dtype), "b h n p -> b n (h p)"))

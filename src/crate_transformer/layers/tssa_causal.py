@@ -48,5 +48,5 @@ class CausalTSSA(nn.Module):
             share = squares / squares.cumsum(dim=2).clamp_min(1e-12) + self.denominator_bias[:, : z.shape[1]]
             pi = self.membership((self.temperature[:, None] * share.sum(dim=-1)).softmax(dim=1)).unsqueeze(-1)
             moments = (pi * squares).cumsum(dim=2) / (pi.cumsum(dim=2) + 1e-8)
-            mixed = -w * pi / (1 + moments)
+            mixed = w * (-pi / (1 + moments))
         return self.out(rearrange(mixed.to(projected.dtype), "b h n p -> b n (h p)"))

@@ -1,6 +1,5 @@
 """The pipeline around the blocks, the same for every family: patches, class token, positions, pooling, linear head."""
 
-import copy
 from dataclasses import replace
 from typing import Literal
 
@@ -13,10 +12,11 @@ from torch.utils.checkpoint import checkpoint
 from crate_transformer.layers import drop_path, resample_position
 from crate_transformer.models.config import BackboneConfig
 from crate_transformer.models.features import Features
+from crate_transformer.models.foldable import Foldable
 from crate_transformer.models.preprocessing import Preprocessing
 
 
-class Backbone(Features, nn.Module):
+class Backbone(Features, Foldable, nn.Module):
     """Images to logits through a stack of blocks; attributes and methods have timm's names and meanings.
 
     Images may have any size that is a multiple of the patch: the position table is resampled. As in the released CRATE
@@ -29,7 +29,6 @@ class Backbone(Features, nn.Module):
     not_in_logits: tuple[str, ...] = ()
     """Names of parameters and parts that ``forward`` leaves out, such as a decoder."""
     grad_checkpointing = False
-    folded = False
 
     def __init__(self, config: BackboneConfig, *, patch_embed: nn.Module, blocks: list[nn.Module], eps: float = 1e-5):
         super().__init__()
@@ -137,18 +136,6 @@ class Backbone(Features, nn.Module):
         self.num_classes, self.class_names = num_classes, None
         self.head = nn.Linear(self.embed_dim, num_classes) if num_classes else nn.Identity()
         self.head.to(self.norm.weight)
-
-    def fold(self) -> "Backbone":
-        """A copy for inference, exact up to rounding: what a block can compute beforehand is computed once.
-
-        CRATE's ISTA becomes one linear map. The copy has no gradients and is not for saving; the model stays as it is.
-        """
-        folded = copy.deepcopy(self).eval().requires_grad_(False)
-        folded.folded = True
-        for block in folded.blocks:
-            if hasattr(block, "fold_"):
-                block.fold_()
-        return folded
 
     def set_grad_checkpointing(self, enable: bool = True) -> None:
         """Recompute each block in the backward pass instead of keeping its activations."""

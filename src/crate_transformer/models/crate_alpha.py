@@ -76,6 +76,10 @@ class Block(nn.Module):
         z = self.z_half(z + self.mssa(self.norm1(z)))
         return z + self.odl(self.norm2(z))
 
+    def fold_(self) -> None:
+        """Form the maps of the dictionaries once; the residual needs the normed tokens, so the norm stays."""
+        self.odl = self.odl.folded()
+
 
 class CRATEAlpha(Backbone):
     """The scaled white-box vision transformer: overcomplete, decoupled dictionaries and a second skip."""

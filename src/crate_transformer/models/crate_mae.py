@@ -12,6 +12,7 @@ from crate_transformer.layers import (
     ConvPatchEmbed,
     Synthesis,
     Tap,
+    fold_norm,
     patchify,
     resample_position,
     sincos_position,
@@ -71,6 +72,10 @@ class DecoderBlock(nn.Module):
     def forward(self, z: Float[Tensor, "batch tokens dim"]) -> Float[Tensor, "batch tokens dim"]:
         z = self.z_half(self.synthesis(self.norm1(z)))
         return z - self.mssa(self.norm2(z))
+
+    def fold_(self) -> None:
+        """Let the synthesis take the norm's affine part along."""
+        self.norm1, self.synthesis = fold_norm(self.norm1, self.synthesis.folded())
 
 
 class Decoder(nn.Module):

@@ -6,7 +6,17 @@ import torch
 from jaxtyping import Float
 from torch import Tensor, nn
 
-from crate_transformer.layers import MLP, TSSA, ClassAttention, ConvStem, FourierPosition, LayerScale, Tap
+from crate_transformer.layers import (
+    MLP,
+    TSSA,
+    ClassAttention,
+    ConvStem,
+    FourierPosition,
+    LayerScale,
+    Tap,
+    fold_norm,
+    fold_scale,
+)
 from crate_transformer.models.backbone import Backbone
 from crate_transformer.models.config import BackboneConfig
 
@@ -67,6 +77,13 @@ class Block(nn.Module):
         z = self.z_half(z + self.scale1(self.tssa(self.norm1(z))))
         return z + self.scale2(self.mlp(self.norm2(z)))
 
+    def fold_(self) -> None:
+        """Let the linear maps take the norms' affine parts and the scales of both branches along."""
+        self.norm1, self.tssa.subspaces = fold_norm(self.norm1, self.tssa.subspaces)
+        self.tssa.out, self.scale1 = fold_scale(self.tssa.out, self.scale1)
+        self.norm2, self.mlp.fc1 = fold_norm(self.norm2, self.mlp.fc1)
+        self.mlp.fc2, self.scale2 = fold_scale(self.mlp.fc2, self.scale2)
+
 
 class ClassLayer(nn.Module):
     """The class token reads the patches and passes a perceptron; patches meet only the two norms, as in XCiT
@@ -86,6 +103,11 @@ class ClassLayer(nn.Module):
         normed = self.norm1(z)
         z = self.norm2(z + self.scale1(torch.cat([self.attn(normed), normed[:, 1:]], dim=1)))
         return z + torch.cat([self.scale2(self.mlp(z[:, :1])), z[:, 1:]], dim=1)
+
+    def fold_(self) -> None:
+        """Split the class token's query off, and let the perceptron take its scale along; patches need all the rest."""
+        self.attn = self.attn.folded()
+        self.mlp.fc2, self.scale2 = fold_scale(self.mlp.fc2, self.scale2)
 
 
 class ToST(Backbone):

@@ -5,7 +5,7 @@ from dataclasses import dataclass
 from jaxtyping import Float
 from torch import Tensor, nn
 
-from crate_transformer.layers import MLP, Attention, ConvPatchEmbed, Tap
+from crate_transformer.layers import MLP, Attention, ConvPatchEmbed, Tap, fold_norm
 from crate_transformer.models.backbone import Backbone
 from crate_transformer.models.config import BackboneConfig
 
@@ -44,6 +44,11 @@ class Block(nn.Module):
     def forward(self, z: Float[Tensor, "batch tokens dim"]) -> Float[Tensor, "batch tokens dim"]:
         z = self.z_half(z + self.attn(self.norm1(z)))
         return z + self.mlp(self.norm2(z))
+
+    def fold_(self) -> None:
+        """Let the linear maps behind both norms take their affine parts along."""
+        self.norm1, self.attn.qkv = fold_norm(self.norm1, self.attn.qkv)
+        self.norm2, self.mlp.fc1 = fold_norm(self.norm2, self.mlp.fc1)
 
 
 class ViT(Backbone):

@@ -1,26 +1,50 @@
-"""How time grows with the number of tokens."""
+"""How speed and memory change with what one varies."""
 
-from collections.abc import Mapping
+import math
+from collections.abc import Mapping, Sequence
 
 from matplotlib.figure import Figure
+from matplotlib.ticker import FuncFormatter, LogLocator, NullLocator
 
-from crate_transformer.reports.style import styled
+from crate_transformer.reports.style import COLOURS, new_figure, styled
+
+LOOKS = [
+    {"color": colour, "linestyle": line, "marker": marker}
+    for line in ("-", "--")
+    for colour, marker in zip(COLOURS, "osD^vP*", strict=True)
+]
 
 
 @styled
-def scaling_figure(scaling: Mapping[str, object]) -> Figure:
-    """Milliseconds of one layer against tokens, on two logarithmic axes.
+def curves_figure(panels: Sequence[Mapping[str, object]]) -> Figure:
+    """Panels side by side on logarithmic axes, where a power is a straight line; a name looks the same in all of them.
 
     Args:
-        scaling: ``tokens``, and one list of seconds for ``MSSA`` and for ``TSSA``.
+        panels: each with ``title``, ``x_label``, ``x``, ``y_label`` and ``series``, a list of values for each name.
+
+    Raises:
+        ValueError: there is no panel, or more names than ways to draw a line.
     """
-    figure = Figure(figsize=(5.2, 3.4), layout="constrained")
-    axes = figure.subplots()
-    for name, marker in (("MSSA", "o"), ("TSSA", "s")):
-        axes.loglog(scaling["tokens"], [1e3 * value for value in scaling[name]], marker=marker, label=name)
-    axes.set_xticks(scaling["tokens"], [str(count) for count in scaling["tokens"]])
-    axes.minorticks_off()
-    axes.set_xlabel("tokens")
-    axes.set_ylabel("milliseconds for one layer")
-    axes.legend()
+    names = list(dict.fromkeys(name for panel in panels for name in panel["series"]))
+    if not 0 < len(names) <= len(LOOKS):
+        raise ValueError(f"the figure of curves shows 1 to {len(LOOKS)} names, not {len(names)}")
+    columns = min(2, len(panels))
+    rows = math.ceil(len(panels) / columns)
+    figure = new_figure(height=2.8 * rows + 0.5, width=4.2 * columns)
+    grid = figure.subplots(rows, columns, squeeze=False).flat
+    drawn = {}
+    for panel, axes in zip(panels, grid, strict=False):
+        for name, values in panel["series"].items():
+            (drawn[name],) = axes.loglog(panel["x"], values, label=name, **LOOKS[names.index(name)])
+        axes.set(title=panel["title"], xlabel=panel["x_label"], ylabel=panel["y_label"])
+        axes.set_xticks(panel["x"], [f"{x:,}" for x in panel["x"]])
+        lowest, highest = axes.get_ylim()
+        axes.set_ylim(lowest / 1.3, highest * 1.3)  # wide enough for two of the ticks
+        axes.yaxis.set_major_locator(LogLocator(subs=(1, 2, 5)))
+        axes.yaxis.set_major_formatter(FuncFormatter(lambda y, _: f"{y:,g}"))
+        axes.xaxis.set_minor_locator(NullLocator())
+        axes.yaxis.set_minor_locator(NullLocator())
+    for axes in grid:
+        axes.remove()
+    figure.legend(handles=list(drawn.values()), loc="outside lower center", ncols=min(2 * columns, len(names)))
     return figure

@@ -39,7 +39,9 @@ def build_optimizers(model: nn.Module, config: TrainConfig) -> list[torch.optim.
     chosen = {name for name, _ in matrices}
     rest = [(name, p) for name, p in model.named_parameters() if name not in chosen]
     groups = parameter_groups(rest, model.no_weight_decay(), config.weight_decay)
-    optimizers: list[torch.optim.Optimizer] = [torch.optim.AdamW(groups, lr=config.learning_rate, betas=config.betas)]
+    optimizers: list[torch.optim.Optimizer] = [
+        torch.optim.AdamW(groups, lr=config.learning_rate, betas=config.betas, fused=True)
+    ]
     if matrices:
         optimizers.append(
             torch.optim.Muon(

@@ -5,7 +5,7 @@ from dataclasses import dataclass
 from jaxtyping import Float
 from torch import Tensor, nn
 
-from crate_transformer.layers import ISTA, MSSA, Tap
+from crate_transformer.layers import ISTA, MSSA, Tap, fold_norm
 from crate_transformer.models.language.config import LanguageConfig
 from crate_transformer.models.language.language_model import LanguageModel
 
@@ -42,6 +42,12 @@ class Block(nn.Module):
     def forward(self, z: Float[Tensor, "batch tokens dim"]) -> Float[Tensor, "batch tokens dim"]:
         z = self.z_half(z + self.mssa(self.norm1(z)))
         return self.ista(self.norm2(z))
+
+    def fold_(self) -> None:
+        """Replace the sparsifying step by one linear map and a ReLU that take the norm's affine part along."""
+        linear, relu = self.ista.folded()
+        self.norm2, linear = fold_norm(self.norm2, linear)
+        self.ista = nn.Sequential(linear, relu)
 
 
 class CausalCRATE(LanguageModel):

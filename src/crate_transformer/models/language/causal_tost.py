@@ -5,7 +5,7 @@ from dataclasses import dataclass
 from jaxtyping import Float
 from torch import Tensor, nn
 
-from crate_transformer.layers import MLP, CausalTSSA, LayerScale, Tap
+from crate_transformer.layers import MLP, CausalTSSA, LayerScale, Tap, fold_norm, fold_scale
 from crate_transformer.models.language.config import LanguageConfig
 from crate_transformer.models.language.language_model import LanguageModel
 
@@ -48,6 +48,13 @@ class Block(nn.Module):
     def forward(self, z: Float[Tensor, "batch tokens dim"]) -> Float[Tensor, "batch tokens dim"]:
         z = self.z_half(z + self.scale1(self.tssa(self.norm1(z))))
         return z + self.scale2(self.mlp(self.norm2(z)))
+
+    def fold_(self) -> None:
+        """Let the linear maps take the norms' affine parts and the scales of both branches along."""
+        self.norm1, self.tssa.subspaces = fold_norm(self.norm1, self.tssa.subspaces)
+        self.tssa.out, self.scale1 = fold_scale(self.tssa.out, self.scale1)
+        self.norm2, self.mlp.fc1 = fold_norm(self.norm2, self.mlp.fc1)
+        self.mlp.fc2, self.scale2 = fold_scale(self.mlp.fc2, self.scale2)
 
 
 class CausalToST(LanguageModel):

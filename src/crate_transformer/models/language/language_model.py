@@ -5,6 +5,7 @@ import torch.nn.functional as F
 from jaxtyping import Float, Int
 from torch import Tensor, nn
 
+from crate_transformer.models.foldable import Foldable
 from crate_transformer.models.language.config import LanguageConfig
 
 NO_TARGET = -1
@@ -19,7 +20,7 @@ def next_token_loss(
     return F.cross_entropy(exact.flatten(0, 1), targets.flatten(), ignore_index=NO_TARGET)
 
 
-class LanguageModel(nn.Module):
+class LanguageModel(Foldable, nn.Module):
     """Token ids to the logits of each next token, through a stack of blocks; the output map is the embedding.
 
     Linear maps start as in GPT-2: normal with standard deviation 0.02, those that end a residual branch smaller by
@@ -54,7 +55,10 @@ class LanguageModel(nn.Module):
         return self.norm(z)
 
     def forward(self, token_ids: Int[Tensor, "batch tokens"]) -> Float[Tensor, "batch tokens vocabulary"]:
-        return F.linear(self.forward_features(token_ids), self.embedding.weight)
+        return self._logits(self.forward_features(token_ids))
+
+    def _logits(self, z: Float[Tensor, "*batch dim"]) -> Float[Tensor, "*batch vocabulary"]:
+        return F.linear(z.to(self.embedding.weight.dtype), self.embedding.weight)
 
     def loss(self, token_ids: Int[Tensor, "batch tokens"], targets: Int[Tensor, "batch tokens"]) -> Float[Tensor, ""]:
         """Cross entropy of the targets, the token after each, in nats per token; targets of -1 do not count."""
@@ -88,7 +92,7 @@ class LanguageModel(nn.Module):
             )
         for _ in range(num_new_tokens):
             last = self.forward_features(token_ids[:, -self.config.context_length :])[:, -1]
-            logits = F.linear(last, self.embedding.weight).float()
+            logits = self._logits(last).float()
             if top_k is not None and top_k < logits.shape[1]:
                 logits = logits.masked_fill(logits < logits.topk(top_k).values[:, -1:], -torch.inf)
             if temperature == 0:

@@ -1,0 +1,151 @@
+"""What is measured: a contender or one layer, what it is fed, and one run of it."""
+
+from abc import ABC, abstractmethod
+from collections.abc import Callable
+from contextlib import AbstractContextManager, nullcontext
+from dataclasses import dataclass, replace
+from typing import Literal
+
+import torch
+import torch.nn.functional as F
+from torch import Tensor, nn
+
+from crate_transformer.benchmarks.contenders import CONTENDERS, DTYPES
+from crate_transformer.benchmarks.cuda_graph import capture
+from crate_transformer.layers import MSSA, TSSA
+from crate_transformer.models import MODELS, Backbone, build_model
+
+LAYERS = {"MSSA": MSSA, "TSSA": TSSA}
+
+
+@dataclass(frozen=True, kw_only=True)
+class Case(ABC):
+    """What every case has; another process can repeat it from these fields.
+
+    Args:
+        contender: who is measured.
+        batch: images per run.
+    """
+
+    contender: str
+    task: Literal["inference", "training"]
+    precision: Literal["float32", "bf16"]
+    batch: int
+    threads: int
+    device: str
+
+    @abstractmethod
+    def build(self) -> nn.Module:
+        """The module ready for the task."""
+
+    @abstractmethod
+    def feed(self) -> Tensor:
+        """The input of every run."""
+
+    @abstractmethod
+    def once(self, module: nn.Module, feed: Tensor) -> None:
+        """Once through the module, for training also backwards."""
+
+    def optimizer(self, module: nn.Module) -> torch.optim.Optimizer | None:
+        """What takes a step after every run; nothing, unless a case has one."""
+        return None
+
+    def runner(self, module: nn.Module, optimizer: torch.optim.Optimizer | None, feed: Tensor) -> Callable[[], object]:
+        """One run, all of which is measured."""
+
+        def run() -> None:
+            torch.set_num_threads(self.threads)
+            self.once(module, feed)
+            if optimizer is not None:
+                optimizer.step()
+                optimizer.zero_grad()
+
+        return run
+
+    def same_module(self) -> "Case":
+        """Equal for all cases that may share one module."""
+        return replace(self, batch=1, threads=1)
+
+    def autocast(self) -> AbstractContextManager:
+        """Products in the precision of the case."""
+        if self.precision == "float32":
+            return nullcontext()
+        return torch.autocast(torch.device(self.device).type, DTYPES[self.precision])
+
+
+@dataclass(frozen=True, kw_only=True)
+class ModelCase(Case):
+    """A model that classifies images, or takes a step of AdamW on cross entropy.
+
+    Args:
+        heads: as many heads of the size that ``model`` has, and so another width; its own number unless given.
+    """
+
+    model: str
+    heads: int | None = None
+
+    def ours(self) -> Backbone:
+        """A model of this package, fresh, always with the same weights."""
+        torch.manual_seed(0)
+        if self.heads is None:
+            return build_model(self.model)
+        return build_model(self.model, num_heads=self.heads, embed_dim=self.width)
+
+    @property
+    def width(self) -> int:
+        """Dimensions of a token."""
+        config = MODELS[self.model][1]
+        return config.embed_dim if self.heads is None else self.heads * (config.embed_dim // config.num_heads)
+
+    def build(self) -> nn.Module:
+        contender = CONTENDERS[self.contender]
+        model = contender.plain(self.ours()).to(self.device)
+        return contender.ready(model, self.task == "training", DTYPES[self.precision])
+
+    def feed(self) -> Tensor:
+        """Noise of the model's native size."""
+        config = MODELS[self.model][1]
+        return torch.randn(self.batch, config.in_chans, *config.image_shape, device=self.device)
+
+    def once(self, module: nn.Module, feed: Tensor) -> None:
+        if self.task == "inference":
+            with torch.no_grad(), self.autocast():
+                module(feed)
+            return
+        with self.autocast():
+            loss = F.cross_entropy(module(feed), feed.new_zeros(len(feed), dtype=torch.long))
+        loss.backward()
+
+    def optimizer(self, module: nn.Module) -> torch.optim.Optimizer | None:
+        if self.task == "inference":
+            return None
+        on_gpu = torch.device(self.device).type == "cuda"
+        return torch.optim.AdamW(module.parameters(), lr=1e-4, fused=True, capturable=on_gpu)
+
+    def runner(self, module: nn.Module, optimizer: torch.optim.Optimizer | None, feed: Tensor) -> Callable[[], object]:
+        run = super().runner(module, optimizer, feed)
+        return capture(run, feed.device) if CONTENDERS[self.contender].captured else run
+
+
+@dataclass(frozen=True, kw_only=True)
+class LayerCase(Case):
+    """One layer alone, forwards, for training also backwards to its input and parameters."""
+
+    tokens: int
+    dim: int = 384
+    heads: int = 6
+
+    def build(self) -> nn.Module:
+        torch.manual_seed(0)
+        return LAYERS[self.contender](self.dim, self.heads).to(self.device)
+
+    def feed(self) -> Tensor:
+        z = torch.randn(self.batch, self.tokens, self.dim, device=self.device)
+        return z.requires_grad_(self.task == "training")
+
+    def once(self, module: nn.Module, feed: Tensor) -> None:
+        training = self.task == "training"
+        with torch.set_grad_enabled(training), self.autocast():
+            output = module(feed)
+        if training:
+            torch.autograd.grad(output, [feed, *module.parameters()], torch.ones_like(output))

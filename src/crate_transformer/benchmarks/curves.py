@@ -1,0 +1,128 @@
+"""How speed and memory change with the batch, the tokens, the width and the threads."""
+
+import os
+import statistics
+from collections.abc import Callable, Iterator, Mapping
+from dataclasses import asdict, dataclass, replace
+
+from crate_transformer.benchmarks.cases import LAYERS, Case, LayerCase, ModelCase
+from crate_transformer.benchmarks.measure import peak_memory, time_cases
+
+TOKENS = (256, 512, 1024, 2048, 4096)
+HEADS = (2, 4, 8, 16)
+Points = dict[tuple[str, int], Case]
+Quantity = Callable[[Case, float], float]
+
+
+def images_per_second(point: Case, seconds: float) -> float:
+    """Speed of a model."""
+    return point.batch / seconds
+
+
+def milliseconds(point: Case, seconds: float) -> float:
+    """Time of a layer."""
+    return 1e3 * seconds
+
+
+def megabytes(point: Case, seconds: float) -> float:
+    """Peak memory, measured in a process of its own."""
+    return peak_memory(point)
+
+
+def _batches(case: ModelCase, names: list[str]) -> Points:
+    return {
+        (name, batch): replace(case, contender=name, batch=batch) for name in names for batch in doubled(case.batch)
+    }
+
+
+def _widths(case: ModelCase, names: list[str]) -> Points:
+    cases = [replace(case, contender=name, heads=heads) for name in names for heads in HEADS]
+    return {(point.contender, point.width): point for point in cases}
+
+
+def _threads(case: ModelCase, names: list[str]) -> Points:
+    counts = doubled(os.cpu_count() or 1)
+    return {(name, count): replace(case, contender=name, threads=count) for name in names for count in counts}
+
+
+def _tokens(case: ModelCase, names: list[str]) -> Points:
+    same = {name: getattr(case, name) for name in ("task", "precision", "batch", "threads", "device")}
+    return {(name, tokens): LayerCase(contender=name, tokens=tokens, **same) for name in LAYERS for tokens in TOKENS}
+
+
+@dataclass(frozen=True, kw_only=True)
+class Curve:
+    """What varies, and the cases to measure by series and value; one panel for each quantity.
+
+    Args:
+        proportional: whether the quantities are costs, of which one asks how far they are from proportional.
+    """
+
+    x_label: str
+    points: Callable[[ModelCase, list[str]], Points]
+    quantities: Mapping[str, Quantity]
+    title: str = "{model}"
+    proportional: bool = False
+
+
+SPEED = {"images/s": images_per_second}
+CURVES = {
+    "batch": Curve(x_label="images in a batch", points=_batches, quantities=SPEED),
+    "tokens": Curve(
+        x_label="tokens",
+        points=_tokens,
+        quantities={"milliseconds": milliseconds, "peak memory, MB": megabytes},
+        title="one layer of width 384",
+        proportional=True,
+    ),
+    "width": Curve(x_label="width", points=_widths, quantities=SPEED),
+    "threads": Curve(x_label="threads", points=_threads, quantities=SPEED),
+}
+
+
+def measure_curve(
+    name: str, case: ModelCase, names: list[str], *, repeats: int, memory: bool, show: Callable[[str], None]
+) -> Iterator[dict[str, object]]:
+    """The panels of a curve for the task and precision of ``case``, its points timed by turns.
+
+    Each is a mapping with ``title``, ``x_label``, ``x``, ``y_label``, ``series`` (a list of values by name), ``fixed``
+    (what all points have in common), and for costs ``nonlinearity``: see there.
+    """
+    curve = CURVES[name]
+    points = curve.points(case, names)
+    turns = time_cases(points, repeats=repeats, show=show)
+    xs = sorted({x for _, x in points})
+    for y_label, quantity in curve.quantities.items():
+        if quantity is megabytes and not memory:
+            continue
+        series = {}
+        for who in dict.fromkeys(who for who, _ in points):
+            show(f"{who} against {curve.x_label}: {y_label}")
+            series[who] = [quantity(points[who, x], statistics.median(turns[who, x])) for x in xs]
+        panel = {
+            "curve": name,
+            "title": f"{curve.title.format(model=case.model)}, {case.task}, {case.precision}",
+            "x_label": curve.x_label,
+            "x": xs,
+            "y_label": y_label,
+            "series": series,
+            "fixed": _in_common([asdict(point) for point in points.values()]),
+        }
+        if curve.proportional:
+            panel["nonlinearity"] = {who: nonlinearity(xs, ys) for who, ys in series.items()}
+        yield panel
+
+
+def nonlinearity(xs: list[int], ys: list[float]) -> float:
+    """How far ``y / x`` strays at most from its value at the largest ``x``, as a fraction of that."""
+    last = ys[-1] / xs[-1]
+    return max(abs(y / x / last - 1) for x, y in zip(xs, ys, strict=True))
+
+
+def doubled(most: int) -> list[int]:
+    """1, 2, 4, ... and ``most``."""
+    return sorted({2**power for power in range(most.bit_length())} | {most})
+
+
+def _in_common(points: list[dict[str, object]]) -> dict[str, object]:
+    return {name: value for name, value in points[0].items() if all(point[name] == value for point in points)}

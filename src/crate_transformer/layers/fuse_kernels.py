@@ -1,0 +1,60 @@
+"""Kernels of our own for a GPU, where a model can use them."""
+
+from jaxtyping import Float
+from torch import Tensor, nn
+
+from crate_transformer.kernels import MAX_HEAD_DIM, worthwhile
+from crate_transformer.layers.attend import attend
+from crate_transformer.layers.mssa import MSSA
+from crate_transformer.layers.norm_linear import NormLinear
+from crate_transformer.layers.tap import Tap
+
+
+def fuse_kernels(model: nn.Module, *, tune: bool = True) -> None:
+    """Let a model on a GPU use this package's Triton kernels in 16 bits, in place. Not measured on a GPU yet.
+
+    The attention of ``MSSA`` becomes one kernel forward and two backward, for training too. In a folded CRATE a norm
+    and the linear map behind it become one, with its ReLU. Where the kernels do not apply (on a CPU, in float32, for
+    causal attention, while somebody listens to the attention map) PyTorch's operators run as before.
+
+    Args:
+        tune: whether each new shape is tried with several tilings when it is first met, which takes seconds.
+
+    Raises:
+        RuntimeError: Triton is not installed.
+    """
+    try:
+        import triton  # noqa: F401
+    except ImportError as error:
+        raise RuntimeError(
+            "fuse_kernels needs triton, which is not installed: pip install triton (on Linux)"
+        ) from error
+    for module in list(model.modules()):
+        if isinstance(module, MSSA):
+            module.attend = attend_fused
+        if _is_folded_crate_block(module):
+            module.mssa.subspaces = NormLinear(module.norm1, module.mssa.subspaces, tune=tune)
+            module.ista = NormLinear(module.norm2, module.ista[0], relu=True, tune=tune)
+            module.norm1, module.norm2 = nn.Identity(), nn.Identity()
+
+
+def attend_fused(
+    query: Float[Tensor, "batch heads tokens head_dim"],
+    key: Float[Tensor, "batch heads tokens head_dim"],
+    value: Float[Tensor, "batch heads tokens head_dim"],
+    tap: Tap,
+    *,
+    causal: bool = False,
+) -> Float[Tensor, "batch heads tokens head_dim"]:
+    """``attend`` of one projection with itself, as one kernel where that is possible."""
+    shared = query is key is value and query.shape[-1] <= MAX_HEAD_DIM
+    if not shared or causal or tap.listening or not worthwhile(query.device, query.dtype):
+        return attend(query, key, value, tap, causal=causal)
+    from crate_transformer.kernels.shared_attention import shared_attention
+
+    return shared_attention(query)
+
+
+def _is_folded_crate_block(module: nn.Module) -> bool:
+    step = getattr(module, "ista", None)
+    return type(step) is nn.Sequential and [type(part) for part in step] == [nn.Linear, nn.ReLU]

@@ -1,0 +1,68 @@
+"""Whatever way a model is run, it answers and learns as its equations say in float64; on new random inputs every time.
+
+Memory that an operation forgot to write holds NaN here. ``SEED=123 pytest ...`` repeats the inputs of a failure.
+"""
+
+import os
+import subprocess
+import sys
+from pathlib import Path
+
+import pytest
+import torch
+from test_every_model import toy
+from ways import LANGUAGE, SEED, SIZES, VISION, WAYS, build, checkpointed, compare, reference
+
+
+@pytest.fixture(autouse=True)
+def _poisoned():
+    """PyTorch fills what it allocates with NaN, and refuses operations whose result depends on chance."""
+    before = torch.are_deterministic_algorithms_enabled(), torch.utils.deterministic.fill_uninitialized_memory
+    torch.use_deterministic_algorithms(True)
+    torch.utils.deterministic.fill_uninitialized_memory = True
+    assert torch.empty(4).isnan().all()
+    yield
+    torch.use_deterministic_algorithms(before[0])
+    torch.utils.deterministic.fill_uninitialized_memory = before[1]
+
+
+@pytest.mark.parametrize("name", [*VISION, *LANGUAGE])
+@pytest.mark.parametrize("way", WAYS)
+def test_it_answers_and_learns_as_in_float64(way, name):
+    if WAYS[way].prepare is checkpointed and name in LANGUAGE:
+        pytest.skip("language models keep all activations")
+    torch.manual_seed(SEED)
+    compare(build(name).to(WAYS[way].dtype), WAYS[way], SIZES, f"SEED={SEED} {name} {way}")
+
+
+@pytest.mark.parametrize("way", ["plain in float64", "folded in float64", "autocast", "plain in bf16", "packed"])
+def test_many_wide_pictures(way):
+    """What is done piece by piece at this size is whole at that of toys."""
+    torch.manual_seed(SEED)
+    model = toy("crate_micro_patch4_32", embed_dim=400, num_heads=4, depth=1, img_size=32).to(WAYS[way].dtype)
+    compare(model, WAYS[way], [(67, 32, 32), (1, 32, 32)], f"SEED={SEED} {way}")
+
+
+@pytest.mark.usefixtures("unchecked")
+@pytest.mark.parametrize("name", VISION)
+def test_an_exported_folded_model_answers_the_same(name):
+    torch.manual_seed(SEED)
+    model = build(name).eval()
+    exact, batch = reference(model), torch.export.Dim("batch", min=1, max=64)
+    program = torch.export.export(model.fold(), (torch.randn(2, 3, 16, 24),), dynamic_shapes=({0: batch},)).module()
+    images = torch.randn(5, 3, 16, 24)
+    with torch.no_grad():
+        error = (program(images) - exact(images.double())).norm() / exact(images.double()).norm()
+    assert error < 1e-5, f"SEED={SEED}: {error}"
+
+
+@pytest.mark.parametrize(
+    ("backend", "names"),
+    [("aot_eager", [*VISION, *LANGUAGE]), pytest.param("inductor", [VISION[0], VISION[-1]], marks=pytest.mark.slow)],
+)
+def test_compiled(backend, names):
+    """In a process without checks of types, which PyTorch cannot trace."""
+    command = [sys.executable, "-W", "ignore", Path(__file__).with_name("compiled_paths.py"), backend, *names]
+    done = subprocess.run(command, capture_output=True, text=True, env={**os.environ, "SEED": str(SEED)})
+    assert done.returncode == 0, f"SEED={SEED} {done.stdout} {done.stderr[-2000:]}"
+    assert done.stdout.split() == names
