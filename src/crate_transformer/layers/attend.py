@@ -11,7 +11,6 @@ from crate_transformer.layers.tap import Tap
 
 PLAIN_UP_TO = 1024  # tokens
 IN_CACHE = 2**20  # numbers of the maps computed at a time
-KEPT_TIMES = 4  # as many numbers as its projection a map may have to be kept for the backward pass
 
 
 def attend(
@@ -33,7 +32,7 @@ def attend(
     if not tap.listening and not plain:
         return F.scaled_dot_product_attention(query, key, value, is_causal=causal)
     if not tap.listening and query is key is value and not causal:
-        return SharedAttention.apply(query)[0]
+        return SharedAttention.apply(query)
     scores = query @ key.transpose(-2, -1) * query.shape[-1] ** -0.5
     if causal:
         later = torch.ones(scores.shape[-2:], dtype=torch.bool, device=scores.device).triu(1)
@@ -44,34 +43,27 @@ def attend(
 class SharedAttention(torch.autograd.Function):
     r""":math:`S W` with :math:`S = \mathrm{softmax}(p^{-1/2} W W^\top)`, where one projection is query, key and value.
 
-    A few heads at a time, so that their maps stay in the cache. Maps up to a few times as large as :math:`W` are kept
-    for the backward pass, larger ones computed again. As scores are symmetric, query and key are one factor of their
-    gradient :math:`G`: :math:`p^{-1/2} (G + G^\top) W`.
+    A few heads at a time, so that their maps stay in the cache; none is kept for the backward pass. As scores are
+    symmetric, query and key are one factor of their gradient :math:`G`: :math:`p^{-1/2} (G + G^\top) W`.
     """
 
     @staticmethod
-    def forward(
-        w: Float[Tensor, "batch heads tokens head_dim"],
-    ) -> tuple[Float[Tensor, "batch heads tokens head_dim"], Float[Tensor, "batch kept tokens all_tokens"]]:
-        batch, heads, tokens, head_dim = w.shape
-        keep = w.requires_grad and tokens <= KEPT_TIMES * head_dim
+    def forward(w: Float[Tensor, "batch heads tokens head_dim"]) -> Float[Tensor, "batch heads tokens head_dim"]:
         mixed = torch.empty_like(w, memory_format=torch.contiguous_format)
-        maps = w.new_empty(batch, heads if keep else 0, tokens, tokens)
-        for some, out, *kept in _few_heads(w, mixed, *([maps] if keep else [])):
-            torch.bmm(_map(some, *kept), some, out=out)
-        return mixed, maps
+        for some, out in _few_heads(w, mixed):
+            torch.bmm(_map(some), some, out=out)
+        return mixed
 
     @staticmethod
-    def setup_context(ctx: object, inputs: tuple[Tensor], output: tuple[Tensor, Tensor]) -> None:
-        ctx.save_for_backward(*inputs, output[1])
-        ctx.mark_non_differentiable(output[1])
+    def setup_context(ctx: object, inputs: tuple[Tensor], output: Tensor) -> None:
+        ctx.save_for_backward(*inputs)
 
     @staticmethod
-    def backward(ctx: object, gradient: Float[Tensor, "batch heads tokens head_dim"], _: Tensor) -> Tensor:
-        w, maps = ctx.saved_tensors
+    def backward(ctx: object, gradient: Float[Tensor, "batch heads tokens head_dim"]) -> Tensor:
+        (w,) = ctx.saved_tensors
         on_w = torch.empty_like(w, memory_format=torch.contiguous_format)
-        for some, on_some, out, *kept in _few_heads(w, gradient, on_w, *([maps] if maps.numel() else [])):
-            attention = kept[0] if kept else _map(some)
+        for some, on_some, out in _few_heads(w, gradient, on_w):
+            attention = _map(some)
             on_map = on_some @ some.transpose(-2, -1)
             on_scores = torch.ops.aten._softmax_backward_data(on_map, attention, -1, attention.dtype)
             scaled = some * some.shape[-1] ** -0.5
@@ -81,13 +73,11 @@ class SharedAttention(torch.autograd.Function):
         return on_w
 
 
-def _few_heads(*tensors: Float[Tensor, "batch heads tokens _"]) -> Iterator[tuple[Tensor, ...]]:
+def _few_heads(*tensors: Float[Tensor, "batch heads tokens head_dim"]) -> Iterator[tuple[Tensor, ...]]:
     """The same heads of every tensor, as many at a time as have maps that fit the cache."""
     heads = max(1, IN_CACHE // tensors[0].shape[-2] ** 2)
     return zip(*(tensor.flatten(0, 1).split(heads) for tensor in tensors), strict=True)
 
 
-def _map(
-    w: Float[Tensor, "some tokens head_dim"], out: Float[Tensor, "some tokens tokens"] | None = None
-) -> Float[Tensor, "some tokens tokens"]:
-    return torch.softmax((w * w.shape[-1] ** -0.5) @ w.transpose(-2, -1), -1, out=out)
+def _map(w: Float[Tensor, "some tokens head_dim"]) -> Float[Tensor, "some tokens tokens"]:
+    return ((w * w.shape[-1] ** -0.5) @ w.transpose(-2, -1)).softmax(dim=-1)
