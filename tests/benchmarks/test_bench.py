@@ -90,3 +90,10 @@ def test_what_cannot_be_measured_is_refused(command, tmp_path, capsys, options, 
 def test_an_unknown_model_is_refused(capsys):
     assert main(["bench", "no_such_model"]) == 2
     assert "no_such_model" in capsys.readouterr().err
+
+
+def test_only_those_named(command, result, capsys):
+    assert main([*command, "--no-memory", "--only", "ours", "textbook"]) == 0
+    assert [row["contender"] for row in result()["rows"]] == ["ours", "textbook"]
+    assert main([*command, "--only", "theirs"]) == 2
+    assert "--only 'theirs': what can be measured here is ours, textbook" in capsys.readouterr().err

@@ -34,6 +34,20 @@ def test_bf16_on_a_cpu_takes_it_and_stays_close(training):
     torch.testing.assert_close(close.float(), exact, rtol=0.05, atol=0.02)
 
 
+def test_no_tokens_give_none():
+    assert MSSA(16, 2).bfloat16()(torch.randn(2, 0, 16).bfloat16()).shape == (2, 0, 16)
+
+
+@pytest.mark.usefixtures("unchecked")
+def test_exported_it_takes_any_batch(monkeypatch):
+    monkeypatch.setattr(sys.modules[SharedAttention.__module__], "IN_CACHE", 100)
+    layer = MSSA(16, 2).bfloat16().requires_grad_(False)
+    shapes = ({0: torch.export.Dim("batch", min=1, max=64)},)
+    exported = torch.export.export(layer, (torch.randn(2, 9, 16).bfloat16(),), dynamic_shapes=shapes).module()
+    z = torch.randn(5, 9, 16).bfloat16()
+    torch.testing.assert_close(exported(z), layer(z), rtol=0.05, atol=0.02)
+
+
 def names(node):
     """The kinds of every node behind a result."""
     found, open_nodes = "", [node]

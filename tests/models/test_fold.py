@@ -256,3 +256,10 @@ def test_two_processes_have_the_gradients_of_the_joint_batch(tmp_path):
         out, err = replica.communicate(timeout=240)
         assert replica.returncode == 0, err[-2000:]
         assert out.split() == list(FAMILIES)
+
+
+def test_mixed_precisions_are_refused():
+    model = build_model("crate_micro_patch4_32", depth=1).bfloat16()
+    model.blocks[0].norm1.float()
+    with pytest.raises(ValueError, match="a block has parameters in"):
+        model.fold()

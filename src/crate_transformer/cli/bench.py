@@ -4,9 +4,12 @@ import sys
 from collections.abc import Callable
 from dataclasses import dataclass, replace
 from pathlib import Path
-from typing import Annotated, Literal
+from typing import TYPE_CHECKING, Annotated, Literal
 
 import tyro
+
+if TYPE_CHECKING:
+    from crate_transformer.benchmarks.cases import ModelCase
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -38,12 +41,14 @@ class Command:
     """Let glibc keep freed memory while timing; else the system clears pages for every large tensor anew."""
     compile: bool = False
     """Also measure ours after torch.compile."""
+    only: tuple[str, ...] = ()
+    """Measure only these of the models that the table lists, such as: ours textbook."""
     curves: tuple[Literal["batch", "tokens", "width", "threads"], ...] = ()
     """Also measure, in the first precision, speed against the batch (1, 2, 4, ... up to --batch), the width and the
     threads (up to this machine's), and time and memory of one layer of MSSA and of TSSA against 256 to 4096 tokens."""
 
     def __call__(self) -> None:
-        from crate_transformer.benchmarks.bench import conditions, measure_rows, offered, reference
+        from crate_transformer.benchmarks.bench import conditions, measure_rows, reference
         from crate_transformer.benchmarks.cases import ModelCase
         from crate_transformer.benchmarks.curves import measure_curve
         from crate_transformer.benchmarks.measure import keep_freed_memory
@@ -73,7 +78,7 @@ class Command:
         result = {
             **conditions(first),
             "keep_memory": self.keep_memory,
-            "reference": reference(offered(first)),
+            "reference": reference(self.chosen(first)),
             "rows": [],
             "curves": [],
             "complete": False,
@@ -84,14 +89,13 @@ class Command:
             for task in self.tasks:
                 for precision in self.precisions:
                     case = replace(first, task=task, precision=precision)
-                    names = offered(case, compiled=self.compile)
+                    names = self.chosen(case)
                     result["rows"] += measure_rows(case, names, show=labelled(task, precision), **settings)
             for curve in self.curves:
                 for task in self.tasks:
                     case = replace(first, task=task)
-                    result["curves"] += measure_curve(
-                        curve, case, offered(case), show=labelled(curve, task), **settings
-                    )
+                    names = self.chosen(case)
+                    result["curves"] += measure_curve(curve, case, names, show=labelled(curve, task), **settings)
             result["complete"] = True
         except RuntimeError as error:
             if "memory" not in str(error):
@@ -110,6 +114,15 @@ class Command:
             if result["curves"]:
                 save_figure(curves_figure(result["curves"]), self.output / "curves.png")
         print(f"written to {self.output}")
+
+    def chosen(self, case: "ModelCase") -> list[str]:
+        """Who is measured."""
+        from crate_transformer.benchmarks.bench import offered
+
+        names = offered(case, compiled=self.compile)
+        if strangers := set(self.only) - set(names):
+            raise ValueError(f"--only {sorted(strangers)[0]!r}: what can be measured here is {', '.join(names)}")
+        return [name for name in names if name in self.only or not self.only]
 
 
 def usable(device: str) -> None:

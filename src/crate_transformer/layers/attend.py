@@ -24,14 +24,15 @@ def attend(
     r""":math:`\mathrm{softmax}(p^{-1/2} Q K^\top) V`; the map itself is shown to ``tap`` when somebody listens.
 
     With ``causal`` a token attends to itself and the tokens before it. PyTorch's fused kernel is used, except in 16
-    bits on a CPU, where plain products are faster for as many tokens as a picture usually has, and several times
-    faster backwards (measured in docs/results.md).
+    bits on a CPU, where plain products are faster for as many tokens as a picture usually has, and about twice as fast
+    with the backward pass (docs/performance.md).
     """
     half_on_cpu = query.dtype in (torch.bfloat16, torch.float16) and query.device.type == "cpu"
     plain = half_on_cpu and (torch.is_grad_enabled() or query.shape[-2] <= PLAIN_UP_TO)
     if not tap.listening and not plain:
         return F.scaled_dot_product_attention(query, key, value, is_causal=causal)
-    if not tap.listening and query is key is value and not causal:
+    exporting = not all(isinstance(side, int) for side in query.shape)
+    if not (tap.listening or causal or exporting) and query is key is value:
         return SharedAttention.apply(query)
     scores = query @ key.transpose(-2, -1) * query.shape[-1] ** -0.5
     if causal:
@@ -44,7 +45,8 @@ class SharedAttention(torch.autograd.Function):
     r""":math:`S W` with :math:`S = \mathrm{softmax}(p^{-1/2} W W^\top)`, where one projection is query, key and value.
 
     A few heads at a time, so that their maps stay in the cache; none is kept for the backward pass. As scores are
-    symmetric, query and key are one factor of their gradient :math:`G`: :math:`p^{-1/2} (G + G^\top) W`.
+    symmetric, query and key are one factor of their gradient :math:`G`: :math:`p^{-1/2} (G + G^\top) W`. There is no
+    second derivative.
     """
 
     @staticmethod
@@ -75,7 +77,7 @@ class SharedAttention(torch.autograd.Function):
 
 def _few_heads(*tensors: Float[Tensor, "batch heads tokens head_dim"]) -> Iterator[tuple[Tensor, ...]]:
     """The same heads of every tensor, as many at a time as have maps that fit the cache."""
-    heads = max(1, IN_CACHE // tensors[0].shape[-2] ** 2)
+    heads = max(1, IN_CACHE // max(1, tensors[0].shape[-2] ** 2))
     return zip(*(tensor.flatten(0, 1).split(heads) for tensor in tensors), strict=True)
 
 

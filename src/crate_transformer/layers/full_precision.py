@@ -7,7 +7,8 @@ from torch import Tensor
 
 
 def full_precision(device: torch.device) -> AbstractContextManager:
-    """No autocast inside the ``with`` block; nothing on devices that know none, such as meta."""
+    """No autocast inside the ``with`` block; nothing on devices that know none, such as meta. Products in float32 are
+    TF32 where the user allows that."""
     if torch.amp.is_autocast_available(device.type):
         return torch.autocast(device.type, enabled=False)
     return nullcontext()

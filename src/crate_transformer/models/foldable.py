@@ -24,7 +24,7 @@ class Foldable:
         saving; the model stays as it is.
 
         Raises:
-            ValueError: the model is folded already.
+            ValueError: the model is folded already, or a part of it is of several precisions.
         """
         if self.folded:
             raise ValueError("this model is folded already: fold the model that it was made from")
@@ -32,7 +32,11 @@ class Foldable:
             folded = copy.deepcopy(self).eval().requires_grad_(False)
             folded.folded = True
             for part in [module for module in folded.modules() if hasattr(module, "fold_")]:
-                dtype = next(part.parameters()).dtype
+                dtype, *others = {parameter.dtype for parameter in part.parameters()}
+                if others:
+                    raise ValueError(
+                        f"a block has parameters in {dtype} and {others[0]}: bring the model to one of them"
+                    )
                 part.to(torch.promote_types(dtype, torch.float32)).fold_()
                 part.to(dtype)
         return folded
