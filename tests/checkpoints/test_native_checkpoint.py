@@ -11,8 +11,9 @@ import torch
 from safetensors import safe_open
 from safetensors.torch import load_file, save_file
 
-from crate_transformer.checkpoints import load_checkpoint, save_checkpoint, write_files
+from crate_transformer.checkpoints import load_checkpoint, save_checkpoint
 from crate_transformer.models import CRATE, CRATEConfig
+from crate_transformer.storage import write_files
 
 CONFIG = CRATEConfig(img_size=(8, 12), patch_size=4, embed_dim=12, depth=2, num_heads=3, num_classes=3, step_size=0.2)
 

@@ -8,7 +8,6 @@ from crate_transformer.checkpoints.official_crate_alpha_jax import released_resi
 from crate_transformer.checkpoints.official_crate_demo import released_demo
 from crate_transformer.checkpoints.pretrained import create_model, list_pretrained
 from crate_transformer.checkpoints.provenance import Provenance
-from crate_transformer.checkpoints.writing import write_files
 
 __all__ = [
     "Provenance",
@@ -22,5 +21,4 @@ __all__ = [
     "released_resize",
     "save_checkpoint",
     "save_official",
-    "write_files",
 ]

@@ -22,8 +22,8 @@ from crate_transformer.checkpoints.official import OfficialFormat
 from crate_transformer.checkpoints.pretrained import box_folder, load_from_box
 from crate_transformer.checkpoints.provenance import Provenance
 from crate_transformer.checkpoints.reading import read_tensors
-from crate_transformer.checkpoints.writing import write_files
 from crate_transformer.models import Backbone, Model
+from crate_transformer.storage import write_files
 
 OFFICIAL_FORMATS: tuple[OfficialFormat, ...] = (
     official_crate.FORMAT,

@@ -15,8 +15,8 @@ from crate_transformer.checkpoints.assemble import assemble
 from crate_transformer.checkpoints.official import settle
 from crate_transformer.checkpoints.provenance import Provenance
 from crate_transformer.checkpoints.reading import read_tensors
-from crate_transformer.checkpoints.writing import write_files
 from crate_transformer.models import LANGUAGE_MODELS, MODELS, Backbone, Model, Preprocessing
+from crate_transformer.storage import recover, write_files
 
 FORMAT = "crate-transformer"
 WEIGHTS, CONFIG, CARD = "model.safetensors", "config.json", "README.md"
@@ -71,6 +71,7 @@ def save_checkpoint(
 
 def load_native(folder: Path, hints: Mapping[str, object]) -> Model:
     """Read what ``save_checkpoint`` wrote. Hints can only confirm what the configuration says."""
+    recover(folder)
     config_file, weights_file = folder / CONFIG, folder / WEIGHTS
     for file in (config_file, weights_file):
         if not file.is_file():

@@ -53,9 +53,9 @@ class Command:
         from crate_transformer.benchmarks.curves import measure_curve
         from crate_transformer.benchmarks.measure import keep_freed_memory
         from crate_transformer.models import canonical_name
-        from crate_transformer.reports.results import write_json
         from crate_transformer.reports.speed import curves_figure
         from crate_transformer.reports.style import save_figure
+        from crate_transformer.storage import write_json
 
         if min(self.batch, self.repeats, self.threads) < 1:
             raise ValueError("--batch, --repeats and --threads must be at least 1")

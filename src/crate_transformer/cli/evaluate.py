@@ -47,7 +47,7 @@ class Command(Checkpoint):
     def __call__(self) -> None:
         from crate_transformer.data import eval_loader, open_evaluation
         from crate_transformer.evaluation import accuracy
-        from crate_transformer.reports.results import write_json
+        from crate_transformer.storage import write_json
 
         if self.limit is not None and self.limit < 4:
             raise ValueError(f"--limit is {self.limit}: at least 4 pictures are needed")
@@ -81,7 +81,7 @@ class Command(Checkpoint):
     def measure_masks(self) -> None:
         """Print the tables of masks or boxes and write them down."""
         from crate_transformer.cli.segmentation import box_tables, segmentation_tables
-        from crate_transformer.reports.results import write_json
+        from crate_transformer.storage import write_json
 
         if self.boxes is not None and self.data is None:
             raise ValueError("--boxes needs the folder or zip of the pictures: --data FOLDER")

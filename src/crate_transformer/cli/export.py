@@ -31,9 +31,9 @@ class Command:
     def __call__(self) -> None:
         import torch
 
-        from crate_transformer.checkpoints import write_files
         from crate_transformer.integrations.export import check_export, export_onnx, export_program
         from crate_transformer.layers import quantise_linears
+        from crate_transformer.storage import write_files
 
         if self.output.suffix not in (".onnx", ".pt2"):
             raise ValueError(f"{self.output} should end in .onnx or .pt2")

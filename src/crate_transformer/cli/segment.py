@@ -47,8 +47,8 @@ class Command:
 
         from crate_transformer.data import encode_mask, read_images
         from crate_transformer.evaluation.average_precision import mask_box
-        from crate_transformer.reports.results import write_json, write_whole
         from crate_transformer.reports.segments import label_picture, masks_over
+        from crate_transformer.storage import write_file, write_json
 
         self.check()
         model = self.weights.load()
@@ -62,7 +62,7 @@ class Command:
                 ("masks", label_picture(masks)),
                 ("overlays", masks_over(np.asarray(picture), masks)),
             ):
-                write_whole(self.output / folder / f"{stem}.png", png(image))
+                write_file(self.output / folder / f"{stem}.png", png(image))
             for rank, mask in enumerate(kept):
                 box, score = mask_box(mask), 1 / (1 + rank)
                 entry = {"category_id": 1, "segmentation": encode_mask(mask), "bbox": box, "score": score}

@@ -44,7 +44,7 @@ class Command:
     def __call__(self) -> None:
         from crate_transformer.data import open_evaluation, open_split
         from crate_transformer.recipes.experiment import Experiment, fit, in_memory
-        from crate_transformer.reports.results import write_json
+        from crate_transformer.storage import write_json
 
         sizes = {"img_size": self.img_size, "patch_size": self.patch_size, "global_pool": self.global_pool}
         options = {key: value for key, value in sizes.items() if value is not None}

@@ -8,8 +8,8 @@ from pathlib import Path
 import torch
 from torch.export import Dim, ExportedProgram
 
-from crate_transformer.checkpoints import write_files
 from crate_transformer.models import Backbone
+from crate_transformer.storage import write_files
 
 LARGEST_GRID = 256  # patches a side
 

@@ -13,7 +13,7 @@ from crate_transformer.checkpoints import load_checkpoint, save_checkpoint
 from crate_transformer.data import ArrayImages, Augment, ImageFolder, eval_loader, fits_in_memory, train_loader
 from crate_transformer.evaluation import accuracy
 from crate_transformer.models import Backbone, build_model
-from crate_transformer.reports.results import plain, write_json
+from crate_transformer.storage import plain, write_json
 from crate_transformer.training.classification import Classification
 from crate_transformer.training.config import TrainConfig
 from crate_transformer.training.loop import train

@@ -24,8 +24,8 @@ from crate_transformer.inspection import (
 from crate_transformer.models import Backbone
 from crate_transformer.recipes import findings
 from crate_transformer.recipes.experiment import Experiment, Fit, fit
-from crate_transformer.reports import write_json
 from crate_transformer.reports.quickstart import NAMES, QuickstartResults, quickstart_page
+from crate_transformer.storage import write_json
 from crate_transformer.training.config import TrainConfig
 from crate_transformer.training.metrics import read_metrics
 

@@ -1,6 +1,6 @@
 """Figures, tables and one self-contained HTML page, drawn from saved results; nothing here runs a model.
 
-Everything below is imported when first used, so that writing a JSON file does not wait for matplotlib.
+Everything below is imported when first used, so that help texts do not wait for matplotlib.
 """
 
 import importlib
@@ -25,7 +25,6 @@ _HOMES = {
     "subspaces_figure": "subspaces",
     "steps_figure": "layerwise",
     "training_figure": "curves",
-    "write_json": "results",
     "write_page": "page",
 }
 

@@ -12,9 +12,9 @@ from crate_transformer.reports.heads import layers_figure
 from crate_transformer.reports.inside import inside_sections, measurements
 from crate_transformer.reports.layerwise import layerwise_figure
 from crate_transformer.reports.page import Illustration, Section, write_page
-from crate_transformer.reports.results import write_json
 from crate_transformer.reports.style import save_figure
 from crate_transformer.reports.table import Table
+from crate_transformer.storage import write_json
 
 LAYERWISE = Markup(
     "R<sup>c</sup> of the projected block input (tokens normalised, &epsilon;<sup>2</sup> = "

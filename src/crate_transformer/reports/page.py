@@ -11,9 +11,9 @@ from markupsafe import Markup
 from matplotlib.figure import Figure
 from PIL import Image
 
-from crate_transformer.reports.results import write_whole
 from crate_transformer.reports.style import figure_bytes
 from crate_transformer.reports.table import Table, format_cell
+from crate_transformer.storage import write_file
 
 CSS_PIXELS_PER_INCH = 96
 
@@ -74,7 +74,7 @@ def write_page(path: str | Path, title: str, lead: str, sections: Sequence[Secti
     environment.filters |= {"cell": format_cell, "picture": _picture}
     template = environment.get_template("page.html.j2")
     page = template.render(title=title, lead=lead, sections=sections, footer=footer)
-    write_whole(path, page.encode())
+    write_file(path, page.encode())
     return path
 
 

@@ -11,7 +11,7 @@ import matplotlib
 from matplotlib.axes import Axes
 from matplotlib.figure import Figure
 
-from crate_transformer.reports.results import write_whole
+from crate_transformer.storage import write_file
 
 WIDTH = 8.4  # inches: the column of the page
 DPI = 144
@@ -88,7 +88,7 @@ def save_figure(figure: Figure, path: str | Path) -> Path:
         ValueError: another suffix.
     """
     path = Path(path)
-    write_whole(path, figure_bytes(figure, path.suffix.lower()))
+    write_file(path, figure_bytes(figure, path.suffix.lower()))
     return path
 
 

@@ -4,7 +4,7 @@ import json
 import math
 from pathlib import Path
 
-from crate_transformer.checkpoints import write_files
+from crate_transformer.storage import write_files
 
 FILE = "metrics.jsonl"
 

@@ -1,6 +1,7 @@
 """Results are written whole, sorted, and as numbers that JSON knows."""
 
 import json
+import os
 import subprocess
 import sys
 from dataclasses import dataclass
@@ -9,7 +10,7 @@ from pathlib import Path
 import numpy as np
 import pytest
 
-from crate_transformer.reports import write_json
+from crate_transformer.storage import read_json, write_json
 
 
 @dataclass(frozen=True)
@@ -59,27 +60,30 @@ def test_what_is_no_result_is_named_and_nothing_is_touched(tmp_path) -> None:
     assert [(p.name, p.read_text()) for p in tmp_path.iterdir()] == [("metrics.json", "old")]
 
 
-@pytest.mark.parametrize("failing", ["write_bytes", "replace"])
-def test_a_full_disk_leaves_the_old_file_and_no_rest(tmp_path, monkeypatch, failing: str) -> None:
+@pytest.mark.parametrize("module, failing", [(os, "fsync"), (Path, "replace")])
+def test_a_full_disk_leaves_the_old_file_and_no_rest(tmp_path, monkeypatch, module, failing: str) -> None:
     path = tmp_path / "metrics.json"
     path.write_text("old")
-    real_write = Path.write_bytes
 
-    def fail(self: Path, content: bytes | Path) -> None:
-        if failing == "write_bytes":
-            real_write(self, content[:3])
+    def fail(*_: object) -> None:
         raise OSError(28, "No space left on device")
 
-    monkeypatch.setattr(Path, failing, fail)
-    with pytest.raises(OSError, match=r"metrics\.json could not be written: No space left on device"):
+    monkeypatch.setattr(module, failing, fail)
+    with pytest.raises(OSError, match=r"cannot write .*metrics\.json: No space left on device"):
         write_json(path, {"a": 1})
     assert [(p.name, p.read_text()) for p in tmp_path.iterdir()] == [("metrics.json", "old")]
 
 
+def test_file_names_that_are_not_unicode_are_kept(tmp_path) -> None:
+    name = os.fsdecode(b"caf\xe9")
+    write_json(tmp_path / "a.json", {name: ["ü", name]})
+    assert read_json(tmp_path / "a.json") == {name: ["ü", name]}
+
+
 def test_results_wait_for_neither_torch_nor_matplotlib() -> None:
     code = (
-        "import sys; from crate_transformer.reports.results import write_json; import crate_transformer.reports as r; "
-        "dir(r); sys.exit(any(name in sys.modules for name in ('torch', 'matplotlib', 'jinja2')))"
+        "import sys; from crate_transformer.storage import write_json; import crate_transformer.reports as r; "
+        "dir(r); sys.exit(any(name in sys.modules for name in ('torch', 'matplotlib', 'jinja2', 'numpy')))"
     )
     assert subprocess.run([sys.executable, "-c", code], check=False).returncode == 0
 

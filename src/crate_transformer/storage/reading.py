@@ -1,0 +1,55 @@
+"""Reading files of any origin: regular files only, and never more bytes than expected."""
+
+import os
+import stat
+from pathlib import Path
+from typing import BinaryIO
+
+LIMIT = 1 << 30  # bytes
+
+
+def open_file(path: str | Path, *, limit: int | None = None) -> BinaryIO:
+    """Open a regular file for reading; links are followed.
+
+    A device or a pipe is never opened, so that nothing waits and nothing is endless.
+
+    Args:
+        limit: largest size in bytes; any size if ``None``.
+
+    Raises:
+        FileNotFoundError: there is nothing at this path, or a link leads nowhere.
+        ValueError: it is no regular file, or larger than ``limit``.
+        OSError: it cannot be opened, for example without permission.
+    """
+    try:
+        _check(path, os.stat(path), limit)  # noqa: PTH116 -- one call for any kind of path
+        stream = open(path, "rb", opener=_without_waiting)  # noqa: SIM115 -- the caller closes it
+    except FileNotFoundError:
+        raise FileNotFoundError(f"{path} does not exist") from None
+    try:
+        _check(path, os.fstat(stream.fileno()), limit)
+    except ValueError:
+        stream.close()
+        raise
+    return stream
+
+
+def read_file(path: str | Path, *, limit: int = LIMIT) -> bytes:
+    """The content of a regular file of at most ``limit`` bytes; the errors are those of ``open_file``."""
+    with open_file(path, limit=limit) as stream:
+        content = stream.read(limit + 1)
+    if len(content) > limit:
+        raise ValueError(f"{path} grew beyond the limit of {limit:,} bytes while it was read")
+    return content
+
+
+def _without_waiting(path: str, flags: int) -> int:
+    return os.open(path, flags | getattr(os, "O_NONBLOCK", 0))
+
+
+def _check(path: str | Path, found: os.stat_result, limit: int | None) -> None:
+    if not stat.S_ISREG(found.st_mode):
+        kind = "a folder" if stat.S_ISDIR(found.st_mode) else "a device, pipe or socket"
+        raise ValueError(f"{path} is {kind}, not a regular file")
+    if limit is not None and found.st_size > limit:
+        raise ValueError(f"{path} has {found.st_size:,} bytes, more than the limit of {limit:,}")

@@ -1,0 +1,127 @@
+"""JSON files: written whole, and read back as if a stranger had written them."""
+
+import dataclasses
+import json
+import math
+from collections.abc import Mapping
+from pathlib import Path
+from typing import Any, NoReturn, TypeVar
+
+from crate_transformer.storage.reading import read_file
+from crate_transformer.storage.writing import write_file
+
+JSON_LIMIT = 64 << 20  # bytes
+SIGNIFICANT_DIGITS = 6
+
+Record = TypeVar("Record")
+
+
+def read_json(path: str | Path, *, limit: int = JSON_LIMIT) -> Any:
+    """The content of a JSON file of at most ``limit`` bytes.
+
+    Raises:
+        FileNotFoundError: there is no such file.
+        ValueError: not a regular file, too large, not UTF-8, not JSON, nested too deeply, or an object names a key
+            twice; the sentence names the file.
+    """
+    content = read_file(path, limit=limit)
+    try:
+        return json.loads(
+            content.decode("utf-8-sig"), parse_constant=_no_constant, object_pairs_hook=_without_duplicates
+        )
+    except RecursionError:
+        raise ValueError(f"{path} is not readable JSON: it is nested too deeply") from None
+    except ValueError as error:  # of the decoder of UTF-8 too
+        raise ValueError(f"{path} is not readable JSON: {error}") from error
+
+
+def read_record(path: str | Path, kind: type[Record], *, limit: int = JSON_LIMIT) -> Record:
+    """The content of a JSON file as an instance of ``kind``: a dataclass or another type that msgspec validates.
+
+    Raises:
+        FileNotFoundError: there is no such file.
+        ValueError: as ``read_json``; or a field is missing or has another type, which the sentence names.
+    """
+    return as_record(read_json(path, limit=limit), kind, str(path))
+
+
+def as_record(value: object, kind: type[Record], where: str) -> Record:
+    """``value``, as JSON was parsed, as an instance of ``kind``.
+
+    Args:
+        where: what an error calls the place that the value comes from.
+
+    Raises:
+        ValueError: a field is missing or has another type; the sentence names ``where`` and the field.
+    """
+    import msgspec  # compiled, and not needed for writing
+
+    try:
+        return msgspec.convert(value, kind)
+    except RecursionError:
+        raise ValueError(f"{where} is nested too deeply") from None
+    except (msgspec.ValidationError, OverflowError) as error:
+        raise ValueError(f"{where} does not hold what it should: {error}") from error
+
+
+def write_json(path: str | Path, data: object) -> None:
+    """Write ``data`` with sorted keys, whole or not at all.
+
+    Mappings, sequences, sets, dataclasses, numpy arrays and scalars, and paths may be nested in any way. Floats are
+    rounded to six significant digits (large ones to integers), and one that is not finite becomes ``null``.
+
+    Raises:
+        ValueError: ``data`` holds something else.
+        OSError: the file could not be written; what was there before stays.
+    """
+    write_file(path, (json_text(plain(data), indent=1, sort_keys=True) + "\n").encode())
+
+
+def json_text(data: object, **options: object) -> str:
+    """JSON with readable letters; where ``data`` holds text that is not Unicode (names of files), escaped ones."""
+    text = json.dumps(data, ensure_ascii=False, allow_nan=False, **options)
+    return text if text.isascii() or _is_unicode(text) else json.dumps(data, allow_nan=False, **options)
+
+
+def plain(data: object) -> object:
+    """``data`` in the types that JSON knows."""
+    if data is None or isinstance(data, (str, bool, int)):
+        return data
+    if isinstance(data, float):
+        if not math.isfinite(data):
+            return None
+        return float(f"{data:.{SIGNIFICANT_DIGITS}g}") if abs(data) < 10**SIGNIFICANT_DIGITS else float(round(data))
+    if isinstance(data, Path):
+        return str(data)
+    if dataclasses.is_dataclass(data) and not isinstance(data, type):
+        return {field.name: plain(getattr(data, field.name)) for field in dataclasses.fields(data)}
+    if isinstance(data, Mapping):
+        return {str(key): plain(value) for key, value in data.items()}
+    if isinstance(data, (set, frozenset)):
+        return sorted(map(plain, data))
+    if isinstance(data, (list, tuple)):
+        return [plain(value) for value in data]
+    if type(data).__module__ == "numpy":
+        return plain(data.tolist())
+    raise ValueError(f"a {type(data).__name__} cannot be written as JSON: convert it to numbers, text or arrays first")
+
+
+def _is_unicode(text: str) -> bool:
+    try:
+        text.encode()
+    except UnicodeEncodeError:
+        return False
+    return True
+
+
+def _no_constant(name: str) -> NoReturn:
+    raise ValueError(f"{name} is no number of JSON")
+
+
+def _without_duplicates(pairs: list[tuple[str, object]]) -> dict[str, object]:
+    found = dict(pairs)
+    if len(found) < len(pairs):
+        seen: set[str] = set()
+        twice = next(key for key, _ in pairs if key in seen or seen.add(key))
+        raise ValueError(f"an object has the key {twice!r} twice")
+    return found

@@ -1,0 +1,37 @@
+"""Text from files, made safe to show: on a terminal, and in Markdown."""
+
+import re
+import unicodedata
+
+_JOINERS = "\u200c\u200d"  # part of ordinary words in several scripts, and of emoji
+_HIDDEN = {"Cc", "Cf", "Cs", "Zl", "Zp"}  # control, format (direction of writing), surrogate, separators of lines
+
+
+def printable(text: object, *, lines: bool = False) -> str:
+    r"""``str(text)`` with everything that could steer a terminal or hide text shown as an escape such as ``\x1b``.
+
+    Args:
+        lines: keep line breaks; otherwise they are escaped too, so that the result is one line.
+    """
+    kept = _JOINERS + ("\n" if lines else "")
+    text = str(text)
+    if text.isprintable():
+        return text
+    return "".join(
+        _escaped(letter) if letter not in kept and unicodedata.category(letter) in _HIDDEN else letter
+        for letter in text
+    )
+
+
+def markdown(text: object) -> str:
+    """One line of ``text`` for a Markdown file: no HTML, link, code or table cell can begin or end in it."""
+    safe = printable(re.sub(r"\s+", " ", str(text)))
+    safe = safe.replace("&", "&amp;").replace("<", "&lt;").replace(">", "&gt;")
+    return re.sub(r"([|`\[\]])", r"\\\1", safe)
+
+
+def _escaped(letter: str) -> str:
+    code = ord(letter)
+    if 0xDC80 <= code <= 0xDCFF:  # a byte of a file name that is not UTF-8
+        return f"\\x{code - 0xDC00:02x}"
+    return letter.encode("unicode_escape").decode("ascii") if code > 0xFF or code < 0x20 else f"\\x{code:02x}"

@@ -1,0 +1,192 @@
+"""Files that appear whole or not at all, alone and together."""
+
+import json
+import os
+import platform
+import re
+import shutil
+import time
+import zlib
+from collections.abc import Callable, Mapping
+from pathlib import Path, PurePosixPath
+
+import psutil
+
+from crate_transformer.storage.reading import read_file
+
+UNFINISHED = ".unfinished"
+"""Folder inside a target folder in which files are written before they are put in place; one sub-folder a process."""
+_JOURNAL = "journal.json"
+_PATIENCE = 10.0  # seconds to wait for another process that is putting files in place
+_FOREIGN_SECONDS = 3600.0  # after which a process of another machine counts as dead
+
+
+def write_file(path: str | Path, content: bytes | Callable[[Path], None]) -> Path:
+    """Write one file, whole or not at all; see ``write_files``."""
+    path = Path(path)
+    write_files(path.parent, {path.name: content})
+    return path
+
+
+def write_files(folder: str | Path, files: Mapping[str, bytes | Callable[[Path], None]]) -> Path:
+    """Write several files into a folder; whoever opens them later finds all of them new, or all as they were before.
+
+    They are completed on disk under ``.unfinished`` first. Then a journal names them, and they are renamed. A process
+    that dies before the journal changes nothing; one that dies after it leaves the rest to the next ``recover``, which
+    every ``write_files`` begins with. Nothing else stays behind.
+
+    Args:
+        folder: made if absent.
+        files: name, which may begin with sub-folders (``masks/1.png``), to content, or to a function that writes it
+            to the path it is given.
+
+    Raises:
+        ValueError: a name leads out of the folder.
+        OSError: one sentence that names the folder; the folder is as before.
+    """
+    folder = Path(folder)
+    targets = {name: folder / _inside(name) for name in files}
+    name, target = list(targets.items())[-1]
+    existed = folder.exists()
+    try:
+        recover(folder)
+        staging = _make_staging(folder)
+        journal, parts = staging / _JOURNAL, {name: staging / str(index) for index, name in enumerate(files)}
+        try:
+            for name, content in files.items():
+                _write_part(parts[name], content)
+            for target in targets.values():
+                target.parent.mkdir(parents=True, exist_ok=True)
+                if target.is_dir():
+                    raise IsADirectoryError(f"{target.name} is a folder")
+            if len(files) == 1:
+                parts[name].replace(target)
+            else:
+                order = json.dumps({part.name: name for name, part in parts.items()})
+                _write_part(staging / "order", order.encode())
+                (staging / "order").rename(journal)
+        finally:
+            try:
+                _finish(folder, staging)
+            finally:  # a Ctrl-C while files were put in place: put the rest in place before leaving
+                _finish(folder, staging)
+                _remove(staging)
+    except OSError as error:
+        if not existed and folder.is_dir() and not any(folder.iterdir()):
+            folder.rmdir()
+        place = f"into {folder}" if len(files) > 1 else folder / name
+        raise OSError(f"cannot write {place}: {error.strerror or error}; nothing there was changed") from error
+    return folder
+
+
+def recover(folder: str | Path) -> None:
+    """Finish what dead processes had completed in ``folder`` without putting it in place, and remove what they had not.
+
+    Raises:
+        OSError: the folder cannot be written, or a living process goes on putting files in place for ten seconds.
+    """
+    unfinished = Path(folder) / UNFINISHED
+    if not unfinished.is_dir() or unfinished.is_symlink():
+        return
+    for staging in sorted(unfinished.iterdir()):
+        deadline = time.monotonic() + _PATIENCE
+        while (alive := _is_alive(staging)) and (staging / _JOURNAL).exists():
+            if time.monotonic() > deadline:
+                raise OSError(f"another process is writing into {folder}: wait until it has finished")
+            time.sleep(0.02)
+        if not alive:
+            _finish(Path(folder), staging)
+            _remove(staging)
+
+
+def _finish(folder: Path, staging: Path) -> None:
+    """Put in place what the journal names; without a readable journal nothing was complete, or nothing is left."""
+    journal = staging / _JOURNAL
+    try:
+        order = json.loads(read_file(journal))
+        moves = {staging / str(int(part)): folder / _inside(name) for part, name in order.items()}
+    except (OSError, ValueError, AttributeError, TypeError):
+        return
+    for part, target in moves.items():
+        if part.is_file() and not part.is_symlink():
+            target.parent.mkdir(parents=True, exist_ok=True)
+            part.replace(target)
+    journal.unlink()
+
+
+def _make_staging(folder: Path) -> Path:
+    staging = folder / UNFINISHED / _process(os.getpid())
+    if staging.parent.is_symlink():
+        raise OSError(f"{staging.parent} is a link: remove it")
+    for _ in range(100):  # another process may be removing the folder above, which was empty
+        staging.parent.mkdir(parents=True, exist_ok=True)
+        try:
+            return _fresh(staging)
+        except FileNotFoundError:
+            continue
+    raise OSError(f"{staging.parent} is removed again and again")
+
+
+def _fresh(staging: Path) -> Path:
+    """A folder of this call's own: a thread beside this one may be writing too."""
+    for number in range(1000):
+        candidate = staging.with_name(f"{staging.name}-{number}")
+        try:
+            candidate.mkdir()
+        except FileExistsError:
+            continue
+        return candidate
+    raise OSError(f"{staging.parent} is full of unfinished files")
+
+
+def _write_part(part: Path, content: bytes | Callable[[Path], None]) -> None:
+    if callable(content):
+        part.touch()
+        mode = part.stat().st_mode
+        try:
+            content(part)
+        except RuntimeError as error:  # what PyTorch raises where a file cannot be written
+            raise OSError(" ".join(str(error).split())) from error
+        part.chmod(mode)  # as other new files here: safetensors makes them private
+    with part.open("ab") as stream:
+        if not callable(content):
+            stream.write(content)
+        stream.flush()
+        os.fsync(stream.fileno())
+
+
+def _remove(staging: Path) -> None:
+    """Remove one process's folder, and the folder above where it was the last one."""
+    if staging.is_dir() and not staging.is_symlink():
+        shutil.rmtree(staging, ignore_errors=True)
+    else:
+        staging.unlink(missing_ok=True)
+    try:
+        staging.parent.rmdir()
+    except OSError:
+        return  # not empty, or gone already
+
+
+def _inside(name: str) -> PurePosixPath:
+    path = PurePosixPath(name)
+    if path.is_absolute() or not path.parts or ".." in path.parts or UNFINISHED in path.parts:
+        raise ValueError(f"{name!r} is no name of a file inside a folder")
+    return path
+
+
+def _process(pid: int) -> str:
+    """Names a process: machine, number and start, because numbers are used again."""
+    return f"{zlib.crc32(platform.node().encode()):08x}-{pid}-{int(psutil.Process(pid).create_time())}"
+
+
+def _is_alive(staging: Path) -> bool:
+    """Whether the process that writes into this folder exists; on another machine, whether it wrote within an hour."""
+    named = re.fullmatch(r"(([0-9a-f]{8})-(\d{1,9})-\d+)-\d+", staging.name)
+    if not named:
+        return False
+    try:
+        if named[2] != _process(os.getpid()).partition("-")[0]:
+            return time.time() - staging.stat().st_mtime < _FOREIGN_SECONDS
+        return named[1] == _process(int(named[3]))
+    except (psutil.Error, OSError):
+        return False
