@@ -2,11 +2,13 @@
 
 import dataclasses
 import math
+import shutil
 import time
 from collections.abc import Callable, Iterable, Mapping
 from dataclasses import dataclass
 from pathlib import Path
 
+import numpy as np
 import torch
 from accelerate import Accelerator
 from accelerate.state import AcceleratorState
@@ -14,9 +16,20 @@ from torch import Tensor, nn
 
 from crate_transformer.training.config import TrainConfig
 from crate_transformer.training.metrics import MetricsLog
-from crate_transformer.training.optimisers import build_optimizers, warmup_cosine
+from crate_transformer.training.interrupt import stop_between_steps, stop_wanted
+from crate_transformer.training.optimisers import build_optimizers
 from crate_transformer.training.progress import ProgressLine
-from crate_transformer.training.state import find_state, load_state, save_state, stop_between_steps, stop_wanted
+from crate_transformer.training.schedule import scale_learning_rates, warmup_cosine
+from crate_transformer.training.state import (
+    Divergence,
+    State,
+    find_state,
+    first_not_finite,
+    load_state,
+    note_divergence,
+    save_state,
+    state_tensors,
+)
 
 LOG_EVERY = 50
 BF16_WIDTH_ON_CPU = 64  # measured on an AVX512-BF16 CPU, docs/results.md
@@ -26,7 +39,10 @@ Batch = tuple[Tensor, Tensor]
 
 @dataclass(frozen=True)
 class TrainResult:
-    """What a run came to; ``seconds`` are those spent in the loop, over all sessions of a resumed run."""
+    """What a run came to; ``seconds`` are those spent in the loop, over all sessions of a resumed run.
+
+    ``restarts`` tells where the run diverged before it went on with lower learning rates.
+    """
 
     steps: int
     loss: float
@@ -34,6 +50,7 @@ class TrainResult:
     precision: str
     resumed_at: int
     earlier_seconds: float
+    restarts: tuple[Divergence, ...] = ()
 
 
 def choose_precision(config: TrainConfig, width: int, device: torch.device) -> str:
@@ -71,7 +88,8 @@ def train(
     """Train ``model`` in place; resumes by itself where ``folder`` holds an unfinished run.
 
     Writes ``metrics.jsonl`` and a resumable state: every ``config.checkpoint_every`` steps, on Ctrl-C, and after the
-    last step. Whoever has stored the trained model calls ``remove_states``.
+    last step. Whoever has stored the trained model calls ``remove_states``. What is random in the model (stochastic
+    depth, masks) depends on ``config.seed``, the step and the rank alone.
 
     Args:
         loss: ``loss(model, batch)``, a scalar.
@@ -81,42 +99,45 @@ def train(
 
     Raises:
         KeyboardInterrupt: after the state was saved, when the user asked to stop.
-        ValueError: the loss is no longer finite, or ``folder`` holds an unfinished run with other settings.
-        OSError: the state or the metrics cannot be written; an older state stays.
+        ValueError: the loss or a weight is no longer finite; the last state stays, and the run may go on from it with
+            other learning rates. Or ``folder`` holds an unfinished run with other settings.
+        OSError: the state or the metrics cannot be written, or the disk has too little room; an older state stays.
     """
     folder.mkdir(parents=True, exist_ok=True)
     AcceleratorState._reset_state()  # an earlier run of this process may have had another precision
     precision = choose_precision(config, model.embed_dim, Accelerator().device)
     AcceleratorState._reset_state()
     accelerator = Accelerator(mixed_precision=precision)
-    fingerprint = {**dataclasses.asdict(config), "steps": steps, "model": dataclasses.asdict(model.config)}
-    fingerprint |= settings or {}
+    run = {**dataclasses.asdict(config), "steps": steps, "model": dataclasses.asdict(model.config), **(settings or {})}
 
-    optimizers = build_optimizers(model, config)
-    schedulers = [warmup_cosine(optimizer, config.warmup_steps, steps) for optimizer in optimizers]
-    found = find_state(folder, fingerprint)
-    wrapped, *optimizers = accelerator.prepare(model, *optimizers)
-    accelerator.register_for_checkpointing(*schedulers)
-    start = 0
-    if found:
-        load_state(accelerator, found[0])
-        start = found[1]
+    with accelerator.main_process_first():  # who reads a state also tidies up after a killed process
+        state = find_state(folder, run)
+    check_room(folder, model)
+    wrapped, *optimizers = accelerator.prepare(model, *build_optimizers(model, config))
+    start, restarts = 0, ()
+    if state:
+        load_state(folder, state, model, optimizers)
+        start, restarts = state.step, (*state.restarts, *filter(None, [state.diverged]))
     log = MetricsLog(folder, start, writing=accelerator.is_main_process)
 
     wrapped.train()
     began, mean_loss, step = time.monotonic() - log.seconds, log.loss, start
     recent: list[Tensor] = []
-    with stop_between_steps() as stop, ProgressLine(title, steps, show=show and accelerator.is_main_process) as line:
-        for step, batch in enumerate(batches(start, accelerator.process_index, accelerator.num_processes), start + 1):
+    rank, ranks = accelerator.process_index, accelerator.num_processes
+    own_random_numbers = torch.random.fork_rng([accelerator.device] if accelerator.device.type == "cuda" else [])
+    line = ProgressLine(title, steps, start, show=show and accelerator.is_main_process)
+    with own_random_numbers, stop_between_steps() as stop, line:
+        for step, batch in enumerate(batches(start, rank, ranks), start + 1):
+            torch.manual_seed(step_seed(config.seed, step, rank))
+            scale_learning_rates(optimizers, warmup_cosine(step - 1, config.warmup_steps, steps))
             batch = tuple(part.to(accelerator.device, non_blocking=True) for part in batch)
             with accelerator.autocast():
                 value = loss(wrapped, batch)
             accelerator.backward(value)
             if config.clip_grad_norm:
                 accelerator.clip_grad_norm_(wrapped.parameters(), config.clip_grad_norm)
-            learning_rate = schedulers[0].get_last_lr()[0]
-            for stepper in (*optimizers, *schedulers):
-                stepper.step()
+            for optimizer in optimizers:
+                optimizer.step()
             wrapped.zero_grad()
             recent.append(value.detach())
             stopping = stop_wanted(accelerator, stop)
@@ -124,18 +145,53 @@ def train(
             if step % LOG_EVERY == 0 or saving:
                 mean_loss = accelerator.reduce(torch.stack(recent).mean(), "mean").item()
                 recent.clear()
-                if not math.isfinite(mean_loss):
-                    raise ValueError(f"the loss is {mean_loss} at step {step}: lower the learning rate {learning_rate}")
+                bad = f"the loss is {mean_loss}" if not math.isfinite(mean_loss) else ""
+                if saving and not bad and (name := first_not_finite(state_tensors(model, optimizers))):
+                    bad = f"{name} is not finite"
+                if bad:
+                    if state and accelerator.is_main_process:
+                        note_divergence(folder, state, Divergence(step=step, learning_rate=config.learning_rate))
+                    raise ValueError(
+                        f"{bad} at step {step}: run it again with a lower learning rate than {config.learning_rate:g}; "
+                        f"it goes on from step {state.step if state else 0}"
+                    )
+                learning_rate = optimizers[0].param_groups[0]["lr"]
                 log.write(step=step, loss=mean_loss, learning_rate=learning_rate, seconds=time.monotonic() - began)
             line.update(step, f"loss {mean_loss:.3f}" if math.isfinite(mean_loss) else "")
             if saving:
-                save_state(accelerator, folder, step, fingerprint)
+                state = State(step=step, run=run, restarts=restarts)
+                save_state(accelerator, folder, state, model, optimizers)
             if stopping:
-                raise KeyboardInterrupt
+                raise KeyboardInterrupt("the same command goes on from here")
     seconds = time.monotonic() - began
     accelerator.unwrap_model(wrapped, keep_fp32_wrapper=False).eval()
     if evaluate:
         log.write(step=step, seconds=seconds, **evaluate(model))
     return TrainResult(
-        steps=step, loss=mean_loss, seconds=seconds, precision=precision, resumed_at=start, earlier_seconds=log.seconds
+        steps=step,
+        loss=mean_loss,
+        seconds=seconds,
+        precision=precision,
+        resumed_at=start,
+        earlier_seconds=log.seconds,
+        restarts=restarts,
     )
+
+
+def step_seed(seed: int, step: int, rank: int) -> int:
+    """Seeds everything that is random in one step of one process, apart from its batch."""
+    return int(np.random.SeedSequence((seed, step, rank, 1)).generate_state(1, np.uint64)[0])
+
+
+def check_room(folder: Path, model: nn.Module) -> None:
+    """``OSError`` unless the disk takes two states, since the older one is removed last.
+
+    A state holds the weights and two tensors for each of them.
+    """
+    needed = 2 * 3 * sum(tensor.nbytes for tensor in model.state_dict().values())
+    free = shutil.disk_usage(folder).free
+    if free < needed:
+        raise OSError(
+            f"{folder} has room for {free / 1e6:,.0f} MB and this run needs {needed / 1e6:,.0f} MB: "
+            "make room or choose another output folder"
+        )

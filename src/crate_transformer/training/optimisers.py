@@ -1,11 +1,9 @@
-"""Optimisers and the learning-rate schedule."""
+"""Optimisers."""
 
-import math
 from collections.abc import Iterable
 
 import torch
 from torch import nn
-from torch.optim.lr_scheduler import LambdaLR
 
 from crate_transformer.training.config import TrainConfig
 
@@ -52,12 +50,3 @@ def build_optimizers(model: nn.Module, config: TrainConfig) -> list[torch.optim.
             )
         )
     return optimizers
-
-
-def warmup_cosine(optimizer: torch.optim.Optimizer, warmup_steps: int, steps: int) -> LambdaLR:
-    """Linear warm-up to the learning rate, then half a cosine down to zero at ``steps``."""
-
-    def factor(step: int) -> float:
-        return min((step + 1) / max(warmup_steps, 1), 0.5 * (1 + math.cos(math.pi * step / steps)))
-
-    return LambdaLR(optimizer, factor)

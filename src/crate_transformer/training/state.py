@@ -1,65 +1,138 @@
-"""Resumable states of a run: written whole under a temporary name, then renamed."""
+"""Resumable states of a run: tensors and JSON alone, so that nothing can be executed when one is read.
 
-import contextlib
-import json
+A state is a folder ``state-STEP`` with two files that appear together: ``tensors.safetensors``, the weights and what
+the optimisers remember, and ``state.json``, the step and the settings. Learning rates and random numbers are functions
+of the seed and the step, so they are not stored.
+"""
+
+import hashlib
 import shutil
-import signal
-import threading
-from collections.abc import Iterator
-from dataclasses import dataclass
+from collections.abc import Iterable, Mapping, Sequence
+from dataclasses import dataclass, replace
 from pathlib import Path
-from pickle import UnpicklingError
+from typing import Annotated, Literal
 
+import msgspec
+import torch
 from accelerate import Accelerator
 from safetensors import SafetensorError
+from safetensors.torch import load_file, save_file
+from torch import Tensor, nn
+from torch.optim import Optimizer
+
+from crate_transformer.storage import open_file, read_record, recover, write_file, write_files
+
+TENSORS, RECORD = "tensors.safetensors", "state.json"
+MAY_CHANGE = {"learning_rate", "matrix_learning_rate", "warmup_steps", "clip_grad_norm"}
+"""Settings that may be others when a run goes on from before the step where it diverged."""
+_HEADER = 16 << 20  # bytes, more than any header of the file of tensors takes
+
+Step = Annotated[int, msgspec.Meta(ge=0)]
 
 
-def save_state(accelerator: Accelerator, folder: Path, step: int, fingerprint: dict[str, object]) -> None:
-    """Write ``folder/state-STEP`` and then remove older states; what was there stays if anything fails."""
-    target, temporary = folder / f"state-{step:08d}", folder / f".state-{step:08d}.partial"
-    try:
-        if accelerator.is_main_process:
-            shutil.rmtree(temporary, ignore_errors=True)
-        accelerator.wait_for_everyone()
-        accelerator.save_state(str(temporary))
-        if accelerator.is_main_process:
-            progress = json.dumps({"step": step, "run": fingerprint}, indent=1)
-            (temporary / "progress.json").write_text(progress, encoding="utf-8")
-            shutil.rmtree(target, ignore_errors=True)
-            temporary.rename(target)
-    except (OSError, RuntimeError, SafetensorError) as error:
-        # what Python, PyTorch and safetensors raise when a disk is full
-        shutil.rmtree(temporary, ignore_errors=True)
-        reason = getattr(error, "strerror", None) or " ".join(str(error).split())
-        raise OSError(f"the training state could not be saved in {folder} ({reason}): is the disk full?") from error
-    if accelerator.is_main_process:
-        for older in set(_states(folder)) - {target}:
-            shutil.rmtree(older)
+@dataclass(frozen=True, kw_only=True)
+class Divergence:
+    """At ``step`` the loss or the weights were no longer finite, with this learning rate."""
+
+    step: Step
+    learning_rate: float
 
 
-def find_state(folder: Path, fingerprint: dict[str, object]) -> tuple[Path, int] | None:
-    """The newest state of this run and its step; ``None`` where there is none.
+@dataclass(frozen=True, kw_only=True)
+class State:
+    """What ``state.json`` says.
+
+    ``run`` are the settings; ``digest`` the SHA-256 of the tensors; ``diverged`` how the run that went on from here
+    ended, where it did so badly; ``restarts`` the earlier times.
+    """
+
+    format: Literal["crate-transformer training state"] = "crate-transformer training state"
+    format_version: Literal[1] = 1
+    step: Step
+    run: dict[str, object]
+    digest: str = ""
+    diverged: Divergence | None = None
+    restarts: tuple[Divergence, ...] = ()
+
+
+def state_tensors(model: nn.Module, optimizers: Sequence[Optimizer]) -> dict[str, Tensor]:
+    """Every tensor that a run goes on from, by name; they share memory with the model and the optimisers."""
+    tensors = {f"model.{name}": tensor.detach() for name, tensor in model.state_dict().items()}
+    for number, optimizer in enumerate(optimizers):
+        for index, values in optimizer.state_dict()["state"].items():
+            tensors |= {f"optimizer.{number}.{index}.{name}": value for name, value in values.items()}
+    return tensors
+
+
+def first_not_finite(tensors: Mapping[str, Tensor]) -> str | None:
+    """The name of the first tensor that holds an infinity or no number."""
+    return next((name for name, tensor in tensors.items() if not bool(tensor.isfinite().all())), None)
+
+
+def save_state(
+    accelerator: Accelerator, folder: Path, state: State, model: nn.Module, optimizers: Sequence[Optimizer]
+) -> None:
+    """Write ``folder/state-STEP``, then remove older states; what was there stays if anything fails.
+
+    The main process writes, and the others wait for it.
 
     Raises:
-        ValueError: the state belongs to a run with other settings.
+        OSError: the state cannot be written.
     """
-    states = sorted(folder.glob("state-*"))
-    if not states:
-        return None
-    progress = json.loads((states[-1] / "progress.json").read_text(encoding="utf-8"))
-    changed = changed_settings(progress["run"], json.loads(json.dumps(fingerprint)))
-    if changed:
-        raise ValueError(
-            f"{folder} holds an unfinished run with other settings ({', '.join(changed)}): "
-            "repeat its settings to resume it, or choose another output folder"
-        )
-    return states[-1], progress["step"]
+    if accelerator.is_main_process:
+        target = _path(folder, state)
+        tensors = {name: t.cpu().contiguous() for name, t in state_tensors(model, optimizers).items()}
+        files = {
+            TENSORS: lambda path: _write_tensors(path, tensors),
+            RECORD: msgspec.json.encode(replace(state, digest=_digest(tensors))),
+        }
+        try:
+            write_files(target, files)
+        except OSError as error:
+            raise OSError(f"the training state could not be saved ({error}): is the disk full?") from error
+        _remove(set(_states(folder)) - {target})
+    accelerator.wait_for_everyone()
 
 
-def changed_settings(old: dict[str, object], new: dict[str, object]) -> list[str]:
+def note_divergence(folder: Path, state: State, diverged: Divergence) -> None:
+    """Say in the state that a run went on from that it led nowhere: now it may be resumed with other learning rates."""
+    write_file(_path(folder, state) / RECORD, msgspec.json.encode(replace(state, diverged=diverged)))
+
+
+def find_state(folder: Path, run: Mapping[str, object]) -> State | None:
+    """The newest state of this run; ``None`` where there is none.
+
+    Raises:
+        ValueError: the state belongs to a run with other settings, is damaged, or was not written by this version.
+    """
+    for path in sorted(_states(folder), reverse=True):
+        recover(path)
+        names = {entry.name for entry in path.iterdir() if not entry.name.startswith(".")}
+        if not names:
+            continue  # of a process that died before its first file was complete
+        if "progress.json" in names:
+            raise ValueError(
+                f"{path} is a state of version 0.1, which is read by executing what it holds: "
+                "choose another output folder, or remove that state to start again"
+            )
+        if strange := names - {TENSORS, RECORD}:
+            raise ValueError(f"{path} holds {min(strange)}, which belongs to no training state: remove it")
+        if names != {TENSORS, RECORD} or _path(folder, state := read_record(path / RECORD, State)) != path:
+            raise _damaged(path)
+        changed = changed_settings(state.run, msgspec.json.decode(msgspec.json.encode(run)))
+        if set(changed) - (MAY_CHANGE if state.diverged else set()):
+            raise ValueError(
+                f"{folder} holds an unfinished run with other settings ({', '.join(changed)}): "
+                "repeat its settings to resume it, or choose another output folder"
+            )
+        return state
+    return None
+
+
+def changed_settings(old: Mapping[str, object], new: Mapping[str, object]) -> list[str]:
     """The names of the settings that differ; where both have a mapping, of those within it."""
     names = []
-    for key in sorted(old | new):
+    for key in sorted({*old, *new}):
         before, after = old.get(key), new.get(key)
         if isinstance(before, dict) and isinstance(after, dict):
             names += changed_settings(before, after)
@@ -68,61 +141,77 @@ def changed_settings(old: dict[str, object], new: dict[str, object]) -> list[str
     return names
 
 
-def load_state(accelerator: Accelerator, state: Path) -> None:
-    """Put everything that was prepared back to where ``save_state`` found it.
+def load_state(folder: Path, state: State, model: nn.Module, optimizers: Sequence[Optimizer]) -> None:
+    """Put the weights and the optimisers' tensors back to what they were when ``state`` was saved.
 
     Raises:
-        ValueError: the state is damaged.
+        ValueError: the state is damaged, or its tensors are not those of this model and these optimisers.
     """
+    path = _path(folder, state)
+    largest = 4 * sum(t.nbytes for t in model.state_dict().values()) + _HEADER  # weights, and what optimisers remember
     try:
-        accelerator.load_state(str(state))
-    except (OSError, RuntimeError, ValueError, LookupError, EOFError, UnpicklingError, SafetensorError) as error:
-        raise ValueError(f"the training state {state} is damaged: remove it to start again") from error
+        open_file(path / TENSORS, limit=largest).close()
+        stored = load_file(path / TENSORS)
+    except (OSError, ValueError, SafetensorError) as error:
+        raise _damaged(path) from error
+    for number, optimizer in enumerate(optimizers):
+        _make_tensors(optimizer, {name.split(".")[2] for name in stored if name.startswith(f"optimizer.{number}.")})
+    tensors = state_tensors(model, optimizers)
+    if _kinds(stored) != _kinds(tensors) or _digest(stored) != state.digest:
+        raise _damaged(path)
+    with torch.no_grad():
+        for name, tensor in tensors.items():
+            tensor.copy_(stored[name])
 
 
 def remove_states(folder: Path) -> None:
     """Remove what only resuming needs, after a run."""
-    for state in _states(folder):
-        shutil.rmtree(state)
+    _remove(_states(folder))
+
+
+def _path(folder: Path, state: State) -> Path:
+    return folder / f"state-{state.step:08d}"
 
 
 def _states(folder: Path) -> list[Path]:
-    """Whole states, and the partial ones of killed processes."""
-    return [*folder.glob("state-*"), *folder.glob(".state-*.partial")]
+    return [path for path in folder.glob("state-*") if path.is_dir() and not path.is_symlink()]
 
 
-@dataclass
-class Stop:
-    """Whether this process was asked to stop."""
-
-    wanted: bool = False
+def _remove(states: Iterable[Path]) -> None:
+    for path in states:
+        shutil.rmtree(path)
 
 
-def stop_wanted(accelerator: Accelerator, stop: Stop) -> bool:
-    """Whether any process was asked to stop: all of them get the same answer at the same step."""
-    if accelerator.num_processes == 1:
-        return stop.wanted
-    if stop.wanted:
-        accelerator.set_trigger()
-    return accelerator.check_trigger()
-
-
-@contextlib.contextmanager
-def stop_between_steps() -> Iterator[Stop]:
-    """Turn the first Ctrl-C (or SIGTERM) into a wish that the loop reads between steps; the second one interrupts."""
-    stop = Stop()
-    if threading.current_thread() is not threading.main_thread():
-        yield stop
-        return
-
-    def handler(number: int, _frame: object) -> None:
-        if stop.wanted:
-            raise KeyboardInterrupt
-        stop.wanted = True
-
-    previous = {number: signal.signal(number, handler) for number in (signal.SIGINT, signal.SIGTERM)}
+def _write_tensors(path: Path, tensors: Mapping[str, Tensor]) -> None:
+    """Tied weights are stored once for each name."""
+    stored: dict[int, str] = {}
+    tied = {name for name, t in tensors.items() if t.numel() and stored.setdefault(t.data_ptr(), name) != name}
     try:
-        yield stop
-    finally:
-        for number, old in previous.items():
-            signal.signal(number, old)
+        save_file({name: t.clone() if name in tied else t for name, t in tensors.items()}, path)
+    except SafetensorError as error:
+        raise OSError(str(error)) from error
+
+
+def _digest(tensors: Mapping[str, Tensor]) -> str:
+    digest = hashlib.sha256()
+    for name in sorted(tensors):
+        digest.update(name.encode())
+        digest.update(tensors[name].reshape(-1).view(torch.uint8).numpy())
+    return digest.hexdigest()
+
+
+def _kinds(tensors: Mapping[str, Tensor]) -> dict[str, tuple[torch.Size, torch.dtype]]:
+    return {name: (tensor.shape, tensor.dtype) for name, tensor in tensors.items()}
+
+
+def _make_tensors(optimizer: Optimizer, indices: set[str]) -> None:
+    """Let a fresh optimiser make what it remembers of these parameters, by a step without gradients."""
+    parameters = [parameter for group in optimizer.param_groups for parameter in group["params"]]
+    for index, parameter in enumerate(parameters):
+        parameter.grad = torch.zeros_like(parameter) if str(index) in indices else None
+    optimizer.step()
+    optimizer.zero_grad()
+
+
+def _damaged(path: Path) -> ValueError:
+    return ValueError(f"the training state {path} is damaged: remove it to start again")
