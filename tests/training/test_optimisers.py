@@ -1,14 +1,13 @@
 """Which parameters move how, against the update rules written out."""
 
 import dataclasses
-import math
 
 import pytest
 import torch
 
 from crate_transformer.models import MODELS, ViT, ViTConfig, build_model
 from crate_transformer.training.config import TrainConfig
-from crate_transformer.training.optimisers import build_optimizers, warmup_cosine
+from crate_transformer.training.optimisers import build_optimizers
 
 RATE, DECAY = 0.01, 0.2
 SETTINGS = {"learning_rate": RATE, "matrix_learning_rate": 0.03, "weight_decay": DECAY, "betas": (0.9, 0.98)}
@@ -122,22 +121,3 @@ def test_muon_needs_a_pytorch_that_has_it(model, monkeypatch):
     monkeypatch.delattr(torch.optim, "Muon", raising=False)
     with pytest.raises(ValueError, match=r"optimizer 'muon' needs PyTorch 2\.9 or newer, this is .*: use 'adamw'"):
         build_optimizers(model, TrainConfig(optimizer="muon"))
-
-
-def test_warm_up_and_cosine(model):
-    (optimizer,) = build_optimizers(model, TrainConfig(optimizer="adamw", learning_rate=2.0))
-    schedule = warmup_cosine(optimizer, warmup_steps=4, steps=10)
-    rates = []
-    for _ in range(11):
-        rates.append(schedule.get_last_lr()[0])
-        optimizer.step()
-        schedule.step()
-    cosine = [1 + math.cos(math.pi * step / 10) for step in range(11)]
-    assert rates[:3] == pytest.approx([0.5, 1.0, 1.5])
-    assert rates[3] == pytest.approx(cosine[3]) and cosine[3] < 2
-    assert rates[4:] == pytest.approx(cosine[4:]) and rates[10] == 0
-
-
-def test_no_warm_up(model):
-    (optimizer,) = build_optimizers(model, TrainConfig(optimizer="adamw", learning_rate=2.0))
-    assert warmup_cosine(optimizer, warmup_steps=0, steps=10).get_last_lr() == [2.0, 2.0]

@@ -4,7 +4,7 @@ import sys
 import pytest
 
 from crate_transformer.training import progress
-from crate_transformer.training.progress import ProgressLine
+from crate_transformer.training.progress import ProgressLine, duration
 
 
 class Terminal(io.StringIO):
@@ -26,7 +26,27 @@ def test_a_log_file_gets_the_last_line_and_one_now_and_then(capsys, monkeypatch)
     clock = iter(range(0, 1000, 15))
     monkeypatch.setattr(progress.time, "monotonic", lambda: next(clock))
     work(ProgressLine("CRATE", 5), 5)
-    assert capsys.readouterr().err.splitlines() == ["CRATE 2/5 loss 0.2", "CRATE 4/5 loss 0.4", "CRATE 5/5 loss 0.5"]
+    assert capsys.readouterr().err.splitlines() == [
+        "CRATE 2/5 loss 0.2, 45 s left",
+        "CRATE 4/5 loss 0.4, 15 s left",
+        "CRATE 5/5 loss 0.5",
+    ]
+
+
+def test_the_time_left_knows_of_earlier_sessions(capsys, monkeypatch):
+    clock = iter((0, 21, 22))
+    monkeypatch.setattr(progress.time, "monotonic", lambda: next(clock))
+    with ProgressLine("CRATE", 100, 90) as line:
+        line.update(93)
+    assert capsys.readouterr().err == "CRATE 93/100 49 s left\n"
+
+
+@pytest.mark.parametrize(
+    ("seconds", "words"),
+    [(0.4, "0 s"), (59.4, "59 s"), (59.6, "1 min 0 s"), (3599.0, "59 min 59 s"), (7500.0, "2 h 5 min")],
+)
+def test_durations(seconds, words):
+    assert duration(seconds) == words
 
 
 def test_silence(capsys):

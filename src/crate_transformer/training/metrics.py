@@ -4,9 +4,13 @@ import json
 import math
 from pathlib import Path
 
-from crate_transformer.storage import write_files
+import msgspec
+
+from crate_transformer.storage import read_file, write_file
 
 FILE = "metrics.jsonl"
+
+Record = dict[str, int | float]
 
 
 class MetricsLog:
@@ -21,25 +25,33 @@ class MetricsLog:
         self.seconds = max((record.get("seconds", 0.0) for record in kept), default=0.0)
         self.loss = next((record["loss"] for record in reversed(kept) if "loss" in record), math.nan)
         if writing:
-            write_files(folder, {FILE: "".join(json.dumps(record) + "\n" for record in kept).encode()})
+            write_file(self.path, "".join(json.dumps(record) + "\n" for record in kept).encode())
 
     def write(self, **values: int | float) -> None:
-        """Append one line."""
+        """Append one line; numbers that are not finite, which JSON does not know, are left out."""
         if not self.writing:
             return
         try:
             with self.path.open("a", encoding="utf-8") as file:
-                file.write(json.dumps(values) + "\n")
+                file.write(json.dumps({name: v for name, v in values.items() if math.isfinite(v)}) + "\n")
         except OSError as error:
             raise OSError(f"{self.path} could not be written: {error.strerror or error}") from error
 
 
-def read_metrics(path: Path) -> list[dict[str, int | float]]:
-    """Every whole line; one that a crash or a full disk cut short is left out."""
+def read_metrics(path: Path) -> list[Record]:
+    """Every whole line; a last one that a crash or a full disk cut short is left out.
+
+    Raises:
+        ValueError: a line is not the record of a step.
+    """
+    *lines, _cut_short = read_file(path).split(b"\n") if path.exists() else [b""]
     records = []
-    for line in path.read_text(encoding="utf-8").splitlines() if path.is_file() else ():
+    for number, line in enumerate(lines, 1):
         try:
-            records.append(json.loads(line))
-        except json.JSONDecodeError:
-            continue
+            record = msgspec.json.decode(line, type=Record)
+        except (msgspec.DecodeError, UnicodeDecodeError, RecursionError):
+            record = {}
+        if "step" not in record:
+            raise ValueError(f"line {number} of {path} is no record of a step: remove the line or the file")
+        records.append(record)
     return records

@@ -1,4 +1,4 @@
-"""Progress of long work: a bar on a terminal, a plain line now and then elsewhere."""
+"""Progress of long work: a bar on a terminal, a plain line now and then elsewhere, both with the time left."""
 
 import sys
 import time
@@ -11,18 +11,21 @@ PLAIN_EVERY_SECONDS = 20.0
 
 
 class ProgressLine:
-    """``with ProgressLine("CRATE", total) as line: line.update(done, "loss 1.2")``; silent when ``show`` is false."""
+    """``with ProgressLine("CRATE", total) as line: line.update(done, "loss 1.2")``; silent when ``show`` is false.
 
-    def __init__(self, title: str, total: int, *, show: bool = True) -> None:
-        self.title, self.total, self.show = title, total, show
+    ``start`` is how much was done before, in other sessions.
+    """
+
+    def __init__(self, title: str, total: int, start: int = 0, *, show: bool = True) -> None:
+        self.title, self.total, self.start, self.show = title, total, start, show
         self._bar: Progress | None = None
-        self._last_print = time.monotonic()
 
     def __enter__(self) -> "ProgressLine":
+        self._began = self._last_print = time.monotonic()
         if self.show and sys.stderr.isatty():
             columns = TextColumn("{task.description}"), BarColumn(), MofNCompleteColumn(), TimeRemainingColumn()
             self._bar = Progress(*columns, TextColumn("{task.fields[note]}"), console=Console(stderr=True))
-            self._task = self._bar.add_task(self.title, total=self.total, note="")
+            self._task = self._bar.add_task(self.title, total=self.total, completed=self.start, note="")
             self._bar.start()
         return self
 
@@ -30,12 +33,26 @@ class ProgressLine:
         """Say that ``done`` of ``total`` are finished."""
         if self._bar:
             self._bar.update(self._task, completed=done, note=note)
-        elif self.show and (done == self.total or time.monotonic() - self._last_print > PLAIN_EVERY_SECONDS):
-            self._last_print = time.monotonic()
-            print(f"{self.title} {done}/{self.total} {note}".rstrip(), file=sys.stderr, flush=True)
+            return
+        now = time.monotonic()
+        if self.show and (done == self.total or now - self._last_print > PLAIN_EVERY_SECONDS):
+            self._last_print = now
+            left = (now - self._began) / max(1, done - self.start) * (self.total - done)
+            notes = [note, f"{duration(left)} left"] if done < self.total else [note]
+            print(f"{self.title} {done}/{self.total} {', '.join(filter(None, notes))}".rstrip(), file=sys.stderr)
+            sys.stderr.flush()
 
     def __exit__(
         self, kind: type[BaseException] | None, error: BaseException | None, trace: TracebackType | None
     ) -> None:
         if self._bar:
             self._bar.stop()
+
+
+def duration(seconds: float) -> str:
+    """``"40 s"``, ``"3 min 20 s"``, ``"2 h 5 min"``."""
+    seconds = round(seconds)
+    if seconds < 60:
+        return f"{seconds} s"
+    minutes, hours = seconds // 60, seconds // 3600
+    return f"{hours} h {minutes % 60} min" if hours else f"{minutes} min {seconds % 60} s"

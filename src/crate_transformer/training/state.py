@@ -8,7 +8,7 @@ of the seed and the step, so they are not stored.
 import hashlib
 import shutil
 from collections.abc import Iterable, Mapping, Sequence
-from dataclasses import dataclass, replace
+from dataclasses import dataclass
 from pathlib import Path
 from typing import Annotated, Literal
 
@@ -38,8 +38,7 @@ class Divergence:
     learning_rate: float
 
 
-@dataclass(frozen=True, kw_only=True)
-class State:
+class State(msgspec.Struct, frozen=True, kw_only=True, forbid_unknown_fields=True):
     """What ``state.json`` says.
 
     ``run`` are the settings; ``digest`` the SHA-256 of the tensors; ``diverged`` how the run that went on from here
@@ -84,7 +83,7 @@ def save_state(
         tensors = {name: t.cpu().contiguous() for name, t in state_tensors(model, optimizers).items()}
         files = {
             TENSORS: lambda path: _write_tensors(path, tensors),
-            RECORD: msgspec.json.encode(replace(state, digest=_digest(tensors))),
+            RECORD: msgspec.json.encode(msgspec.structs.replace(state, digest=_digest(tensors))),
         }
         try:
             write_files(target, files)
@@ -95,8 +94,9 @@ def save_state(
 
 
 def note_divergence(folder: Path, state: State, diverged: Divergence) -> None:
-    """Say in the state that a run went on from that it led nowhere: now it may be resumed with other learning rates."""
-    write_file(_path(folder, state) / RECORD, msgspec.json.encode(replace(state, diverged=diverged)))
+    """Say in the state that the run diverged after it, so that it may be resumed with other learning rates."""
+    path = _path(folder, state) / RECORD
+    write_file(path, msgspec.json.encode(msgspec.structs.replace(read_record(path, State), diverged=diverged)))
 
 
 def find_state(folder: Path, run: Mapping[str, object]) -> State | None:
