@@ -43,16 +43,19 @@ def test_clutter_is_ignored_and_subfolders_belong_to_their_class(make_images):
     assert images.labels == [0, 1, 1]
 
 
-def test_words_for_the_classes(make_images):
+def test_words_for_the_classes(make_images, caplog):
     folder = make_images("data", {"train/n1": 2, "train/n2": 2, "train/n3": 2, "val/n1": 1, "val/n2": 1, "val/n3": 1})
     (folder / "classes.json").write_text(json.dumps({"n1": "crane", "n2": "goldfish", "n3": "crane"}))
     assert open_images(folder / "train").classes == ("crane (n1)", "goldfish", "crane (n3)")
     assert open_split(folder).val.classes == ("crane (n1)", "goldfish", "crane (n3)")
-    (folder / "classes.json").write_text('["n1"]')
-    assert open_images(folder / "train").classes == ("n1", "n2", "n3")
-    (folder / "classes.json").write_text("{")
-    with pytest.raises(ValueError, match=r"classes\.json is not valid JSON"):
-        open_images(folder / "train")
+    (folder / "classes.json").write_text('{"n1": "crane"}')
+    with caplog.at_level(logging.WARNING, "crate_transformer.data"):
+        assert open_images(folder / "train").classes == ("n1", "n2", "n3")
+    assert "classes.json is not used: it has no words for 'n2', 'n3'" in caplog.text
+    for content, message in [("{", "is not readable JSON"), ('["n1"]', "Expected `object`"), ('{"n1": 1}', "`str`")]:
+        (folder / "classes.json").write_text(content)
+        with pytest.raises(ValueError, match=rf"classes\.json.*{message}"):
+            open_images(folder / "train")
 
 
 @pytest.mark.parametrize(
@@ -61,7 +64,7 @@ def test_words_for_the_classes(make_images):
         ({}, "holds no images"),
         ({"": 2}, r"holds images but no sub-folders: sort|single class 'pets'"),
         ({"cat": 2}, "single class 'cat'"),
-        ({"train/a": 1, "train/b": 1, "Val/a": 1, "Val/b": 1}, "divided into train and Val"),
+        ({"train/a": 1, "train/b": 1, "Val/a": 1, "Val/b": 1}, "is divided .train and Val of"),
     ],
 )
 @pytest.mark.parametrize("archive", [False, True])
@@ -112,18 +115,30 @@ def test_splits_with_other_classes_are_refused(make_images):
         open_split(make_images("data", {"train/a": 1, "train/b": 1, "val/a": 1, "val/c": 1}))
 
 
-def test_a_seeded_split_is_made_class_by_class(make_images):
+def test_a_division_is_made_class_by_class(make_images):
     path = make_images("pets", {"a": 20, "b": 7, "c": 2})
-    split = open_split(path, val_fraction=0.25, seed=3)
+    split = open_split(path, val_fraction=0.25)
     assert np.bincount(split.val.labels).tolist() == [5, 2, 1]
     assert sorted(split.train.names + split.val.names) == open_images(path).names
-    assert "25%" in split.how and "seed 3" in split.how
-    assert open_split(path, val_fraction=0.25, seed=3).val.names == split.val.names
-    assert open_split(path, val_fraction=0.25, seed=4).val.names != split.val.names
+    assert split.divided_here and "25% of each class of" in split.how
+    keys = open_images(path).keys()
+    assert max(split.val.keys()[:5]) < min(split.train.keys()[:15]) and len(set(keys)) == len(keys) == 29
     with pytest.raises(ValueError, match="val_fraction is 1"):
         open_split(path, val_fraction=1.0)
     with pytest.raises(ValueError, match=r"class 'd'.*one image"):
         open_split(make_images("pets", {"a": 2, "d": 1}))
+
+
+def test_a_division_belongs_to_the_data(make_images, tmp_path):
+    archive = make_images("pets", {"a": 20, "b": 7}, archive=True)
+    held_out = open_split(tmp_path / "pets").val.keys()
+    (tmp_path / "pets").rename(tmp_path / "moved")
+    assert open_split(tmp_path / "moved").val.keys() == open_split(archive).val.keys() == held_out
+    make_images("moved", {"a": 22})  # the same 20 and two more
+    assert len(set(held_out) - set(open_split(tmp_path / "moved").val.keys())) <= 1
+    (tmp_path / "moved" / "a" / "000.png").write_bytes(b"")
+    keys = [open_images(source).keys()[0] for source in (archive, tmp_path / "moved")]
+    assert keys[0] != keys[1] and all(len(key) == 16 and int(key, 16) for key in keys)
 
 
 def test_evaluation_takes_everything_where_nothing_is_held_out(make_images):

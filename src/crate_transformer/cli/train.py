@@ -42,13 +42,13 @@ class Command:
     config: TrainConfig = field(default_factory=lambda: TrainConfig(optimizer="auto", warmup_steps=100))
 
     def __call__(self) -> None:
-        from crate_transformer.data import open_evaluation, open_split
+        from crate_transformer.data import open_split
         from crate_transformer.recipes.experiment import Experiment, fit, in_memory
         from crate_transformer.storage import write_json
 
         sizes = {"img_size": self.img_size, "patch_size": self.patch_size, "global_pool": self.global_pool}
         options = {key: value for key, value in sizes.items() if value is not None}
-        split = open_split(self.data, seed=self.config.seed)
+        split = open_split(self.data)
         print(
             f"{split.how}: {len(split.train)} training and {len(split.val)} held-out images, "
             f"{len(split.train.classes)} classes"
@@ -74,7 +74,7 @@ class Command:
                 "how": split.how,
                 "seed": self.config.seed,
                 "data": self.data.resolve(),
-                "divided_here": open_evaluation(self.data).names != split.val.names,
+                "divided_here": split.divided_here,
                 "held_out": split.val.names,
             }
             write_json(self.output / "split.json", record)

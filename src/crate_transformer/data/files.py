@@ -1,51 +1,159 @@
 """Folders and zip files alike: what they hold, and the bytes of one file."""
 
+import heapq
+import logging
 import os
-import zipfile
-from functools import lru_cache
-from pathlib import Path
+from collections.abc import Iterable
+from pathlib import Path, PurePosixPath
+
+from crate_transformer.data.archive import open_archive
+from crate_transformer.data.limits import file_limit
+from crate_transformer.storage import read_file
+
+_LOG = logging.getLogger("crate_transformer.data")
+_CLUTTER = {"__macosx", "@eadir", "#recycle", "$recycle.bin", "lost+found", "system volume information", "thumbs.db"}
+_OUTPUTS = (
+    {"report.html", "results.json"},
+    {"report.html", "metrics.json"},
+    {"coco_results.json", "results.json"},
+    {"config.json", "model.safetensors"},
+    {"metrics.jsonl"},
+    {"bench.json"},
+)
+"""Any of these sets of files shows that a command of this package wrote the folder."""
 
 
 def list_files(container: Path) -> list[str]:
-    """Every file in a folder or zip file, and every folder with a slash at its end; sorted, hidden ones left out.
+    """Every file in a folder or zip file, and every folder with a slash at its end; sorted.
+
+    Links are followed, but every file and folder is listed once: a link to what is listed anyway is left out. So are
+    hidden files, what systems put beside pictures (``@eaDir``, ``__MACOSX``, ``Thumbs.db``, ...), and folders inside
+    ``container`` that a command of this package wrote.
 
     Raises:
         FileNotFoundError: It does not exist.
         ValueError: It is neither a folder nor a readable zip file.
+        OSError: A folder cannot be listed.
     """
     if not container.exists():
         raise FileNotFoundError(f"{container} does not exist")
-    names = set(_below(container)) if container.is_dir() else set(_archive(container, os.getpid()).namelist())
+    names = _below(container) if container.is_dir() else _with_folders(open_archive(container).entries)
+    return sorted(_without_outputs(container, names))
+
+
+def read_bytes(container: Path, name: str) -> bytes:
+    """One file out of a folder or zip file, of at most ``limits.file_limit()`` bytes.
+
+    Raises:
+        OSError: It does not exist or cannot be read.
+        ValueError: It is no regular file, too large, damaged, or ``name`` leads out of the container.
+    """
+    if not container.is_dir():
+        return open_archive(container).read(name, limit=file_limit())
+    if PurePosixPath(name).is_absolute() or Path(name).is_absolute() or ".." in Path(name).parts:
+        raise ValueError(f"{name} does not lie in {container}")
+    return read_file(container / name, limit=file_limit())
+
+
+def file_sizes(container: Path, names: Iterable[str]) -> list[int]:
+    """Size of each file in bytes, 0 where it is not there."""
+    if not container.is_dir():
+        entries = open_archive(container).entries
+        return [entries[name].file_size if name in entries else 0 for name in names]
+    return [_size(os.path.join(container, name)) for name in names]  # noqa: PTH118 -- twice as fast
+
+
+def _size(path: str) -> int:
+    try:
+        return os.stat(path).st_size  # noqa: PTH116
+    except OSError:
+        return 0
+
+
+def _below(root: Path) -> set[str]:
+    """What really lies below a folder, then what links lead to, unless it was met before."""
+    found: set[str] = set()
+    links: list[tuple[str, str]] = []
+    seen: set[tuple[int, int]] = set()
+    linked: set[tuple[int, int]] = set()  # files that were met by a link
+
+    def walk(prefix: str, path: str) -> None:
+        folders = [(prefix, path)]
+        while folders:
+            prefix, path = folders.pop()
+            device, number = _identity(path)
+            if (device, number) in seen:
+                continue
+            seen.add((device, number))
+            if prefix:
+                found.add(prefix)
+            with os.scandir(path) as entries:
+                for entry in entries:
+                    if _is_clutter(entry.name):
+                        continue
+                    if entry.is_symlink():
+                        heapq.heappush(links, (prefix + entry.name, entry.path))
+                    elif entry.is_dir():
+                        folders.append((f"{prefix}{entry.name}/", entry.path))
+                    elif (identity := (device, entry.inode())) not in linked:
+                        seen.add(identity)
+                        found.add(prefix + entry.name)
+
+    walk("", str(root))
+    repeated = 0
+    while links:
+        name, path = heapq.heappop(links)
+        if not os.path.exists(path):  # noqa: PTH110 -- it leads nowhere: whoever reads it says so
+            found.add(name)
+        elif (identity := _identity(path)) in seen:
+            repeated += 1
+        elif os.path.isdir(path):  # noqa: PTH112
+            walk(f"{name}/", path)
+        else:
+            linked.add(identity)
+            seen.add(identity)
+            found.add(name)
+    if repeated:
+        _LOG.warning("%s: left out %d links to what is listed anyway", root, repeated)
+    return found
+
+
+def _identity(path: str) -> tuple[int, int]:
+    status = os.stat(path)  # noqa: PTH116
+    return status.st_dev, status.st_ino
+
+
+def _with_folders(files: Iterable[str]) -> set[str]:
+    """The files and folders of a zip file, whether or not it has entries for the folders."""
+    names = {name for name in files if not any(map(_is_clutter, name.rstrip("/").split("/")))}
     for name in list(names):
         while name := name.rstrip("/").rpartition("/")[0]:
             if f"{name}/" in names:
                 break
             names.add(f"{name}/")
-    return sorted(name for name in names if not any(part.startswith((".", "__MACOSX")) for part in name.split("/")))
-
-
-def read_bytes(container: Path, name: str) -> bytes:
-    """One file out of a folder or zip file; ``OSError`` or ``ValueError`` say why not."""
-    if container.is_dir():
-        return (container / name).read_bytes()
-    try:
-        return _archive(container, os.getpid()).read(name)
-    except Exception as error:  # zipfile reports damage, encryption and unknown methods in many ways
-        raise ValueError(str(error) or type(error).__name__) from error
-
-
-def _below(folder: Path) -> list[str]:
-    names = []
-    for parent, folders, files in os.walk(folder, followlinks=True):
-        start = Path(parent).relative_to(folder)
-        names += [f"{(start / name).as_posix()}/" for name in folders] + [(start / name).as_posix() for name in files]
     return names
 
 
-@lru_cache(maxsize=8)
-def _archive(path: Path, process: int) -> zipfile.ZipFile:
-    """The open zip file, opened anew in every process because forked ones would share the position in the file."""
-    try:
-        return zipfile.ZipFile(path)
-    except (zipfile.BadZipFile, OSError) as error:
-        raise ValueError(f"{path} is neither a folder nor a readable zip file ({error})") from error
+def _is_clutter(name: str) -> bool:
+    return name.startswith(".") or name.lower() in _CLUTTER
+
+
+def _without_outputs(container: Path, names: set[str]) -> set[str]:
+    """The names without folders that a command of this package wrote, and without what held only such folders."""
+    signs = set().union(*_OUTPUTS)
+    present: dict[str, set[str]] = {}
+    for name in names:
+        folder, _, file = name.rpartition("/")
+        if folder and file in signs:
+            present.setdefault(f"{folder}/", set()).add(file)
+    outputs = tuple(folder for folder, files in present.items() if any(sign <= files for sign in _OUTPUTS))
+    if not outputs:
+        return names
+    _LOG.warning("%s: left out what crate wrote there: %s", container, ", ".join(sorted(outputs)))
+    kept = {name for name in names if not name.startswith(outputs)}
+    for folder in outputs:
+        while folder := f"{folder.rstrip('/').rpartition('/')[0]}/".lstrip("/"):
+            if any(name.startswith(folder) and not name.endswith("/") for name in kept):
+                break
+            kept = {name for name in kept if not name.startswith(folder)}
+    return kept

@@ -4,8 +4,10 @@ import logging
 from collections.abc import Callable, Sequence
 from concurrent.futures import ThreadPoolExecutor
 from dataclasses import dataclass, field, replace
+from hashlib import sha256
 from itertools import chain
 from pathlib import Path
+from unicodedata import normalize
 
 import torch
 from jaxtyping import Float, Int64
@@ -14,7 +16,7 @@ from torch import Tensor
 from torch.utils.data import get_worker_info
 
 from crate_transformer.data.arrays import ArrayImages
-from crate_transformer.data.files import read_bytes
+from crate_transformer.data.files import file_sizes, read_bytes
 from crate_transformer.data.images import BrokenImageError, read_image
 from crate_transformer.data.transforms import Augment, crop_picture, normalise, pixels, preprocess, resize_crop
 from crate_transformer.models.preprocessing import Preprocessing
@@ -26,14 +28,16 @@ _LOG = logging.getLogger("crate_transformer.data")
 class ImageFolder:
     """Labelled pictures below ``root``, a folder or a zip file; made by ``open_images`` and ``open_split``.
 
-    ``names`` are paths within ``root``; ``labels`` index ``classes``. Pictures that turn out unreadable are skipped and
-    named once in a warning of the logger ``crate_transformer.data``; ``broken`` holds them with the reason.
+    ``names`` are paths within ``root``, all below the folder ``prefix`` of the classes; ``labels`` index ``classes``.
+    Pictures that turn out unreadable are skipped and named once in a warning of the logger ``crate_transformer.data``;
+    ``broken`` holds them with the reason.
     """
 
     root: Path
     names: list[str]
     labels: list[int]
     classes: tuple[str, ...]
+    prefix: str = ""
     broken: dict[str, str] = field(default_factory=dict)
 
     def __len__(self) -> int:
@@ -43,6 +47,17 @@ class ImageFolder:
         """The pictures at these positions, in this order, with the same classes."""
         names, labels = [self.names[i] for i in indices], [self.labels[i] for i in indices]
         return replace(self, names=names, labels=labels, broken={})
+
+    def keys(self) -> list[str]:
+        """16 hex digits for each picture: of its path from the class folder on and its size in bytes.
+
+        They are the same wherever the data lies, in a folder or a zip file, however its names are normalised.
+        """
+        keys = []
+        for name, size in zip(self.names, file_sizes(self.root, self.names), strict=True):
+            identity = f"{normalize('NFC', name[len(self.prefix) :])}\0{size}"
+            keys.append(sha256(identity.encode("utf-8", "surrogatepass")).hexdigest()[:16])
+        return keys
 
     def relabel(self, classes: Sequence[str]) -> "ImageFolder":
         """The same pictures, labelled after the classes of a checkpoint; ``ValueError`` names those it lacks."""

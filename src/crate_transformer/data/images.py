@@ -2,8 +2,9 @@
 
 import io
 import logging
+from collections import Counter
 from collections.abc import Iterable, Iterator
-from pathlib import Path
+from pathlib import Path, PurePosixPath
 from typing import BinaryIO
 
 import numpy as np
@@ -11,7 +12,7 @@ from PIL import Image, ImageOps, UnidentifiedImageError
 
 from crate_transformer.data.files import list_files
 
-SUFFIXES = (".jpg", ".jpeg", ".png", ".webp", ".tif", ".tiff", ".bmp", ".gif")
+SUFFIXES = (".jpg", ".jpeg", ".jpe", ".jfif", ".png", ".webp", ".tif", ".tiff", ".bmp", ".gif")
 _FORMATS = ("JPEG", "PNG", "WEBP", "TIFF", "BMP", "GIF")
 _MAX_PIXELS = 100_000_000
 _LOG = logging.getLogger("crate_transformer.data")
@@ -80,6 +81,31 @@ def _to_rgb(image: Image.Image) -> Image.Image:
     return rgb
 
 
+def is_image(name: str) -> bool:
+    """Whether a file of this name should be a picture, by its suffix."""
+    return name.lower().endswith(SUFFIXES)
+
+
+def choose_images(names: Iterable[str], where: str) -> list[str]:
+    """The names of pictures among those of files; a warning counts the others by their suffix.
+
+    Raises:
+        ValueError: None is a picture; the sentence calls the place ``where``.
+    """
+    chosen, others = [], Counter()
+    for name in names:
+        if is_image(name):
+            chosen.append(name)
+        elif not name.endswith("/"):
+            others[PurePosixPath(name).suffix.lower() or "no suffix"] += 1
+    if not chosen:
+        raise ValueError(f"{where} holds no images ({', '.join(SUFFIXES)})")
+    if others:
+        counts = ", ".join(f"{count:,} {suffix}" for suffix, count in others.most_common(5))
+        _LOG.warning("%s: left out %d files that are no images (%s)", where, others.total(), counts)
+    return chosen
+
+
 def list_images(paths: Iterable[str | Path]) -> list[Path]:
     """Image files among ``paths``, in their order; a folder stands for every image below it, sorted by name.
 
@@ -92,10 +118,7 @@ def list_images(paths: Iterable[str | Path]) -> list[Path]:
         if not path.exists():
             raise FileNotFoundError(f"{path} does not exist")
         if path.is_dir():
-            inside = [path / name for name in list_files(path) if name.lower().endswith(SUFFIXES)]
-            if not inside:
-                raise ValueError(f"{path} holds no images ({', '.join(SUFFIXES)})")
-            found += inside
+            found += [path / name for name in choose_images(list_files(path), str(path))]
         else:
             found.append(path)
     if not found:

@@ -1,27 +1,37 @@
 """How labelled pictures lie on the disk: classes as sub-folders, with or without a split, in folders or zip files."""
 
-import json
-from collections import Counter
+import logging
 from collections.abc import Sequence
 from dataclasses import dataclass
+from itertools import groupby
 from pathlib import Path
+from unicodedata import normalize
 
-import numpy as np
-
+from crate_transformer.data.classes import class_words
 from crate_transformer.data.files import list_files
 from crate_transformer.data.folder import ImageFolder
-from crate_transformer.data.images import SUFFIXES
+from crate_transformer.data.images import choose_images, is_image
 
-_HELD_OUT = ("val", "validation", "test")
+_LOG = logging.getLogger("crate_transformer.data")
+_ROLES = {
+    "training": ("train", "training"),
+    "validation": ("val", "valid", "validation", "dev", "eval", "evaluation"),
+    "test": ("test", "testing"),
+}
 
 
 @dataclass(frozen=True, eq=False)
 class Split:
-    """Pictures for training and held-out ones; ``how`` says in one sentence where the division comes from."""
+    """Pictures for training and held-out ones.
+
+    ``how`` says in one sentence where the division comes from; ``divided_here`` whether it was made here, by the keys
+    of the pictures, and not found on the disk.
+    """
 
     train: ImageFolder
     val: ImageFolder
     how: str
+    divided_here: bool
 
 
 def open_images(path: str | Path) -> ImageFolder:
@@ -35,136 +45,144 @@ def open_images(path: str | Path) -> ImageFolder:
         FileNotFoundError: The path does not exist.
         ValueError: No images, no class folders, an empty class, a single class, or a split instead of classes.
     """
-    path = Path(path)
-    names = list_files(path)
-    prefix = _prefix(names)
-    parts = _parts(names, prefix)
-    if parts:
-        held_out = " and ".join(parts[1:])
-        raise ValueError(f"{path} is divided into train and {held_out}, not into classes: name one of those folders")
-    return _classes(path, names, prefix)
+    found = _find(Path(path))
+    if isinstance(found, Split):
+        raise ValueError(f"{path} is divided ({found.how}), not into classes: name one of those parts")
+    return found
 
 
-def open_split(path: str | Path, *, val_fraction: float = 0.1, seed: int = 0) -> Split:
-    """Pictures to train on and held-out ones: as divided on the disk, else divided here, class by class, by ``seed``.
+def open_split(path: str | Path, *, val_fraction: float = 0.1) -> Split:
+    """Pictures to train on and held-out ones: as divided on the disk, else divided here, class by class.
 
-    A division on the disk is ``train`` beside ``val``, ``validation`` or ``test`` (the first of these that is there):
-    folders, folders within a zip file, or ``train.zip`` beside ``val.zip`` and so on.
+    A division on the disk is a part for training (``train`` or ``training``) beside one for validation (``val``,
+    ``valid``, ``validation``, ``dev``, ``eval`` or ``evaluation``) or, where there is none, for testing (``test`` or
+    ``testing``), in any case: folders, zip files, or folders within a zip file.
+
+    A division made here belongs to the data: of each class those pictures are held out whose ``ImageFolder.keys`` are
+    lowest, so it stays when the data is moved or packed, and nearly so when pictures are added.
 
     Raises:
         FileNotFoundError: The path does not exist.
-        ValueError: As ``open_images``; the halves have other classes; a class is too small to divide.
+        ValueError: As ``open_images``; there is something else beside the parts; the halves have other classes; a class
+            is too small to divide.
     """
-    path = Path(path)
-    return _split_on_disk(path) or _divide(open_images(path), val_fraction, seed)
+    found = _find(Path(path))
+    return found if isinstance(found, Split) else _divide(found, val_fraction)
 
 
 def open_evaluation(path: str | Path) -> ImageFolder:
     """Labelled pictures to measure on: the held-out part of a division on the disk (see ``open_split``), else all."""
-    split = _split_on_disk(Path(path))
-    return split.val if split else open_images(path)
+    found = _find(Path(path))
+    return found.val if isinstance(found, Split) else found
 
 
-def _split_on_disk(path: Path) -> Split | None:
-    archives = [path / f"{name}.zip" for name in ("train", *_HELD_OUT) if (path / f"{name}.zip").is_file()]
-    if len(archives) > 1 and archives[0].stem == "train":
-        train, val = open_images(archives[0]), open_images(archives[1])
-        return _checked(Split(train, val, f"{archives[0].name} and {archives[1].name} of {path}"))
+def _find(path: Path) -> ImageFolder | Split:
+    """What lies at ``path``: classes, or parts with classes in them."""
     names = list_files(path)
-    prefix = _prefix(names)
-    parts = _parts(names, prefix)
-    if not parts:
-        return None
-    train, val = (_classes(path, names, _prefix(names, f"{prefix}{part}/")) for part in parts[:2])
-    return _checked(Split(train, val, f"the folders {parts[0]} and {parts[1]} of {path}"))
+    images = [name for name in names if is_image(name)]
+    prefix = _pass_wrappers(names, images)
+    heads = {name[len(prefix) :].partition("/")[0] for name in images if "/" in name[len(prefix) :]}
+    archives = {name for name in names if name.lower().endswith(".zip") and "/" not in name and path.is_dir()}
+    parts = {name: role for name in sorted(heads | archives) if (role := _role(name))}
+    others = sorted(heads - set(parts)) + sorted(archives - set(parts) if archives & set(parts) else [])
+    holds_classes = any(name in archives for name in parts) or any(
+        name.startswith(f"{prefix}{part}/") and name.count("/", len(prefix) + len(part) + 1)
+        for part in parts
+        for name in images
+    )
+    if not parts or (len(parts) == 1 and (not others or (len(others) > 1 and not holds_classes))):
+        return _classes(path, names, prefix)  # "train" among cars and ships is a class
+
+    def open_part(part: str) -> ImageFolder:
+        if part in archives:
+            return open_images(path / part)
+        start = f"{prefix}{part}/"
+        return _classes(path, names, _pass_wrappers(names, [name for name in images if name.startswith(start)], start))
+
+    training, held_out, alone = _choose_parts(path, parts, others)
+    rest = f"; {' and '.join(alone)} {'was' if len(alone) == 1 else 'were'} left alone" if alone else ""
+    train, val = open_part(training), open_part(held_out)
+    lone = sorted(set(train.classes) ^ set(val.classes))
+    if lone:
+        shown = ", ".join(map(repr, lone[:3]))
+        raise ValueError(f"{training} and {held_out} of {path} differ in their classes: only one of them has {shown}")
+    return Split(train, val, f"{training} and {held_out} of {path}{rest}", divided_here=False)
 
 
-def _prefix(names: Sequence[str], prefix: str = "") -> str:
+def _role(name: str) -> str | None:
+    stem = name.lower().removesuffix(".zip")
+    return next((role for role, names in _ROLES.items() if stem in names), None)
+
+
+def _choose_parts(path: Path, parts: dict[str, str], others: list[str]) -> tuple[str, str, list[str]]:
+    """The part to train on, the held-out one, and those that nobody uses."""
+    if others:
+        shown = " and ".join(others[:3]) + (f" and {len(others) - 3} others" if len(others) > 3 else "")
+        raise ValueError(f"{path} holds {shown} beside {' and '.join(parts)}: move one or the other out of it")
+    of_role = {role: [part for part in parts if parts[part] == role] for role in _ROLES}
+    held_out = of_role["validation"] or of_role["test"]
+    for wanted, found in (("to train on", of_role["training"]), ("to hold out", held_out)):
+        if len(found) != 1:
+            raise ValueError(
+                f"{path} holds {' and '.join(parts)}, of which {' and '.join(found) or 'none'} "
+                f"{'are' if len(found) > 1 else 'is'} {wanted}: leave exactly one"
+            )
+    (training,), (chosen,) = of_role["training"], held_out
+    return training, chosen, [part for part in parts if part not in (training, chosen)]
+
+
+def _pass_wrappers(names: Sequence[str], images: Sequence[str], prefix: str = "") -> str:
     """Where the classes begin: below folders that hold one folder, with folders of images in it, and no image."""
-    while True:
-        images = _images(names, prefix)
-        if not images or any(name[len(prefix) :].count("/") < 2 for name in images):
-            return prefix
+    while images and all(name.count("/", len(prefix)) >= 2 for name in images):
         folders = _folders(names, prefix)
         if len(folders) > 1:
-            return prefix
+            break
         prefix += f"{folders[0]}/"
-
-
-def _parts(names: Sequence[str], prefix: str) -> list[str]:
-    """The parts of a split that begin at ``prefix``, as they are spelled there, training first."""
-    heads = {name[len(prefix) :].split("/")[0] for name in _images(names, prefix) if "/" in name[len(prefix) :]}
-    found = {head.lower(): head for head in heads}
-    held_out = [found[name] for name in _HELD_OUT if name in found]
-    return [found["train"], *held_out] if "train" in found and held_out else []
-
-
-def _images(names: Sequence[str], prefix: str) -> list[str]:
-    return [name for name in names if name.startswith(prefix) and name.lower().endswith(SUFFIXES)]
+    return prefix
 
 
 def _folders(names: Sequence[str], prefix: str) -> list[str]:
-    below = [name[len(prefix) : -1] for name in names if name.startswith(prefix) and name.endswith("/")]
-    return sorted(folder for folder in below if folder and "/" not in folder)
+    ends = ((name, name.find("/", len(prefix))) for name in names if name.startswith(prefix))
+    return sorted(name[len(prefix) : end] for name, end in ends if end == len(name) - 1 and end >= len(prefix))
 
 
 def _classes(path: Path, names: Sequence[str], prefix: str) -> ImageFolder:
+    """Every folder at ``prefix`` as a class; two spellings of one name in Unicode are one class."""
     where = f"{path}/{prefix}".rstrip("/")
-    images = _images(names, prefix)
-    if not images:
-        raise ValueError(f"{where} holds no images ({', '.join(SUFFIXES)})")
-    images = [name for name in images if "/" in name[len(prefix) :]]
-    if not images:
+    below = [name for name in names if name.startswith(prefix)]
+    images = choose_images([name for name in below if "/" in name[len(prefix) :] or is_image(name)], where)
+    inside = [name for name in images if "/" in name[len(prefix) :]]
+    if not inside:
         raise ValueError(f"{where} holds images but no sub-folders: sort the images into one sub-folder per class")
-    heads = [name[len(prefix) :].split("/")[0] for name in images]
-    folders = _folders(names, prefix)
-    empty = [folder for folder in folders if folder not in set(heads)]
+    folders = {folder: normalize("NFC", folder) for folder in _folders(below, prefix)}
+    heads = [folders[name[len(prefix) :].partition("/")[0]] for name in inside]
+    classes = sorted(set(folders.values()))
+    empty = sorted(set(classes) - set(heads))
     if empty:
         raise ValueError(f"{where}: no images of class {', '.join(map(repr, empty))}: add some or remove the folder")
-    if len(folders) == 1:
-        raise ValueError(f"{where} has the single class {folders[0]!r}: a classifier needs at least two")
-    labels = {folder: label for label, folder in enumerate(folders)}
-    return ImageFolder(path, images, [labels[head] for head in heads], _words(path, prefix, folders))
+    if len(classes) == 1:
+        raise ValueError(f"{where} has the single class {classes[0]!r}: a classifier needs at least two")
+    if len(inside) < len(images):
+        _LOG.warning("%s: left out %d images that lie in no class folder", where, len(images) - len(inside))
+    labels = {name: label for label, name in enumerate(classes)}
+    return ImageFolder(
+        path, inside, [labels[head] for head in heads], class_words(path, names, prefix, classes), prefix
+    )
 
 
-def _words(path: Path, prefix: str, folders: list[str]) -> tuple[str, ...]:
-    """Names to show for the class folders."""
-    for file in (path / prefix / "classes.json", path / "classes.json", path.parent / "classes.json"):
-        if file.is_file():
-            try:
-                words = json.loads(file.read_bytes())
-            except ValueError as error:
-                raise ValueError(f"{file} is not valid JSON ({error})") from error
-            if isinstance(words, dict) and all(isinstance(words.get(folder), str) for folder in folders):
-                count = Counter(words[folder] for folder in folders)
-                return tuple(
-                    words[folder] if count[words[folder]] == 1 else f"{words[folder]} ({folder})" for folder in folders
-                )
-    return tuple(folders)
-
-
-def _checked(split: Split) -> Split:
-    """The split, if its halves have the same classes."""
-    train, val = set(split.train.classes), set(split.val.classes)
-    if train != val:
-        lone = ", ".join(map(repr, sorted(train ^ val)[:3]))
-        raise ValueError(f"{split.how} differ in their classes: only one of them has {lone}")
-    return split
-
-
-def _divide(images: ImageFolder, val_fraction: float, seed: int) -> Split:
+def _divide(images: ImageFolder, val_fraction: float) -> Split:
+    """Hold out, of every class, the pictures with the lowest keys."""
     if not 0 < val_fraction < 1:
         raise ValueError(f"val_fraction is {val_fraction}: it must be above 0 and below 1")
-    random = np.random.default_rng(seed)
-    labels = np.array(images.labels)
-    held_out = np.zeros(len(images), dtype=bool)
-    for label, name in enumerate(images.classes):
-        members = np.flatnonzero(labels == label)
+    keys = images.keys()
+    ranked = sorted(range(len(images)), key=lambda index: (images.labels[index], keys[index]))
+    held_out: set[int] = set()
+    for label, group in groupby(ranked, key=images.labels.__getitem__):
+        members = list(group)
         if len(members) < 2:
+            name = images.classes[label]
             raise ValueError(f"class {name!r} of {images.root} has one image: it takes two, to train and to hold out")
-        count = min(max(1, round(val_fraction * len(members))), len(members) - 1)
-        held_out[random.permutation(members)[:count]] = True
-    how = f"{val_fraction:.0%} of each class of {images.root} held out at random, seed {seed}"
-    return Split(
-        images.subset(np.flatnonzero(~held_out).tolist()), images.subset(np.flatnonzero(held_out).tolist()), how
-    )
+        held_out.update(members[: min(max(1, round(val_fraction * len(members))), len(members) - 1)])
+    train, val = ([i for i in range(len(images)) if (i in held_out) == chosen] for chosen in (False, True))
+    how = f"{val_fraction:.0%} of each class of {images.root} held out, chosen by the names and sizes of the files"
+    return Split(images.subset(train), images.subset(val), how, divided_here=True)

@@ -1,7 +1,7 @@
 """Files in and out: bounded reading of what a stranger may have written, whole writing, and text made safe to show."""
 
 from crate_transformer.storage.reading import open_file, read_file
-from crate_transformer.storage.records import as_record, plain, read_json, read_record, write_json
+from crate_transformer.storage.records import as_record, parse_json, plain, read_json, read_record, write_json
 from crate_transformer.storage.text import markdown, printable
 from crate_transformer.storage.writing import recover, write_file, write_files
 
@@ -9,6 +9,7 @@ __all__ = [
     "as_record",
     "markdown",
     "open_file",
+    "parse_json",
     "plain",
     "printable",
     "read_file",

@@ -5,15 +5,13 @@ import json
 import math
 from collections.abc import Mapping
 from pathlib import Path
-from typing import Any, NoReturn, TypeVar
+from typing import Any, NoReturn
 
 from crate_transformer.storage.reading import read_file
 from crate_transformer.storage.writing import write_file
 
 JSON_LIMIT = 64 << 20  # bytes
 SIGNIFICANT_DIGITS = 6
-
-Record = TypeVar("Record")
 
 
 def read_json(path: str | Path, *, limit: int = JSON_LIMIT) -> Any:
@@ -24,18 +22,26 @@ def read_json(path: str | Path, *, limit: int = JSON_LIMIT) -> Any:
         ValueError: not a regular file, too large, not UTF-8, not JSON, nested too deeply, or an object names a key
             twice; the sentence names the file.
     """
-    content = read_file(path, limit=limit)
+    return parse_json(read_file(path, limit=limit), str(path))
+
+
+def parse_json(content: bytes, where: str) -> Any:
+    """The value that the bytes of a JSON file stand for; the errors are those of ``read_json``.
+
+    Args:
+        where: what an error calls the file.
+    """
     try:
         return json.loads(
             content.decode("utf-8-sig"), parse_constant=_no_constant, object_pairs_hook=_without_duplicates
         )
     except RecursionError:
-        raise ValueError(f"{path} is not readable JSON: it is nested too deeply") from None
+        raise ValueError(f"{where} is not readable JSON: it is nested too deeply") from None
     except ValueError as error:  # of the decoder of UTF-8 too
-        raise ValueError(f"{path} is not readable JSON: {error}") from error
+        raise ValueError(f"{where} is not readable JSON: {error}") from error
 
 
-def read_record(path: str | Path, kind: type[Record], *, limit: int = JSON_LIMIT) -> Record:
+def read_record(path: str | Path, kind: Any, *, limit: int = JSON_LIMIT) -> Any:
     """The content of a JSON file as an instance of ``kind``: a dataclass or another type that msgspec validates.
 
     Raises:
@@ -45,7 +51,7 @@ def read_record(path: str | Path, kind: type[Record], *, limit: int = JSON_LIMIT
     return as_record(read_json(path, limit=limit), kind, str(path))
 
 
-def as_record(value: object, kind: type[Record], where: str) -> Record:
+def as_record(value: object, kind: Any, where: str) -> Any:
     """``value``, as JSON was parsed, as an instance of ``kind``.
 
     Args:

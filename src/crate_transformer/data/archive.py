@@ -1,0 +1,96 @@
+"""Zip files: names in whatever code page they were stored, and entries of bounded size."""
+
+import logging
+import os
+import struct
+import zipfile
+import zlib
+from functools import lru_cache
+from pathlib import Path
+
+from crate_transformer.data.code_pages import guess_code_page
+from crate_transformer.storage import open_file
+
+_LOG = logging.getLogger("crate_transformer.data")
+_UTF8_FLAG, _UNICODE_PATH, _DOS = 0x800, 0x7075, 0
+_METHODS = (zipfile.ZIP_STORED, zipfile.ZIP_DEFLATED)  # those whose output can be bounded
+
+
+class Archive:
+    """An open zip file; ``entries`` maps the names to what the directory of the file says of them.
+
+    Raises:
+        ValueError: The file is no readable zip file, or a name is ambiguous.
+    """
+
+    def __init__(self, path: Path):
+        self.path = path
+        try:
+            open_file(path).close()  # never a device or a pipe
+            self._zip = zipfile.ZipFile(path)
+        except (zipfile.BadZipFile, OSError, ValueError, NotImplementedError) as error:
+            raise ValueError(f"{path} is neither a folder nor a readable zip file ({error})") from error
+        found = self._zip.infolist()
+        self.entries = dict(zip(_decode_names(path, found), found, strict=True))
+        if len(self.entries) < len(found):
+            raise ValueError(f"{path} holds two entries of one name: pack it again")
+        for name in self.entries:
+            if not set(name.rstrip("/").split("/")).isdisjoint(("", ".", "..")) or "\0" in name:
+                raise ValueError(f"{path} holds an entry called {name!r}, which is no path: pack it again")
+
+    def read(self, name: str, *, limit: int) -> bytes:
+        """The bytes of one entry.
+
+        Raises:
+            ValueError: There is none of this name, it is larger than ``limit`` bytes, damaged, encrypted, or compressed
+                in a way other than deflate.
+        """
+        entry = self.entries.get(name)
+        if entry is None:
+            raise ValueError(f"{self.path} holds no {name}")
+        if entry.file_size > limit:
+            raise ValueError(f"{entry.file_size:,} bytes, more than the limit of {limit:,}")
+        if entry.compress_type not in _METHODS:
+            raise ValueError("compressed by another method than deflate: pack the zip file again")
+        try:
+            return self._zip.read(entry)
+        except Exception as error:  # zipfile reports damage and encryption in many ways
+            raise ValueError(" ".join(str(error).split()) or type(error).__name__) from error
+
+
+def open_archive(path: Path) -> Archive:
+    """The zip file, opened once in every process, because forked ones would share the position in the file."""
+    status = path.stat()
+    return _opened(path, os.getpid(), status.st_mtime_ns, status.st_size)
+
+
+@lru_cache(maxsize=8)
+def _opened(path: Path, process: int, changed: int, size: int) -> Archive:
+    return Archive(path)
+
+
+def _decode_names(path: Path, entries: list[zipfile.ZipInfo]) -> list[str]:
+    """The names as they were meant: UTF-8 where an entry says so by its flag or its extra field, else guessed."""
+    names = []
+    for entry in entries:
+        raw = None if entry.flag_bits & _UTF8_FLAG else entry.orig_filename.encode("cp437")
+        names.append(entry.orig_filename if raw is None or raw.isascii() else _unicode_path(entry.extra, raw) or raw)
+    unmarked = [name for name in names if isinstance(name, bytes)]
+    codec = guess_code_page(unmarked) if unmarked else "cp437"
+    if codec != "cp437":
+        _LOG.warning("%s: the names are read as %s, because it does not say how they are encoded", path, codec)
+    decoded = [name.decode(codec) if isinstance(name, bytes) else name for name in names]
+    return [  # some programs on Windows write their own separator
+        name.replace("\\", "/") if entry.create_system == _DOS else name
+        for name, entry in zip(decoded, entries, strict=True)
+    ]
+
+
+def _unicode_path(extra: bytes, raw: bytes) -> str | None:
+    """The name in the extra field of Info-ZIP, if it belongs to the name ``raw``."""
+    while len(extra) >= 4:
+        kind, size = struct.unpack("<HH", extra[:4])
+        field, extra = extra[4 : 4 + size], extra[4 + size :]
+        if kind == _UNICODE_PATH and field[:5] == struct.pack("<BL", 1, zlib.crc32(raw)):
+            return field[5:].decode("utf-8", "replace")
+    return None

@@ -1,0 +1,38 @@
+"""Words to show for the classes, from a ``classes.json`` that maps their folders to them."""
+
+import logging
+from collections import Counter
+from collections.abc import Sequence
+from pathlib import Path
+from unicodedata import normalize
+
+from crate_transformer.data.files import read_bytes
+from crate_transformer.storage import as_record, parse_json
+
+_LOG = logging.getLogger("crate_transformer.data")
+_FILE = "classes.json"
+
+
+def class_words(path: Path, names: Sequence[str], prefix: str, folders: Sequence[str]) -> tuple[str, ...]:
+    """A name for each class folder: its words in the first ``classes.json`` beside the folders, in ``path`` (a folder
+    or zip file that holds ``names``), or beside ``path``; else the folder's own name.
+
+    A word that the file gives to several folders is told apart by the folder, whichever of these folders are there.
+
+    Raises:
+        ValueError: The file does not map folders to words.
+    """
+    places = [(path, name) for name in (f"{prefix}{_FILE}", _FILE) if name in names]
+    if (path.parent / _FILE).is_file():
+        places.append((path.parent, _FILE))
+    for container, name in places:
+        where = f"{container}/{name}"
+        words = as_record(parse_json(read_bytes(container, name), where), dict[str, str], where)
+        words = {normalize("NFC", folder): word for folder, word in words.items()}
+        missing = [folder for folder in folders if folder not in words]
+        if missing:
+            _LOG.warning("%s is not used: it has no words for %s", where, ", ".join(map(repr, missing[:3])))
+            continue
+        count = Counter(words.values())
+        return tuple(words[f] if count[words[f]] == 1 else f"{words[f]} ({f})" for f in folders)
+    return tuple(folders)

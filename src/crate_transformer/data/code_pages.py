@@ -1,0 +1,44 @@
+"""In which code page the names in a zip file were stored, where the file does not say."""
+
+import locale
+import re
+
+_SCRIPTS = {
+    "gb18030": ("zh", rb"([\x00-\x7f]|[\xa1\xa3\xb0-\xd7][\xa1-\xfe])*", False),
+    "big5": ("zh_TW zh_HK", rb"([\x00-\x7f]|[\xa4-\xc6][\x40-\x7e\xa1-\xfe])*", True),
+    "cp932": ("ja", rb"([\x00-\x7f]|\x81\x5b|\x82[\x9f-\xf1]|\x83[\x40-\x96]|[\x88-\x97][\x40-\x7e\x80-\xfc])*", True),
+    "cp949": ("ko", rb"([\x00-\x7f]|[\xb0-\xc8][\xa1-\xfe])*", False),
+    "cp866": ("ru uk be bg", rb"[\x00-\xaf\xe0-\xf1]*", True),
+}
+"""Code page -> (languages that use it, its usual bytes, whether a Western name could have them too)."""
+_UNUSUAL = re.compile("[\u0080-\u00a0\u0180-\u019f\u01b1-\u01cc\u01dd-\u0217\u021c-\u02ff]")
+_WESTERN = re.compile("[\x00-\x7fÀ-ÖØ-öø-ÿŒœŠšŽžŸªº]*")
+_MIXED = re.compile("[A-Za-z][^\x00-\x7f]|[^\x00-\x7f][A-Za-z]")
+
+
+def guess_code_page(names: list[bytes]) -> str:
+    """The first code page in which all names consist of usual letters: UTF-8, the one of this machine's language, those
+    of East Asia and Cyrillic, those of Western Europe; else 437, which is what the format of zip files prescribes.
+    """
+    if all(_decodes(name, "utf-8") and not _UNUSUAL.search(name.decode()) for name in names):
+        return "utf-8"
+    language = locale.getlocale()[0] or ""
+    here = [codec for codec, (languages, *_) in _SCRIPTS.items() if language.startswith(tuple(languages.split()))]
+    for codec in (*reversed(here), *_SCRIPTS):
+        _, letters, ambiguous = _SCRIPTS[codec]
+        if all(re.fullmatch(letters, name) and _decodes(name, codec) for name in names) and not (
+            ambiguous and any(_MIXED.search(name.decode(codec)) for name in names)
+        ):
+            return codec
+    for codec in ("cp437", "cp850", "cp1252"):
+        if all(_decodes(name, codec) and _WESTERN.fullmatch(name.decode(codec)) for name in names):
+            return codec
+    return "cp437"
+
+
+def _decodes(name: bytes, codec: str) -> bool:
+    try:
+        name.decode(codec)
+    except UnicodeDecodeError:
+        return False
+    return True
