@@ -35,7 +35,7 @@ class Inside:
     looks: tuple[Look, ...]
     size: tuple[int, int]
     objective: LayerwiseObjective
-    steps: LayerSteps | None
+    steps: LayerSteps
     geometry: SubspaceGeometry | None
     crops: UInt8[np.ndarray, "shown height width 3"]
     cuts: MaskCut
@@ -78,11 +78,7 @@ def look_inside(
     images = torch.stack(inputs)
     large = torch.stack([normalise(pixels(crop), fitted) for crop in crops])
     twin, kind, missing = untrained_twin(model), type(model).__name__, []
-    steps = geometry = heads = None
-    if hasattr(model.blocks[0], "mssa") or hasattr(model.blocks[0], "attn"):
-        steps = layer_steps(model, images, untrained=twin)
-    else:
-        missing.append(f"{kind} has no projection that can be applied half way through a layer: no descent by steps")
+    geometry = heads = None
     if any(name.endswith(".subspaces.weight") for name, _ in model.named_parameters()):
         geometry = subspace_geometry(model, untrained=twin)
     else:
@@ -97,7 +93,7 @@ def look_inside(
         looks=tuple(looks),
         size=size,
         objective=layerwise_objective(model, images, untrained=twin),
-        steps=steps,
+        steps=layer_steps(model, images, untrained=twin),
         geometry=geometry,
         crops=np.stack([np.asarray(crop) for crop in crops]),
         cuts=maskcut(model, large),

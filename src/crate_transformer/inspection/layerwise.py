@@ -10,13 +10,13 @@ import numpy as np
 import torch
 import torch.nn.functional as F
 from jaxtyping import Float
-from torch import Tensor, nn
+from torch import Tensor
 
 from crate_transformer.inspection.controls import untrained_twin
 from crate_transformer.inspection.frozen import batches, frozen, to_model
-from crate_transformer.inspection.projected import Normalisation, check_normalisation, project, scale
+from crate_transformer.inspection.projected import Normalisation, check_normalisation, scale
 from crate_transformer.inspection.record import record
-from crate_transformer.models import Backbone
+from crate_transformer.models import Backbone, Block
 from crate_transformer.objective import coding_rate, nonzero_fraction, subspace_coding_rate
 
 Place = Literal["input", "half"]
@@ -92,8 +92,8 @@ def layerwise_objective(
         untrained: the control; ``untrained_twin(model)`` unless given.
 
     Raises:
-        ValueError: there are no images, ``epsilon_squared`` is not positive, the place or normalisation does not exist,
-            or the family has no projection to apply half way.
+        ValueError: there are no images, ``epsilon_squared`` is not positive, or the place or normalisation does not
+            exist.
     """
     check_normalisation(normalisation)
     if place not in get_args(Place):
@@ -136,11 +136,11 @@ def _measure(
         def of_subspaces(projected: Tensor, tokens: Tensor | None = None) -> Tensor:
             return subspace_coding_rate(scale(projected, tokens, normalisation), epsilon_squared=epsilon_squared)
 
-        def of_tokens(block: nn.Module, z: Tensor) -> Tensor:
+        def of_tokens(block: Block, z: Tensor) -> Tensor:
             tokens = block.norm1(z) if place == "half" else z
-            return of_subspaces(project(block, tokens), tokens)
+            return of_subspaces(block.project(tokens), tokens)
 
-        def rate(block: nn.Module, z: Tensor) -> Tensor:
+        def rate(block: Block, z: Tensor) -> Tensor:
             tokens = block.norm1(z) if place == "half" else z
             return coding_rate(tokens if normalisation == "none" else F.normalize(tokens, dim=-1),
                                epsilon_squared=epsilon_squared)  # fmt: skip
@@ -153,8 +153,8 @@ def _measure(
                 hear("subspace_rate", tokens_at, partial(of_tokens, block))
             if rates:
                 hear("rate", tokens_at, partial(rate, block))
-        sparse = "blocks.*.odl.code" if hasattr(model.blocks[0], "odl") else "blocks.*"
-        hear("nonzero", sparse, nonzero_fraction)
+        code = model.blocks[0].sparse_code
+        hear("nonzero", f"blocks.*.{code}" if code else "blocks.*", nonzero_fraction)
         model.forward_features(images)
     return {
         quantity: torch.stack([value for part in parts for value in part.values()], dim=-1)

@@ -9,13 +9,14 @@ import numpy as np
 import torch
 import torch.nn.functional as F
 from jaxtyping import Float
-from torch import Tensor, nn
+from torch import Tensor
 
 from crate_transformer.inspection.controls import untrained_twin
 from crate_transformer.inspection.frozen import batches, frozen, to_model
-from crate_transformer.inspection.projected import Normalisation, check_normalisation, project, scale
+from crate_transformer.inspection.projected import Normalisation, check_normalisation, scale
 from crate_transformer.inspection.record import record
-from crate_transformer.models import Backbone
+from crate_transformer.layers import SparseStep
+from crate_transformer.models import Backbone, Block
 from crate_transformer.objective import subspace_coding_rate
 
 
@@ -77,7 +78,7 @@ def layer_steps(
         untrained: the control; ``untrained_twin(model)`` unless given.
 
     Raises:
-        ValueError: there are no images, the model is folded, or the family has no projection to apply half way.
+        ValueError: there are no images, or the model is folded.
     """
     check_normalisation(normalisation)
     if model.folded:
@@ -110,22 +111,22 @@ def _measure(
 ) -> dict[str, Tensor]:
     found: dict[str, list[Tensor]] = {}
 
-    def rate(block: nn.Module, quantity: str, z: Tensor) -> Tensor:
+    def rate(block: Block, quantity: str, z: Tensor) -> Tensor:
         tokens = block.norm1(z)
-        scaled = scale(project(block, tokens), tokens, normalisation)
+        scaled = scale(block.project(tokens), tokens, normalisation)
         return keep(quantity, subspace_coding_rate(scaled, epsilon_squared=epsilon_squared))
 
     def keep(quantity: str, values: Tensor) -> Tensor:
         found.setdefault(quantity, []).append(values)
         return values
 
-    def sparsify(step: nn.Module, z: Tensor) -> Tensor:
-        start = z if hasattr(step, "folded_dictionary") else z.new_zeros(*z.shape[:2], step.dictionary.shape[1])
+    def sparsify(step: SparseStep, z: Tensor) -> Tensor:
+        start = z if step.starts_at_input else z.new_zeros(*z.shape[:2], step.dictionary.shape[1])
         keep("lasso_before", lasso(step, z, start))
         held.append(z)
         return z.new_empty(0)
 
-    def sparsified(step: nn.Module, code: Tensor) -> Tensor:
+    def sparsified(step: SparseStep, code: Tensor) -> Tensor:
         return keep("lasso_after", lasso(step, held.pop(), code))
 
     held: list[Tensor] = []
@@ -134,10 +135,9 @@ def _measure(
         for layer, block in enumerate(model.blocks):
             rate(block, "rate_before", z)
             listeners = [("z_half", partial(rate, block, "rate_after"))]
-            step = getattr(block, "ista", getattr(block, "odl", None))
+            step = block.sparse_step
             if step is not None:
-                code = "ista" if hasattr(block, "ista") else "odl.code"
-                listeners += [("norm2", partial(sparsify, step)), (code, partial(sparsified, step))]
+                listeners += [("norm2", partial(sparsify, step)), (block.sparse_code, partial(sparsified, step))]
             with ExitStack() as recording:
                 for name, reduce in listeners:
                     recording.enter_context(record(block, name, reduce=reduce))
@@ -146,7 +146,7 @@ def _measure(
 
 
 def lasso(
-    step: nn.Module, z: Float[Tensor, "batch tokens dim"], code: Float[Tensor, "batch tokens atoms"]
+    step: SparseStep, z: Float[Tensor, "batch tokens dim"], code: Float[Tensor, "batch tokens atoms"]
 ) -> Float[Tensor, " batch"]:
     r"""The objective :math:`\tfrac12 \|z - D a\|^2 + \lambda \|a\|_1` of an ``ISTA`` or ``ODL``, mean over tokens."""
     residual = z - F.linear(code, step.dictionary)

@@ -19,6 +19,7 @@ from crate_transformer.layers.patch_embed import ConvPatchEmbed, PatchEmbed
 from crate_transformer.layers.patchify import patchify, unpatchify
 from crate_transformer.layers.position import resample_position
 from crate_transformer.layers.sincos import sincos_position
+from crate_transformer.layers.sparse_step import SparseStep
 from crate_transformer.layers.synthesis import Synthesis
 from crate_transformer.layers.tap import Tap, hear
 from crate_transformer.layers.tssa import TSSA
@@ -39,6 +40,7 @@ __all__ = [
     "FourierPosition",
     "LayerScale",
     "PatchEmbed",
+    "SparseStep",
     "Synthesis",
     "Tap",
     "attend",

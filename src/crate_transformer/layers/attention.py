@@ -1,5 +1,6 @@
 """The attention of an ordinary transformer, for comparison."""
 
+import torch.nn.functional as F
 from einops import rearrange
 from jaxtyping import Float
 from torch import Tensor, nn
@@ -25,6 +26,13 @@ class Attention(nn.Module):
         self.query = Tap()
         self.projection = Tap()
         self.attention = Tap()
+
+    def project(self, z: Float[Tensor, "batch tokens dim"]) -> Float[Tensor, "batch heads tokens head_dim"]:
+        """The keys of every head alone."""
+        keys = slice(z.shape[-1], 2 * z.shape[-1])
+        return rearrange(
+            F.linear(z, self.qkv.weight[keys], self.qkv.bias[keys]), "b n (h p) -> b h n p", h=self.num_heads
+        )
 
     def forward(self, z: Float[Tensor, "batch tokens dim"]) -> Float[Tensor, "batch tokens dim"]:
         q, k, v = rearrange(self.qkv(z), "b n (three h p) -> three b h n p", three=3, h=self.num_heads)

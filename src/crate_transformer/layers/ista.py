@@ -28,6 +28,9 @@ class ISTA(nn.Module):
         sparsity_weight: :math:`\lambda \ge 0`.
     """
 
+    num_steps = 1
+    starts_at_input = True
+
     def __init__(self, dim: int, *, step_size: float = 0.1, sparsity_weight: float = 0.1) -> None:
         super().__init__()
         self.step_size = step_size

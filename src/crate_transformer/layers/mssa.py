@@ -54,8 +54,11 @@ class MSSA(nn.Module):
         self.projection = Tap()
         self.attention = Tap()
 
+    def project(self, z: Float[Tensor, "batch tokens dim"]) -> Float[Tensor, "batch heads tokens head_dim"]:
+        r""":math:`U_k^\top z` of every head."""
+        return rearrange(self.subspaces(z), "b n (h p) -> b h n p", h=self.num_heads)
+
     def forward(self, z: Float[Tensor, "batch tokens dim"]) -> Float[Tensor, "batch tokens dim"]:
-        w = rearrange(self.subspaces(z), "b n (h p) -> b h n p", h=self.num_heads)
-        w = self.projection(w)
+        w = self.projection(self.project(z))
         ssa = self.attend(w, w, w, self.attention, causal=self.causal)
         return self.out(rearrange(ssa, "b h n p -> b n (h p)"))

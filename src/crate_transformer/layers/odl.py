@@ -28,6 +28,9 @@ class ODL(nn.Module):
         sparsity_weight: :math:`\lambda \ge 0`.
     """
 
+    num_steps = 2
+    starts_at_input = False
+
     def __init__(
         self, dim: int, num_atoms: int | None = None, *, step_size: float = 0.1, sparsity_weight: float = 0.1
     ) -> None:

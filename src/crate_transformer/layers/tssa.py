@@ -36,8 +36,12 @@ class TSSA(nn.Module):
         self.projection = Tap()
         self.membership = Tap()
 
+    def project(self, z: Float[Tensor, "batch tokens dim"]) -> Float[Tensor, "batch heads tokens head_dim"]:
+        r""":math:`U_k^\top z` of every head."""
+        return rearrange(self.subspaces(z), "b n (h p) -> b h n p", h=self.num_heads)
+
     def forward(self, z: Float[Tensor, "batch tokens dim"]) -> Float[Tensor, "batch tokens dim"]:
-        projected = self.projection(rearrange(self.subspaces(z), "b n (h p) -> b h n p", h=self.num_heads))
+        projected = self.projection(self.project(z))
         with full_precision(z.device):
             w = projected.to(torch.promote_types(projected.dtype, torch.float32))
             squares = w.square()

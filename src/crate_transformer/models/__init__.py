@@ -1,6 +1,7 @@
 """Architectures, one file each, and the registry that lists them."""
 
 from crate_transformer.models.backbone import Backbone
+from crate_transformer.models.block import Block
 from crate_transformer.models.config import BackboneConfig
 from crate_transformer.models.crate import CRATE, CRATEConfig
 from crate_transformer.models.crate_alpha import CRATEAlpha, CRATEAlphaConfig
@@ -35,6 +36,7 @@ __all__ = [
     "MODELS",
     "Backbone",
     "BackboneConfig",
+    "Block",
     "CRATEAlpha",
     "CRATEAlphaConfig",
     "CRATEConfig",

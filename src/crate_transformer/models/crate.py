@@ -43,6 +43,9 @@ class Block(nn.Module):
     The tap ``z_half`` sees :math:`Z^{\ell+1/2}`. There is no skip around the second step: ISTA starts at its input.
     """
 
+    lowers_rate = True
+    sparse_code = "ista"
+
     def __init__(self, config: CRATEConfig) -> None:
         super().__init__()
         dim = config.embed_dim
@@ -55,6 +58,15 @@ class Block(nn.Module):
     def forward(self, z: Float[Tensor, "batch tokens dim"]) -> Float[Tensor, "batch tokens dim"]:
         z = self.z_half(z + self.mssa(self.norm1(z)))
         return self.ista(self.norm2(z))
+
+    def project(self, tokens: Float[Tensor, "batch tokens dim"]) -> Float[Tensor, "batch heads tokens head_dim"]:
+        r""":math:`U_k^\top z` of normed tokens."""
+        return self.mssa.project(tokens)
+
+    @property
+    def sparse_step(self) -> ISTA:
+        """The problem that the second step solves."""
+        return self.ista
 
     def fold_(self) -> None:
         """Replace the sparsifying step by one linear map and a ReLU that take the norm's affine part along."""

@@ -63,6 +63,9 @@ class Block(nn.Module):
     The tap ``z_half`` sees :math:`Z^{\ell+1/2}`.
     """
 
+    lowers_rate = True
+    sparse_code = "odl.code"
+
     def __init__(self, config: CRATEAlphaConfig) -> None:
         super().__init__()
         dim = config.embed_dim
@@ -75,6 +78,15 @@ class Block(nn.Module):
     def forward(self, z: Float[Tensor, "batch tokens dim"]) -> Float[Tensor, "batch tokens dim"]:
         z = self.z_half(z + self.mssa(self.norm1(z)))
         return z + self.odl(self.norm2(z))
+
+    def project(self, tokens: Float[Tensor, "batch tokens dim"]) -> Float[Tensor, "batch heads tokens head_dim"]:
+        r""":math:`U_k^\top z` of normed tokens."""
+        return self.mssa.project(tokens)
+
+    @property
+    def sparse_step(self) -> ODL:
+        """The problem that the second step solves."""
+        return self.odl
 
     def fold_(self) -> None:
         """Form the maps of the dictionaries once; the residual needs the normed tokens, so the norm stays."""

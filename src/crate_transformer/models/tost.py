@@ -62,6 +62,10 @@ class Block(nn.Module):
     The tap ``z_half`` sees :math:`Z^{\ell+1/2}`.
     """
 
+    lowers_rate = False
+    sparse_code = None
+    sparse_step = None
+
     def __init__(self, config: ToSTConfig) -> None:
         super().__init__()
         dim = config.embed_dim
@@ -76,6 +80,10 @@ class Block(nn.Module):
     def forward(self, z: Float[Tensor, "batch tokens dim"]) -> Float[Tensor, "batch tokens dim"]:
         z = self.z_half(z + self.scale1(self.tssa(self.norm1(z))))
         return z + self.scale2(self.mlp(self.norm2(z)))
+
+    def project(self, tokens: Float[Tensor, "batch tokens dim"]) -> Float[Tensor, "batch heads tokens head_dim"]:
+        r""":math:`U_k^\top z` of normed tokens."""
+        return self.tssa.project(tokens)
 
     def fold_(self) -> None:
         """Let the linear maps take the norms' affine parts and the scales of both branches along."""

@@ -32,6 +32,10 @@ class Block(nn.Module):
     r""":math:`Z^{\ell+1/2} = Z^\ell + \mathrm{MSA}(\mathrm{LN}(Z^\ell)),\; Z^{\ell+1} = Z^{\ell+1/2} +
     \mathrm{MLP}(\mathrm{LN}(Z^{\ell+1/2}))`; the tap ``z_half`` sees :math:`Z^{\ell+1/2}`."""
 
+    lowers_rate = False
+    sparse_code = None
+    sparse_step = None
+
     def __init__(self, config: ViTConfig) -> None:
         super().__init__()
         dim = config.embed_dim
@@ -44,6 +48,10 @@ class Block(nn.Module):
     def forward(self, z: Float[Tensor, "batch tokens dim"]) -> Float[Tensor, "batch tokens dim"]:
         z = self.z_half(z + self.attn(self.norm1(z)))
         return z + self.mlp(self.norm2(z))
+
+    def project(self, tokens: Float[Tensor, "batch tokens dim"]) -> Float[Tensor, "batch heads tokens head_dim"]:
+        r"""The keys of normed tokens."""
+        return self.attn.project(tokens)
 
     def fold_(self) -> None:
         """Let the linear maps behind both norms take their affine parts along."""

@@ -32,19 +32,18 @@ def inside_sections(inside: Inside, folder: Path) -> list[Section]:
         saved = [(save_figure(figure, folder / f"{name}.png"), "", title) for name, figure in figures.items()]
         sections.append(Section(title, text, saved))
 
-    if inside.steps:
-        trained = inside.steps.trained
-        share = f"attention lowers R<sup>c</sup> in {trained.compressing.mean():.0%}"
-        if trained.descending is not None:
-            share += f", the sparse step the LASSO objective in {trained.descending.mean():.0%}"
-        add(
-            "Descent, step by step",
-            Markup(
-                f"How much the steps of each of the {len(inside.steps.layers)} layers lower what they were derived to "
-                f"lower, on {all_pictures} (below zero is descent): {share} of the cases."
-            ),
-            steps=steps_figure(inside.steps),
-        )
+    trained = inside.steps.trained
+    share = f"attention lowers R<sup>c</sup> in {trained.compressing.mean():.0%}"
+    if trained.descending is not None:
+        share += f", the sparse step the LASSO objective in {trained.descending.mean():.0%}"
+    add(
+        "Descent, step by step",
+        Markup(
+            f"How much the steps of each of the {len(inside.steps.layers)} layers lower what they were derived to "
+            f"lower, on {all_pictures} (below zero is descent): {share} of the cases."
+        ),
+        steps=steps_figure(inside.steps),
+    )
     if inside.geometry:
         add(
             "Subspaces and dictionaries",
@@ -87,7 +86,7 @@ def measurements(inside: Inside) -> dict[str, object]:
         "size": inside.size,
         "large_size": inside.crops.shape[1:3],
         "missing": inside.missing,
-        "steps": inside.steps and {name: _steps(getattr(inside.steps, name)) for name in pair},
+        "steps": {name: _steps(getattr(inside.steps, name)) for name in pair},
         "subspaces": inside.geometry and {name: _geometry(getattr(inside.geometry, name)) for name in pair},
         "maskcut": {
             "layer": cuts.layer,

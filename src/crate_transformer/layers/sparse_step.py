@@ -1,0 +1,22 @@
+"""What is known about a layer that codes tokens sparsely."""
+
+from typing import ClassVar, Protocol, runtime_checkable
+
+from torch import Tensor
+
+
+@runtime_checkable
+class SparseStep(Protocol):
+    r"""Proximal-gradient steps on a non-negative LASSO problem, one for every token :math:`z`.
+
+    .. math:: \min_{a \ge 0} F(a), \qquad F(a) = \tfrac12 \|z - D a\|^2 + \lambda \|a\|_1
+
+    ``dictionary`` is :math:`D` (dim, atoms), ``step_size`` :math:`\eta` and ``sparsity_weight`` :math:`\lambda`;
+    ``num_steps`` are taken, from the token itself where ``starts_at_input``, else from 0.
+    """
+
+    dictionary: Tensor
+    step_size: float
+    sparsity_weight: float
+    num_steps: ClassVar[int]
+    starts_at_input: ClassVar[bool]
