@@ -142,7 +142,7 @@ def cut_objects(
     cut: Cut | None = None
     for number in range(num_masks):
         if not number or steps[-1].component.any():
-            cut = normalised_cut(edges, ~painted.ravel(), cut.directions if cut else None)
+            cut = normalised_cut(edges, ~painted.ravel())
         step = _step(cut, grid, steps[-1].component if steps else None)
         steps.append(step)
         painted |= step.component
@@ -177,11 +177,10 @@ class _Step:
     seed: Sequence[int]
 
 
-def _edges(features: np.ndarray, tau: float) -> Float[np.ndarray, "patches patches"]:
+def _edges(features: np.ndarray, tau: float) -> Bool[np.ndarray, "patches patches"]:
     length = np.linalg.norm(features, axis=1, keepdims=True)
     unit = (features / np.where(length == 0, 1, length)).astype(np.float32)
-    cosines = unit @ unit.T
-    return np.greater(cosines, np.float32(tau), out=cosines)
+    return unit @ unit.T > np.float32(tau)
 
 
 def _nothing(grid: tuple[int, int], verdict: str) -> _Step:
