@@ -5,17 +5,16 @@ from dataclasses import dataclass
 
 import numpy as np
 import scipy.ndimage
-from einops import rearrange
 from PIL import Image
 from torch import nn
 
 from crate_transformer.data import Scene, normalise, pixels
 from crate_transformer.evaluation.average_precision import AveragePrecision, average_precision
+from crate_transformer.evaluation.candidates import of_cues
 from crate_transformer.inspection import maskcut, threshold_otsu, untrained_twin, upsample
 from crate_transformer.models import Preprocessing
 
 ROWS = ("model", "untrained", "shuffled", "mean_mask_prior", "brightness", "contrast")
-_LUMINANCE = np.array([0.299, 0.587, 0.114])
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -89,8 +88,8 @@ def maskcut_average_precision(
             cuts = maskcut(judged, inputs, num_masks=num_masks, tau=tau, layer=layer)
             found[row].append(cuts.masks[0])
         grid = cuts.masks.shape[2:]
-        for cue, values in _cues(squeezed.numpy(), grid).items():
-            found[cue].append(_parts(values, num_masks))
+        for cue, candidates in of_cues(squeezed[None], grid).items():
+            found[cue].append(_parts(candidates.maps[0, 0], num_masks))
         truth.append(scene.objects)
         crowd.append(scene.crowd)
         sizes.append((scene.picture.height, scene.picture.width))
@@ -116,11 +115,6 @@ def maskcut_average_precision(
         input_size=(size, size),
         num_images=len(truth),
     )
-
-
-def _cues(picture: np.ndarray, grid: tuple[int, ...]) -> dict[str, np.ndarray]:
-    patches = rearrange(picture, "c (r h) (k w) -> r k (h w) c", r=grid[0], k=grid[1]) @ _LUMINANCE
-    return {"brightness": patches.mean(axis=-1), "contrast": patches.std(axis=-1)}
 
 
 def _coverage(scene: Scene, grid: tuple[int, ...]) -> np.ndarray:

@@ -1,20 +1,17 @@
 """Maps that compete to mark the objects: every head of a model, and the cues that know nothing of objects."""
 
-from collections.abc import Sequence
-from dataclasses import dataclass
+from collections.abc import Iterable, Sequence
+from dataclasses import dataclass, replace
 
 import numpy as np
-import torch
 from einops import rearrange
-from jaxtyping import Bool, Float, Int, UInt8
+from jaxtyping import Float, Int, UInt8
 from torch import Tensor, nn
 
 from crate_transformer.data import normalise
-from crate_transformer.inspection import attention_maps
+from crate_transformer.inspection import attention_maps, patch_luminance
 from crate_transformer.models import Preprocessing
 
-CUES = ("mean_mask_prior", "brightness", "contrast")
-_LUMINANCE = (0.299, 0.587, 0.114)
 _BATCH = 32
 
 
@@ -25,38 +22,62 @@ class Candidates:
     maps: Float[np.ndarray, "candidates images rows columns"]
     choices: tuple[dict[str, int | float], ...]
 
-    def of_layer(self, layer: int) -> "Candidates":
-        """Those of one layer, where there are layers."""
-        kept = [index for index, choice in enumerate(self.choices) if choice.get("layer", layer) == layer]
-        return Candidates(maps=self.maps[kept], choices=tuple(self.choices[index] for index in kept))
+    def on(self, images: Int[np.ndarray, " some"]) -> "Candidates":
+        """The same for some of the images."""
+        return replace(self, maps=self.maps[:, images])
 
 
 def of_model(model: nn.Module, pixels: UInt8[Tensor, "images 3 height width"]) -> Candidates:
-    """The class token's attention in every layer and head, in batches."""
+    """The class token's attention in every layer and head, in batches of pictures."""
     preprocessing = getattr(model, "preprocessing", Preprocessing())
-    seen = [attention_maps(model, normalise(batch, preprocessing)) for batch in pixels.split(_BATCH)]
+    return of_batches(model, (normalise(batch, preprocessing) for batch in pixels.split(_BATCH)))
+
+
+def of_batches(
+    model: nn.Module, batches: Iterable[Float[Tensor, "_images channels height width"]], name: str = "the model"
+) -> Candidates:
+    """The class token's attention in every layer and head; of batches of preprocessed images."""
+    seen = [attention_maps(model, batch) for batch in batches]
     maps = np.concatenate([part.maps for part in seen])
     if not np.isfinite(maps).all():
-        raise ValueError("attention is not finite: the weights or the images hold NaN or infinity")
+        raise ValueError(f"the attention of {name} is not finite: its weights or the images hold NaN or infinity")
     choices = tuple({"layer": layer, "head": head} for layer in seen[0].layers for head in seen[0].heads)
     return Candidates(maps=rearrange(maps, "i l h r c -> (l h) i r c"), choices=choices)
 
 
+def of_prior(means: Float[np.ndarray, "images rows columns"]) -> Candidates:
+    """What is known of where objects lie without looking: a mean mask for each image, of other images."""
+    return Candidates(maps=means[None], choices=({},))
+
+
 def of_cues(
     pixels: UInt8[Tensor, "images 3 height width"],
-    covered: Float[np.ndarray, "images rows columns"],
-    fold: Int[np.ndarray, " images"],
+    grid: tuple[int, int],
+    names: Sequence[str] = ("brightness", "contrast"),
 ) -> dict[str, Candidates]:
-    """For each of ``CUES`` its maps: the mean of ``covered`` over the images of the other folds, and of each patch the
-    mean and the standard deviation of its luminance, large values first and small ones first."""
-    rows, columns = covered.shape[1:]
-    prior = np.stack([covered[fold != number].mean(axis=0) for number in fold])
-    luminance = torch.einsum("n c h w, c -> n h w", pixels.float(), torch.tensor(_LUMINANCE))
-    patches = rearrange(luminance, "n (r h) (c w) -> n r c (h w)", r=rows, c=columns).numpy()
-    found = {"mean_mask_prior": Candidates(maps=prior[None], choices=({},))}
-    for name, cue in (("brightness", patches.mean(axis=-1)), ("contrast", patches.std(axis=-1))):
-        found[name] = Candidates(maps=np.stack([cue, cue.max() - cue]), choices=({"sign": 1}, {"sign": -1}))
-    return found
+    """What each patch shows without any model, large values first and small ones first.
+
+    ``brightness`` and ``contrast`` are the mean and the standard deviation of its luminance, ``median_difference`` how
+    far that mean lies from that of the image's median patch.
+    """
+    patches = patch_luminance(pixels, grid)
+    brightness = patches.mean(axis=-1)
+    cues = {
+        "brightness": brightness,
+        "contrast": patches.std(axis=-1),
+        "median_difference": np.abs(brightness - np.median(brightness, axis=(1, 2), keepdims=True)),
+    }
+    signs = ({"sign": 1}, {"sign": -1})
+    return {
+        name: Candidates(maps=np.stack([cues[name], cues[name].max() - cues[name]]), choices=signs) for name in names
+    }
+
+
+def means_of_others(
+    covered: Float[np.ndarray, "images rows columns"], fold: Int[np.ndarray, " images"]
+) -> Float[np.ndarray, "images rows columns"]:
+    """For each image the mean over the images of the other fold."""
+    return np.stack([covered[fold != number].mean(axis=0) for number in fold])
 
 
 def halves(count: int, seed: int) -> Int[np.ndarray, " images"]:
@@ -90,10 +111,3 @@ def choices_made(
 ) -> list[dict[str, int | float]]:
     """What was chosen, each once."""
     return [choices[index] for index in sorted(set(chosen.tolist()))]
-
-
-def on_grid(masks: Bool[Tensor, "masks height width"], grid: tuple[int, int]) -> Bool[np.ndarray, "masks rows columns"]:
-    """The patches that each mask covers by more than half."""
-    patch = masks.shape[-2] // grid[0], masks.shape[-1] // grid[1]
-    covered = torch.nn.functional.avg_pool2d(masks[:, None].float(), kernel_size=patch)[:, 0]
-    return (covered > 0.5).numpy()

@@ -12,8 +12,10 @@ from crate_transformer.evaluation.candidates import (
     choices_made,
     cross_fit,
     halves,
+    means_of_others,
     of_cues,
     of_model,
+    of_prior,
     shifts,
 )
 from crate_transformer.inspection import threshold_entries, untrained_twin
@@ -91,7 +93,8 @@ def corloc(
     grid = rows["model"].maps.shape[-2:]
     scale = np.array([grid[1] / width, grid[0] / height] * 2)
     truth = boxes * scale
-    rows |= of_cues(pixels, _filled(truth, grid), fold)
+    rows["mean_mask_prior"] = of_prior(means_of_others(_filled(truth, grid), fold))
+    rows |= of_cues(pixels, grid)
     scores: dict[str, CorLocScore] = {}
     for row, candidates in rows.items():
         every, choices = _boxes(candidates)

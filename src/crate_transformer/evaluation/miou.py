@@ -10,16 +10,16 @@ from torch import nn
 
 from crate_transformer.data import SceneArrays
 from crate_transformer.evaluation.candidates import (
-    Candidates,
     choices_made,
     cross_fit,
     halves,
+    means_of_others,
     of_cues,
     of_model,
-    on_grid,
+    of_prior,
     shifts,
 )
-from crate_transformer.inspection import threshold_entries, threshold_mass, untrained_twin
+from crate_transformer.inspection import on_grid, threshold_entries, threshold_mass, untrained_twin
 
 Reading = Literal["entries", "mass"]
 THRESHOLDS: dict[Reading, Callable] = {"entries": threshold_entries, "mass": threshold_mass}
@@ -184,15 +184,16 @@ def attention_miou(
     if not -depth <= layer < depth:
         raise ValueError(f"there is no layer {layer}: the model has layers 0 to {depth - 1} (or -1 for the last)")
     grid = rows["model"].maps.shape[-2:]
-    masks = on_grid(scenes.masks, grid)
+    masks = on_grid(np.asarray(scenes.masks), grid)
     usable = masks.any(axis=(1, 2))
     shown, image = np.unique(scenes.image[usable], return_inverse=True)
     truth = ClassMasks(masks=masks[usable], image=image, label=scenes.label[usable])
     fold = halves(len(shown), seed)
     covered = np.stack([truth.masks[image == number].any(axis=0) for number in range(len(shown))]).astype(np.float64)
     rows["untrained"] = of_model(untrained or untrained_twin(model, seed), scenes.pixels)
-    rows = {row: Candidates(maps=some.maps[:, shown], choices=some.choices) for row, some in rows.items()}
-    rows |= of_cues(scenes.pixels[shown], covered, fold)
+    rows = {row: candidates.on(shown) for row, candidates in rows.items()}
+    rows["mean_mask_prior"] = of_prior(means_of_others(covered, fold))
+    rows |= of_cues(scenes.pixels[shown], grid)
     best_head: dict[Reading, dict[str, MIoU]] = {}
     fixed_head: dict[Reading, dict[str, MIoU]] = {}
     for reading, threshold in THRESHOLDS.items():

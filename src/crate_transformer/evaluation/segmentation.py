@@ -5,11 +5,10 @@ from typing import Literal
 
 import numpy as np
 import torch
-import torch.nn.functional as F
-from einops import rearrange
-from jaxtyping import Bool, Float, UInt8
+from jaxtyping import Bool, Float, Shaped, UInt8
 from torch import Tensor
 
+from crate_transformer.evaluation.candidates import Candidates, of_batches, of_cues, of_prior
 from crate_transformer.evaluation.scores import (
     FRACTIONS,
     MaskScore,
@@ -17,13 +16,12 @@ from crate_transformer.evaluation.scores import (
     shuffled_iou,
     top_iou,
 )
-from crate_transformer.inspection import attention_maps, untrained_twin
+from crate_transformer.inspection import on_grid, untrained_twin
 from crate_transformer.inspection.agreement import rank_auc
 from crate_transformer.models import Backbone
 
 _TRIVIAL = ("brightness", "contrast", "median_difference")
 _CUES = ("mean_mask_prior", *_TRIVIAL)
-_LUMINANCE = (0.299, 0.587, 0.114)
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -83,18 +81,20 @@ class SegmentationReport:
 
 @dataclass(frozen=True)
 class _MaskedImages:
-    """Images, their masks on the token grid, and the trivial cues, of images with a usable mask."""
+    """Images with a usable mask, their masks on the token grid, and the maps of the trivial cues."""
 
     images: Tensor
-    masks: np.ndarray
-    brightness: np.ndarray
-    contrast: np.ndarray
-    median_difference: np.ndarray
+    masks: Bool[np.ndarray, "images rows columns"]
+    cues: dict[str, Candidates]
     num_dropped: int = 0
 
     def subset(self, indices: np.ndarray) -> "_MaskedImages":
-        arrays = (array[indices] for array in (self.masks, *(getattr(self, cue) for cue in _TRIVIAL)))
-        return _MaskedImages(self.images[torch.from_numpy(indices)], *arrays)
+        cues = {name: cue.on(indices) for name, cue in self.cues.items()}
+        return _MaskedImages(self.images[torch.from_numpy(indices)], self.masks[indices], cues)
+
+    def maps(self, name: str, model: Backbone) -> Candidates:
+        """The model's attention to these images."""
+        return of_batches(model, [self.images], repr(name))
 
 
 def _common_grid(models: dict[str, Backbone], images: Tensor) -> tuple[int, int]:
@@ -112,55 +112,46 @@ def _on_grid(images: Tensor, masks: Tensor, pixels: Tensor, grid: tuple[int, int
                 f"there are {len(images)} images of {tuple(images.shape[-2:])}, but {len(given)} {what} of "
                 f"{tuple(given.shape[-2:])}: give one for each image, of its size"
             )
-    patch = images.shape[-2] // grid[0], images.shape[-1] // grid[1]
-    coverage = F.avg_pool2d(masks[:, None].float(), kernel_size=patch).flatten(start_dim=1)
-    masks_on_grid = (coverage > 0.5).cpu().numpy()
-    usable = np.flatnonzero(masks_on_grid.any(axis=1) & ~masks_on_grid.all(axis=1))
-    luminance = torch.einsum("n c h w, c -> n h w", pixels.float(), torch.tensor(_LUMINANCE, device=pixels.device))
-    patches = rearrange(luminance, "n (r h) (c w) -> n (r c) (h w)", h=patch[0], w=patch[1]).cpu().numpy()
-    brightness = patches.mean(axis=-1)
-    difference = np.abs(brightness - np.median(brightness, axis=-1, keepdims=True))
-    everything = _MaskedImages(images, masks_on_grid, brightness, patches.std(axis=-1), difference)
+    masks_on_grid = on_grid(masks.cpu().numpy(), grid)
+    usable = np.flatnonzero(masks_on_grid.any(axis=(1, 2)) & ~masks_on_grid.all(axis=(1, 2)))
+    everything = _MaskedImages(images, masks_on_grid, of_cues(pixels, grid, _TRIVIAL))
     return replace(everything.subset(usable), num_dropped=len(images) - len(usable))
-
-
-def _maps(name: str, model: Backbone, images: Tensor) -> np.ndarray:
-    maps = attention_maps(model, images).maps
-    if not np.isfinite(maps).all():
-        raise ValueError(f"the attention of {name!r} is not finite: its weights or the images hold NaN or infinity")
-    return rearrange(maps, "n l h r c -> (l h) n (r c)")
 
 
 class _Scorer:
     """Chooses among candidate maps on the selection images and scores the choice on the reported ones."""
 
     def __init__(self, selection: _MaskedImages, reported: _MaskedImages) -> None:
-        self.selection = selection.masks
-        self.reported = reported.masks
+        self.selection, self.reported = _flat(selection.masks), _flat(reported.masks)
         self.auc: dict[str, MaskScore] = {}
         self.miou: dict[str, MaskScore] = {}
 
-    def add(self, row: str, selection: np.ndarray, reported: np.ndarray, choices: list[dict[str, int]]) -> np.ndarray:
-        """Score one row, given maps ``(candidates, images, entries)``; returns each candidate's AUC on selection."""
-        aucs = rank_auc(selection, self.selection).mean(axis=-1)
+    def add(self, row: str, selection: Candidates, reported: Candidates) -> np.ndarray:
+        """Score one row; returns each candidate's AUC on selection."""
+        chosen_on, maps, choices = _flat(selection.maps), _flat(reported.maps), selection.choices
+        aucs = rank_auc(chosen_on, self.selection).mean(axis=-1)
         best = int(aucs.argmax())
-        self.auc[row] = MaskScore(per_image=rank_auc(reported[best], self.reported), **choices[best])
-        ious = top_iou(selection, self.selection, FRACTIONS).mean(axis=-1)
+        self.auc[row] = MaskScore(per_image=rank_auc(maps[best], self.reported), **choices[best])
+        ious = top_iou(chosen_on, self.selection, FRACTIONS).mean(axis=-1)
         which, best = (int(index) for index in np.unravel_index(ious.argmax(), ious.shape))
-        (iou,) = top_iou(reported[best], self.reported, [FRACTIONS[which]])
+        (iou,) = top_iou(maps[best], self.reported, [FRACTIONS[which]])
         self.miou[row] = MaskScore(per_image=iou, fraction=FRACTIONS[which], **choices[best])
         return aucs
 
-    def add_shuffled(self, row: str, reported: np.ndarray, choices: list[dict[str, int]]) -> None:
+    def add_shuffled(self, row: str, reported: Candidates) -> None:
         """Score the maps chosen for ``row`` against the masks of the other images."""
         for rows, score in ((self.auc, self.auc[row]), (self.miou, self.miou[row])):
             choice = {"layer": score.layer, "head": score.head}
-            maps = reported[choices.index(choice)]
+            maps = _flat(reported.maps)[reported.choices.index(choice)]
             if score.fraction is None:
                 per_image = shuffled_auc(maps, self.reported)
             else:
                 per_image = shuffled_iou(maps, self.reported, score.fraction)
             rows[f"{row}_shuffled"] = MaskScore(per_image=per_image, fraction=score.fraction, **choice)
+
+
+def _flat(grids: Shaped[np.ndarray, "*lead rows columns"]) -> Shaped[np.ndarray, "*lead entries"]:
+    return grids.reshape(*grids.shape[:-2], -1)
 
 
 def attention_segmentation(
@@ -215,24 +206,24 @@ def attention_segmentation(
     layer_heads: dict[str, tuple[int, ...]] = {}
     for name, model in models.items():
         depth, num_heads = len(model.blocks), model.config.num_heads
-        choices = [{"layer": layer, "head": head} for layer in range(depth) for head in range(num_heads)]
         for row, judged in ((name, model), (f"{name}_untrained", untrained_twin(model, seed))):
-            on_selection, on_reported = _maps(row, judged, chosen_on.images), _maps(row, judged, reported.images)
-            aucs = scorer.add(row, on_selection, on_reported, choices)
+            on_selection, on_reported = chosen_on.maps(row, judged), reported.maps(row, judged)
+            aucs = scorer.add(row, on_selection, on_reported)
             if row == name:
-                scorer.add_shuffled(row, on_reported, choices)
+                scorer.add_shuffled(row, on_reported)
             heads = aucs.reshape(depth, num_heads).argmax(axis=1)
             best = np.arange(depth) * num_heads + heads
-            layer_auc[row] = rank_auc(on_reported[best], reported.masks).mean(axis=-1)
+            layer_auc[row] = rank_auc(_flat(on_reported.maps[best]), scorer.reported).mean(axis=-1)
             layer_heads[row] = tuple(heads.tolist())
-            average = on_selection.mean(axis=1, keepdims=True, dtype=np.float64)
-            scorer.add(f"{row}_centred", on_selection - average, on_reported - average, choices)
-    prior = chosen_on.masks.mean(axis=0, keepdims=True)
-    constant = [np.broadcast_to(prior, some.masks.shape)[None] for some in (chosen_on, reported)]
-    scorer.add("mean_mask_prior", *constant, [{}])
+            average = on_selection.maps.mean(axis=1, keepdims=True, dtype=np.float64)
+            centred = [replace(some, maps=some.maps - average) for some in (on_selection, on_reported)]
+            scorer.add(f"{row}_centred", *centred)
+    prior = chosen_on.masks.mean(axis=0)
+    scorer.add(
+        "mean_mask_prior", *(of_prior(np.broadcast_to(prior, some.masks.shape)) for some in (chosen_on, reported))
+    )
     for cue in _TRIVIAL:
-        signed = [np.stack([getattr(some, cue), -getattr(some, cue)]) for some in (chosen_on, reported)]
-        scorer.add(cue, *signed, [{"sign": 1}, {"sign": -1}])
+        scorer.add(cue, chosen_on.cues[cue], reported.cues[cue])
     return SegmentationReport(
         models=tuple(models),
         auc=scorer.auc,

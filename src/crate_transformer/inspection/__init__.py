@@ -9,7 +9,6 @@ from crate_transformer.inspection.foreground import (
     threshold_entries,
     threshold_mass,
     threshold_otsu,
-    upsample,
 )
 from crate_transformer.inspection.frozen import batches, frozen, to_model
 from crate_transformer.inspection.heads import HeadSummary, head_summary
@@ -17,6 +16,7 @@ from crate_transformer.inspection.inside import Inside, look_inside
 from crate_transformer.inspection.layerwise import LayerwiseObjective, layerwise_objective
 from crate_transformer.inspection.look import Look, class_names, has_attention, look
 from crate_transformer.inspection.maskcut import MaskCut, ObjectCuts, cut_objects, maskcut
+from crate_transformer.inspection.patches import LUMINANCE, on_grid, patch_luminance, upsample
 from crate_transformer.inspection.pca import FeaturePCA, feature_pca
 from crate_transformer.inspection.projection import PatchFeatures, patch_features
 from crate_transformer.inspection.record import record
@@ -26,6 +26,7 @@ from crate_transformer.inspection.steps import LayerSteps, Steps, layer_steps
 from crate_transformer.inspection.subspaces import DictionaryGeometry, Geometry, SubspaceGeometry, subspace_geometry
 
 __all__ = [
+    "LUMINANCE",
     "AttentionMaps",
     "DictionaryGeometry",
     "FeaturePCA",
@@ -60,7 +61,9 @@ __all__ = [
     "look_inside",
     "map_separation",
     "maskcut",
+    "on_grid",
     "patch_features",
+    "patch_luminance",
     "record",
     "subspace_geometry",
     "threshold_entries",

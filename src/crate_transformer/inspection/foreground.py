@@ -4,12 +4,12 @@ from dataclasses import dataclass
 from typing import Literal
 
 import numpy as np
-from einops import rearrange
 from jaxtyping import Bool, Float
 from torch import Tensor, nn
 
 from crate_transformer.inspection.attention import attention_maps
 from crate_transformer.inspection.blank import blank
+from crate_transformer.inspection.patches import on_grid, upsample
 
 Rule = Literal["mass", "entries", "otsu"]
 _NOISE = 1e-6
@@ -121,21 +121,12 @@ def _labelled_iou(
             f"labelled masks have shape {tuple(truth.shape)}: give one for each of the {len(images)} images, "
             f"of {images.shape[-2]} x {images.shape[-1]} pixels"
         )
-    blocks = rearrange(truth.float(), "i (r h) (c w) -> i r c (h w)", r=maps.shape[-2], c=maps.shape[-1])
-    on_grid = (blocks.mean(dim=-1) > 0.5).cpu().numpy()[:, None]
-    usable = on_grid.any(axis=(1, 2, 3))
+    objects = on_grid(truth.cpu().numpy(), maps.shape[-2:])[:, None]
+    usable = objects.any(axis=(1, 2, 3))
     if not usable.any():
         raise ValueError("all labelled masks are empty on the grid of patches: no head can be chosen on them")
-    union = (masks | on_grid).sum(axis=(-2, -1))
-    return ((masks & on_grid).sum(axis=(-2, -1))[usable] / union[usable]).mean(axis=0)
-
-
-def upsample(
-    grids: Bool[np.ndarray, "*lead rows columns"] | Float[np.ndarray, "*lead rows columns"], size: tuple[int, int]
-) -> Bool[np.ndarray, "*lead height width"] | Float[np.ndarray, "*lead height width"]:
-    """A value for every pixel of an image of ``size`` (height, width): that of the patch under its centre."""
-    places = [((np.arange(to) + 0.5) * of / to).astype(int) for to, of in zip(size, grids.shape[-2:], strict=True)]
-    return grids[..., places[0][:, None], places[1]]
+    union = (masks | objects).sum(axis=(-2, -1))
+    return ((masks & objects).sum(axis=(-2, -1))[usable] / union[usable]).mean(axis=0)
 
 
 def threshold_otsu(maps: Float[np.ndarray, "*lead rows columns"]) -> Bool[np.ndarray, "*lead rows columns"]:

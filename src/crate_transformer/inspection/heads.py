@@ -3,8 +3,8 @@
 from dataclasses import dataclass
 
 import numpy as np
+import scipy.special
 import torch
-import torch.nn.functional as F
 from jaxtyping import Float
 from torch import Tensor
 
@@ -34,21 +34,27 @@ class HeadSummary:
     untrained_consistency: Float[np.ndarray, " heads"]
 
 
-def _projected_patches(model: Backbone, images: Tensor, layer: int) -> Tensor:
+def _projected_patches(
+    model: Backbone, images: Tensor, layer: int
+) -> Float[np.ndarray, "images heads patches head_dim"]:
     parts = []
     for batch in images.split(64):
         with frozen(model), record(model, f"blocks.{layer}.*.projection") as seen:
             model.forward_features(to_model(model, batch))
         (projection,) = seen.values()
-        parts.append(projection[:, :, model.num_prefix_tokens :].float().cpu())
-    return torch.cat(parts)
+        patches = projection[:, :, model.num_prefix_tokens :]
+        parts.append(patches.to(torch.promote_types(patches.dtype, torch.float32)).cpu())
+    return torch.cat(parts).numpy()
 
 
-def _consistency(features: Tensor, maps: Tensor) -> np.ndarray:
-    gathered = F.normalize(torch.einsum("ihn,ihnp->ihp", maps, features), dim=-1)
+def _consistency(
+    features: Float[np.ndarray, "images heads patches head_dim"], maps: Float[np.ndarray, "images heads patches"]
+) -> Float[np.ndarray, " heads"]:
+    gathered = (maps[:, :, None] @ features)[:, :, 0]
+    gathered = gathered / np.linalg.norm(gathered, axis=-1, keepdims=True).clip(min=1e-12)
     count = len(gathered)
-    squared_sum = gathered.sum(dim=0).square().sum(dim=-1)
-    return ((squared_sum - gathered.square().sum(dim=(0, -1))) / (count * (count - 1))).numpy()
+    squared_sum = (gathered.sum(axis=0) ** 2).sum(axis=-1)
+    return (squared_sum - (gathered**2).sum(axis=(0, -1))) / (count * (count - 1))
 
 
 def head_summary(
@@ -79,16 +85,16 @@ def head_summary(
     scores: list[np.ndarray] = []
     for judged in (control, model):
         seen = attention_maps(judged, images, layers=[layer])
-        maps = torch.from_numpy(seen.maps[:, 0]).flatten(start_dim=-2)
+        maps = seen.maps[:, 0].reshape(*seen.maps[:, 0].shape[:2], -1)
         features = _projected_patches(judged, images, seen.layers[0])
-        features = features - features.mean(dim=(0, 2), keepdim=True)
+        features = features - features.mean(axis=(0, 2), keepdims=True)
         scores.append(_consistency(features, maps))
-    entropy = torch.special.entr(maps).sum(dim=-1).mean(dim=0) / max(np.log(maps.shape[-1]), 1e-12)
+    entropy = scipy.special.entr(maps).sum(axis=-1).mean(axis=0) / max(np.log(maps.shape[-1]), 1e-12)
     return HeadSummary(
         layer=seen.layers[0],
         mean_map=seen.maps[:, 0].mean(axis=0),
-        entropy=entropy.numpy(),
+        entropy=entropy,
         consistency=scores[1],
-        shuffled_consistency=_consistency(features, maps.roll(1, dims=0)),
+        shuffled_consistency=_consistency(features, np.roll(maps, 1, axis=0)),
         untrained_consistency=scores[0],
     )

@@ -9,8 +9,8 @@ from jaxtyping import Bool, Float, Int
 from torch import Tensor, nn
 
 from crate_transformer.inspection.blank import blank
-from crate_transformer.inspection.foreground import upsample
 from crate_transformer.inspection.ncut import Cut, normalised_cut
+from crate_transformer.inspection.patches import upsample
 from crate_transformer.inspection.projection import patch_features
 
 _SAME, _SMALL = 0.5, 0.01

@@ -3,8 +3,6 @@
 from dataclasses import dataclass
 
 import numpy as np
-import torch
-import torch.nn.functional as F
 from jaxtyping import Float, Int
 from torch import Tensor
 
@@ -12,6 +10,7 @@ from crate_transformer.inspection.agreement import rank_auc
 from crate_transformer.inspection.attention import attention_maps
 from crate_transformer.inspection.controls import untrained_twin
 from crate_transformer.inspection.heads import HeadSummary, head_summary
+from crate_transformer.inspection.patches import on_grid
 from crate_transformer.models import Backbone
 
 VOID = 255
@@ -96,7 +95,7 @@ def _match(
     skipped = []
     present = [int(label) for label in np.unique(labels) if label not in (0, VOID)]
     for label in present:
-        masks = _on_grid(labels == label, maps.shape[-2:])
+        masks = on_grid(labels == label, maps.shape[-2:]).reshape(len(labels), -1)
         shown = np.flatnonzero(masks.any(axis=1) & ~masks.all(axis=1))
         if len(shown) < 2:
             skipped.append(label)
@@ -129,9 +128,3 @@ def _chosen(aucs: np.ndarray) -> np.ndarray:
     """For each image the head that is best on the images of the other parity."""
     parity = np.arange(aucs.shape[1]) % 2
     return np.array([aucs[:, parity != number].mean(axis=1).argmax() for number in (0, 1)])[parity]
-
-
-def _on_grid(masks: np.ndarray, grid: tuple[int, ...]) -> np.ndarray:
-    patch = masks.shape[1] // grid[0], masks.shape[2] // grid[1]
-    covered = F.avg_pool2d(torch.from_numpy(masks)[:, None].float(), kernel_size=patch)
-    return (covered > 0.5).flatten(start_dim=1).numpy()

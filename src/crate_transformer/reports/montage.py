@@ -10,6 +10,7 @@ from matplotlib.figure import Figure
 from matplotlib.patheffects import withStroke
 from PIL import Image
 
+from crate_transformer.inspection import LUMINANCE
 from crate_transformer.reports.style import DPI, INK, MAP_COLOURS, OUTLINE, WIDTH
 
 MAX_INCHES = 1.8
@@ -18,8 +19,6 @@ GAP, EDGE = 0.05, 0.1  # inches between tiles and around them
 LARGE_LETTER, LETTER, SMALL_LETTER, LINE = 0.1, 0.083, 0.066, 0.17  # inches; of DejaVu Sans, generously
 LARGE_LINE = 0.24
 SMALL = 8.5  # points
-
-LUMINANCE = np.array([0.299, 0.587, 0.114])
 
 
 def resize(image: UInt8[np.ndarray, "height width 3"], side: int) -> UInt8[np.ndarray, "tile_height tile_width 3"]:
@@ -61,7 +60,7 @@ def cut_out(
 
 def darken(picture: UInt8[np.ndarray, "height width 3"]) -> UInt8[np.ndarray, "height width 1"]:
     """Dark grey, on which colours and outlines stand out."""
-    return (0.45 * (picture @ LUMINANCE)).astype(np.uint8)[..., None]
+    return (0.45 * (picture @ np.array(LUMINANCE))).astype(np.uint8)[..., None]
 
 
 def resample(

@@ -1,0 +1,41 @@
+"""Between pixels and the grid of patches."""
+
+import numpy as np
+import torch
+from einops import rearrange
+from jaxtyping import Bool, Float, UInt8
+from torch import Tensor
+
+LUMINANCE = (0.299, 0.587, 0.114)
+"""How bright red, green and blue are (ITU-R BT.601)."""
+
+
+def on_grid(
+    masks: Bool[np.ndarray, "*lead height width"], grid: tuple[int, int]
+) -> Bool[np.ndarray, "*lead rows columns"]:
+    """The patches that each mask covers by more than half.
+
+    Raises:
+        ValueError: the masks are not whole patches of this grid.
+    """
+    height, width = masks.shape[-2:]
+    if height % grid[0] or width % grid[1]:
+        raise ValueError(f"masks of {height} x {width} pixels do not fall into {grid[0]} x {grid[1]} patches")
+    blocks = rearrange(masks, "... (r h) (c w) -> ... r h c w", r=grid[0], c=grid[1])
+    return blocks.sum(axis=(-3, -1)) * 2 > blocks.shape[-3] * blocks.shape[-1]
+
+
+def patch_luminance(
+    pixels: UInt8[Tensor, "*lead 3 height width"], grid: tuple[int, int]
+) -> Float[np.ndarray, "*lead rows columns pixels_of_a_patch"]:
+    """Luminance of the pixels of each patch, from 0 to 255."""
+    luminance = torch.einsum("... c h w, c -> ... h w", pixels.float().cpu(), torch.tensor(LUMINANCE))
+    return rearrange(luminance, "... (r h) (c w) -> ... r c (h w)", r=grid[0], c=grid[1]).numpy()
+
+
+def upsample(
+    grids: Bool[np.ndarray, "*lead rows columns"] | Float[np.ndarray, "*lead rows columns"], size: tuple[int, int]
+) -> Bool[np.ndarray, "*lead height width"] | Float[np.ndarray, "*lead height width"]:
+    """A value for every pixel of an image of ``size`` (height, width): that of the patch under its centre."""
+    places = [((np.arange(to) + 0.5) * of / to).astype(int) for to, of in zip(size, grids.shape[-2:], strict=True)]
+    return grids[..., places[0][:, None], places[1]]
