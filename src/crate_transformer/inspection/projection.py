@@ -1,6 +1,5 @@
 """What a layer knows about each patch: the projection that its attention compares."""
 
-import re
 from dataclasses import dataclass
 
 import numpy as np
@@ -11,9 +10,8 @@ from torch import Tensor, nn
 
 from crate_transformer.inspection.attention import by_head
 from crate_transformer.inspection.frozen import frozen, to_model
-from crate_transformer.inspection.reader import Reader, reader
+from crate_transformer.inspection.reader import reader
 from crate_transformer.inspection.record import record
-from crate_transformer.models import Backbone
 
 _MAX_TOKENS = 2**14
 """Tokens in one forward pass."""
@@ -45,7 +43,7 @@ def patch_features(
     """
     if not len(images):
         raise ValueError("features of patches need at least one image")
-    source = _source(model)
+    source = reader(model, attention=False)
     (number,) = source.choose_layers([layer])
     name = source.layers[number][1]
     rows, columns = source.grid(images.shape[-2], images.shape[-1])
@@ -59,22 +57,3 @@ def patch_features(
     if not features.isfinite().all():
         raise ValueError(f"the features of layer {number} are not finite: the weights or images hold NaN or infinity")
     return PatchFeatures(features=features.numpy(), layer=number, patch_size=source.patch_size)
-
-
-def _source(model: nn.Module) -> Reader:
-    """How to read projections; unlike attention maps they exist without softmax attention too."""
-    if not isinstance(model, Backbone):
-        return reader(model)
-    taps = [name for name, _ in model.named_modules() if re.fullmatch(r"blocks\.\d+\.\w+\.projection", name)]
-    if len(taps) != len(model.blocks):
-        raise ValueError(f"the blocks of {type(model).__name__} have no tap 'projection' to read features from")
-    return Reader(
-        model=model,
-        layers=tuple((tap, tap) for tap in taps),
-        num_heads=model.config.num_heads,
-        patch_size=model.patch_size,
-        num_prefix_tokens=model.num_prefix_tokens,
-        run=lambda images, last: model.forward_intermediates(
-            images, [last], stop_early=True, output_fmt="NLC", intermediates_only=True
-        ),
-    )

@@ -3,6 +3,7 @@
 import inspect
 from collections.abc import Callable, Sequence
 from dataclasses import dataclass
+from functools import partial
 
 from torch import Tensor, nn
 
@@ -51,24 +52,35 @@ def _choose(what: str, chosen: Sequence[int] | None, count: int) -> tuple[int, .
     return tuple(number % count for number in numbers)
 
 
-def reader(model: nn.Module) -> Reader:
+def reader(model: nn.Module, *, attention: bool = True) -> Reader:
     """How to read queries and keys off ``model``: one of ours, a ViT of timm or one of transformers.
 
+    Args:
+        attention: whether softmax attention is needed; without it the projections of ours are read whatever they are
+            for, and queries are keys where there are none.
+
     Raises:
-        ValueError: it has no softmax attention, or one whose queries and keys are not the outputs of modules.
+        ValueError: it has no softmax attention or no projection, or its queries and keys are not the outputs of
+            modules.
     """
-    return _own(model) if isinstance(model, Backbone) else _foreign(model)
+    return _own(model, attention) if isinstance(model, Backbone) else _foreign(model)
 
 
-def _own(model: Backbone) -> Reader:
+def _own(model: Backbone, attention: bool) -> Reader:
     names = dict(model.named_modules())
     layers = []
     for key in names:
-        if key.startswith("blocks.") and key.endswith(".projection") and f"{key[:-11]}.attention" in names:
-            query = f"{key.removesuffix('projection')}query"
+        parent, _, last = key.rpartition(".")
+        if key.startswith("blocks.") and last == "projection" and (not attention or f"{parent}.attention" in names):
+            query = f"{parent}.query"
             layers.append((query if query in names else key, key))
     if len(layers) != len(model.blocks):
-        raise ValueError(f"{type(model).__name__} has no softmax attention in its blocks: there are no maps to show")
+        lack = (
+            "no softmax attention in its blocks: there are no maps to show"
+            if attention
+            else ("no tap 'projection' in its blocks to read features from")
+        )
+        raise ValueError(f"{type(model).__name__} has {lack}")
     return Reader(
         model=model,
         layers=tuple(layers),
@@ -94,33 +106,20 @@ def _foreign(model: nn.Module) -> Reader:
         raise ValueError(f"the queries and keys of {kind} cannot be read: give one of our models, or a plain ViT of "
                          "timm or transformers")  # fmt: skip
     if hasattr(model, "forward_features"):
-        size, prefix = model.patch_embed.patch_size, model.num_prefix_tokens
-        num_heads = model.blocks[0].attn.num_heads
-        return _reader(model, pairs, num_heads, size, prefix, model.forward_features)
-    if config is None or not hasattr(config, "patch_size"):
+        patch, prefix = model.patch_embed.patch_size, model.num_prefix_tokens
+        num_heads, forward = model.blocks[0].attn.num_heads, model.forward_features
+    elif hasattr(config, "patch_size"):
+        resampled = "interpolate_pos_encoding" in inspect.signature(model.forward).parameters
+        forward = partial(model, interpolate_pos_encoding=True) if resampled else model
+        patch, prefix = config.patch_size, 1 + getattr(config, "num_register_tokens", 0)
+        num_heads = config.num_attention_heads
+    else:
         raise ValueError(f"{kind} does not say how large its patches are: give a ViT of timm or transformers")
-    resampled = "interpolate_pos_encoding" in inspect.signature(model.forward).parameters
-    options = {"interpolate_pos_encoding": True} if resampled else {}
-    prefix = 1 + getattr(config, "num_register_tokens", 0)
-    return _reader(
-        model, pairs, config.num_attention_heads, config.patch_size, prefix, lambda images: model(images, **options)
-    )
-
-
-def _reader(
-    model: nn.Module,
-    pairs: list[tuple[str, str]],
-    num_heads: int,
-    patch_size: int | Sequence[int],
-    num_prefix_tokens: int,
-    forward: Callable[[Tensor], object],
-) -> Reader:
-    sides = (patch_size, patch_size) if isinstance(patch_size, int) else tuple(patch_size)
     return Reader(
         model=model,
         layers=tuple(pairs),
         num_heads=num_heads,
-        patch_size=sides,
-        num_prefix_tokens=num_prefix_tokens,
+        patch_size=(patch, patch) if isinstance(patch, int) else tuple(patch),
+        num_prefix_tokens=prefix,
         run=lambda images, last: forward(images),
     )
