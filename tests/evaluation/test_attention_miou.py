@@ -5,7 +5,6 @@ import json
 import numpy as np
 import pytest
 import torch
-from crate_transformer.reports.results import plain
 from safetensors.numpy import load_file
 from torch import nn
 
@@ -15,6 +14,7 @@ from crate_transformer.evaluation.candidates import Candidates, cross_fit, halve
 from crate_transformer.evaluation.localisation import box_iou, largest_box
 from crate_transformer.inspection import threshold_entries, threshold_mass
 from crate_transformer.models import build_model
+from crate_transformer.storage import plain
 
 GRID = 8
 ROWS = {"model", "untrained", "shuffled", "mean_mask_prior", "brightness", "contrast"}

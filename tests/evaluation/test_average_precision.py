@@ -5,13 +5,13 @@ import json
 import numpy as np
 import pytest
 import torch
-from crate_transformer.reports.results import plain
 from PIL import Image
 
 from crate_transformer.data import Scene
 from crate_transformer.evaluation import average_precision, maskcut_average_precision
 from crate_transformer.evaluation.average_precision import mask_box
 from crate_transformer.models import build_model
+from crate_transformer.storage import plain
 
 pytest.importorskip("pycocotools")
 TINY = {"img_size": 32, "patch_size": 4, "embed_dim": 12, "depth": 2, "num_heads": 3, "num_classes": 0}
