@@ -6,16 +6,23 @@ import zipfile
 import numpy as np
 import pytest
 import torch
+from PIL import Image
 
 from crate_transformer.data import (
+    ArrayImages,
     Augment,
     BrokenImageError,
     fits_in_memory,
+    in_memory,
+    normalise,
     open_evaluation,
     open_images,
     open_split,
+    photograph,
     preprocess,
 )
+from crate_transformer.data.folder import SizesDiffer
+from crate_transformer.data.transforms import crop_picture
 from crate_transformer.models import Preprocessing
 
 SMALL = Preprocessing(img_size=(8, 8), crop_pct=1.0)
@@ -177,8 +184,8 @@ def test_broken_images_are_left_out_of_evaluation(damaged, caplog):
 
 def test_broken_images_are_replaced_in_training(damaged):
     images = open_images(damaged)
-    for indices, expected in [([2, 3, 120], [2, 120, 120]), ([5, 3], [5, 5]), ([3], [4])]:
-        inputs, labels = images.batch(indices, SMALL, None, torch.Generator())
+    for indices, expected in [([2, 3, 120], [2, 4, 120]), ([150], [151]), ([3], [4])]:
+        inputs, labels = images.batch(indices, SMALL, None, torch.rand(len(indices), 5))
         assert torch.equal(inputs, images.batch(expected, SMALL)[0])
         assert labels.tolist() == [images.labels[i] for i in expected]
     with pytest.raises(BrokenImageError, match=r"damaged/b/050\.png"):
@@ -244,6 +251,17 @@ def test_what_fits_in_memory(make_images):
         images.to_arrays()
 
 
+def test_one_picture_of_another_shape_is_never_cropped_to_the_others(make_images):
+    """It is number 201 of 260, which a look at every fourth picture does not see."""
+    folder = make_images("pets", {"a": 130, "b": 130})
+    assert isinstance(in_memory(open_images(folder)), ArrayImages)
+    Image.new("RGB", (40, 4)).save(folder / "b" / "071.png")
+    images = open_images(folder)
+    assert fits_in_memory(images) and in_memory(images) is images
+    with pytest.raises(SizesDiffer, match=r"b/071\.png has 4 x 40 pixels, others 10 x 12"):
+        images.to_arrays()
+
+
 def test_array_images_evaluate_as_files_do(make_images):
     images = open_images(make_images("pets", {"a": 3, "b": 2}))
     arrays = images.to_arrays()
@@ -255,11 +273,39 @@ def test_array_images_evaluate_as_files_do(make_images):
 def test_array_and_file_crops_are_the_same_boxes(make_images):
     images = open_images(make_images("pets", {"a": 3, "b": 2}, size=(20, 20)))
     setting = Preprocessing(img_size=(24, 24), crop_pct=1.0)
-    ours, theirs = (
-        source.batch([4, 1, 0], setting, Augment(), torch.Generator().manual_seed(1))[0]
-        for source in (images.to_arrays(), images)
-    )
+    uniforms = torch.rand(3, 5, generator=torch.Generator().manual_seed(1))
+    ours, theirs = (source.batch([4, 1, 0], setting, Augment(), uniforms)[0] for source in (images.to_arrays(), images))
     assert (ours - theirs)[..., 2:-2, 2:-2].abs().mean() < 0.02 < (ours - theirs.flip(3)).abs().mean()
+
+
+@pytest.mark.parametrize("flip", [True, False])
+def test_an_area_of_one_is_cropped_as_for_evaluation(make_images, flip):
+    images = open_images(make_images("pets", {"a": 3, "b": 2}, size=(20, 10)))
+    augment, uniforms = Augment(min_area=1.0, flip=flip), torch.tensor([[0.5] * 4 + [last] for last in (0.2, 0.7)])
+    for source in (images, images.to_arrays()):
+        plain, _ = source.batch([4, 1], SMALL)
+        found, _ = source.batch([4, 1], SMALL, augment, uniforms)
+        assert torch.equal(found, torch.stack([plain[0].flip(2) if flip else plain[0], plain[1]]))
+
+
+def test_crops_of_large_jpegs_are_as_those_of_the_full_picture(tmp_path):
+    for kind in ("a", "b"):
+        (tmp_path / kind).mkdir()
+        photograph("astronaut").resize((1600, 1200), Image.Resampling.BICUBIC).save(
+            tmp_path / kind / "0.jpg", quality=95
+        )
+    images = open_images(tmp_path)
+    setting = Preprocessing(img_size=(64, 64), mean=(0.0,) * 3, std=(1.0,) * 3)
+    reduced = images.read(0, lambda width, height: (width / 4, height / 4))
+    assert reduced.size == (400, 300) and images.read(0, lambda width, height: (width, 1)).size == (1600, 1200)
+    uniforms = torch.rand(8, 5, generator=torch.Generator().manual_seed(0))
+    found, _ = images.batch([0] * 8, setting, Augment(), uniforms)
+    full = images.read(0)
+    for crop, numbers in zip(found, uniforms, strict=True):
+        box = Augment().boxes(numbers[None], 1200 / 1600)[0]
+        expected = normalise(crop_picture(full, box, setting), setting)
+        expected = expected.flip(2) if numbers[4] < 0.5 else expected
+        assert (crop - expected).abs().mean() < 2 / 255 < 10 / 255 < (crop - expected.flip(2)).abs().mean()
 
 
 @pytest.mark.data

@@ -107,7 +107,7 @@ def test_broken_files_are_named(tmp_path):
         assert "\n" not in str(error.value) and " 0x" not in str(error.value)
     with pytest.raises(FileNotFoundError, match=r"gone\.png does not exist"):
         read_image(tmp_path / "gone.png")
-    with pytest.raises(BrokenImageError, match="directory"):
+    with pytest.raises(BrokenImageError, match="is a folder, not a regular file"):
         read_image(tmp_path)
 
 

@@ -1,4 +1,6 @@
 import logging
+import os
+import signal
 
 import pytest
 import torch
@@ -69,14 +71,40 @@ def test_loading_leaves_the_global_random_state_alone(arrays):
     assert torch.equal(before, torch.get_rng_state())
 
 
-def test_ranks_share_a_batch(arrays):
-    options = {"batch_size": 6, "steps": 4, "augment": Augment()}
-    whole = [labels for _, labels in train_loader(arrays, IDENTITY, **options)]
-    ranks = [list(train_loader(arrays, IDENTITY, rank=rank, world_size=2, **options)) for rank in range(2)]
-    for step, labels in enumerate(whole):
-        assert torch.equal(torch.stack([ranks[0][step][1], ranks[1][step][1]], dim=1).flatten(), labels)
+@pytest.mark.parametrize("source", ["arrays", "folder"])
+def test_ranks_see_together_what_one_would_see(arrays, make_images, source):
+    folder = make_images("pets", {"a": 60, "b": 60})
+    (folder / "a" / "007.png").write_text("text")
+    images = arrays if source == "arrays" else open_images(folder)
+    options = {"batch_size": 6, "steps": 25, "augment": Augment()}
+    whole = list(train_loader(images, SMALL, **options))
+    ranks = [list(train_loader(images, SMALL, rank=rank, world_size=2, **options)) for rank in range(2)]
+    for step, batch in enumerate(whole):
+        for part, expected in enumerate(batch):
+            together = torch.stack([ranks[0][step][part], ranks[1][step][part]], dim=1).flatten(0, 1)
+            assert torch.equal(together, expected)
     with pytest.raises(ValueError, match=r"batch_size is 6.*multiple of the 4 processes"):
         train_loader(arrays, SMALL, world_size=4, **options)
+
+
+def test_crops_do_not_depend_on_the_batch_size(arrays):
+    options = {"augment": Augment(), "seed": 3}
+    large = torch.cat([x for x, _ in train_loader(arrays, SMALL, batch_size=12, steps=4, **options)])
+    small = torch.cat([x for x, _ in train_loader(arrays, SMALL, batch_size=3, steps=16, **options)])
+    assert torch.equal(large, small)
+
+
+class Deadly(ArrayImages):
+    """Kills the process that asks for a batch, as a system without memory does."""
+
+    def batch(self, *arguments):
+        os.kill(os.getpid(), signal.SIGKILL)
+
+
+def test_a_killed_worker_is_one_sentence(arrays):
+    images = Deadly(arrays.images, arrays.labels, arrays.classes)
+    with pytest.raises(OSError, match=r"^a process that reads images was ended from outside.*fewer such processes"):
+        list(eval_loader(images, SMALL, batch_size=4, num_workers=1))
 
 
 def test_crops_differ_by_step_and_picture():

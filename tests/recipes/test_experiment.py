@@ -11,13 +11,12 @@ from typing import ClassVar
 
 import pytest
 import torch
-from PIL import Image
 
 from crate_transformer.checkpoints import load_checkpoint, save_checkpoint
-from crate_transformer.data import ArrayImages, ImageFolder, eval_loader, open_images, train_loader
+from crate_transformer.data import ImageFolder, eval_loader, train_loader
 from crate_transformer.evaluation import accuracy
 from crate_transformer.recipes import experiment as module
-from crate_transformer.recipes.experiment import Experiment, data_hash, fit, in_memory, seeded_model, training_size
+from crate_transformer.recipes.experiment import Experiment, data_hash, fit, seeded_model, training_size
 from crate_transformer.training.classification import Classification
 from crate_transformer.training.config import TrainConfig
 
@@ -234,16 +233,6 @@ def test_fine_tuning_starts_from_a_checkpoint_with_a_fresh_head(go, tmp_path):
             dataclasses.replace(child, options={"img_size": 32, "embed_dim": 16, "global_pool": "avg"}),
             tuple("abcdefgh"[:5]),
         )
-
-
-def test_small_pictures_of_one_size_are_kept_in_memory(tmp_path):
-    for name in ("a", "b"):
-        (tmp_path / name).mkdir()
-        for index in range(3):
-            Image.new("RGB", (10, 8)).save(tmp_path / name / f"{index}.png")
-    assert isinstance(in_memory(open_images(tmp_path)), ArrayImages)
-    Image.new("RGB", (8, 8)).save(tmp_path / "b" / "3.png")
-    assert isinstance(in_memory(open_images(tmp_path)), ImageFolder)
 
 
 def test_scale_trains_and_evaluates_on_larger_pictures_and_keeps_the_head_of_the_same_classes(go, tmp_path):

@@ -42,8 +42,8 @@ class Command:
     config: TrainConfig = field(default_factory=lambda: TrainConfig(optimizer="auto", warmup_steps=100))
 
     def __call__(self) -> None:
-        from crate_transformer.data import open_split
-        from crate_transformer.recipes.experiment import Experiment, fit, in_memory
+        from crate_transformer.data import in_memory, open_split
+        from crate_transformer.recipes.experiment import Experiment, fit
         from crate_transformer.storage import write_json
 
         sizes = {"img_size": self.img_size, "patch_size": self.patch_size, "global_pool": self.global_pool}

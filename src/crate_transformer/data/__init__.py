@@ -3,7 +3,7 @@
 from crate_transformer.data.arrays import ArrayImages
 from crate_transformer.data.coco import CocoObjects, coco_objects
 from crate_transformer.data.digits import Digits, DigitsConfig, digits
-from crate_transformer.data.folder import ImageFolder, fits_in_memory
+from crate_transformer.data.folder import ImageFolder, fits_in_memory, in_memory
 from crate_transformer.data.images import BrokenImageError, list_images, read_image, read_images
 from crate_transformer.data.layout import Split, open_evaluation, open_images, open_split
 from crate_transformer.data.loader import eval_loader, train_loader
@@ -32,6 +32,7 @@ __all__ = [
     "encode_mask",
     "eval_loader",
     "fits_in_memory",
+    "in_memory",
     "list_images",
     "middle",
     "normalise",

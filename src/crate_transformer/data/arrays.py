@@ -37,17 +37,17 @@ class ArrayImages:
         indices: Sequence[int],
         preprocessing: Preprocessing,
         augment: Augment | None = None,
-        generator: torch.Generator | None = None,
+        uniforms: Float[Tensor, "batch 5"] | None = None,
     ) -> tuple[Float[Tensor, "batch 3 height width"], Int64[Tensor, " batch"]]:
-        """Model inputs and labels of these pictures; random crops only with both ``augment`` and ``generator``."""
+        """Model inputs and labels of these pictures; augmented only with both ``augment`` and its ``uniforms``."""
         indices = list(indices)
         images, labels = self.images[indices], self.labels[indices]
         size = tuple(images.shape[-2:])
-        if augment and generator is not None:
+        if augment and augment.crops and uniforms is not None:
             (rows, columns), (height, width) = preprocessing.img_size, size
-            uniforms = torch.rand(len(indices), 5, generator=generator)
-            boxes, flips = augment.boxes(uniforms, columns / rows * height / width)
-            return crop_batch(images, boxes, flips, preprocessing), labels
-        if size == tuple(preprocessing.img_size) and preprocessing.crop_pct == 1:
-            return normalise(images, preprocessing), labels
-        return torch.stack([preprocess(self.read(index), preprocessing) for index in indices]), labels
+            inputs = crop_batch(images, augment.boxes(uniforms, columns / rows * height / width), preprocessing)
+        elif size == tuple(preprocessing.img_size) and preprocessing.crop_pct == 1:
+            inputs = normalise(images, preprocessing)
+        else:
+            inputs = torch.stack([preprocess(self.read(index), preprocessing) for index in indices])
+        return (inputs if augment is None or uniforms is None else augment.mirror(inputs, uniforms)), labels

@@ -7,7 +7,7 @@ from collections.abc import Iterable
 from pathlib import Path, PurePosixPath
 
 from crate_transformer.data.archive import open_archive
-from crate_transformer.data.limits import file_limit
+from crate_transformer.data.limits import memory_limit
 from crate_transformer.storage import read_file
 
 _LOG = logging.getLogger("crate_transformer.data")
@@ -42,17 +42,17 @@ def list_files(container: Path) -> list[str]:
 
 
 def read_bytes(container: Path, name: str) -> bytes:
-    """One file out of a folder or zip file, of at most ``limits.file_limit()`` bytes.
+    """One file out of a folder or zip file, of at most a quarter of ``limits.memory_limit()``.
 
     Raises:
         OSError: It does not exist or cannot be read.
         ValueError: It is no regular file, too large, damaged, or ``name`` leads out of the container.
     """
     if not container.is_dir():
-        return open_archive(container).read(name, limit=file_limit())
+        return open_archive(container).read(name, limit=memory_limit() // 4)
     if PurePosixPath(name).is_absolute() or Path(name).is_absolute() or ".." in Path(name).parts:
         raise ValueError(f"{name} does not lie in {container}")
-    return read_file(container / name, limit=file_limit())
+    return read_file(container / name, limit=memory_limit() // 4)
 
 
 def file_sizes(container: Path, names: Iterable[str]) -> list[int]:

@@ -18,7 +18,15 @@ from torch.utils.data import get_worker_info
 from crate_transformer.data.arrays import ArrayImages
 from crate_transformer.data.files import file_sizes, read_bytes
 from crate_transformer.data.images import BrokenImageError, read_image
-from crate_transformer.data.transforms import Augment, crop_picture, normalise, pixels, preprocess, resize_crop
+from crate_transformer.data.transforms import (
+    REDUCING_GAP,
+    Augment,
+    crop_picture,
+    normalise,
+    pixels,
+    preprocess,
+    resize_crop,
+)
 from crate_transformer.models.preprocessing import Preprocessing
 
 _LOG = logging.getLogger("crate_transformer.data")
@@ -68,53 +76,73 @@ class ImageFolder:
         labels = [classes.index(self.classes[label]) for label in self.labels]
         return replace(self, labels=labels, classes=tuple(classes), broken={})
 
-    def read(self, index: int) -> Image.Image:
-        """One picture as upright RGB; ``BrokenImageError`` if it cannot be read."""
+    def read(self, index: int, at_least: Callable[[int, int], tuple[float, float]] | None = None) -> Image.Image:
+        """One picture as upright RGB, reduced as ``read_image`` does; ``BrokenImageError`` if it cannot be read."""
         name = f"{self.root}/{self.names[index]}"
         try:
             data = read_bytes(self.root, self.names[index])
         except (OSError, ValueError) as error:
-            raise BrokenImageError(name, str(error)) from error
-        return read_image(data, name=name)
+            raise BrokenImageError(name, str(error).removeprefix(f"{name} ")) from error
+        return read_image(data, name=name, at_least=at_least)
 
     def batch(
         self,
         indices: Sequence[int],
         preprocessing: Preprocessing,
         augment: Augment | None = None,
-        generator: torch.Generator | None = None,
+        uniforms: Float[Tensor, "indices 5"] | None = None,
     ) -> tuple[Float[Tensor, "batch 3 height width"], Int64[Tensor, " batch"]]:
         """Model inputs and labels of these pictures.
 
-        Without ``generator`` (evaluation) unreadable pictures are left out. With one (training) the next readable
-        picture of the batch, else of the set, takes their place, and ``augment`` draws its crops from the generator.
+        Without ``uniforms`` (evaluation) unreadable pictures are left out. With them (training) the next readable
+        picture of the set takes the place of an unreadable one, and ``augment`` draws its crops from them.
         """
-        uniforms = None if generator is None or augment is None else torch.rand(len(indices), 5, generator=generator)
-        images, labels = [], []
+        inputs, labels = [], []
         for slot, index in enumerate(indices):
-            others = chain(indices[slot + 1 :], indices[:slot], range(index + 1, len(self)), range(index))
-            for candidate in [index] if generator is None else chain([index], others):
-                picture = self._readable(candidate)
-                if picture is not None or self._too_many_broken:
+            crop = None if augment is None or uniforms is None or not augment.crops else uniforms[slot : slot + 1]
+            for candidate in [index] if uniforms is None else chain(range(index, len(self)), range(index)):
+                found = self._input(candidate, preprocessing, augment, crop)
+                if found is not None:
+                    inputs.append(found)
+                    labels.append(self.labels[candidate])
+                if found is not None or self._too_many_broken:
                     break
-            if picture is None:
-                continue
-            if uniforms is None:
-                images.append(preprocess(picture, preprocessing))
-            else:
-                shape = preprocessing.img_size[1] / preprocessing.img_size[0] * picture.height / picture.width
-                boxes, flips = augment.boxes(uniforms[slot : slot + 1], shape)
-                crop = crop_picture(picture, boxes[0], bool(flips[0]), preprocessing)
-                images.append(normalise(crop, preprocessing))
-            labels.append(self.labels[candidate])
-        inputs = torch.stack(images) if images else torch.empty(0, 3, *preprocessing.img_size)
-        return inputs, torch.tensor(labels, dtype=torch.int64)
+        images = torch.stack(inputs) if inputs else torch.empty(0, 3, *preprocessing.img_size)
+        if augment is not None and uniforms is not None and len(inputs) == len(uniforms):
+            images = augment.mirror(images, uniforms)
+        return images, torch.tensor(labels, dtype=torch.int64)
 
-    def _readable(self, index: int) -> Image.Image | None:
+    def _input(
+        self,
+        index: int,
+        preprocessing: Preprocessing,
+        augment: Augment | None,
+        crop: Float[Tensor, "1 5"] | None,
+    ) -> Float[Tensor, "3 height width"] | None:
+        if crop is None:
+            picture = self._readable(index)
+            return None if picture is None else preprocess(picture, preprocessing)
+        rows, columns = preprocessing.img_size
+
+        def box(width: int, height: int) -> Float[Tensor, "4"]:
+            return augment.boxes(crop, columns / rows * height / width)[0]
+
+        def at_least(width: int, height: int) -> tuple[float, float]:
+            left, top, right, bottom = box(width, height).tolist()
+            return REDUCING_GAP * columns / (right - left), REDUCING_GAP * rows / (bottom - top)
+
+        picture = self._readable(index, at_least)
+        if picture is None:
+            return None
+        return normalise(crop_picture(picture, box(*picture.size), preprocessing), preprocessing)
+
+    def _readable(
+        self, index: int, at_least: Callable[[int, int], tuple[float, float]] | None = None
+    ) -> Image.Image | None:
         if self.names[index] in self.broken:
             return None
         try:
-            return self.read(index)
+            return self.read(index, at_least)
         except BrokenImageError as error:
             self.report({self.names[index]: str(error)})
             return None
@@ -166,19 +194,29 @@ class ImageFolder:
             size: Height and width; pictures of another size are resized and cropped. ``None``: the common size.
             threads: How many decode at a time.
             progress: Called after each picture with the number done.
+
+        Raises:
+            SizesDiffer: No size is given, and the pictures have several.
+            ValueError: Too many are unreadable.
         """
-        size = size or self.common_size()
-        if size is None:
-            raise ValueError(f"the images of {self.root} differ in size: name the size to bring them to")
-        images = torch.empty(len(self), 3, *size, dtype=torch.uint8)
+        common = size or self.common_size()
+        if common is None:
+            raise SizesDiffer(f"the images of {self.root} differ in size: name the size to bring them to")
+        images = torch.empty(len(self), 3, *common, dtype=torch.uint8)
 
         def decode(index: int) -> str | None:
             try:
                 picture = self.read(index)
             except BrokenImageError as error:
                 return str(error)
-            fits = (picture.height, picture.width) == size
-            images[index] = pixels(picture if fits else resize_crop(picture, size))
+            if (found := (picture.height, picture.width)) != common:
+                if size is None:
+                    raise SizesDiffer(
+                        f"{self.root}/{self.names[index]} has {found[0]} x {found[1]} pixels, "
+                        f"others {common[0]} x {common[1]}: name the size to bring them to"
+                    )
+                picture = resize_crop(picture, size)
+            images[index] = pixels(picture)
             return None
 
         kept = []
@@ -197,7 +235,25 @@ class ImageFolder:
         return arrays if len(kept) == len(self) else arrays.subset(kept)
 
 
+class SizesDiffer(ValueError):  # noqa: N818 -- says what is the case
+    """Pictures that should be of one size are of several."""
+
+
+def in_memory(images: ImageFolder, *, progress: Callable[[int], object] | None = None) -> ArrayImages | ImageFolder:
+    """Small pictures of one size decoded once, to be augmented as batches; any others as they are, read when needed.
+
+    Args:
+        progress: Called after each picture with the number decoded.
+    """
+    if not fits_in_memory(images):
+        return images
+    try:
+        return images.to_arrays(progress=progress)
+    except SizesDiffer:
+        return images
+
+
 def fits_in_memory(images: ImageFolder, *, largest_side: int = 96, limit: int = 2 * 1024**3) -> bool:
-    """Whether the pictures are all of one small size and together below 2 GiB, so that ``to_arrays`` pays."""
+    """Whether sampled pictures are of one small size and all are together below 2 GiB, so that ``to_arrays`` pays."""
     size = images.common_size()
     return size is not None and max(size) <= largest_side and len(images) * 3 * size[0] * size[1] <= limit

@@ -34,8 +34,8 @@ def train_loader(
     """The batches of the steps ``start_step`` to ``steps - 1``, as (images, labels).
 
     The pictures are taken from one endless sequence of random orders, one order per epoch, so every batch is full and a
-    small set simply repeats. Batch and crops of a step depend on ``seed``, the step and the rank alone, not on
-    ``start_step`` or ``num_workers``.
+    small set simply repeats. The random numbers of a picture's crop depend on ``seed`` and its place in that sequence
+    alone: several processes see together what one would see, whatever ``start_step`` and ``num_workers``.
 
     Args:
         batch_size: Pictures of one step over all ranks; rank ``r`` of ``world_size`` gets every ``world_size``-th.
@@ -46,7 +46,7 @@ def train_loader(
     if batch_size < 1 or batch_size % world_size:
         raise ValueError(f"batch_size is {batch_size}: it must be a positive multiple of the {world_size} processes")
     shares = _TrainShares(len(images), batch_size, steps, start_step, seed, rank, world_size)
-    return ImageLoader(_Batches(images, preprocessing, augment, (seed, rank), sizes), shares, num_workers)
+    return ImageLoader(_Batches(images, preprocessing, augment, sizes), shares, num_workers)
 
 
 def eval_loader(
@@ -55,7 +55,7 @@ def eval_loader(
     """All pictures once, in order, without augmentation, as (images, labels); unreadable pictures are left out."""
     if batch_size < 1:
         raise ValueError(f"batch_size is {batch_size}: it must be at least 1")
-    shares = [(0, list(range(n, min(n + batch_size, len(images))))) for n in range(0, len(images), batch_size)]
+    shares = [(0, list(range(n, min(n + batch_size, len(images)))), None) for n in range(0, len(images), batch_size)]
     return ImageLoader(_Batches(images, preprocessing), shares, num_workers)
 
 
@@ -74,7 +74,19 @@ class ImageLoader(DataLoader):
 
     def __iter__(self) -> Iterator[tuple[Float[Tensor, "batch 3 height width"], Int64[Tensor, " batch"]]]:
         source = self.dataset.images
-        for images, labels, broken in super().__iter__():
+        batches = super().__iter__()
+        while True:
+            try:
+                images, labels, broken = next(batches)
+            except StopIteration:
+                return
+            except RuntimeError as error:
+                if not str(error).startswith("DataLoader worker (pid"):
+                    raise
+                raise OSError(
+                    "a process that reads images was ended from outside, most often because memory ran out: use fewer "
+                    "such processes or smaller batches"
+                ) from error
             if broken:
                 source.report(broken)
             if len(labels):
@@ -83,7 +95,7 @@ class ImageLoader(DataLoader):
 
 @dataclass(frozen=True)
 class _TrainShares(Sampler):
-    """Yields (step, positions of this rank's pictures)."""
+    """Yields (step, positions of this rank's pictures, five random numbers for each of them)."""
 
     images: int
     batch_size: int
@@ -96,8 +108,9 @@ class _TrainShares(Sampler):
     def __len__(self) -> int:
         return max(0, self.steps - self.start_step)
 
-    def __iter__(self) -> Iterator[tuple[int, list[int]]]:
+    def __iter__(self) -> Iterator[tuple[int, list[int], np.ndarray]]:
         epoch, order = -1, np.empty(0, dtype=np.int64)
+        key = np.random.SeedSequence(self.seed).generate_state(2, np.uint64)
         for step in range(self.start_step, self.steps):
             indices = []
             for position in range(step * self.batch_size, (step + 1) * self.batch_size):
@@ -105,26 +118,26 @@ class _TrainShares(Sampler):
                     epoch = position // self.images
                     order = np.random.default_rng((self.seed, epoch)).permutation(self.images)
                 indices.append(int(order[position % self.images]))
-            yield step, indices[self.rank :: self.world_size]
+            # one block of Philox holds eight numbers: block n belongs to the n-th picture of the sequence
+            random = np.random.Generator(np.random.Philox(key=key, counter=step * self.batch_size))
+            uniforms = random.random((self.batch_size, 8), dtype=np.float32)[:, :5]
+            yield step, indices[self.rank :: self.world_size], uniforms[self.rank :: self.world_size]
 
 
 @dataclass(frozen=True, eq=False)
 class _Batches(Dataset):
-    """Maps (step, positions) to (images, labels, unreadable pictures met so far); ``key`` seeds the crops."""
+    """Maps (step, positions, random numbers) to (images, labels, unreadable pictures met so far)."""
 
     images: Images
     preprocessing: Preprocessing
     augment: Augment | None = None
-    key: tuple[int, int] | None = None
     sizes: Callable[[int], tuple[int, int]] | None = None
 
-    def __getitem__(self, share: tuple[int, list[int]]) -> tuple[Tensor, Tensor, dict[str, str]]:
-        step, indices = share
-        generator, preprocessing = None, self.preprocessing
-        if self.key is not None:
-            state = np.random.SeedSequence((*self.key, step)).generate_state(1)
-            generator = torch.Generator().manual_seed(int(state[0]))
+    def __getitem__(self, share: tuple[int, list[int], np.ndarray | None]) -> tuple[Tensor, Tensor, dict[str, str]]:
+        step, indices, random = share
+        uniforms = None if random is None else torch.from_numpy(random.copy())
+        preprocessing = self.preprocessing
         if self.sizes is not None:
             preprocessing = replace(preprocessing, img_size=self.sizes(step))
-        images, labels = self.images.batch(indices, preprocessing, self.augment, generator)
+        images, labels = self.images.batch(indices, preprocessing, self.augment, uniforms)
         return images, labels, dict(self.images.broken) if isinstance(self.images, ImageFolder) else {}

@@ -10,7 +10,7 @@ from pathlib import Path
 import torch
 
 from crate_transformer.checkpoints import load_checkpoint, save_checkpoint
-from crate_transformer.data import ArrayImages, Augment, ImageFolder, eval_loader, fits_in_memory, train_loader
+from crate_transformer.data import ArrayImages, Augment, ImageFolder, eval_loader, train_loader
 from crate_transformer.evaluation import accuracy
 from crate_transformer.models import Backbone, build_model
 from crate_transformer.storage import plain, write_json
@@ -155,11 +155,6 @@ def seeded_model(experiment: Experiment, classes: tuple[str, ...]) -> Backbone:
         if model.class_names != classes or experiment.options:
             model.reset_classifier(len(classes), **experiment.options)
         return model
-
-
-def in_memory(images: ImageFolder) -> ArrayImages | ImageFolder:
-    """Small pictures of one size are decoded once and augmented as batches; others are read as they are needed."""
-    return images.to_arrays() if fits_in_memory(images) else images
 
 
 def data_hash(*sets: ArrayImages | ImageFolder) -> str:

@@ -6,10 +6,10 @@ from pathlib import Path
 import torch
 
 from crate_transformer.checkpoints import save_checkpoint
-from crate_transformer.data import ArrayImages, ImageFolder, coco_objects, eval_loader, normalise, open_split
+from crate_transformer.data import ArrayImages, ImageFolder, coco_objects, eval_loader, in_memory, normalise, open_split
 from crate_transformer.evaluation import SegmentationReport, accuracy, attention_segmentation
 from crate_transformer.models import Backbone
-from crate_transformer.recipes.experiment import Experiment, fit, in_memory
+from crate_transformer.recipes.experiment import Experiment, fit
 from crate_transformer.training.config import TrainConfig
 
 COCO_SIZE = 128  # pixels: 16 x 16 tokens
