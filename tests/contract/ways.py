@@ -7,7 +7,6 @@ from collections.abc import Callable
 from dataclasses import dataclass
 from typing import Literal
 
-import pytest
 import torch
 from test_every_model import every_class, toy
 from torch import nn
@@ -15,7 +14,6 @@ from torch.utils._python_dispatch import TorchDispatchMode
 
 from crate_transformer.benchmarks.reference import TextbookCRATE
 from crate_transformer.layers import Tap, pack_linears
-from crate_transformer.layers.packed_linear import can_pack
 from crate_transformer.models import CRATE, LANGUAGE_MODELS, MODELS, build_language_model
 
 SEED = int(os.environ.get("SEED", secrets.randbelow(2**31)))
@@ -45,8 +43,6 @@ def listened(model):
 
 
 def packed(model, dtype=None):
-    if not can_pack():
-        pytest.skip("this PyTorch has no oneDNN")
     model = model.fold()
     pack_linears(model, dtype)
     return model

@@ -114,6 +114,21 @@ def test_sums_over_tokens_do_not_suffer_from_half_precision(causal, dtype):
         assert error < (0.02 if dtype == torch.bfloat16 else 0.003)
 
 
+@pytest.mark.parametrize("first", [0.0, 1e-10, 1e-5, 1e-4, 1e-3])
+def test_gradients_of_a_first_token_near_zero_keep_their_digits(first):
+    """Its share of its own sum is 1; the slope of that, a difference of two numbers of the size 1 / w, is 0."""
+    layer = randomised(CausalTSSA(8, 2, 6))
+    torch.nn.init.eye_(layer.subspaces.weight)
+    z = torch.randn(32, 6, 8)
+    z[:, 0] *= first
+    gradients = []
+    for dtype in (torch.float32, torch.float64):
+        leaf = z.to(dtype, copy=True).requires_grad_()
+        gradients.append(torch.autograd.grad(layer.to(dtype)(leaf).square().sum(), leaf)[0].double())
+    # 40 roundings in a row; those of the second token's share grow as 1 / w, and w is seldom below 0.01 there
+    assert (gradients[0] - gradients[1]).norm() <= 1e-5 * gradients[1].norm()
+
+
 def test_the_class_token_reads_all_tokens_and_alone_is_returned():
     layer, z = randomised(ClassAttention(8, 2)).double(), torch.randn(1, 5, 8, dtype=torch.float64)
     q, k, v = (z[0] @ layer.qkv.weight.T + layer.qkv.bias).split(8, dim=1)

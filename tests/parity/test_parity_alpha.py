@@ -5,6 +5,7 @@ import itertools
 import pytest
 import torch
 import torch.nn.functional as F
+from agreement import agree
 from einops import rearrange
 
 from crate_transformer.checkpoints import (
@@ -15,7 +16,7 @@ from crate_transformer.checkpoints import (
     released_resize,
 )
 
-PRECISIONS = {"float32": (torch.float32, "", 1e-5), "float64": (torch.float64, "_float64", 1e-10)}
+PRECISIONS = {"float32": (torch.float32, ""), "float64": (torch.float64, "_float64")}
 TORCH, JAX, CLIPA = "crate-alpha", "crate-alpha-jax", "crate-alpha-clipa"
 FILES = [
     (TORCH, "alpha_base", "checkpoint"),
@@ -89,7 +90,7 @@ def test_every_golden_entry_is_tested(golden):
 @every_file
 @every_precision
 def test_outputs_and_intermediates(golden, family, name, role, precision):
-    dtype, suffix, tolerance = PRECISIONS[precision]
+    dtype, suffix = PRECISIONS[precision]
     expected = golden.tensors(family, name)
     model = load(golden, family, name, role).to(dtype)
     images = expected["input"].to(dtype)
@@ -101,32 +102,30 @@ def test_outputs_and_intermediates(golden, family, name, role, precision):
         if key.endswith(suffix) and key.endswith("_float64") == bool(suffix) and not key.startswith(other_parts)
     ]
     for key in recorded:
-        torch.testing.assert_close(
-            seen[key.removesuffix(suffix)], expected[key], rtol=0, atol=tolerance, msg=lambda m, k=key: f"{k}: {m}"
-        )
+        agree(seen[key.removesuffix(suffix)], expected[key], key)
     assert len(recorded) >= {TORCH: 16, JAX: 13, CLIPA: 3}[family]
     with torch.no_grad():  # and with the fused attention, when nobody listens
         output = expected.get(f"output{suffix}", expected.get(f"image_features{suffix}"))
-        torch.testing.assert_close(model(images), output, rtol=0, atol=tolerance)
+        agree(model(images), output)
 
 
 @every_precision
 @pytest.mark.parametrize("name", ["alpha_base", "alpha_patch4"])
 def test_gradients_of_every_parameter(golden, name, precision):
-    dtype, _, tolerance = PRECISIONS[precision]
+    dtype = PRECISIONS[precision][0]
     expected = golden.tensors(TORCH, name, "gradients")
     model = load(golden, TORCH, name).to(dtype)
     images = golden.tensors(TORCH, name)["input"].to(dtype)
     loss = F.cross_entropy(model(images), expected["labels"], label_smoothing=0.1)
     loss.backward()
-    torch.testing.assert_close(loss.double(), expected["loss"], rtol=0, atol=tolerance)
+    agree(loss, expected["loss"])
     stored = {key.removeprefix("grad.") for key in expected if key.startswith("grad.")}
     official = {own: key for key, own in official_crate_alpha.RENAMED.items()}
     in_layer = official_crate_alpha.unfold(official_crate_alpha.RENAMED_IN_LAYER, len(model.blocks))
     official |= {own: key for key, own in in_layer.items()}
     for own, parameter in model.named_parameters():
         stored.remove(official[own])
-        torch.testing.assert_close(parameter.grad.double(), expected[f"grad.{official[own]}"], rtol=0, atol=tolerance)
+        agree(parameter.grad, expected[f"grad.{official[own]}"])
     assert not stored
 
 
@@ -137,9 +136,8 @@ def test_the_released_class_and_jax_differ_in_the_last_epsilon(golden):
     released = load_checkpoint(golden.path(JAX, "alpha_jax", "converted"), num_heads=4).double()
     trained = load_checkpoint(golden.path(JAX, "alpha_jax", "converted"), num_heads=4, head_eps=1e-6).double()
     with torch.no_grad():
-        close = {"rtol": 0, "atol": 1e-12}
-        torch.testing.assert_close(released(images), expected["output_torch_released_float64"], **close)
-        torch.testing.assert_close(trained(images), expected["output_float64"], **close)
+        agree(released(images), expected["output_torch_released_float64"])
+        agree(trained(images), expected["output_float64"])
         assert (released(images) - trained(images)).abs().max() > 1e-6
         assert torch.equal(trained(images), load(golden, JAX, "alpha_jax").double()(images))
 
@@ -149,12 +147,11 @@ def test_other_sizes_as_the_jax_code_resamples(golden, name):
     expected, new = golden.tensors(JAX, name), golden.config(JAX, name)["resampled"]
     model = load(golden, JAX, name)
     resized = released_resize(model, img_size=new["image_size"], patch_size=new["patch_size"])
-    close = {"rtol": 0, "atol": 1e-6}
     kernel = rearrange(expected["resampled_embedding_kernel"], "r s c d -> d c r s")
-    torch.testing.assert_close(resized.patch_embed.proj.weight.detach(), kernel, **close)
-    torch.testing.assert_close(resized.pos_embed.detach(), expected["resampled_pos_embedding"], **close)
+    agree(resized.patch_embed.proj.weight, kernel)
+    agree(resized.pos_embed, expected["resampled_pos_embedding"])
     with torch.no_grad():
-        torch.testing.assert_close(resized(expected["resampled_input"]), expected["resampled_output"], **close)
+        agree(resized(expected["resampled_input"]), expected["resampled_output"])
     assert not resized.training
     assert (resized.img_size, resized.preprocessing.img_size) == ((new["image_size"],) * 2,) * 2
     assert torch.equal(model.pos_embed, load(golden, JAX, name).pos_embed)
@@ -194,11 +191,10 @@ def test_exchanging_two_renamings_of_one_shape_is_noticed(golden, monkeypatch, m
 
 @every_precision
 def test_clip_logits_with_the_stored_text_features(golden, precision):
-    dtype, suffix, _ = PRECISIONS[precision]
+    dtype, suffix = PRECISIONS[precision]
     expected = golden.tensors(CLIPA, "clipa")
     with torch.no_grad():
         features = load(golden, CLIPA, "clipa").to(dtype)(expected["input"].to(dtype))
     texts = expected[f"text_features{suffix}"]
     logits = 100 * F.normalize(features, dim=-1) @ F.normalize(texts, dim=-1).T
-    tolerance = {"float32": 3e-5, "float64": 1e-10}[precision]  # the scale of 100 is in golden/README.md
-    torch.testing.assert_close(logits, expected[f"logits{suffix}"], rtol=0, atol=tolerance)
+    agree(logits, expected[f"logits{suffix}"])

@@ -5,13 +5,14 @@ import itertools
 
 import pytest
 import torch
+from agreement import agree
 from einops import rearrange
 
 from crate_transformer.checkpoints import load_checkpoint, official_crate_mae
 from crate_transformer.layers import patchify, unpatchify
 
 NAMES = ("mae_lambda0.5", "mae_lambda5.0")
-PRECISIONS = {"float32": (torch.float32, "", 1e-5), "float64": (torch.float64, "_float64", 1e-10)}
+PRECISIONS = {"float32": (torch.float32, ""), "float64": (torch.float64, "_float64")}
 TABLES = ("RENAMED", "RENAMED_IN_LAYER", "RENAMED_IN_DECODER_LAYER")
 
 
@@ -53,8 +54,7 @@ def test_every_golden_entry_is_tested(golden):
 @pytest.mark.parametrize("precision", PRECISIONS)
 @pytest.mark.parametrize("name", NAMES)
 def test_outputs_and_intermediates(golden, name, precision):
-    dtype, suffix, tolerance = PRECISIONS[precision]
-    exact = {"rtol": 0, "atol": tolerance}
+    dtype, suffix = PRECISIONS[precision]
     expected = golden.tensors("crate-mae", name)
     model = load(golden, name).to(dtype)
     images, noise = expected["input"].to(dtype), expected["noise"].to(dtype)
@@ -74,21 +74,19 @@ def test_outputs_and_intermediates(golden, name, precision):
     ]
     assert {key.removesuffix(suffix) for key in recorded} == set(seen)
     for key in recorded:
-        torch.testing.assert_close(
-            seen[key.removesuffix(suffix)], expected[key], **exact, msg=lambda m, k=key: f"{k}: {m}"
-        )
+        agree(seen[key.removesuffix(suffix)], expected[key], key)
 
 
 @pytest.mark.parametrize("precision", PRECISIONS)
 @pytest.mark.parametrize("name", NAMES)
 def test_gradients_of_every_parameter(golden, name, precision):
-    dtype, _, tolerance = PRECISIONS[precision]
+    dtype = PRECISIONS[precision][0]
     expected = golden.tensors("crate-mae", name, "gradients")
     inputs = golden.tensors("crate-mae", name)
     model = load(golden, name).to(dtype)
     loss = model.reconstruct(inputs["input"].to(dtype), noise=inputs["noise"].to(dtype)).loss
     loss.backward()
-    torch.testing.assert_close(loss.double(), expected.pop("loss"), rtol=0, atol=tolerance)
+    agree(loss, expected.pop("loss"))
     official = {own: key for key, own in official_crate_mae.RENAMED.items()}
     for layer in range(len(model.blocks)):
         for table in TABLES[1:]:
@@ -96,14 +94,14 @@ def test_gradients_of_every_parameter(golden, name, precision):
             official |= {own.format(l=layer): key.format(l=layer) for key, own in rows.items()}
     for own, parameter in model.named_parameters():
         gradient = expected.pop(f"grad.{official[own]}")
-        torch.testing.assert_close(parameter.grad.double(), gradient, rtol=0, atol=tolerance)
+        agree(parameter.grad, gradient)
     assert not expected
 
 
 @pytest.mark.parametrize("precision", PRECISIONS)
 @pytest.mark.parametrize("name", NAMES)
 def test_the_encoder_alone_sees_whole_images(golden, name, precision):
-    dtype, suffix, tolerance = PRECISIONS[precision]
+    dtype, suffix = PRECISIONS[precision]
     expected = golden.tensors("crate-mae", name, "features")
     model = load(golden, name).to(dtype)
     images, last = expected["input"].to(dtype), len(model.blocks) - 1
@@ -122,7 +120,7 @@ def test_the_encoder_alone_sees_whole_images(golden, name, precision):
         handle.remove()
     for key, value in seen.items():
         arranged = rearrange(value, "b h n p -> b n (h p)") if ".qkv." in key else value
-        torch.testing.assert_close(arranged, expected[f"{key}{suffix}"], rtol=0, atol=tolerance)
+        agree(arranged, expected[f"{key}{suffix}"])
     assert seen.keys() == {key for key in expected if key.startswith("native.") and not key.endswith("_float64")}
 
 

@@ -3,6 +3,7 @@
 import pytest
 import torch
 import torch.nn.functional as F
+from agreement import agree
 from lion_pytorch import Lion
 
 from crate_transformer.checkpoints import official_crate
@@ -20,8 +21,8 @@ def test_every_golden_trace_is_tested(golden):
 
 
 @pytest.mark.parametrize("name", TRACES)
-@pytest.mark.parametrize(("dtype", "tolerance"), [(torch.float64, 1e-10), (torch.float32, 1e-5)])
-def test_five_steps(golden, name, dtype, tolerance):
+@pytest.mark.parametrize("dtype", [torch.float64, torch.float32], ids=str)
+def test_five_steps(golden, name, dtype):
     trace, entry = golden.tensors("crate-trace", name), golden.entry("crate-trace", name)
     start = official_crate.convert(strip(trace, "initial."), golden.hints("crate-trace", name))
     model = start.model_class(start.config).to(dtype)
@@ -29,14 +30,11 @@ def test_five_steps(golden, name, dtype, tolerance):
     options = {key: value for key, value in entry["optimizer_config"].items() if value is not None}
     optimizer = OPTIMIZERS[entry["optimizer"]](model.parameters(), **options)
 
-    def check(ours, theirs, tolerance=tolerance):
-        torch.testing.assert_close(ours.detach().double(), theirs.double(), rtol=0, atol=tolerance)
-
     for step in range(5):
         logits = model(trace["inputs"][step].to(dtype))
         loss = F.cross_entropy(logits, trace["labels"][step], label_smoothing=entry["label_smoothing"])
-        check(logits, trace["outputs"][step])
-        check(loss, trace["losses"][step])
+        agree(logits, trace["outputs"][step])
+        agree(loss, trace["losses"][step])
         optimizer.zero_grad()
         loss.backward()
         optimizer.step()
@@ -44,9 +42,10 @@ def test_five_steps(golden, name, dtype, tolerance):
     final = official_crate.convert(strip(trace, "final."), golden.hints("crate-trace", name)).tensors
     slots = strip(trace, "optimizer.")
     for own, parameter in model.named_parameters():
-        check(parameter, final[own])
+        # AdamW divides the rounding of a small entry by that entry; this is still 1 / 65 of how far five steps go
+        agree(parameter, final[own], beside=10.0)
         for slot, value in optimizer.state[parameter].items():
             key = f"{start.stored_names[own]}.{slot}"
             if key in slots:
-                check(value, slots.pop(key))
+                agree(value, slots.pop(key))
     assert not slots

@@ -1,9 +1,9 @@
 import pytest
 import torch
 
-from crate_transformer.training import loop
+from crate_transformer.training import precision as module
 from crate_transformer.training.config import TrainConfig
-from crate_transformer.training.loop import choose_precision
+from crate_transformer.training.precision import choose_precision
 
 
 @pytest.mark.parametrize(
@@ -20,7 +20,5 @@ from crate_transformer.training.loop import choose_precision
     ],
 )
 def test_precision(monkeypatch, precision, width, device, products, chosen):
-    monkeypatch.setattr(loop, "cpu_has_bf16", lambda: products)
-    monkeypatch.setattr(torch.cuda, "is_bf16_supported", lambda: products)
-    monkeypatch.setattr(torch.backends.mkldnn, "is_available", lambda: True)
+    monkeypatch.setattr(module, "fast_products", lambda dtype, kind: dtype == torch.bfloat16 and products)
     assert choose_precision(TrainConfig(precision=precision), width, torch.device(device)) == chosen

@@ -7,6 +7,8 @@ import torch.nn.functional as F
 from jaxtyping import Float
 from torch import Tensor
 
+from crate_transformer.layers.fast_products import fast_products
+from crate_transformer.layers.full_precision import full_precision
 from crate_transformer.layers.tap import Tap
 
 PLAIN_UP_TO = 1024  # tokens
@@ -25,9 +27,12 @@ def attend(
 
     With ``causal`` a token attends to itself and the tokens before it. PyTorch's fused kernel is used, except in 16
     bits on a CPU, where plain products are faster for as many tokens as a picture usually has, and about twice as fast
-    with the backward pass (docs/performance.md).
+    with the backward pass (docs/performance.md). On a CPU without such products all of it is computed in float32.
     """
     half_on_cpu = query.dtype in (torch.bfloat16, torch.float16) and query.device.type == "cpu"
+    if half_on_cpu and not torch.compiler.is_compiling() and not fast_products(query.dtype):
+        with full_precision(query.device):
+            return attend(query.float(), key.float(), value.float(), tap, causal=causal).to(query.dtype)
     plain = half_on_cpu and (torch.is_grad_enabled() or query.shape[-2] <= PLAIN_UP_TO)
     if not tap.listening and not plain:
         return F.scaled_dot_product_attention(query, key, value, is_causal=causal)

@@ -5,9 +5,16 @@ from jaxtyping import Float
 from torch import Tensor, nn
 
 
-def can_pack() -> bool:
-    """Whether this PyTorch has oneDNN and its fused linear operator."""
-    return torch.backends.mkldnn.is_available() and hasattr(torch.ops.mkldnn, "_linear_pointwise")
+def can_pack(dtype: torch.dtype) -> bool:
+    """Whether this PyTorch has oneDNN and its fused linear operator, and this CPU that operator in this precision."""
+    operators = torch.ops.mkldnn
+    if not (torch.backends.mkldnn.is_available() and hasattr(operators, "_linear_pointwise")):
+        return False
+    if dtype == torch.bfloat16:
+        return operators._is_mkldnn_bf16_supported()
+    if dtype == torch.float16:
+        return operators._is_mkldnn_fp16_supported()
+    return dtype == torch.float32
 
 
 class PackedLinear(nn.Module):
@@ -28,16 +35,16 @@ class PackedLinear(nn.Module):
 
 
 def pack_linears(model: nn.Module, dtype: torch.dtype | None = None) -> None:
-    """Pack every linear map of a folded model in place; nothing where this PyTorch cannot.
+    """Pack every linear map of a folded model in place; those that ``can_pack`` refuses stay as they are.
 
     Args:
         dtype: precision of the products, such as ``torch.bfloat16``; that of the weights unless given.
     """
-    if not can_pack():
-        return
     for name, module in list(model.named_modules()):
         parent, _, child = name.rpartition(".")
-        if type(module) is nn.Sequential and [type(part) for part in module] == [nn.Linear, nn.ReLU]:
-            setattr(model.get_submodule(parent), child, PackedLinear(module[0], relu=True, dtype=dtype))
-        elif type(module) is nn.Linear and type(model.get_submodule(parent)) is not PackedLinear:
-            setattr(model.get_submodule(parent), child, PackedLinear(module, dtype=dtype))
+        with_relu = type(module) is nn.Sequential and [type(part) for part in module] == [nn.Linear, nn.ReLU]
+        linear = module[0] if with_relu else module
+        if type(linear) is not nn.Linear or type(model.get_submodule(parent)) is PackedLinear:
+            continue
+        if can_pack(dtype or linear.weight.dtype):
+            setattr(model.get_submodule(parent), child, PackedLinear(linear, relu=with_relu, dtype=dtype))

@@ -45,7 +45,10 @@ class CausalTSSA(nn.Module):
         with full_precision(z.device):
             w = projected.to(torch.promote_types(projected.dtype, torch.float32))
             squares = w.square()
-            share = squares / squares.cumsum(dim=2).clamp_min(1e-12) + self.denominator_bias[:, : z.shape[1]]
+            share = squares / squares.cumsum(dim=2).clamp_min(1e-12)
+            # the first token's share is 1: autograd would take its slope for the rounding of 1 / w, which has no bound
+            share = torch.cat([share[:, :, :1].detach(), share[:, :, 1:]], dim=2)
+            share = share + self.denominator_bias[:, : z.shape[1]]
             pi = self.membership((self.temperature[:, None] * share.sum(dim=-1)).softmax(dim=1)).unsqueeze(-1)
             moments = (pi * squares).cumsum(dim=2) / (pi.cumsum(dim=2) + 1e-8)
             mixed = w * (-pi / (1 + moments))

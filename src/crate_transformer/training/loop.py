@@ -18,6 +18,7 @@ from crate_transformer.training.config import TrainConfig
 from crate_transformer.training.interrupt import stop_between_steps, stop_wanted
 from crate_transformer.training.metrics import MetricsLog
 from crate_transformer.training.optimisers import build_optimizers
+from crate_transformer.training.precision import choose_precision
 from crate_transformer.training.progress import ProgressLine
 from crate_transformer.training.schedule import scale_learning_rates, warmup_cosine
 from crate_transformer.training.state import (
@@ -32,7 +33,6 @@ from crate_transformer.training.state import (
 )
 
 LOG_EVERY = 50
-BF16_WIDTH_ON_CPU = 64  # measured on an AVX512-BF16 CPU, docs/results.md
 
 Batch = tuple[Tensor, Tensor]
 
@@ -51,25 +51,6 @@ class TrainResult:
     resumed_at: int
     earlier_seconds: float
     restarts: tuple[Divergence, ...] = ()
-
-
-def choose_precision(config: TrainConfig, width: int, device: torch.device) -> str:
-    """``"bf16"`` or ``"no"`` in Accelerate's words; see ``TrainConfig.precision``."""
-    if config.precision != "auto":
-        return {"bf16": "bf16", "float32": "no"}[config.precision]
-    if device.type == "cuda":
-        return "bf16" if torch.cuda.is_bf16_supported() else "no"
-    has_products = device.type == "cpu" and torch.backends.mkldnn.is_available() and cpu_has_bf16()
-    return "bf16" if has_products and width >= BF16_WIDTH_ON_CPU else "no"
-
-
-def cpu_has_bf16() -> bool:
-    """Whether this CPU multiplies bf16 matrices in hardware."""
-    try:
-        flags = Path("/proc/cpuinfo").read_text(encoding="utf-8")
-    except OSError:
-        return False
-    return "avx512_bf16" in flags or "amx_bf16" in flags
 
 
 def train(
