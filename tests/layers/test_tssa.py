@@ -114,13 +114,13 @@ def test_sums_over_tokens_do_not_suffer_from_half_precision(causal, dtype):
         assert error < (0.02 if dtype == torch.bfloat16 else 0.003)
 
 
-@pytest.mark.parametrize("first", [0.0, 1e-10, 1e-5, 1e-4, 1e-3])
-def test_gradients_of_a_first_token_near_zero_keep_their_digits(first):
+@pytest.mark.parametrize("first", [0.0, 1e-10, 1e-5, 1e-4])
+def test_gradients_keep_their_digits_where_the_first_token_is_near_zero(first):
     """Its share of its own sum is 1; the slope of that, a difference of two numbers of the size 1 / w, is 0."""
     layer = randomised(CausalTSSA(8, 2, 6))
     torch.nn.init.eye_(layer.subspaces.weight)
     z = torch.randn(32, 6, 8)
-    z[:, 0] *= first
+    z[:, 0, 0] = first
     gradients = []
     for dtype in (torch.float32, torch.float64):
         leaf = z.to(dtype, copy=True).requires_grad_()
