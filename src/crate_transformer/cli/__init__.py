@@ -1,7 +1,6 @@
 """The command ``crate``: one lazily imported file per command, so that help appears at once."""
 
 import importlib
-import os
 import sys
 from collections.abc import Sequence
 
@@ -27,8 +26,17 @@ def usage() -> str:
 
 
 def main(arguments: Sequence[str] | None = None) -> int:
-    """Run one command; exit code 0 on success, 2 on bad input with one sentence, 130 when interrupted."""
+    """Run one command and return its exit code; see ``ending.exit_code``."""
+    from crate_transformer.cli.ending import exit_code
+    from crate_transformer.cli.terminal import terminal
+
     arguments = list(sys.argv[1:] if arguments is None else arguments)
+    with terminal():
+        return exit_code(lambda: run(arguments))
+
+
+def run(arguments: Sequence[str]) -> int | None:
+    """Run the command that ``arguments`` begin with; its exit code, or nothing for success."""
     name = arguments[0] if arguments else "--help"
     if name in ("-h", "--help"):
         print(usage())
@@ -43,31 +51,12 @@ def main(arguments: Sequence[str] | None = None) -> int:
 
         near = difflib.get_close_matches(name, COMMANDS, n=1)
         hint = f"did you mean {near[0]}?" if near else f"choose one of {', '.join(COMMANDS)}"
-        print(f"crate: there is no command {name!r}; {hint}", file=sys.stderr)
-        return 2
+        raise ValueError(f"there is no command {name!r}; {hint}")
 
     import tyro
 
     command = importlib.import_module(f"crate_transformer.cli.{name}")
-    try:
-        settings = {"prog": f"crate {name}", "config": (tyro.conf.OmitArgPrefixes,)}
-        if hasattr(command, "default"):
-            settings["default"] = command.default(arguments[1:])
-        run = tyro.cli(command.Command, args=arguments[1:], **settings)
-        run()
-    except KeyboardInterrupt as stop:
-        print(f"crate: interrupted; {str(stop) or 'the same command goes on from here'}", file=sys.stderr)
-        return 130
-    except (ValueError, OSError, ImportError) as error:
-        if os.environ.get("CRATE_DEBUG"):
-            raise
-        print(f"crate: {sentence(error)}", file=sys.stderr)
-        return 2
-    return 0
-
-
-def sentence(error: Exception) -> str:
-    """The one line that a user reads."""
-    if isinstance(error, OSError) and error.strerror and error.filename:
-        return f"{error.filename}: {error.strerror.lower()}"
-    return " ".join(str(error).split())
+    settings = {"prog": f"crate {name}", "config": (tyro.conf.OmitArgPrefixes,)}
+    if hasattr(command, "default"):
+        settings["default"] = command.default(arguments[1:])
+    return tyro.cli(command.Command, args=arguments[1:], **settings)()

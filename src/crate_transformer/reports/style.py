@@ -1,6 +1,7 @@
 """How every figure looks, and how it is saved."""
 
 import io
+import warnings
 from collections.abc import Callable, Iterator
 from contextlib import contextmanager
 from functools import wraps
@@ -10,6 +11,9 @@ from typing import TypeVar
 import matplotlib
 from matplotlib.axes import Axes
 from matplotlib.figure import Figure
+from matplotlib.font_manager import get_font_names
+from matplotlib.text import Text
+from matplotlib.ticker import FixedFormatter
 
 from crate_transformer.storage import write_file
 
@@ -21,8 +25,21 @@ INK = "#222222"
 OUTLINE = "#F0E442"  # Okabe and Ito's yellow: on a halo of ink it stands out from any picture
 MAP_COLOURS = "magma"
 
+OTHER_LETTERS = (
+    "Noto Sans CJK SC",
+    "Noto Sans CJK JP",
+    "Noto Sans Arabic",
+    "Noto Sans Devanagari",
+    "WenQuanYi Zen Hei",
+    "Droid Sans Fallback",
+    "Microsoft YaHei",
+    "PingFang SC",
+    "Arial Unicode MS",
+)
+"""Fonts for letters that DejaVu Sans has not; those that are installed are used."""
+
 STYLE = {
-    "font.family": "DejaVu Sans",
+    "font.family": ["DejaVu Sans", *(font for font in OTHER_LETTERS if font in get_font_names())],
     "font.size": 9.5,
     "axes.titlesize": 10.5,
     "axes.labelsize": 9.5,
@@ -45,6 +62,7 @@ STYLE = {
     "lines.markersize": 4.5,
     "legend.frameon": False,
     "pdf.fonttype": 42,
+    "text.parse_math": False,  # names of files and classes may hold a dollar sign
 }
 NOTHING_DATED = {".png": {"Software": None}, ".pdf": {"CreationDate": None, "Creator": None, "Producer": None}}
 
@@ -60,12 +78,19 @@ def house_style() -> Iterator[None]:
 
 
 def styled(draw: Draw) -> Draw:
-    """Run a drawing function in the house style."""
+    """Run a drawing function in the house style, and show every control character in its texts as an escape."""
 
     @wraps(draw)
     def inner(*args: object, **kwargs: object) -> Figure:
         with house_style():
-            return draw(*args, **kwargs)
+            figure = draw(*args, **kwargs)
+            for text in figure.findobj(Text):
+                text.set_text(printable(text.get_text(), lines=True))
+            for axis in (axis for axes in figure.axes for axis in (axes.xaxis, axes.yaxis)):
+                formatter = axis.get_major_formatter()
+                if isinstance(formatter, FixedFormatter):  # writes its labels anew whenever it is drawn
+                    formatter.seq = [printable(label, lines=True) for label in formatter.seq]
+            return figure
 
     return inner
 
@@ -97,7 +122,8 @@ def figure_bytes(figure: Figure, suffix: str = ".png") -> bytes:
     if suffix not in NOTHING_DATED:
         raise ValueError(f"a figure cannot be saved as {suffix!r}: choose one of {', '.join(NOTHING_DATED)}")
     buffer = io.BytesIO()
-    with house_style():
+    with house_style(), warnings.catch_warnings():
+        warnings.filterwarnings("ignore", "Glyph .* missing from", UserWarning)  # an empty box is shown
         figure.savefig(
             buffer,
             format=suffix[1:],

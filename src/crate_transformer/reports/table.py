@@ -8,6 +8,8 @@ from rich.console import Console
 from rich.table import Table as RichTable
 from rich.text import Text
 
+from crate_transformer.storage import printable
+
 
 @dataclass(frozen=True)
 class Table:
@@ -50,11 +52,19 @@ def format_cell(cell: object) -> str:
 
 
 def print_table(columns: Sequence[str], rows: Sequence[Sequence[object]], title: str = "") -> None:
-    """Print a table on standard output, in the same format as on the page."""
+    """Print a table on standard output, in the same format as on the page; texts are shown as they are, on one line."""
     table = Table(columns, rows)
-    shown = RichTable(title=title or None, title_justify="left")
+    shown = RichTable(title=_text(title) if title else None, title_justify="left")
     for index, name in enumerate(columns):
-        shown.add_column(name, justify="right" if table.is_numeric(index) else "left")
+        shown.add_column(_text(name), justify="right" if table.is_numeric(index) else "left")
     for row in table.rows:
-        shown.add_row(*(Text(format_cell(cell)) for cell in row))
-    Console().print(shown)
+        shown.add_row(*(_text(format_cell(cell)) for cell in row))
+    console = Console()
+    with console.capture() as drawn:
+        console.print(shown)
+    print(drawn.get(), end="")  # rich would end the program where nobody reads it
+
+
+def _text(text: str) -> Text:
+    """Text in which rich sees no markup and a terminal no commands."""
+    return Text(printable(text))

@@ -1,0 +1,103 @@
+"""How a command ends: one sentence and an exit code for everything that is not a fault of the program."""
+
+import os
+import re
+import signal
+import sys
+import threading
+import traceback
+from collections.abc import Callable, Iterator
+from contextlib import contextmanager
+
+from crate_transformer.cli.terminal import complain
+
+_NO_MEMORY = re.compile(r"out of memory|not enough memory|allocate memory|bad_alloc|create a memory object", re.I)
+_SIGPIPE = 13
+
+
+def exit_code(run: Callable[[], int | None]) -> int:
+    """Call ``run``, and say on standard error how it ended where that was not well.
+
+    Returns:
+        What ``run`` returns, 0 for nothing; 1 after a fault of the program, whose traceback is shown; 2 for bad input,
+        files that cannot be read or written, and too little memory; after a signal 128 and its number, that of SIGPIPE
+        where nobody reads the output any more.
+    """
+    with stopping() as received:
+        try:
+            code = run() or 0
+            if sys.stdout:
+                sys.stdout.flush()
+            return code
+        except KeyboardInterrupt as stop:
+            number = received[-1] if received else signal.SIGINT
+            how = "interrupted" if number == signal.SIGINT else f"stopped by {number.name}"
+            complain(f"crate: {how}; {stop or 'the same command starts anew'}")
+            return 128 + number
+        except BrokenPipeError:
+            return 128 + _SIGPIPE
+        except Exception as error:
+            return _failed(error)
+        finally:
+            _discard_output()
+
+
+def sentence(error: BaseException) -> str:
+    """The one line that a user reads."""
+    if isinstance(error, OSError) and error.strerror and error.filename:
+        return f"{os.fsdecode(error.filename)}: {error.strerror.lower()}"
+    return " ".join(str(error).split()) or type(error).__name__
+
+
+@contextmanager
+def stopping() -> Iterator[list[signal.Signals]]:
+    """Inside, SIGTERM and SIGHUP interrupt as Ctrl-C does, unless they are ignored; the list tells which arrived."""
+    received: list[signal.Signals] = []
+
+    def stop(number: int, frame: object) -> None:
+        received.append(signal.Signals(number))
+        raise KeyboardInterrupt
+
+    ours = []
+    if threading.current_thread() is threading.main_thread():  # which alone receives signals
+        names = [getattr(signal, name) for name in ("SIGTERM", "SIGHUP") if hasattr(signal, name)]
+        ours = [number for number in names if signal.getsignal(number) == signal.SIG_DFL]
+    for number in ours:
+        signal.signal(number, stop)
+    try:
+        yield received
+    finally:
+        for number in ours:
+            signal.signal(number, signal.SIG_DFL)
+
+
+def _failed(error: Exception) -> int:
+    """Say what happened; 2 where the user can do something about it, else 1 with what is needed to mend it."""
+    text = None
+    if isinstance(error, MemoryError) or (isinstance(error, RuntimeError) and _NO_MEMORY.search(str(error))):
+        text = "there is not enough memory: choose a smaller batch, picture or model, or close other programs"
+    elif isinstance(error, (ValueError, OSError, ImportError)):
+        text = sentence(error)
+    if text and not os.environ.get("CRATE_DEBUG"):
+        complain(f"crate: {text}")
+        return 2
+    for line in "".join(traceback.format_exception(error)).splitlines():
+        complain(line)
+    if text:
+        return 2
+    from crate_transformer import __version__
+
+    complain(
+        "crate: this is a fault of the program, not of what it was given: please report it with the lines above "
+        f"(crate-transformer {__version__})"
+    )
+    return 1
+
+
+def _discard_output() -> None:
+    """Let what standard output cannot take go nowhere, because the interpreter would try it again as it ends."""
+    try:
+        if sys.stdout:
+            sys.stdout.flush()
+    except OSError:
+        os.dup2(os.open(os.devnull, os.O_WRONLY), sys.stdout.fileno())
