@@ -14,12 +14,12 @@ from accelerate import Accelerator
 from accelerate.state import AcceleratorState
 from torch import Tensor, nn
 
+from crate_transformer.progress import ProgressLine
 from crate_transformer.training.config import TrainConfig
 from crate_transformer.training.interrupt import stop_between_steps, stop_wanted
 from crate_transformer.training.metrics import MetricsLog
 from crate_transformer.training.optimisers import build_optimizers
 from crate_transformer.training.precision import choose_precision
-from crate_transformer.training.progress import ProgressLine
 from crate_transformer.training.schedule import scale_learning_rates, warmup_cosine
 from crate_transformer.training.state import (
     Divergence,

@@ -3,8 +3,8 @@ import sys
 
 import pytest
 
-from crate_transformer.training import progress
-from crate_transformer.training.progress import ProgressLine, duration
+from crate_transformer import progress
+from crate_transformer.progress import ProgressLine, duration
 
 
 class Terminal(io.StringIO):
@@ -47,6 +47,16 @@ def test_the_time_left_knows_of_earlier_sessions(capsys, monkeypatch):
 )
 def test_durations(seconds, words):
     assert duration(seconds) == words
+
+
+def test_quick_work_without_a_note_says_nothing_and_names_are_made_safe(capsys, monkeypatch):
+    with ProgressLine("segment", 2) as line:
+        line.update(2)
+    assert capsys.readouterr().err == ""
+    monkeypatch.setattr(progress, "PLAIN_EVERY_SECONDS", -1.0)
+    with ProgressLine("se\x1b[31mgment", 2) as line:
+        line.update(2)
+    assert capsys.readouterr().err == "se\\x1b[31mgment 2/2\n"
 
 
 def test_silence(capsys):

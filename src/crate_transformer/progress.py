@@ -7,36 +7,42 @@ from types import TracebackType
 from rich.console import Console
 from rich.progress import BarColumn, MofNCompleteColumn, Progress, TextColumn, TimeRemainingColumn
 
+from crate_transformer.storage import printable
+
 PLAIN_EVERY_SECONDS = 20.0
 
 
 class ProgressLine:
     """``with ProgressLine("CRATE", total) as line: line.update(done, "loss 1.2")``; silent when ``show`` is false.
 
-    ``start`` is how much was done before, in other sessions.
+    ``start`` is how much was done before, in other sessions. Outside a terminal, work that ends before a first line is
+    due says something only if it has a note.
     """
 
     def __init__(self, title: str, total: int, start: int = 0, *, show: bool = True) -> None:
-        self.title, self.total, self.start, self.show = title, total, start, show
+        self.title, self.total, self.start, self.show = printable(title), total, start, show
+        self._printed = False
         self._bar: Progress | None = None
 
     def __enter__(self) -> "ProgressLine":
         self._began = self._last_print = time.monotonic()
         if self.show and sys.stderr.isatty():
             columns = TextColumn("{task.description}"), BarColumn(), MofNCompleteColumn(), TimeRemainingColumn()
-            self._bar = Progress(*columns, TextColumn("{task.fields[note]}"), console=Console(stderr=True))
+            self._bar = Progress(*columns, TextColumn("{task.fields[note]}", markup=False), console=Console(stderr=True))
             self._task = self._bar.add_task(self.title, total=self.total, completed=self.start, note="")
             self._bar.start()
         return self
 
     def update(self, done: int, note: str = "") -> None:
         """Say that ``done`` of ``total`` are finished."""
+        note = printable(note)
         if self._bar:
             self._bar.update(self._task, completed=done, note=note)
             return
         now = time.monotonic()
-        if self.show and (done == self.total or now - self._last_print > PLAIN_EVERY_SECONDS):
-            self._last_print = now
+        last = done == self.total and (note or self._printed)
+        if self.show and (last or now - self._last_print > PLAIN_EVERY_SECONDS):
+            self._last_print, self._printed = now, True
             left = (now - self._began) / max(1, done - self.start) * (self.total - done)
             notes = [note, f"{duration(left)} left"] if done < self.total else [note]
             print(f"{self.title} {done}/{self.total} {', '.join(filter(None, notes))}".rstrip(), file=sys.stderr)
