@@ -28,7 +28,8 @@ class ProgressLine:
         self._began = self._last_print = time.monotonic()
         if self.show and sys.stderr.isatty():
             columns = TextColumn("{task.description}"), BarColumn(), MofNCompleteColumn(), TimeRemainingColumn()
-            self._bar = Progress(*columns, TextColumn("{task.fields[note]}", markup=False), console=Console(stderr=True))
+            note = TextColumn("{task.fields[note]}", markup=False)
+            self._bar = Progress(*columns, note, console=Console(stderr=True))
             self._task = self._bar.add_task(self.title, total=self.total, completed=self.start, note="")
             self._bar.start()
         return self

@@ -7,7 +7,8 @@ import time
 import pytest
 
 import crate_transformer
-from crate_transformer.cli import COMMANDS, sentence
+from crate_transformer.cli import COMMANDS
+from crate_transformer.cli.ending import sentence
 
 LOOK = """
 import sys
@@ -46,8 +47,9 @@ def test_the_command_is_installed():
     assert script.load() is crate_transformer.cli.main
 
 
-def test_as_a_module():
-    command = [sys.executable, "-m", "crate_transformer.cli"]
+@pytest.mark.parametrize("module", ["crate_transformer", "crate_transformer.cli"])
+def test_as_a_module(module):
+    command = [sys.executable, "-m", module]
     done = subprocess.run([*command, "--version"], capture_output=True, text=True)
     assert (done.returncode, done.stdout) == (0, f"crate-transformer {crate_transformer.__version__}\n")
     done = subprocess.run([*command, "trian"], capture_output=True, text=True)
@@ -100,10 +102,10 @@ def test_an_interrupt_has_its_own_code(crate, monkeypatch):
 
     monkeypatch.setattr(models.Command, "__call__", interrupt)
     ran = crate("models")
-    assert ran.code == 130 and ran.err == "crate: interrupted; the same command goes on from here\n"
+    assert ran.code == 130 and ran.err == "crate: interrupted; the same command starts anew\n"
 
 
 def test_developers_see_the_traceback(crate, monkeypatch):
     monkeypatch.setenv("CRATE_DEBUG", "1")
-    with pytest.raises(ValueError, match="no model matches"):
-        crate("models", "zzz")
+    ran = crate("models", "zzz")
+    assert ran.code == 2 and ran.err.startswith("Traceback") and "ValueError: no model matches 'zzz'" in ran.err

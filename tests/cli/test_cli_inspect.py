@@ -1,7 +1,6 @@
 """``crate inspect``, and the options that it shares with ``crate classify``."""
 
 import json
-import logging
 
 import pytest
 import torch
@@ -97,17 +96,16 @@ def test_a_model_without_a_classifier(crate, picture, tmp_path):
     assert json.loads((tmp_path / "out" / "results.json").read_text())["pictures"][0]["top"] == []
 
 
-def test_one_broken_picture_does_not_stop_a_folder(crate, plain, pets, tmp_path, caplog):
+def test_one_broken_picture_does_not_stop_a_folder(crate, plain, pets, tmp_path):
     broken = pets / "cat" / "2.png"
     broken.write_text("no picture")
     ran = crate("inspect", pets / "cat", "--checkpoint", plain, "--output", tmp_path / "out")
     assert ran.code == 0 and ran.out.startswith("5 pictures inspected")
-    assert f"skipped: {broken} is not a readable image" in caplog.text
-    caplog.clear()
-    with caplog.at_level(logging.WARNING):
-        ran = crate("classify", pets / "cat", "--checkpoint", plain, "--json")
+    assert f"left out: {broken} is not a readable image" in ran.err
+    assert str(broken) in json.loads((tmp_path / "out" / "results.json").read_text())["left_out"]
+    ran = crate("classify", pets / "cat", "--checkpoint", plain, "--json")
     assert ran.code == 0 and len(json.loads(ran.out)) == 5
-    assert str(broken) in caplog.text and "1 of 6 pictures are unreadable" in caplog.text
+    assert ran.err.count(str(broken)) == 1 and ran.err.endswith("1 of 6 pictures were left out\n")
 
 
 def test_no_pictures_is_one_sentence(refused, plain, picture):

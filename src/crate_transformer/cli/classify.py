@@ -7,6 +7,7 @@ from typing import Annotated
 import tyro
 
 from crate_transformer.cli.checkpoint import Checkpoint
+from crate_transformer.cli.terminal import print_json, say
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -21,12 +22,12 @@ class Command:
     json: bool = False
     """Print JSON instead of tables."""
 
-    def __call__(self) -> None:
-        import json
-
+    def __call__(self) -> int:
         import torch
 
-        from crate_transformer.data import preprocess, read_images
+        from crate_transformer.cli.pictures import Pictures
+        from crate_transformer.data import preprocess
+        from crate_transformer.reports import print_table
 
         if self.top < 1:
             raise ValueError(f"--top is {self.top}: it must be at least 1")
@@ -34,20 +35,18 @@ class Command:
         if not model.num_classes:
             raise ValueError(f"{self.weights.checkpoint} has no classifier: num_classes is 0")
         names = model.class_names or tuple(f"class {i}" for i in range(model.num_classes))
-        results = []
-        for name, picture in read_images(self.images):
+        results, pictures = [], Pictures(self.images)
+        for name, picture in pictures:
             batch = preprocess(picture, model.preprocessing)[None]
             with torch.inference_mode():
                 probabilities = model(batch).softmax(dim=-1)[0]
             best = probabilities.topk(min(self.top, len(names)))
             pairs = zip(best.indices.tolist(), best.values.tolist(), strict=True)
-            results.append({"image": name, "top": [{"class": names[i], "probability": p} for i, p in pairs]})
+            top = [(names[i], p) for i, p in pairs]
+            results.append({"image": name, "top": [{"class": kind, "probability": p} for kind, p in top]})
+            if not self.json:
+                say(name)
+                print_table(("class", "probability"), [(kind, f"{p:.1%}") for kind, p in top])
         if self.json:
-            print(json.dumps(results, indent=1, ensure_ascii=False))
-            return
-        from crate_transformer.reports import print_table
-
-        for result in results:
-            print(result["image"])
-            rows = [(found["class"], f"{found['probability']:.1%}") for found in result["top"]]
-            print_table(("class", "probability"), rows)
+            print_json(results)
+        return pictures.ending()

@@ -32,7 +32,7 @@ def exit_code(run: Callable[[], int | None]) -> int:
         except KeyboardInterrupt as stop:
             number = received[-1] if received else signal.SIGINT
             how = "interrupted" if number == signal.SIGINT else f"stopped by {number.name}"
-            complain(f"crate: {how}; {stop or 'the same command starts anew'}")
+            complain(f"crate: {how}; {str(stop) or 'the same command starts anew'}")
             return 128 + number
         except BrokenPipeError:
             return 128 + _SIGPIPE

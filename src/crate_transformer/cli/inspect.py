@@ -7,8 +7,10 @@ from typing import TYPE_CHECKING, Annotated
 import tyro
 
 from crate_transformer.cli.checkpoint import Checkpoint
+from crate_transformer.cli.terminal import say
 
 if TYPE_CHECKING:
+    from crate_transformer.cli.pictures import Pictures
     from crate_transformer.inspection import LayerwiseObjective
     from crate_transformer.models import Backbone
 
@@ -22,6 +24,8 @@ class Command:
     weights: Checkpoint = field(default_factory=Checkpoint)
     output: Path = Path("runs/inspect")
     """Where report.html, results.json, PNGs and the maps as .npz go."""
+    overwrite: bool = False
+    """Replace the results of another run there."""
     layers: tuple[int, ...] = ()
     """Zero-based layers to show; negative ones count from the last; all unless given."""
     heads: tuple[int, ...] = ()
@@ -33,23 +37,41 @@ class Command:
     compare: tuple[str, ...] = ()
     """Other checkpoints whose curves by layer to draw beside those of this one, such as earlier ones of a training."""
 
-    def __call__(self) -> None:
-        from crate_transformer.data import read_images
+    def __call__(self) -> int:
+        from crate_transformer.cli.outputs import SETTINGS, check_output, checksum
+        from crate_transformer.cli.pictures import Pictures
         from crate_transformer.inspection import look_inside
-        from crate_transformer.reports.inspection import inspection_page
+        from crate_transformer.inspection.look import whole_picture
+        from crate_transformer.reports.inspection import WRITES, inspection_page
+        from crate_transformer.storage import json_bytes
 
         if not 0 < self.mass <= 1:
             raise ValueError(f"--mass is {self.mass}: a mask holds more than 0 and at most 1 of the attention")
         model = self.weights.load()
         if self.size is not None and self.size < min(model.patch_size):
             raise ValueError(f"--size is {self.size}: it must be at least one patch, {min(model.patch_size)} pixels")
+        size = self.size or min(model.preprocessing.img_size)
         heads = self.chosen_heads(model)
         mask_from, why = self.mask_place(model, heads)
         others = self.others()
+        pictures = Pictures(
+            self.images, title="inspect", check=lambda picture: whole_picture(model, picture, size), output=self.output
+        )
+        settings = {
+            "command": "inspect",
+            "checkpoint": checksum(model),
+            "compare": {name: checksum(other) for name, other in others.items()},
+            "layers": self.layers,
+            "heads": heads,
+            "mass": self.mass,
+            "size": size,
+            "pictures": [str(path) for path in pictures.paths],
+        }
+        check_output(self.output, settings, overwrite=self.overwrite, writes=WRITES)
         inside = look_inside(
             model,
-            read_images(self.images),
-            short_side=self.size or min(model.preprocessing.img_size),
+            pictures,
+            short_side=size,
             layers=self.layers or None,
             heads_layer=mask_from[0] if mask_from else -1,
         )
@@ -62,22 +84,26 @@ class Command:
             mass=self.mass,
             model_name=self.weights.checkpoint if others else type(model).__name__,
             about=str(model.provenance),
-            compared={name: self.curves(other) for name, other in others.items()},
+            compared={name: self.curves(other, pictures) for name, other in others.items()},
+            left_out=pictures.left_out,
+            beside={SETTINGS: json_bytes(settings)},
         )
         count = len(inside.looks)
-        print(f"{count} picture{'s' * (count > 1)} inspected: {page}")
+        say(f"{count} picture{'s' * (count > 1)} inspected: {page}")
+        return pictures.ending()
 
     def mask_place(self, model: "Backbone", heads: tuple[int, ...]) -> tuple[tuple[int, int] | None, str]:
         """Layer and head of the mask, and why these; none where the model has no attention and none is asked for."""
         from crate_transformer.inspection import has_attention
+        from crate_transformer.inspection.best_head import best_head
         from crate_transformer.inspection.reader import reader
 
         if not (has_attention(model) or self.layers or self.heads):
             return None, ""
         layers = reader(model).choose_layers(self.layers or None)
-        best = model.provenance.metadata.get("attention", {})
-        if best.get("layer") in layers and best.get("head") in heads:
-            return (best["layer"], best["head"]), best["chosen"]
+        best = best_head(model)
+        if best and best.layer in layers and best.head in heads:
+            return (best.layer, best.head), best.chosen
         return (max(layers), heads[0]), "the last layer and the first head that are shown"
 
     def others(self) -> dict[str, "Backbone"]:
@@ -89,14 +115,14 @@ class Command:
             raise ValueError(f"--compare takes up to {len(COLOURS) - 1} checkpoints, each other than the rest")
         return {name: Checkpoint(checkpoint=name).load() for name in self.compare}
 
-    def curves(self, model: "Backbone") -> "LayerwiseObjective":
+    def curves(self, model: "Backbone", pictures: "Pictures") -> "LayerwiseObjective":
         """The objective by layer of another model on the same pictures."""
         import torch
 
-        from crate_transformer.data import preprocess, read_images
+        from crate_transformer.data import preprocess
         from crate_transformer.inspection import layerwise_objective
 
-        inputs = [preprocess(picture, model.preprocessing) for _, picture in read_images(self.images)]
+        inputs = [preprocess(picture, model.preprocessing) for _, picture in pictures]
         return layerwise_objective(model, torch.stack(inputs))
 
     def chosen_heads(self, model: "Backbone") -> tuple[int, ...]:

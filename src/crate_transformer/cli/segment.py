@@ -7,11 +7,13 @@ from typing import TYPE_CHECKING, Annotated, Literal
 import tyro
 
 from crate_transformer.cli.checkpoint import Checkpoint
+from crate_transformer.cli.terminal import say
 
 if TYPE_CHECKING:
     import numpy as np
     from PIL import Image
 
+    from crate_transformer.cli.pictures import Pictures
     from crate_transformer.models import Backbone
 
 _HEAD_SAMPLE = 32
@@ -25,7 +27,9 @@ class Command:
     """Pictures, or folders of pictures."""
     weights: Checkpoint = field(default_factory=Checkpoint)
     output: Path = Path("runs/segment")
-    """Where masks/, overlays/, coco_results.json and results.json go."""
+    """Where masks/, overlays/, objects/, coco_results.json and results.json go."""
+    overwrite: bool = False
+    """Replace the results of another run there; without it the same command goes on where it was stopped."""
     method: Literal["maskcut", "attention"] = "maskcut"
     """Cut objects out of the graph of patches, or mark what the class token looks at."""
     size: int | None = None
@@ -42,45 +46,38 @@ class Command:
     tau: float = 0.15
     """Cosine above which maskcut takes two patches for alike."""
 
-    def __call__(self) -> None:
-        import numpy as np
-
-        from crate_transformer.data import encode_mask, read_images
-        from crate_transformer.evaluation.average_precision import mask_box
-        from crate_transformer.reports.segments import label_picture, masks_over
-        from crate_transformer.storage import write_file, write_json
+    def __call__(self) -> int:
+        from crate_transformer.cli.outputs import checksum
+        from crate_transformer.cli.pictures import Pictures, listing
+        from crate_transformer.cli.segment_folder import SegmentFolder
+        from crate_transformer.inspection.look import whole_picture
 
         self.check()
         model = self.weights.load()
-        choices = self.choices(model)
-        pictures, found, empty = [], [], []
-        for index, (name, picture) in enumerate(read_images(self.images)):
-            masks = self.masks(model, picture, name, choices)
-            stem = f"{index:04d}-{Path(name).stem}"
-            kept = [mask for mask in masks if mask.any()]
-            for folder, image in (
-                ("masks", label_picture(masks)),
-                ("overlays", masks_over(np.asarray(picture), masks)),
-            ):
-                write_file(self.output / folder / f"{stem}.png", png(image))
-            for rank, mask in enumerate(kept):
-                box, score = mask_box(mask), 1 / (1 + rank)
-                entry = {"category_id": 1, "segmentation": encode_mask(mask), "bbox": box, "score": score}
-                found.append({"image_id": index, **entry})
-            if not kept:
-                empty.append(name)
-            pictures.append({"image": name, "masks": f"masks/{stem}.png", "objects": len(kept), "image_id": index})
-        stems = [Path(entry["image"]).stem for entry in pictures]
-        if all(stem.isdecimal() for stem in stems) and len({int(stem) for stem in stems}) == len(stems):
-            for entry in (*pictures, *found):
-                entry["image_id"] = int(stems[entry["image_id"]])
-        write_json(self.output / "coco_results.json", found)
-        results = {"checkpoint": str(model.provenance).splitlines(), "choices": choices, "pictures": pictures}
-        write_json(self.output / "results.json", {**results, "nothing_found": empty})
-        print(f"{len(found)} objects on {len(pictures)} picture{'s' * (len(pictures) > 1)}: {self.output}")
+        size = self.side(model)
+        pictures = Pictures(
+            self.images,
+            title="segment",
+            check=lambda picture: whole_picture(model, picture, size),
+            output=self.output,
+        )
+        choices = self.choices(model, pictures, size)
+        settings = {"command": "segment", "checkpoint": checksum(model), **choices}
+        folder = SegmentFolder(self.output, pictures.paths, settings, overwrite=self.overwrite)
+        try:
+            for path in pictures.one_by_one():
+                if path not in folder.finished and (picture := pictures.read(path)):
+                    folder.add(path, picture, self.masks(model, picture, choices))
+        except KeyboardInterrupt as stop:
+            count = f"{len(folder.finished)} of {len(pictures.paths)} pictures are finished and kept"
+            raise KeyboardInterrupt(f"{count}: the same command does the others") from stop
+        about = {"checkpoint": str(model.provenance).splitlines(), "choices": choices, "left_out": pictures.left_out}
+        objects, empty = folder.finish(about)
+        count = len(folder.finished)
+        say(f"{objects} objects on {count} picture{'s' * (count > 1)}: {self.output}")
         if empty:
-            more = f" and {len(empty) - 5} others" if len(empty) > 5 else ""
-            print(f"nothing found, the mask is empty: {', '.join(empty[:5])}{more}")
+            say(f"nothing found, the mask is empty: {listing(empty)}")
+        return pictures.ending()
 
     def check(self) -> None:
         """Refuse numbers out of range before anything is loaded."""
@@ -91,28 +88,33 @@ class Command:
         if not 0 <= self.tau < 1:
             raise ValueError(f"--tau is {self.tau}: it must be a cosine from 0 to below 1, such as 0.15")
 
-    def choices(self, model: "Backbone") -> dict[str, object]:
-        """Everything that the masks depend on."""
+    def side(self, model: "Backbone") -> int:
+        """The shorter side of the pictures for the model."""
+        native, patch = min(model.preprocessing.img_size), min(model.patch_size)
+        size = self.size or (min(480, 60 * patch) if self.method == "maskcut" else 2 * native)
+        if size < patch:
+            raise ValueError(f"--size is {size}: it must be at least one patch, {patch} pixels")
+        return size
+
+    def choices(self, model: "Backbone", pictures: "Pictures", size: int) -> dict[str, object]:
+        """Everything that the masks depend on, besides the model."""
+        from crate_transformer.inspection.best_head import best_head
         from crate_transformer.inspection.reader import reader
 
-        native = min(model.preprocessing.img_size)
-        size = self.size or (min(480, 60 * min(model.patch_size)) if self.method == "maskcut" else 2 * native)
-        if size < min(model.patch_size):
-            raise ValueError(f"--size is {size}: it must be at least one patch, {min(model.patch_size)} pixels")
         if self.method == "maskcut":
             layer = -1 if self.layer is None else self.layer
             return {"method": "maskcut", "size": size, "layer": layer, "num_masks": self.num_masks, "tau": self.tau}
-        source, stored = reader(model), model.provenance.metadata.get("attention", {})
-        if self.layer is None and self.head is None and "head" in stored:
-            layer, head, why = stored["layer"], stored["head"], stored["chosen"]
+        source, stored = reader(model), best_head(model)
+        if self.layer is None and self.head is None and stored:
+            (layer,), head, why = source.choose_layers([stored.layer]), stored.head, stored.chosen
         else:
             (layer,) = source.choose_layers([-1 if self.layer is None else self.layer])
-            head, why = self.choose_head(model, layer)
+            head, why = self.choose_head(model, layer, pictures)
         (head,) = source.choose_heads([head])
         chosen = {"layer": layer, "head": head, "head_chosen": why, "mass": self.mass}
         return {"method": "attention", "size": size, **chosen}
 
-    def choose_head(self, model: "Backbone", layer: int) -> tuple[int, str]:
+    def choose_head(self, model: "Backbone", layer: int, pictures: "Pictures") -> tuple[int, str]:
         """The head asked for, or the one whose maps fall most clearly into a bright and a dark part."""
         if self.head is not None:
             return self.head, "given"
@@ -120,37 +122,23 @@ class Command:
 
         import torch
 
-        from crate_transformer.data import preprocess, read_images
+        from crate_transformer.data import preprocess
         from crate_transformer.inspection import foreground
 
-        sample = [
-            preprocess(picture, model.preprocessing) for _, picture in islice(read_images(self.images), _HEAD_SAMPLE)
-        ]
+        sample = islice(filter(None, map(pictures.read, pictures.paths)), _HEAD_SAMPLE)
+        sample = [preprocess(picture, model.preprocessing) for picture in sample]
         seen = foreground(model, torch.stack(sample), layer=layer, fraction=self.mass)
         return seen.head, f"{seen.choice}, on the first {len(sample)} pictures"
 
-    def masks(self, model: "Backbone", picture: "Image.Image", name: str, choices: dict[str, object]) -> "np.ndarray":
+    def masks(self, model: "Backbone", picture: "Image.Image", choices: dict[str, object]) -> "np.ndarray":
         """The objects of one picture, ``(objects, height, width)`` in its own pixels."""
         from crate_transformer.data import normalise, pixels
         from crate_transformer.inspection import foreground, maskcut, upsample
         from crate_transformer.inspection.look import whole_picture
 
-        try:
-            whole = whole_picture(model, picture, choices["size"])
-        except ValueError as error:
-            raise ValueError(f"{name} {error}") from None
-        inputs = normalise(pixels(whole), model.preprocessing)[None]
+        inputs = normalise(pixels(whole_picture(model, picture, choices["size"])), model.preprocessing)[None]
         if self.method == "maskcut":
             found = maskcut(model, inputs, num_masks=self.num_masks, tau=self.tau, layer=choices["layer"]).masks[0]
         else:
             found = foreground(model, inputs, layer=choices["layer"], head=choices["head"], fraction=self.mass).masks
         return upsample(found, (picture.height, picture.width))
-
-
-def png(image: "Image.Image") -> bytes:
-    """The content of a PNG file."""
-    import io
-
-    buffer = io.BytesIO()
-    image.save(buffer, format="PNG")
-    return buffer.getvalue()

@@ -1,40 +1,38 @@
 """What commands print: text from files can neither steer the terminal nor fail on its alphabet."""
 
-import json
 import logging
 import sys
 from collections.abc import Iterator
 from contextlib import contextmanager
 
-from crate_transformer.storage import plain, printable
-
 
 def say(text: object) -> None:
     """Print lines of text on standard output, with what could steer a terminal shown as escapes."""
+    from crate_transformer.storage import printable  # here, so that help appears at once
+
     print(printable(text, lines=True))
 
 
 def complain(text: object) -> None:
     """Print one line on standard error in the same way."""
+    from crate_transformer.storage import printable
+
     if sys.stderr:
         print(printable(text), file=sys.stderr)
 
 
 def print_json(data: object) -> None:
     """Print ``data`` as JSON in ASCII, which every terminal shows and every program reads alike."""
+    import json
+
+    from crate_transformer.storage import plain
+
     print(json.dumps(plain(data), indent=1))
-
-
-class _Warnings(logging.Handler):
-    """Log records as lines on standard error."""
-
-    def emit(self, record: logging.LogRecord) -> None:
-        complain(record.getMessage())
 
 
 @contextmanager
 def terminal() -> Iterator[None]:
-    """Inside, letters that a stream does not know are shown as escapes, and warnings of the package are printed."""
+    """Inside, letters that a stream does not know are shown as escapes, and the package's warnings are printed."""
     for stream in (sys.stdout, sys.stderr):
         if hasattr(stream, "reconfigure"):
             stream.reconfigure(errors="backslashreplace")
@@ -44,3 +42,8 @@ def terminal() -> Iterator[None]:
         yield
     finally:
         log.removeHandler(warnings)
+
+
+class _Warnings(logging.Handler):
+    def emit(self, record: logging.LogRecord) -> None:
+        complain(record.getMessage())

@@ -19,6 +19,7 @@ _OUTPUTS = (
     {"config.json", "model.safetensors"},
     {"metrics.jsonl"},
     {"bench.json"},
+    {"crate_run.json"},
 )
 """Any of these sets of files shows that a command of this package wrote the folder."""
 

@@ -15,6 +15,10 @@ from crate_transformer.models import Backbone
 _MAX_PATCHES = 16_384
 
 
+class UnfitImageError(ValueError):
+    """A picture of more patches than a model is asked to take; ``str`` says how many, after the picture's name."""
+
+
 @dataclass(frozen=True, kw_only=True)
 class Look:
     """One picture, what the model calls it, and where its class token looks.
@@ -48,8 +52,8 @@ def look(
     """
     try:
         whole = whole_picture(model, picture, short_side)
-    except ValueError as error:
-        raise ValueError(f"{name} {error}") from None
+    except UnfitImageError as error:
+        raise UnfitImageError(f"{name} {error}") from None
     attention = None
     if has_attention(model):
         attention = attention_maps(model, normalise(pixels(whole), model.preprocessing)[None], layers=layers)
@@ -87,7 +91,7 @@ def whole_picture(model: Backbone, picture: Image.Image, short_side: int) -> Ima
     height = max(1, round(picture.height * scale / rows)) * rows
     patches = math.prod(model.grid_size(height, width))
     if patches > _MAX_PATCHES:
-        raise ValueError(
+        raise UnfitImageError(
             f"has {patches:,} patches at a shorter side of {short_side} pixels, more than {_MAX_PATCHES:,}: "
             "choose a smaller --size"
         )

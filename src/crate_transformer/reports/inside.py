@@ -13,24 +13,26 @@ from crate_transformer.reports.layerwise import steps_figure
 from crate_transformer.reports.maskcut import maskcut_figure
 from crate_transformer.reports.page import Section
 from crate_transformer.reports.pca import pca_figure
-from crate_transformer.reports.style import save_figure
+from crate_transformer.reports.style import figure_bytes
 from crate_transformer.reports.subspaces import gram_figure, subspaces_figure
+from crate_transformer.storage import printable
 
 _LETTERS = 14  # of a picture's name in one line
 
 
-def inside_sections(inside: Inside, folder: Path) -> list[Section]:
-    """One section for each answer there is, with its figures, which are saved in ``folder`` too."""
+def inside_sections(inside: Inside, files: dict[str, bytes]) -> list[Section]:
+    """One section for each answer there is, with its figures, which are added to ``files`` too."""
     count, shown = len(inside.looks), len(inside.crops)
     all_pictures = f"{'the picture' if count == 1 else f'all {count} pictures'} at {_pixels(inside.size)}"
     first = f": the first {shown} of {count} pictures" if shown < count else ""
     large = f"{_pixels(inside.crops.shape[1:3])}, cropped as in the evaluation{first}"
-    names = [textwrap.shorten(Path(look.name).stem, 2 * _LETTERS) for look in inside.looks[:shown]]
+    names = [_shortened(printable(Path(look.name).stem), 2 * _LETTERS) for look in inside.looks[:shown]]
     sections = []
 
     def add(title: str, text: str, **figures: Figure) -> None:
-        saved = [(save_figure(figure, folder / f"{name}.png"), "", title) for name, figure in figures.items()]
-        sections.append(Section(title, text, saved))
+        drawn = {f"{name}.png": figure_bytes(figure) for name, figure in figures.items()}
+        files.update(drawn)
+        sections.append(Section(title, text, [(content, "", title) for content in drawn.values()]))
 
     trained = inside.steps.trained
     share = f"attention lowers R<sup>c</sup> in {trained.compressing.mean():.0%}"
@@ -110,6 +112,10 @@ def measurements(inside: Inside) -> dict[str, object]:
             "entropy": heads.summary.entropy,
         },
     }
+
+
+def _shortened(text: str, letters: int) -> str:
+    return text if len(text) <= letters else f"{text[: letters - 1]}\N{HORIZONTAL ELLIPSIS}"
 
 
 def _pixels(size: Sequence[int]) -> str:

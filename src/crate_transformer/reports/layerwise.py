@@ -7,7 +7,7 @@ from matplotlib.figure import Figure
 from matplotlib.ticker import MaxNLocator, PercentFormatter
 
 from crate_transformer.inspection import LayerSteps, LayerwiseObjective, Steps
-from crate_transformer.reports.style import COLOURS, INK, legend_below, new_figure, styled
+from crate_transformer.reports.style import COLOURS, INK, RATE, legend_below, new_figure, styled
 
 _LEGEND_LETTERS = 112  # that fit side by side under the figure
 
@@ -36,7 +36,7 @@ def layerwise_figure(objectives: Mapping[str, LayerwiseObjective]) -> Figure:
         raise ValueError("the layer-wise figure compares models at one place: some were measured at the layers' input, "
                          "others half way")  # fmt: skip
     where = {"input": "the layer's input", "half": "the tokens after attention"}[places.pop()]
-    rate.set(title="Compression: coding rate in the subspaces", ylabel=f"R\N{MODIFIER LETTER SMALL C} of {where} (nats)")
+    rate.set(title="Compression: coding rate in the subspaces", ylabel=f"{RATE} of {where} (nats)")
     share.set(title="Sparsity: share of non-zero entries", ylabel="non-zeros after the sparse step")
     share.yaxis.set_major_formatter(PercentFormatter(xmax=1, decimals=0))
     share.set_ylim(0, 1.03)
@@ -65,7 +65,7 @@ def steps_figure(steps: LayerSteps) -> Figure:
     has_lasso = steps.trained.lasso_before is not None
     figure = new_figure(height=3.3)
     panels = figure.subplots(1, 1 + has_lasso, squeeze=False)[0]
-    quantities = [("rate", "Attention: change of R\N{MODIFIER LETTER SMALL C}", "R\N{MODIFIER LETTER SMALL C} after minus before (nats)")]
+    quantities = [("rate", f"Attention: change of {RATE}", f"{RATE} after minus before (nats)")]
     if has_lasso:
         quantities.append(("lasso", "Sparse step: change of the LASSO objective", "objective after minus before"))
     for panel, (quantity, title, label) in zip(panels, quantities, strict=True):

@@ -13,12 +13,12 @@ from PIL import Image
 
 from crate_transformer.reports.style import figure_bytes
 from crate_transformer.reports.table import Table, format_cell
-from crate_transformer.storage import write_file
+from crate_transformer.storage import printable, read_file, write_file
 
 CSS_PIXELS_PER_INCH = 96
 
-Illustration = tuple[Figure | str | Path, str, str]
-"""A figure or the path of a PNG file; the caption under it; the text that stands for it where it cannot be seen."""
+Illustration = tuple[Figure | bytes | str | Path, str, str]
+"""A figure, a PNG file or its path; the caption under it; the text that stands for it where it cannot be seen."""
 
 
 @dataclass(frozen=True)
@@ -63,30 +63,40 @@ def write_page(path: str | Path, title: str, lead: str, sections: Sequence[Secti
         ValueError: a picture is not a PNG file.
         OSError: the file could not be written, or a picture does not exist; what was there before stays.
     """
-    path = Path(path)
+    return write_file(path, page_bytes(title, lead, sections, footer))
+
+
+def page_bytes(title: str, lead: str, sections: Sequence[Section], footer: str = "") -> bytes:
+    """The content of the file that ``write_page`` writes."""
     environment = Environment(
         loader=PackageLoader("crate_transformer", "reports"),
         autoescape=True,
+        finalize=_shown,
         undefined=StrictUndefined,
         trim_blocks=True,
         lstrip_blocks=True,
     )
     environment.filters |= {"cell": format_cell, "picture": _picture}
     template = environment.get_template("page.html.j2")
-    page = template.render(title=title, lead=lead, sections=sections, footer=footer)
-    write_file(path, page.encode())
-    return path
+    return template.render(title=title, lead=lead, sections=sections, footer=footer).encode()
+
+
+def _shown(value: object) -> object:
+    """Text of any origin with its control characters as escapes, before HTML is escaped too; markup is ours."""
+    return printable(value, lines=True) if isinstance(value, str) and not isinstance(value, Markup) else value
 
 
 def _picture(illustration: Illustration) -> _Picture:
     drawing, caption, alternative = illustration
-    content = figure_bytes(drawing) if isinstance(drawing, Figure) else Path(drawing).read_bytes()
+    content = figure_bytes(drawing) if isinstance(drawing, Figure) else drawing
+    content = content if isinstance(content, bytes) else read_file(content)
     try:
         with Image.open(io.BytesIO(content), formats=["PNG"]) as image:
             image.load()
     except (OSError, SyntaxError) as error:
         raise ValueError(
-            f"{drawing} is not a PNG file that can be shown: give another or a matplotlib Figure"
+            f"{alternative if isinstance(drawing, bytes) else drawing} is not a PNG file that can be shown: "
+            "give another or a matplotlib Figure"
         ) from error
     scale = CSS_PIXELS_PER_INCH / image.info.get("dpi", (CSS_PIXELS_PER_INCH,))[0]
     width, height = (round(scale * side) for side in image.size)

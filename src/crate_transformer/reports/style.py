@@ -15,7 +15,7 @@ from matplotlib.font_manager import get_font_names
 from matplotlib.text import Text
 from matplotlib.ticker import FixedFormatter
 
-from crate_transformer.storage import write_file
+from crate_transformer.storage import printable, write_file
 
 WIDTH = 8.4  # inches: the column of the page
 DPI = 144
@@ -24,6 +24,7 @@ CONTROL_GREY = "#A6A6A6"
 INK = "#222222"
 OUTLINE = "#F0E442"  # Okabe and Ito's yellow: on a halo of ink it stands out from any picture
 MAP_COLOURS = "magma"
+RATE = "R\N{MODIFIER LETTER SMALL C}"
 
 OTHER_LETTERS = (
     "Noto Sans CJK SC",

@@ -1,12 +1,22 @@
 """Files in and out: bounded reading of what a stranger may have written, whole writing, and text made safe to show."""
 
 from crate_transformer.storage.reading import open_file, read_file
-from crate_transformer.storage.records import as_record, parse_json, plain, read_json, read_record, write_json
-from crate_transformer.storage.text import markdown, printable
+from crate_transformer.storage.records import (
+    as_record,
+    json_bytes,
+    parse_json,
+    plain,
+    read_json,
+    read_record,
+    write_json,
+)
+from crate_transformer.storage.text import file_stem, markdown, printable
 from crate_transformer.storage.writing import recover, write_file, write_files
 
 __all__ = [
     "as_record",
+    "file_stem",
+    "json_bytes",
     "markdown",
     "open_file",
     "parse_json",

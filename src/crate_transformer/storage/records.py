@@ -80,7 +80,12 @@ def write_json(path: str | Path, data: object) -> None:
         ValueError: ``data`` holds something else.
         OSError: the file could not be written; what was there before stays.
     """
-    write_file(path, (json_text(plain(data), indent=1, sort_keys=True) + "\n").encode())
+    write_file(path, json_bytes(data))
+
+
+def json_bytes(data: object) -> bytes:
+    """The content of the file that ``write_json`` writes."""
+    return (json_text(plain(data), indent=1, sort_keys=True) + "\n").encode()
 
 
 def json_text(data: object, **options: object) -> str:

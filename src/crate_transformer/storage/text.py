@@ -2,6 +2,7 @@
 
 import re
 import unicodedata
+from pathlib import PurePath
 
 _JOINERS = "\u200c\u200d"  # part of ordinary words in several scripts, and of emoji
 _HIDDEN = {"Cc", "Cf", "Cs", "Zl", "Zp"}  # control, format (direction of writing), surrogate, separators of lines
@@ -28,6 +29,16 @@ def markdown(text: object) -> str:
     safe = printable(re.sub(r"\s+", " ", str(text)))
     safe = safe.replace("&", "&amp;").replace("<", "&lt;").replace(">", "&gt;")
     return re.sub(r"([|`\[\]])", r"\\\1", safe)
+
+
+def file_stem(number: int, path: str) -> str:
+    """A name without suffix for files made from ``path``, one of several; the number keeps equal names apart.
+
+    Letters that hide, or that a file system may refuse, become ``_``; a long name is cut.
+    """
+    name = unicodedata.normalize("NFC", PurePath(path).stem)
+    name = "".join("_" if unicodedata.category(c) in _HIDDEN or c in '\\/:*?"<>|' else c for c in name)
+    return f"{number:04d}-{name.encode()[:120].decode(errors='ignore')}"
 
 
 def _escaped(letter: str) -> str:

@@ -1,0 +1,136 @@
+"""The results of ``crate segment``: a set of files for each picture, then two lists of all."""
+
+import io
+import re
+from collections.abc import Mapping, Sequence
+from dataclasses import asdict, dataclass
+from pathlib import Path
+
+import numpy as np
+from PIL import Image
+
+from crate_transformer.cli.outputs import SETTINGS, check_output, read_settings
+from crate_transformer.data import encode_mask
+from crate_transformer.evaluation.average_precision import mask_box
+from crate_transformer.reports.segments import label_picture, masks_over
+from crate_transformer.storage import file_stem, json_bytes, read_record, write_files, write_json
+
+_LISTS = ("coco_results.json", "results.json")
+_FOLDERS = {"masks": ".png", "overlays": ".png", "objects": ".json"}
+_OURS = re.compile(r"\d{4,}-")
+_LARGEST_ID = 2**53  # whole numbers below are the same in every program that reads JSON
+
+
+@dataclass(frozen=True)
+class Found:
+    """One object in the words of COCO's results."""
+
+    segmentation: dict[str, str | list[int]]
+    bbox: list[float]
+    score: float
+    category_id: int = 1
+
+
+@dataclass(frozen=True)
+class Record:
+    """What was found on a picture, and its size and time of change then."""
+
+    image: str
+    bytes: int
+    changed: int
+    objects: list[Found]
+
+
+class SegmentFolder:
+    """Every finished picture is kept, so that the same command goes on where it was stopped.
+
+    The lists are there only when all pictures are finished. What another run left stays until the first picture of this
+    one is finished.
+
+    Args:
+        settings: everything that the masks of a picture depend on.
+        overwrite: the results of another run may be replaced.
+
+    Raises:
+        ValueError: the folder holds the results of another run.
+    """
+
+    def __init__(self, folder: Path, paths: Sequence[Path], settings: Mapping[str, object], *, overwrite: bool) -> None:
+        self.folder, self.settings = folder, {**settings, "pictures": [str(path) for path in paths]}
+        self.stems = {path: file_stem(index, str(path)) for index, path in enumerate(paths)}
+        self.goes_on = check_output(folder, self.settings, overwrite=overwrite, writes=(*_FOLDERS, *_LISTS))
+        self.taken = False
+        found = {path: self._read(path) for path in paths} if self.goes_on else {}
+        self.finished: dict[Path, Record] = {path: record for path, record in found.items() if record}
+
+    def add(self, path: Path, picture: Image.Image, masks: np.ndarray) -> None:
+        """Write everything about one picture, whole or not at all."""
+        self._take()
+        kept = [mask for mask in masks if mask.any()]
+        objects = [Found(encode_mask(mask), mask_box(mask), 1 / (1 + rank)) for rank, mask in enumerate(kept)]
+        record = Record(str(path), *_stamp(path), objects)
+        contents = (_png(label_picture(masks)), _png(masks_over(np.asarray(picture), masks)), json_bytes(record))
+        write_files(self.folder, dict(zip(self._names(path), contents, strict=True)))
+        self.finished[path] = record
+
+    def finish(self, about: Mapping[str, object]) -> tuple[int, list[str]]:
+        """Write the lists of all pictures; how many objects there are, and the pictures without any."""
+        self._take()
+        found, pictures = [], []
+        for path, image_id in self._ids().items():
+            record = self.finished[path]
+            found += [{"image_id": image_id, **asdict(entry)} for entry in record.objects]
+            masks, *_ = self._names(path)
+            pictures.append(
+                {"image": record.image, "image_id": image_id, "objects": len(record.objects), "masks": masks}
+            )
+        empty = [entry["image"] for entry in pictures if not entry["objects"]]
+        results = {**about, "pictures": pictures, "nothing_found": empty}
+        write_files(self.folder, dict(zip(_LISTS, (json_bytes(found), json_bytes(results)), strict=True)))
+        return len(found), empty
+
+    def _ids(self) -> dict[Path, int]:
+        """COCO's id of every finished picture: its name where all names are different numbers, else its place."""
+        order = {path: place for place, path in enumerate(self.stems) if path in self.finished}
+        numbers = {path: int(path.stem) for path in order if path.stem.isdecimal()}
+        named = len(set(numbers.values())) == len(order) and max(numbers.values(), default=0) < _LARGEST_ID
+        return numbers if named else order
+
+    def _take(self) -> None:
+        """Take the folder for this run: first the lists go, then the rest of another run, then the settings come."""
+        if self.taken:
+            return
+        self.taken = True
+        for name in _LISTS if len(self.finished) < len(self.stems) else ():
+            (self.folder / name).unlink(missing_ok=True)
+        current = {name for path in self.finished for name in self._names(path)}
+        for folder, suffix in _FOLDERS.items() if read_settings(self.folder) else ():
+            for file in (self.folder / folder).glob(f"*{suffix}"):
+                if _OURS.match(file.name) and f"{folder}/{file.name}" not in current:
+                    file.unlink()
+        if not self.goes_on:
+            write_json(self.folder / SETTINGS, self.settings)
+
+    def _names(self, path: Path) -> list[str]:
+        return [f"{folder}/{self.stems[path]}{suffix}" for folder, suffix in _FOLDERS.items()]
+
+    def _read(self, path: Path) -> Record | None:
+        """The record of a picture that has not changed since, if all its files are there."""
+        *pictures, record = (self.folder / name for name in self._names(path))
+        try:
+            found = read_record(record, Record)
+            fits = (found.image, found.bytes, found.changed) == (str(path), *_stamp(path))
+        except (OSError, ValueError):
+            return None
+        return found if fits and all(file.is_file() for file in pictures) else None
+
+
+def _stamp(path: Path) -> tuple[int, int]:
+    found = path.stat()
+    return found.st_size, found.st_mtime_ns
+
+
+def _png(image: Image.Image) -> bytes:
+    buffer = io.BytesIO()
+    image.save(buffer, format="PNG")
+    return buffer.getvalue()
