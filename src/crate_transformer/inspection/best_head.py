@@ -22,6 +22,6 @@ def best_head(model: Backbone) -> BestHead | None:
         ValueError: it is stored, but not as layer, head and the words how they were chosen.
     """
     stored = model.provenance.metadata.get("attention")
-    if not stored:
+    if stored is None:
         return None
     return as_record(stored, BestHead, f"the entry 'attention' in the metadata of {model.provenance.source}")
