@@ -140,6 +140,13 @@ def test_class_names_that_do_not_fit(model, tmp_path):
         save_checkpoint(model, tmp_path / "saved")
 
 
+def nested(levels):
+    value = {}
+    for _ in range(levels):
+        value = {"inside": value}
+    return value
+
+
 def edit(saved, change):
     description = json.loads((saved / "config.json").read_text())
     change(description)
@@ -149,24 +156,40 @@ def edit(saved, change):
 @pytest.mark.parametrize(
     ("change", "sentence"),
     [
+        (lambda d: d.update(format="another"), "config.json does not hold what it should: .*format"),
+        (lambda d: d.update(format_version=2), "config.json does not hold what it should: .*format_version"),
         (lambda d: d.update(family="MAMBA"), "config.json names the model family 'MAMBA'; known are CRATE, ViT"),
-        (lambda d: d.pop("family"), "config.json names the model family None"),
-        (lambda d: d.update(family=["CRATE"]), "config.json names the model family"),
-        (lambda d: d.pop("config"), "config.json does not describe a CRATE"),
-        (lambda d: d.update(config=[]), "config.json does not describe a CRATE"),
-        (lambda d: d["config"].pop("embed_dim"), "config.json does not describe a CRATE: .*embed_dim"),
-        (lambda d: d["config"].update(extra=1), "config.json does not describe a CRATE: 'extra' is no option"),
-        (lambda d: d["config"].update(depth="2"), "config.json does not describe a CRATE: depth='2' is not a number"),
-        (lambda d: d["config"].update(img_size=[8]), "config.json does not describe a CRATE"),
+        (lambda d: d.pop("family"), "config.json does not hold what it should: .*family"),
+        (lambda d: d.update(family=["CRATE"]), "config.json does not hold what it should: .*family"),
+        (lambda d: d.pop("config"), "config.json does not hold what it should: .*config"),
+        (lambda d: d.update(config=[]), "config.json does not hold what it should: .*config"),
+        (lambda d: d["config"].pop("embed_dim"), "config of a CRATE, does not hold what it should: .*embed_dim"),
+        (lambda d: d["config"].update(extra=1), "saved: 'extra' is no option of this model"),
+        (lambda d: d["config"].update(depth="2"), "config of a CRATE, does not hold what it should: .*depth"),
+        (lambda d: d["config"].update(depth=True), "config of a CRATE, does not hold what it should: .*depth"),
+        (lambda d: d["config"].update(img_size=[8]), "config of a CRATE, does not hold what it should"),
+        (lambda d: d["config"].update(img_size=10**9), "saved: .*img_size is"),
+        (lambda d: d["config"].update(in_chans=10**30), "saved: this configuration describes no CRATE"),
+        (lambda d: d["config"].update(step_size=-1e9), "step_size is -1000000000.0: it must be above 0"),
+        (lambda d: d["config"].update(step_size=10**400), "config of a CRATE"),
+        (lambda d: d["config"].update(sparsity_weight=-0.1), "sparsity_weight is -0.1: it must be at least 0"),
         (lambda d: d["config"].update(num_heads=5), "saved: .*dim 12 is not a multiple of num_heads 5"),
         (lambda d: d["config"].update(depth=3), "saved: tensor 'blocks.2.norm1.weight' is missing"),
         (lambda d: d["config"].update(depth=1), "saved: tensor 'blocks.1.*' belongs to no part of this CRATE"),
         (lambda d: d["config"].update(depth=10**9), "saved: depth is 1000000000, but there are only"),
         (lambda d: d["config"].update(embed_dim=15), "saved: tensor 'cls_token' has shape .*12.*, expected .*15"),
-        (lambda d: d["preprocessing"].update(zoom=1), "config.json does not describe a CRATE"),
-        (lambda d: d["preprocessing"].update(crop_pct=0.0), "config.json does not describe a CRATE: crop_pct is 0.0"),
-        (lambda d: d.update(class_names=["cat"]), "config.json does not name as many classes as num_classes, 3"),
-        (lambda d: d.update(metadata=3), "config.json holds metadata that is not a dictionary"),
+        (lambda d: d.pop("preprocessing"), "config.json: its preprocessing has .*, expected .*'std'"),
+        (lambda d: d.update(preprocessing={}), "config.json: its preprocessing has .*, expected .*'std'"),
+        (lambda d: d["preprocessing"].pop("std"), "config.json: its preprocessing has .*, expected .*'std'"),
+        (lambda d: d["preprocessing"].update(zoom=1), "config.json: its preprocessing has .*'zoom'.*, expected"),
+        (lambda d: d["preprocessing"].update(crop_pct=0.0), "its preprocessing, .*crop_pct is 0.0"),
+        (lambda d: d["preprocessing"].update(mean=["a"] * 3), "its preprocessing, .*mean"),
+        (lambda d: d["preprocessing"].update(img_size=[2048, 2048], crop_pct=1.0), "512 x 512 patches of a picture"),
+        (lambda d: d.update(class_names=["cat"]), "class_names has 1 names for num_classes 3"),
+        (lambda d: d.update(class_names=["cat", "dog", 3]), "config.json does not hold what it should: .*class_names"),
+        (lambda d: d.update(metadata=3), "config.json does not hold what it should: .*metadata"),
+        (lambda d: d.update(metadata=nested(100)), "its metadata is nested more than 64 levels deep"),
+        (lambda d: d.update(weights_sha256=3), "config.json does not hold what it should: .*weights_sha256"),
     ],
 )
 def test_wrong_descriptions(saved, change, sentence):
@@ -174,6 +197,13 @@ def test_wrong_descriptions(saved, change, sentence):
     with pytest.raises(ValueError, match=sentence) as error:
         load_checkpoint(saved)
     assert str(saved) in str(error.value)
+
+
+def test_a_config_with_nan_is_no_json(saved):
+    text = (saved / "config.json").read_text()
+    (saved / "config.json").write_text(text.replace("0.1,\n", "NaN,\n", 1))
+    with pytest.raises(ValueError, match=r"config.json is not readable JSON: NaN is no number of JSON"):
+        load_checkpoint(saved)
 
 
 @pytest.mark.parametrize("text", ["", "{", "[" * 100_000, '{"family": "CRATE", "config": {}', "\x00\xff"])
@@ -194,6 +224,7 @@ def broken(saved, key, tensor):
     tensors = load_file(saved / "model.safetensors")
     tensors = {k: t for k, t in tensors.items() if k != key} if tensor is None else tensors | {key: tensor}
     save_file(tensors, saved / "model.safetensors")
+    edit(saved, lambda d: d.pop("weights_sha256"))  # as older versions of this package wrote it
     return saved
 
 
@@ -221,5 +252,8 @@ def test_wrong_weights_are_named(saved, key, tensor, sentence):
 def test_truncated_weights(saved, keep):
     file = saved / "model.safetensors"
     file.write_bytes(file.read_bytes()[:keep])
+    with pytest.raises(ValueError, match=r"model.safetensors is damaged or was exchanged"):
+        load_checkpoint(saved)
+    edit(saved, lambda d: d.pop("weights_sha256"))
     with pytest.raises(ValueError, match=r"model.safetensors is (empty|not a readable checkpoint)"):
         load_checkpoint(saved)

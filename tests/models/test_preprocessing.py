@@ -4,8 +4,9 @@ from dataclasses import asdict
 from types import SimpleNamespace
 
 import pytest
+from torch import nn
 
-from crate_transformer.models import Preprocessing
+from crate_transformer.models import Preprocessing, build_model, preprocessing_of
 
 
 @pytest.mark.parametrize(
@@ -14,9 +15,16 @@ from crate_transformer.models import Preprocessing
         ({"crop_pct": 0.0}, r"crop_pct is 0\.0: it must be above 0"),
         ({"crop_pct": 1.2}, r"crop_pct is 1\.2"),
         ({"crop_pct": float("nan")}, "crop_pct is nan"),
-        ({"std": (0.2, 0.0, 0.2)}, r"std is \(0\.2, 0\.0, 0\.2\): every value must be above 0"),
-        ({"mean": (0.5, 0.5)}, "mean has 2 values and std 3"),
+        ({"crop_pct": 1e-9}, r"crop_pct is 1e-09: pictures would be enlarged to 2\.24e\+11 pixels"),
+        ({"std": (0.2, 0.0, 0.2)}, r"std is \(0\.2, 0\.0, 0\.2\): every value must be at least 0\.001"),
+        ({"std": (0.2, float("nan"), 0.2)}, r"std is \(0\.2, nan, 0\.2\)"),
+        ({"std": (0.2, float("inf"), 0.2)}, r"std is \(0\.2, inf, 0\.2\)"),
+        ({"mean": (0.5, float("nan"), 0.5)}, r"mean is \(0\.5, nan, 0\.5\): every value must lie between"),
+        ({"mean": (0.5, 0.5, 1e38)}, r"mean is \(0\.5, 0\.5, 1e\+38\)"),
+        ({"mean": (0.5, 0.5)}, "mean has 2 values and std 3: give one of each for red, green and blue"),
+        ({"mean": (0.5,), "std": (0.5,)}, "mean has 1 values and std 1"),
         ({"img_size": (0, 32)}, r"img_size is \(0, 32\): give height and width"),
+        ({"img_size": (32, 10**6)}, r"img_size is \(32, 1000000\): give height and width, each from 1 to 4096"),
     ],
 )
 def test_wrong_settings(setting, words):
@@ -39,3 +47,26 @@ def test_wrong_types(setting, words):
 
 def test_the_limits_are_allowed():
     assert Preprocessing(crop_pct=1.0, img_size=(1, 1), interpolation="bicubic").crop_pct == 1
+    assert Preprocessing(img_size=(4096, 4096), mean=(0.0, 0.0, 0.0), std=(1 / 255,) * 3).img_size == (4096, 4096)
+
+
+def test_whose_statistics_a_model_has():
+    own = build_model("crate_micro_patch4_32")
+    own.preprocessing = Preprocessing(mean=(0.5, 0.5, 0.5))
+    assert preprocessing_of(own) is own.preprocessing
+    timm = nn.Identity()
+    timm.pretrained_cfg = {
+        "input_size": (3, 96, 64),
+        "crop_pct": 0.9,
+        "interpolation": "bicubic",
+        "mean": (0.5, 0.4, 0.3),
+        "std": (0.5, 0.5, 0.5),
+    }
+    assert preprocessing_of(timm) == Preprocessing(
+        img_size=(96, 64), crop_pct=0.9, interpolation="bicubic", mean=(0.5, 0.4, 0.3), std=(0.5, 0.5, 0.5)
+    )
+    foreign = nn.Identity()
+    with pytest.raises(ValueError, match=r"Identity does not say how its pictures are normalised: set model\.preproc"):
+        preprocessing_of(foreign)
+    foreign.preprocessing = Preprocessing()
+    assert preprocessing_of(foreign) == Preprocessing()

@@ -7,6 +7,9 @@ from torch import Tensor
 
 from crate_transformer.models import Model, ModelConfig
 
+_COUNTS = ("depth", "decoder_depth", "num_class_layers")
+"""Options that say how many layers are made, each of which has tensors."""
+
 
 def assemble(
     model_class: type[Model],
@@ -23,33 +26,56 @@ def assemble(
     Raises:
         ValueError: a tensor is missing, unknown, of another shape or kind, or not finite; the message names it.
     """
-    if config.depth > len(tensors):
-        raise ValueError(f"depth is {config.depth}, but there are only {len(tensors)} tensors")
-    try:
-        with torch.device("meta"):
-            model = model_class(config)
-    except (TypeError, RuntimeError, OverflowError) as error:
-        raise ValueError(f"this configuration describes no {model_class.__name__}: {config}") from error
-    expected = model.state_dict()
-    stored_names = stored_names or {}
-    for key in tensors:
-        if key not in expected:
-            raise ValueError(f"tensor {stored_names.get(key, key)!r} belongs to no part of this {model_class.__name__}")
+    model, stored_names = _without_values(model_class, config, len(tensors)), stored_names or {}
+    _check_names(model, tensors, stored_names)
     state = {}
-    for key, parameter in expected.items():
-        if key not in tensors:
-            raise ValueError(f"tensor {stored_names.get(key, key)!r} is missing")
-        state[key] = _checked(stored_names.get(key, key), tensors[key], parameter)
+    for key, parameter in model.state_dict().items():
+        name = stored_names.get(key, key)
+        _check_shape(name, tensors[key], parameter)
+        state[key] = tensors[key].detach().to(parameter.dtype, copy=True).contiguous()
+        _check_finite(name, state[key])
     model.load_state_dict(state, assign=True)
     return model.eval()
 
 
-def _checked(name: str, tensor: Tensor, parameter: Tensor) -> Tensor:
+def check_complete(model_class: type[Model], config: ModelConfig, tensors: Mapping[str, Tensor]) -> None:
+    """Refuse tensors of which ``assemble`` could not make a model; the errors are the same."""
+    model = _without_values(model_class, config, len(tensors))
+    _check_names(model, tensors, {})
+    for key, parameter in model.state_dict().items():
+        _check_shape(key, tensors[key], parameter)
+        _check_finite(key, tensors[key])
+
+
+def _without_values(model_class: type[Model], config: ModelConfig, num_tensors: int) -> Model:
+    """The model on the device ``meta``, which takes no memory."""
+    for name in _COUNTS:
+        if (getattr(config, name, None) or 0) > num_tensors:
+            raise ValueError(f"{name} is {getattr(config, name)}, but there are only {num_tensors} tensors")
+    try:
+        with torch.device("meta"):
+            return model_class(config)
+    except (TypeError, RuntimeError, OverflowError) as error:
+        raise ValueError(f"this configuration describes no {model_class.__name__}: {config}") from error
+
+
+def _check_names(model: Model, tensors: Mapping[str, Tensor], stored_names: Mapping[str, str]) -> None:
+    expected = model.state_dict().keys()
+    for key in tensors:
+        if key not in expected:
+            raise ValueError(f"tensor {stored_names.get(key, key)!r} belongs to no part of this {type(model).__name__}")
+    for key in expected:
+        if key not in tensors:
+            raise ValueError(f"tensor {stored_names.get(key, key)!r} is missing")
+
+
+def _check_shape(name: str, tensor: Tensor, parameter: Tensor) -> None:
     if tensor.shape != parameter.shape:
         raise ValueError(f"tensor {name!r} has shape {tuple(tensor.shape)}, expected {tuple(parameter.shape)}")
     if tensor.is_floating_point() != parameter.is_floating_point():
         raise ValueError(f"tensor {name!r} holds {tensor.dtype} values, expected {parameter.dtype}")
-    tensor = tensor.detach().to(parameter.dtype, copy=True).contiguous()
+
+
+def _check_finite(name: str, tensor: Tensor) -> None:
     if not tensor.isfinite().all():
         raise ValueError(f"tensor {name!r} holds values that are not finite")
-    return tensor

@@ -1,12 +1,17 @@
 """Model cards: what a folder of weights says about itself to people."""
 
 import dataclasses
+import json
 import re
 from collections.abc import Iterator, Mapping
+from itertools import islice
 
-from crate_transformer.models import Backbone, Model
+from crate_transformer.checkpoints.provenance import shorten
+from crate_transformer.models import Backbone, Model, innermost
+from crate_transformer.storage import markdown, printable
 
 _FRONT = "---\n{front}\n---\n\n"
+_MOST_ROWS = 200
 
 
 def model_card(model: Model, name: str, metadata: Mapping[str, object]) -> str:
@@ -14,31 +19,39 @@ def model_card(model: Model, name: str, metadata: Mapping[str, object]) -> str:
 
     Args:
         name: the title, and what the lines of code load.
-        metadata: numbers and facts about these weights; nested dictionaries become rows ``outer / inner``. An entry
-            ``license`` goes into the front matter.
+        metadata: numbers and facts about these weights; nested dictionaries become rows ``outer / inner``, of long
+            lists only the length is told. An entry ``license`` goes into the front matter. Text is shown as text,
+            whatever it holds: no HTML and no Markdown in it takes effect.
     """
+    model = innermost(model)
     family = type(model).__name__
     front = [f"library_name: crate-transformer\ntags: [white-box, {family.lower()}]"]
     if isinstance(model, Backbone):
         front.append(f"pipeline_tag: {'image-classification' if model.num_classes else 'image-feature-extraction'}")
-    if "license" in metadata:
-        front.append(f"license: {_line(metadata['license'])}")
+    if re.fullmatch(r"[A-Za-z][\w.+-]{0,50}", str(metadata.get("license"))) and metadata.get("license") is not None:
+        front.append(f"license: {metadata['license']}")
     parameters = sum(parameter.numel() for parameter in model.parameters())
+    quoted = json.dumps(printable(name), ensure_ascii=False)
     sections = [
-        f"# {name}\n\nA {family} with {parameters:,} parameters, made with crate-transformer.\n",
-        f'```python\nimport crate_transformer as ct\n\nmodel = ct.load_checkpoint("{name}")\n```\n',
+        f"# {markdown(name)}\n\nA {family} with {parameters:,} parameters, made with crate-transformer.\n",
+        f"```python\nimport crate_transformer as ct\n\nmodel = ct.load_checkpoint({quoted})\n```\n",
         _table("Numbers and facts", metadata),
         _table("Architecture", dataclasses.asdict(model.config)),
     ]
     if isinstance(model, Backbone):
         sections.append(_table("Preprocessing", dataclasses.asdict(model.preprocessing)))
     if (provenance := getattr(model, "provenance", None)) is not None:
-        sections.append(f"## Provenance\n\n```\n{provenance}\n```\n")
+        first, *others = provenance.lines()
+        told = [markdown(first), "", *(f"- {markdown(line.strip())}" for line in others)]
+        sections.append("## Provenance\n\n" + "\n".join(told).strip() + "\n")
     return _FRONT.format(front="\n".join(front)) + "\n".join(filter(None, sections))
 
 
 def _table(title: str, values: Mapping[str, object]) -> str:
-    rows = [f"| {_line(name)} | {_line(value)} |" for name, value in _flat(values)]
+    rows = [
+        f"| {markdown(shorten(name))} | {markdown(shorten(value))} |"
+        for name, value in islice(_flat(values), _MOST_ROWS)
+    ]
     return "\n".join([f"## {title}\n", "| | |", "|---|---|", *rows, ""]) if rows else ""
 
 
@@ -48,8 +61,3 @@ def _flat(values: Mapping[str, object], outer: str = "") -> Iterator[tuple[str, 
             yield from _flat(value, f"{outer}{name} / ")
         else:
             yield f"{outer}{name}", value
-
-
-def _line(value: object) -> str:
-    """On one line of a table, whatever it holds."""
-    return re.sub(r"\s+", " ", str(value)).replace("|", r"\|")

@@ -10,7 +10,7 @@ import torch
 
 from crate_transformer.checkpoints.card import model_card as describe
 from crate_transformer.checkpoints.native import CARD, CONFIG, WEIGHTS, load_native, save_checkpoint
-from crate_transformer.models import Model
+from crate_transformer.models import Model, innermost
 
 
 def is_hub_id(name: str) -> bool:
@@ -47,6 +47,7 @@ def push_to_hub(
 
     if not is_hub_id(repo_id):
         raise ValueError(f"{repo_id!r} is no hub id: give owner/name")
+    model = innermost(model)
     if metadata is None:
         metadata = getattr(getattr(model, "provenance", None), "metadata", {})
     card = describe(model, repo_id, metadata) if model_card is None else model_card

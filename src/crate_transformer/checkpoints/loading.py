@@ -1,9 +1,12 @@
 """One door for every kind of checkpoint."""
 
 import dataclasses
+import io
+from collections.abc import Mapping
 from pathlib import Path
 
 import torch
+from torch import Tensor
 
 from crate_transformer.checkpoints import (
     official_crate,
@@ -16,14 +19,15 @@ from crate_transformer.checkpoints import (
     official_tost_language,
 )
 from crate_transformer.checkpoints.assemble import assemble
+from crate_transformer.checkpoints.examine import MAX_EXPANSION
 from crate_transformer.checkpoints.hub import from_pretrained, is_hub_id
 from crate_transformer.checkpoints.native import CONFIG, WEIGHTS, load_native
 from crate_transformer.checkpoints.official import OfficialFormat
 from crate_transformer.checkpoints.pretrained import box_folder, load_from_box
 from crate_transformer.checkpoints.provenance import Provenance
-from crate_transformer.checkpoints.reading import read_tensors
-from crate_transformer.models import Backbone, Model
-from crate_transformer.storage import write_files
+from crate_transformer.checkpoints.reading import read_tensors, without_shared_prefix
+from crate_transformer.models import Backbone, Model, innermost
+from crate_transformer.storage import write_file
 
 OFFICIAL_FORMATS: tuple[OfficialFormat, ...] = (
     official_crate.FORMAT,
@@ -46,8 +50,9 @@ def load_checkpoint(path: str | Path, **hints: object) -> Model:
             box such as ``crate_mini_patch8_64.tiny_imagenet_100``; or a Hugging Face hub id ``owner/name``.
         hints: for official checkpoints, what no tensor tells, under the configuration's own names: ``num_heads``,
             ``step_size``, ``sparsity_weight``, ``global_pool`` (``"token"`` or ``"avg"``), ``img_size`` (an int or
-            ``(height, width)``), ``patch_size``, ``in_chans``; and ``weights``, the entry of the file to
-            take where there are several, such as ``"model_ema"``. A hint that contradicts the weights is an error.
+            ``(height, width)``), ``patch_size``, ``in_chans``. A hint that contradicts the weights is an error. Two
+            more are about the file: ``weights``, the entry to take where there are several, such as ``"model_ema"``,
+            and ``max_expansion``, how many times its size on disk it may take in memory, 16 unless given.
 
     Raises:
         FileNotFoundError: there is nothing of that name.
@@ -70,14 +75,9 @@ def load_checkpoint(path: str | Path, **hints: object) -> Model:
 
 
 def _load_official(file: Path, hints: dict[str, object]) -> Model:
-    about_weights = {name: value for name, value in hints.items() if name != "weights"}
-    tensors, metadata = read_tensors(file, hints.get("weights"))
-    found = next((known for known in OFFICIAL_FORMATS if known.recognises(tensors.keys())), None)
-    if found is None:
-        names = ", ".join(known.name for known in OFFICIAL_FORMATS)
-        raise ValueError(
-            f"{file} is of an unknown family: it has tensors such as {next(iter(tensors))!r}; known are {names}"
-        )
+    about_weights = {name: value for name, value in hints.items() if name not in ("weights", "max_expansion")}
+    tensors, metadata = read_tensors(file, hints.get("weights"), hints.get("max_expansion", MAX_EXPANSION))
+    found, tensors = _recognise(file, tensors)
     try:
         converted = found.convert(tensors, about_weights)
         model = assemble(converted.model_class, converted.config, converted.tensors, converted.stored_names)
@@ -98,6 +98,21 @@ def _load_official(file: Path, hints: dict[str, object]) -> Model:
     return model
 
 
+def _recognise(file: Path, tensors: Mapping[str, Tensor]) -> tuple[OfficialFormat, Mapping[str, Tensor]]:
+    """The format of the tensors, and these without prefixes such as ``module.`` that all of their names share."""
+    shorter = tensors
+    while True:
+        found = next((known for known in OFFICIAL_FORMATS if known.recognises(shorter.keys())), None)
+        if found is not None:
+            return found, shorter
+        before, shorter = shorter, without_shared_prefix(file, shorter)
+        if shorter is before:
+            names = ", ".join(known.name for known in OFFICIAL_FORMATS)
+            raise ValueError(
+                f"{file} is of an unknown family: it has tensors such as {next(iter(tensors))!r}; known are {names}"
+            )
+
+
 def save_official(model: Model, file: str | Path) -> str:
     """Write the weights, bit for bit, in the format of the family's official code; the name of that format.
 
@@ -105,10 +120,18 @@ def save_official(model: Model, file: str | Path) -> str:
         ValueError: the family has no official format, or the model has a part that this format has no place for.
         OSError: the file cannot be written; an older one stays.
     """
+    content, name = official_content(model)
+    write_file(file, content)
+    return name
+
+
+def official_content(model: Model) -> tuple[bytes, str]:
+    """What ``save_official`` writes, and the name of the format."""
+    model = innermost(model)
     known = {form.restore[0]: form for form in OFFICIAL_FORMATS if form.restore}
     if type(model) not in known:
         names = ", ".join(family.__name__ for family in known)
         raise ValueError(f"a {type(model).__name__} has no official format; there are formats for {names}")
-    payload, file = known[type(model)].restore[1](model), Path(file)
-    write_files(file.parent, {file.name: lambda part: torch.save(payload, part)})
-    return known[type(model)].name
+    stream = io.BytesIO()
+    torch.save(known[type(model)].restore[1](model), stream)
+    return stream.getvalue(), known[type(model)].name

@@ -1,9 +1,11 @@
 """This package's own checkpoints: a folder with ``model.safetensors``, ``config.json`` and perhaps a ``README.md``."""
 
 import dataclasses
-import json
+import hashlib
 from collections.abc import Mapping
+from dataclasses import dataclass, field
 from pathlib import Path
+from typing import Any, Literal
 
 import torch
 from safetensors import SafetensorError
@@ -11,17 +13,34 @@ from safetensors.torch import save_file
 from torch import Tensor
 
 import crate_transformer
-from crate_transformer.checkpoints.assemble import assemble
+from crate_transformer.checkpoints.assemble import assemble, check_complete
 from crate_transformer.checkpoints.official import settle
 from crate_transformer.checkpoints.provenance import Provenance
 from crate_transformer.checkpoints.reading import read_tensors
-from crate_transformer.models import LANGUAGE_MODELS, MODELS, Backbone, Model, Preprocessing
-from crate_transformer.storage import recover, write_files
+from crate_transformer.models import LANGUAGE_MODELS, MODELS, Backbone, Model, Preprocessing, innermost
+from crate_transformer.storage import as_record, json_text, open_file, plain, read_record, recover, write_files
 
 FORMAT = "crate-transformer"
 WEIGHTS, CONFIG, CARD = "model.safetensors", "config.json", "README.md"
 FAMILIES = {model_class.__name__: (model_class, type(config)) for model_class, config in MODELS.values()}
 LANGUAGE_FAMILIES = {kind.__name__: (kind, type(config)) for kind, config in LANGUAGE_MODELS.values()}
+_DEEPEST = 64  # levels of metadata
+_MOST_PATCHES = 16_384  # of a picture that is prepared as the checkpoint says
+
+
+@dataclass(frozen=True, kw_only=True)
+class Description:
+    """What ``config.json`` says; checkpoints of older versions of this package have no ``weights_sha256``."""
+
+    format: Literal["crate-transformer"] = FORMAT
+    format_version: Literal[1] = 1
+    package_version: str = crate_transformer.__version__
+    family: str
+    config: dict[str, Any]
+    preprocessing: dict[str, Any] | None = None
+    class_names: list[str] | None = None
+    metadata: dict[str, Any] = field(default_factory=dict)
+    weights_sha256: str | None = None
 
 
 def save_checkpoint(
@@ -29,43 +48,59 @@ def save_checkpoint(
     folder: str | Path,
     *,
     model_card: str | None = None,
-    metadata: dict | None = None,
+    metadata: Mapping | None = None,
     dtype: torch.dtype | None = None,
 ) -> Path:
     """Write weights, configuration, preprocessing and class names into a folder, whole or not at all.
 
     Args:
+        model: one of this package's, alone or inside ``torch.compile``, ``DataParallel`` and the like.
         model_card: text of the folder's ``README.md``.
-        metadata: what to remember about the weights (recipe, accuracy); anything that JSON can hold.
+        metadata: what to remember about the weights (recipe, accuracy); anything that JSON can hold. Numbers that are
+            not finite become ``null``.
         dtype: floating-point type on disk, such as ``torch.bfloat16`` for half the size; the model's own if not given.
 
     Raises:
-        ValueError: ``metadata`` or ``class_names`` cannot be stored.
+        ValueError: ``metadata`` or ``class_names`` cannot be stored, or nothing could load what would be written: the
+            model has other parts than its configuration says, or values that are not finite in ``dtype``.
         OSError: the folder cannot be written, for example on a full disk; an older checkpoint there stays whole.
     """
-    if getattr(model, "folded", False):
+    model = innermost(model)
+    if model.folded:
         raise ValueError("a folded model is for inference only: save the model that it was made from")
-    about_pictures = _about_pictures(model) if isinstance(model, Backbone) else {}
+    if (FAMILIES | LANGUAGE_FAMILIES).get(type(model).__name__, (None,))[0] is not type(model):
+        raise ValueError(
+            f"a {type(model).__name__} cannot be stored, since nothing could load it: it is no known family"
+        )
     tensors = {
         name: t.detach().to("cpu", dtype if t.is_floating_point() else None).contiguous()
         for name, t in model.state_dict().items()
     }
-    description = {
-        "format": FORMAT,
-        "format_version": 1,
-        "package_version": crate_transformer.__version__,
-        "family": type(model).__name__,
-        "config": dataclasses.asdict(model.config),
-        **about_pictures,
-        "metadata": metadata or {},
-    }
+    check_complete(type(model), model.config, tensors)
     try:
-        text = json.dumps(description, indent=2, ensure_ascii=False)
-    except TypeError as error:
+        facts = plain(metadata or {}, digits=None)
+    except (ValueError, RecursionError) as error:
         raise ValueError(f"metadata cannot be written as JSON: {error}") from error
-    files = {WEIGHTS: lambda path: _write_weights(tensors, path), CONFIG: f"{text}\n".encode()}
+    _check_metadata(facts, "metadata")
+    description = Description(
+        family=type(model).__name__,
+        config=plain(model.config, digits=None),
+        metadata=facts,
+        **(_about_pictures(model) if isinstance(model, Backbone) else {}),
+    )
+    written: list[str] = []
+
+    def write_weights(path: Path) -> None:
+        _write_weights(tensors, path)
+        written.append(_sha256(path))
+
+    def write_config(path: Path) -> None:
+        signed = dataclasses.replace(description, weights_sha256=written[0])
+        path.write_text(json_text(vars(signed), indent=2) + "\n", encoding="utf-8")
+
+    files = {WEIGHTS: write_weights, CONFIG: write_config}
     if model_card is not None:
-        files[CARD] = model_card.encode()
+        files[CARD] = model_card.encode("utf-8", "backslashreplace")
     return write_files(folder, files)
 
 
@@ -76,38 +111,31 @@ def load_native(folder: Path, hints: Mapping[str, object]) -> Model:
     for file in (config_file, weights_file):
         if not file.is_file():
             raise ValueError(f"{folder} is no checkpoint: it has no {file.name}")
-    try:
-        description = json.loads(config_file.read_text(encoding="utf-8"))
-    except (ValueError, RecursionError) as error:
-        raise ValueError(f"{config_file} is not readable JSON: {error}") from error
-    family = description.get("family") if isinstance(description, dict) else None
+    description = read_record(config_file, Description)
     known = FAMILIES | LANGUAGE_FAMILIES
-    if not isinstance(family, str) or family not in known:
-        raise ValueError(f"{config_file} names the model family {family!r}; known are {', '.join(known)}")
-    model_class, config_class = known[family]
-    takes_pictures = family in FAMILIES
+    if description.family not in known:
+        raise ValueError(f"{config_file} names the model family {description.family!r}; known are {', '.join(known)}")
+    model_class, config_class = known[description.family]
+    config = as_record(description.config, config_class, f"{config_file}, the config of a {description.family},")
+    _check_metadata(description.metadata, f"{config_file}, its metadata")
+    if description.weights_sha256 not in (None, _sha256(weights_file)):
+        raise ValueError(
+            f"{weights_file} is damaged or was exchanged: its SHA-256 is not the one in {CONFIG}; copy both again"
+        )
     try:
-        settle(config_class, {}, description["config"])
-        config = config_class(**_tuples(description["config"]))
-        preprocessing = Preprocessing(**_tuples(description["preprocessing"])) if takes_pictures else None
-    except (TypeError, ValueError, LookupError, AttributeError) as error:
-        raise ValueError(f"{config_file} does not describe a {model_class.__name__}: {error}") from error
-    class_names = description.get("class_names") if takes_pictures else None
-    metadata = description.get("metadata", {})
-    if class_names is not None and (not isinstance(class_names, list) or len(class_names) != config.num_classes):
-        raise ValueError(f"{config_file} does not name as many classes as num_classes, {config.num_classes}")
-    if not isinstance(metadata, dict):
-        raise ValueError(f"{config_file} holds metadata that is not a dictionary")
-    try:
-        settle(config_class, dataclasses.asdict(config), hints)
+        settle(config_class, dataclasses.asdict(config), {**description.config, **hints})
         model = assemble(model_class, config, read_tensors(weights_file)[0])
+        if isinstance(model, Backbone):
+            model.preprocessing = _preprocessing(description.preprocessing, model)
+            model.class_names = _class_names(description.class_names, model.num_classes)
     except ValueError as error:
         raise ValueError(f"{folder}: {error}" if str(folder) not in str(error) else str(error)) from error
-    if takes_pictures:
-        model.preprocessing = preprocessing
-        model.class_names = None if class_names is None else tuple(map(str, class_names))
     model.provenance = Provenance(
-        source=str(folder), format=FORMAT, family=model_class.__name__, hints=dict(hints), metadata=metadata
+        source=str(folder),
+        format=FORMAT,
+        family=description.family,
+        hints=dict(hints),
+        metadata=description.metadata,
     )
     return model
 
@@ -121,11 +149,50 @@ def _write_weights(tensors: Mapping[str, Tensor], path: Path) -> None:
         raise OSError(str(error)) from error
 
 
+def _sha256(path: Path) -> str:
+    digest = hashlib.sha256()
+    with open_file(path) as stream:
+        while block := stream.read(1 << 20):
+            digest.update(block)
+    return digest.hexdigest()
+
+
 def _about_pictures(model: Backbone) -> dict[str, object]:
-    if model.class_names is not None and len(model.class_names) != model.num_classes:
-        raise ValueError(f"class_names has {len(model.class_names)} names for num_classes {model.num_classes}")
-    return {"preprocessing": dataclasses.asdict(model.preprocessing), "class_names": model.class_names}
+    names = None if model.class_names is None else _class_names(model.class_names, model.num_classes)
+    return {"preprocessing": plain(model.preprocessing, digits=None), "class_names": names and list(names)}
 
 
-def _tuples(values: Mapping[str, object]) -> dict[str, object]:
-    return {name: tuple(value) if isinstance(value, list) else value for name, value in values.items()}
+def _class_names(names: object, num_classes: int) -> tuple[str, ...] | None:
+    if names is None:
+        return None
+    if not isinstance(names, list | tuple) or not all(isinstance(name, str) for name in names):
+        raise ValueError(
+            f"class_names is a {type(names).__name__}: give a tuple with the name of every class, in order"
+        )
+    if len(names) != num_classes:
+        raise ValueError(f"class_names has {len(names)} names for num_classes {num_classes}")
+    return tuple(names)
+
+
+def _preprocessing(stored: dict[str, object] | None, model: Backbone) -> Preprocessing:
+    """The stored preprocessing, which must be complete: a default in place of what is missing would be a guess."""
+    expected = [part.name for part in dataclasses.fields(Preprocessing)]
+    if stored is None or sorted(stored) != sorted(expected):
+        raise ValueError(f"{CONFIG}: its preprocessing has {sorted(stored or ())}, expected {sorted(expected)}")
+    preprocessing = as_record(stored, Preprocessing, f"{CONFIG}, its preprocessing,")
+    rows, columns = model.grid_size(*preprocessing.img_size)
+    if rows * columns > _MOST_PATCHES:
+        raise ValueError(
+            f"{CONFIG}: its preprocessing makes {rows} x {columns} patches of a picture, more than {_MOST_PATCHES:,}"
+        )
+    return preprocessing
+
+
+def _check_metadata(metadata: object, where: str) -> None:
+    if _levels_beyond(metadata, _DEEPEST):
+        raise ValueError(f"{where} is nested more than {_DEEPEST} levels deep")
+
+
+def _levels_beyond(value: object, levels: int) -> bool:
+    inside = value.values() if isinstance(value, dict) else value if isinstance(value, list) else ()
+    return levels < 0 or any(_levels_beyond(part, levels - 1) for part in inside)

@@ -38,9 +38,9 @@ def create_model(name: str, pretrained: bool = False, **config: object) -> Backb
     Args:
         name: may carry the tag of weights in the box, ``crate_mini_patch8_64.tiny_imagenet_100``. Then the model has
             the configuration of these weights (such as their ``num_classes``), loaded or not.
-        pretrained: load those weights. Then of the configuration only ``num_classes`` (the head is fresh),
-            ``img_size`` (the position table is resampled), ``global_pool``, ``dynamic_img_size`` and the two rates of
-            dropping may be changed.
+        pretrained: load those weights, in evaluation mode. Then of the configuration only ``num_classes`` (the
+            head is fresh), ``img_size`` (the position table is resampled), ``global_pool``, ``dynamic_img_size`` and
+            the two rates of dropping may be changed.
         config: fields of the model's configuration to replace.
 
     Raises:
@@ -56,7 +56,7 @@ def create_model(name: str, pretrained: bool = False, **config: object) -> Backb
             "weights of your own are loaded with load_checkpoint"
         )
     if pretrained:
-        return _adapt(load_from_box(folder, {}), config).train()
+        return _adapt(load_from_box(folder, {}), config).eval()
     if tag:
         config = {**dataclasses.asdict(load_from_box(folder, {}).config), **config}
     model = build_model(base, **config)

@@ -3,10 +3,17 @@
 from collections.abc import Mapping
 from dataclasses import dataclass, field
 
+from crate_transformer.storage import printable
+
+_LONGEST, _MOST = 200, 20  # letters of a value, values of a line that are shown
+
 
 @dataclass(frozen=True, kw_only=True)
 class Provenance:
-    """The history of a model's weights; ``str()`` tells it in a few lines, of nested metadata only the names."""
+    """The history of a model's weights; ``str()`` tells it in a few lines, of nested metadata only the names.
+
+    The lines are safe to print: what a file says about itself is shortened, and control characters are shown escaped.
+    """
 
     source: str
     """File, folder, hub id or model name."""
@@ -26,6 +33,10 @@ class Provenance:
     """What the checkpoint says about itself: recipe, accuracy, epoch."""
 
     def __str__(self) -> str:
+        return "\n".join(self.lines())
+
+    def lines(self) -> list[str]:
+        """What ``str()`` joins: model and source, then what is known of each kind."""
         sections = {
             "found in the tensors": self.inferred,
             "given": self.hints,
@@ -36,11 +47,21 @@ class Provenance:
                 for name, value in self.metadata.items()
             },
         }
-        lines = [f"{self.family} from {self.source} ({self.format})"]
+        lines = [printable(f"{self.family} from {self.source} ({self.format})")]
         for title, values in sections.items():
             if values:
-                lines.append(f"  {title}: " + ", ".join(f"{name} {value}" for name, value in values.items()))
-        return "\n".join(lines)
+                shown = [f"{shorten(name)} {shorten(value)}" for name, value in list(values.items())[:_MOST]]
+                more = [f"and {len(values) - _MOST:,} more"] if len(values) > _MOST else []
+                lines.append(f"  {title}: " + ", ".join(shown + more))
+        return lines
+
+
+def shorten(value: object) -> str:
+    """``value`` on one line of at most 200 letters, safe to print; of a longer list only its length."""
+    if isinstance(value, list | tuple) and len(value) > _MOST:
+        return f"({len(value):,} values)"
+    text = str(value)
+    return printable(text if len(text) <= _LONGEST else f"{text[:_LONGEST]}…")
 
 
 def _by_reason(dropped: Mapping[str, str]) -> dict[str, str]:

@@ -1,112 +1,122 @@
 """Reading checkpoint files of unknown origin without executing anything in them."""
 
-import argparse
 import re
-import zipfile
-from collections.abc import Iterator, Mapping
+from collections.abc import Mapping
 from pathlib import Path
 
-import numpy as np
-import torch
 from safetensors.torch import load_file
 from torch import Tensor
 
-_ALLOWED = [argparse.Namespace]  # plain holders of values that published checkpoints contain
-_WRAPPERS = ("state_dict", "model")  # main.py of CRATE; finetune.py, the demo, CRATE-MAE, ToST
-_PREFIXES = ("module.", "_orig_mod.")  # DistributedDataParallel, torch.compile
+from crate_transformer.checkpoints.examine import MAX_EXPANSION, check_sizes, examine
+from crate_transformer.checkpoints.npz import NpzTensors
+from crate_transformer.checkpoints.pickled import load_pickled, verify
+
+_WRAPPERS = ("state_dict", "model", "model_state_dict")  # main.py of CRATE, Lightning; finetune.py, ToST; tutorials
+_INSIDE = re.compile(r"(?:(?<=\.)|^)(?:_orig_mod|_fsdp_wrapped_module|_checkpoint_wrapped_module)\.")
 
 
-class NpzTensors(Mapping[str, Tensor]):
-    """The arrays of an ``.npz`` file as tensors, each read when it is asked for.
-
-    NumPy has no bfloat16: JAX stores such values as two bytes without a type, and these are taken for bfloat16.
-    """
-
-    def __init__(self, path: Path) -> None:
-        self.path = path
-        with path.open("rb") as stream, np.load(stream, allow_pickle=False) as arrays:
-            self.names = dict.fromkeys(arrays.files)
-
-    def __getitem__(self, name: str) -> Tensor:
-        if name not in self.names:
-            raise KeyError(name)
-        try:
-            with self.path.open("rb") as stream, np.load(stream, allow_pickle=False) as arrays:
-                array = np.asarray(arrays[name])
-            if array.dtype == np.dtype("V2"):
-                return torch.from_numpy(array.view(np.int16)).view(torch.bfloat16)
-            return torch.from_numpy(array)
-        except Exception as error:  # a broken archive may raise anything
-            kind = "Python objects, which could run code" if "Object arrays" in str(error) else "no readable numbers"
-            raise ValueError(f"array {name!r} is refused: it holds {kind}; nothing was executed") from error
-
-    def __iter__(self) -> Iterator[str]:
-        return iter(self.names)
-
-    def __len__(self) -> int:
-        return len(self.names)
-
-
-def read_tensors(path: Path, entry: str | None = None) -> tuple[Mapping[str, Tensor], dict[str, object]]:
+def read_tensors(
+    path: Path, entry: str | None = None, max_expansion: int = MAX_EXPANSION
+) -> tuple[Mapping[str, Tensor], dict[str, object]]:
     """The weights in a ``.safetensors``, ``.npz`` or ``torch.save`` file, and the plain values stored beside them.
 
-    The wrapping dictionary (``state_dict`` or ``model``) and the prefixes ``module.`` and ``_orig_mod.`` are taken
-    off; optimiser states are left alone. Values beside the weights are numbers and strings, such as the epoch.
+    The dictionary around them (``state_dict``, ``model``, ``model_state_dict``, or the only one that holds tensors)
+    and what ``torch.compile`` puts into names are taken off; optimiser states are left alone. Values beside the weights
+    are numbers and strings, such as the epoch.
 
     Args:
-        entry: the wrapping dictionary to take where there are several, such as ``"model_ema"``.
+        entry: the dictionary to take where there are several, such as ``"model_ema"``.
+        max_expansion: how many times its size on disk the file may take in memory.
 
     Raises:
-        ValueError: the file is empty, truncated, no checkpoint, holds Python objects other than plain values, or has no
-            such entry.
+        ValueError: the file is empty, truncated, damaged, no checkpoint, holds Python objects other than plain values
+            or tensors other than ordinary ones, asks for too much memory, or has no such entry.
     """
-    loaded = _load(path)
+    loaded = _load(path, max_expansion)
+    if isinstance(loaded, NpzTensors):
+        if entry is not None:
+            raise ValueError(f"{path} has no weights called {entry!r}; it has a single set, without a name")
+        if not loaded:
+            raise ValueError(f"{path} holds no tensors")
+        return loaded, {}
     if not isinstance(loaded, Mapping):
         raise ValueError(f"{path} holds a {type(loaded).__name__}, not a dictionary of tensors")
-    if entry is not None and not _holds_tensors(loaded.get(entry)):
-        entries = ", ".join(repr(name) for name, value in loaded.items() if _holds_tensors(value))
-        raise ValueError(f"{path} has no weights called {entry!r}; it has {entries or 'a single set, without a name'}")
-    wrapper = entry or next((name for name in _WRAPPERS if isinstance(loaded.get(name), Mapping)), None)
-    tensors = loaded[wrapper] if wrapper else loaded
+    wrapper = _wrapper(path, loaded, entry)
+    tensors = loaded if wrapper is None else loaded[wrapper]
     if not tensors:
         raise ValueError(f"{path} holds no tensors")
-    if isinstance(tensors, NpzTensors):
-        return tensors, {}
     for key, value in tensors.items():
         if not isinstance(key, str) or not isinstance(value, Tensor):
             raise ValueError(f"{path} is no checkpoint of a known kind: its entry {key!r} is not a tensor")
-    for prefix in _PREFIXES:
-        if all(key.startswith(prefix) for key in tensors):
-            tensors = {key.removeprefix(prefix): value for key, value in tensors.items()}
-    return dict(tensors), _plain_values(loaded) if wrapper else {}
+        try:
+            examine(key, value)
+        except ValueError as error:
+            raise ValueError(f"{path}: {error}") from error
+    check_sizes(path, (tensor.numel() * tensor.element_size() for tensor in tensors.values()), max_expansion)
+    verify(path, tensors)
+    tensors = _renamed(path, tensors, {key: _INSIDE.sub("", key) for key in tensors})
+    return tensors, {} if wrapper is None else _plain_values(loaded)
 
 
-def _load(path: Path) -> object:
+def without_shared_prefix(path: Path, tensors: Mapping[str, Tensor]) -> Mapping[str, Tensor]:
+    """The same tensors without the first part of their names, such as ``module.`` or ``model.``, if all share it."""
+    first = f"{next(iter(tensors)).partition('.')[0]}."
+    if not all(key.startswith(first) for key in tensors):
+        return tensors
+    return _renamed(path, tensors, {key: key.removeprefix(first) for key in tensors})
+
+
+def _load(path: Path, max_expansion: int) -> object:
     with path.open("rb") as stream:
         if not stream.read(1):
             raise ValueError(f"{path} is empty (0 bytes), not a checkpoint")
+    if path.suffix not in (".safetensors", ".npz"):
+        return load_pickled(path)
     try:
-        if path.suffix == ".safetensors":
-            return load_file(path)
-        if path.suffix == ".npz":
-            return NpzTensors(path)
-        with torch.serialization.safe_globals(_ALLOWED):
-            # mapped, so that optimiser states are never read
-            return torch.load(path, map_location="cpu", weights_only=True, mmap=zipfile.is_zipfile(path))
-    except Exception as error:  # a broken pickle may raise anything
-        culprit = re.search(r"[Uu]nsupported (?:global: )?(?:GLOBAL|class) (\S{1,100})\s", str(error))
-        if culprit:
-            raise ValueError(
-                f"{path} is refused: it holds {culprit[1]}, which is neither a tensor nor a plain value and could run "
-                "code; nothing was executed"
-            ) from error
+        return load_file(path) if path.suffix == ".safetensors" else NpzTensors(path, max_expansion)
+    except Exception as error:  # a broken archive may raise anything
+        if str(path) in str(error):
+            raise
         raise ValueError(f"{path} is not a readable checkpoint: truncated, or a file of another kind") from error
+
+
+def _wrapper(path: Path, loaded: Mapping[object, object], entry: str | None) -> str | None:
+    """The name of the dictionary that holds the weights; none where they are not wrapped."""
+    holders = [name for name, value in loaded.items() if _holds_tensors(value)]
+    if entry is not None:
+        if entry not in holders:
+            named = ", ".join(repr(name) for name in holders)
+            raise ValueError(
+                f"{path} has no weights called {entry!r}; it has {named or 'a single set, without a name'}"
+            )
+        return entry
+    wrapper = next((name for name in _WRAPPERS if isinstance(loaded.get(name), Mapping)), None)
+    if wrapper is None and len(holders) > 1:
+        raise ValueError(
+            f"{path} has several sets of weights, {', '.join(map(repr, holders))}: say which with weights="
+        )
+    return wrapper or next(iter(holders), None)
+
+
+def _renamed(path: Path, tensors: Mapping[str, Tensor], names: Mapping[str, str]) -> dict[str, Tensor]:
+    renamed = {names[key]: tensor for key, tensor in tensors.items()}
+    if len(renamed) < len(tensors):
+        raise ValueError(f"{path} holds two tensors that differ only in what wrappers put before their names")
+    return renamed
 
 
 def _holds_tensors(entry: object) -> bool:
     return isinstance(entry, Mapping) and bool(entry) and all(isinstance(value, Tensor) for value in entry.values())
 
 
-def _plain_values(loaded: Mapping[str, object]) -> dict[str, object]:
-    scalars = {key: v.item() if isinstance(v, Tensor) and v.ndim == 0 else v for key, v in loaded.items()}
-    return {str(key): value for key, value in scalars.items() if isinstance(value, str | int | float)}
+def _plain_values(loaded: Mapping[object, object]) -> dict[str, object]:
+    found = {}
+    for key, value in loaded.items():
+        if isinstance(value, Tensor) and not value.is_nested and value.numel() == 1 and value.ndim == 0:
+            try:
+                value = examine(str(key), value).item()
+            except ValueError:
+                continue
+        if isinstance(value, str | int | float):
+            found[str(key)] = value
+    return found

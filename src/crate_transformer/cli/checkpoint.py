@@ -31,6 +31,8 @@ class Checkpoint:
     """Side in pixels of the square patches, or height and width."""
     in_chans: int | None = None
     """Channels of the images."""
+    max_expansion: int | None = None
+    """How many times its size on disk a file may take in memory, 16 unless given."""
 
     def load_any(self) -> "Model":
         """The model, in evaluation mode."""

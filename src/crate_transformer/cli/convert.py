@@ -2,11 +2,14 @@
 
 from dataclasses import dataclass, field
 from pathlib import Path
-from typing import Annotated, Literal
+from typing import TYPE_CHECKING, Annotated, Literal
 
 import tyro
 
 from crate_transformer.cli.checkpoint import Checkpoint
+
+if TYPE_CHECKING:
+    from crate_transformer.models import Model
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -22,19 +25,62 @@ class Command(Checkpoint):
     """Folder to write; with --to official, the file."""
     to: Literal["crate-transformer", "official"] = "crate-transformer"
     """Kind of checkpoint to write."""
+    overwrite: bool = False
+    """Replace a checkpoint that was converted from something else."""
 
     def __call__(self) -> None:
-        from crate_transformer.checkpoints import model_card, save_checkpoint, save_official
+        from crate_transformer.storage import printable
 
+        self.check_input_stays()
         model = self.load_any()
         print(model.provenance)
-        if self.to == "official":
-            if self.output.is_dir():
-                raise ValueError(f"{self.output} is a folder: --to official writes one file, such as model.pth")
-            kind = save_official(model, self.output)
-        else:
-            metadata = {**model.provenance.metadata, "converted_from": model.provenance.source}
-            card = model_card(model, self.output.name, metadata)
-            save_checkpoint(model, self.output, metadata=metadata, model_card=card)
-            kind = "crate-transformer"
-        print(f"written to {self.output} ({kind})")
+        kind = self.write_official(model) if self.to == "official" else self.write_folder(model)
+        print(f"written to {printable(self.output)} ({kind})")
+
+    def check_input_stays(self) -> None:
+        """Refuse to write over what is read."""
+        from crate_transformer.checkpoints.native import CARD, CONFIG, WEIGHTS
+
+        ours = (WEIGHTS, CONFIG, CARD)
+        given, written = Path(self.checkpoint), [self.output]
+        if given.is_file() and given.name in ours:
+            given = given.parent
+        read = [given / name for name in ours] if given.is_dir() else [given]
+        if self.to != "official":
+            written = [self.output / name for name in ours]
+        both = {path.resolve() for path in read} & {path.resolve() for path in written}
+        if both:
+            raise ValueError(
+                f"{self.output} would overwrite {min(both).name} of {self.checkpoint}: give another output"
+            )
+
+    def write_official(self, model: "Model") -> str:
+        """Write the official kind; its name."""
+        from crate_transformer.checkpoints.loading import official_content
+        from crate_transformer.cli.overwrite import check_other_content
+        from crate_transformer.storage import write_file
+
+        if self.output.is_dir():
+            raise ValueError(f"{self.output} is a folder: --to official writes one file, such as model.pth")
+        content, kind = official_content(model)
+        if not self.overwrite:
+            check_other_content(self.output, content)
+        write_file(self.output, content)
+        return kind
+
+    def write_folder(self, model: "Model") -> str:
+        """Write this package's kind; its name."""
+        from crate_transformer.checkpoints import model_card, save_checkpoint
+        from crate_transformer.checkpoints.native import CARD, CONFIG, FORMAT, WEIGHTS
+        from crate_transformer.cli.overwrite import check_other_result
+        from crate_transformer.storage import recover
+
+        source = model.provenance.source
+        if not self.overwrite:
+            recover(self.output)
+            for name in (CONFIG, WEIGHTS, CARD):
+                check_other_result(self.output / name, self.output / CONFIG, source, "metadata", "converted_from")
+        metadata = {**model.provenance.metadata, "converted_from": source}
+        card = model_card(model, self.output.name, metadata)
+        save_checkpoint(model, self.output, metadata=metadata, model_card=card)
+        return FORMAT

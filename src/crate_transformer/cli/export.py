@@ -1,6 +1,5 @@
 """``crate export``."""
 
-import json
 from dataclasses import asdict, dataclass, field
 from pathlib import Path
 from typing import Annotated
@@ -27,32 +26,29 @@ class Command:
     """Store the weights in 8 bits; see docs/results.md for what that does to the accuracy."""
     dynamic: bool = True
     """Any height and width; --no-dynamic fixes the model's own."""
+    overwrite: bool = False
+    """Replace a file that was made from another model."""
 
     def __call__(self) -> None:
-        import torch
-
-        from crate_transformer.integrations.export import check_export, export_onnx, export_program
+        from crate_transformer.cli.overwrite import check_other_result
+        from crate_transformer.integrations.export import check_export, export_program, onnx_content, program_content
         from crate_transformer.layers import quantise_linears
-        from crate_transformer.storage import write_files
+        from crate_transformer.storage import json_text, printable, recover, write_files
 
         if self.output.suffix not in (".onnx", ".pt2"):
             raise ValueError(f"{self.output} should end in .onnx or .pt2")
+        described = self.output.with_name(f"{self.output.name}.json")
         model = self.weights.load()
+        if not self.overwrite:
+            recover(self.output.parent)
+            for file in (self.output, described):
+                check_other_result(file, described, model.provenance.source, "model")
         exported = model.fold() if self.fold or self.int8 else model
         if self.int8:
             quantise_linears(exported)
         program = export_program(exported, dynamic=self.dynamic)
-        self.output.parent.mkdir(parents=True, exist_ok=True)
-        part = self.output.with_name(f".{self.output.stem}.part{self.output.suffix}")
-        try:
-            if part.suffix == ".onnx":
-                export_onnx(program, part)
-            else:
-                torch.export.save(program, part)
-            difference = check_export(part, exported, dynamic=self.dynamic)
-            part.replace(self.output)
-        finally:
-            part.unlink(missing_ok=True)
+        content = onnx_content(program) if self.output.suffix == ".onnx" else program_content(program)
+        difference = check_export(content, exported, dynamic=self.dynamic)
         description = {
             "model": model.provenance.source,
             "family": type(model).__name__,
@@ -60,12 +56,9 @@ class Command:
             "class_names": model.class_names,
             "folded": self.fold or self.int8,
             "int8": self.int8,
-            "bytes": self.output.stat().st_size,
+            "bytes": len(content),
             "largest_difference": difference,
         }
-        text = json.dumps(description, indent=1, ensure_ascii=False)
-        write_files(self.output.parent, {f"{self.output.name}.json": f"{text}\n".encode()})
-        print(
-            f"{self.output}: {description['bytes'] / 1e6:.1f} MB, "
-            f"logits within {description['largest_difference']:.1e} of PyTorch's"
-        )
+        text = f"{json_text(description, indent=1)}\n".encode()
+        write_files(self.output.parent, {self.output.name: content, described.name: text})
+        print(f"{printable(self.output)}: {len(content) / 1e6:.1f} MB, logits within {difference:.1e} of PyTorch's")

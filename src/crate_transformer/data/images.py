@@ -79,7 +79,7 @@ def read_image(
                 image.draft(image.mode, tuple(map(math.ceil, sides)))
             image.load()
             upright = image.transpose(_UPRIGHT[orientation]) if orientation in _UPRIGHT else image
-            return _to_rgb(upright)
+            return to_rgb(upright)
     except FileNotFoundError:
         raise FileNotFoundError(f"{name} does not exist") from None
     except UnidentifiedImageError:
@@ -130,7 +130,8 @@ def _orientation(image: Image.Image) -> int:
         return 1
 
 
-def _to_rgb(image: Image.Image) -> Image.Image:
+def to_rgb(image: Image.Image) -> Image.Image:
+    """A decoded picture as 8-bit RGB, by the rules of ``read_image``; a ``ValueError`` where there is none."""
     if image.mode.startswith("I"):
         pixels = np.asarray(image)
         if pixels.min() < 0 or pixels.max() > 65535:

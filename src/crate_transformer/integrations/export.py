@@ -1,5 +1,6 @@
 """Models for other runtimes: torch.export programs and ONNX files that take any batch and any picture size."""
 
+import io
 import logging
 import warnings
 from collections.abc import Callable
@@ -9,7 +10,7 @@ import torch
 from torch.export import Dim, ExportedProgram
 
 from crate_transformer.models import Backbone
-from crate_transformer.storage import write_files
+from crate_transformer.storage import write_file
 
 LARGEST_GRID = 256  # patches a side
 
@@ -43,6 +44,13 @@ def export_program(model: Backbone, *, dynamic: bool = True) -> ExportedProgram:
             raise ValueError(f"PyTorch cannot export this {type(model).__name__}: {_first_line(error)}") from error
 
 
+def program_content(program: ExportedProgram) -> bytes:
+    """A program as a ``.pt2`` file of torch.export."""
+    stream = io.BytesIO()  # PyTorch ends the process where it cannot write a file itself
+    torch.export.save(program, stream)
+    return stream.getvalue()
+
+
 def export_onnx(program: ExportedProgram, file: Path) -> None:
     """Write a program as one ONNX file with input ``images`` and output ``logits``.
 
@@ -50,6 +58,11 @@ def export_onnx(program: ExportedProgram, file: Path) -> None:
         ImportError: the extra ``onnx`` is not installed.
         OSError: the file cannot be written.
     """
+    write_file(file, onnx_content(program))
+
+
+def onnx_content(program: ExportedProgram) -> bytes:
+    """What ``export_onnx`` writes."""
     try:
         import onnx  # noqa: F401
         import onnxscript  # noqa: F401
@@ -65,21 +78,26 @@ def export_onnx(program: ExportedProgram, file: Path) -> None:
             )
         except Exception as error:  # PyTorch's exporter may raise anything
             raise ValueError(f"PyTorch cannot write this model as ONNX: {_first_line(error)}") from error
-    write_files(file.parent, {file.name: exported.model_proto.SerializeToString()})
+    return exported.model_proto.SerializeToString()
 
 
-def check_export(file: Path, model: Backbone, *, dynamic: bool = True) -> float:
+def check_export(exported: Path | bytes, model: Backbone, *, dynamic: bool = True) -> float:
     """The largest difference between the logits of an exported file and of ``model``, on random images of two sizes.
 
+    Args:
+        exported: the file, or its content.
+
     Raises:
-        ImportError: a file is ``.onnx`` and onnxruntime is not installed.
+        ImportError: it is an ONNX file and onnxruntime is not installed.
         ValueError: the logits differ by more than 1e-4 of the largest one, or 1e-4.
     """
     height, width = model.img_size
     sizes = [(2, height, width)]
     if dynamic:
         sizes.append((1, height + model.patch_size[0], width + 2 * model.patch_size[1]))
-    forward = _onnx_forward(file) if file.suffix == ".onnx" else torch.export.load(file).module()
+    content = exported if isinstance(exported, bytes) else exported.read_bytes()
+    is_program = content.startswith(b"PK")  # a zip file
+    forward = torch.export.load(io.BytesIO(content)).module() if is_program else _onnx_forward(content)
     generator, differences = torch.Generator().manual_seed(0), []
     for batch, *size in sizes:
         images = torch.randn(batch, model.config.in_chans, *size, generator=generator)
@@ -87,16 +105,16 @@ def check_export(file: Path, model: Backbone, *, dynamic: bool = True) -> float:
             expected, found = model(images), forward(images)
         differences.append((expected - found).abs().max().item())
         if not differences[-1] <= 1e-4 * max(1.0, expected.abs().max().item()):
-            raise ValueError(f"{file} gives logits that differ by {differences[-1]:.1e} from PyTorch's")
+            raise ValueError(f"the exported model gives logits that differ by {differences[-1]:.1e} from PyTorch's")
     return max(differences)
 
 
-def _onnx_forward(file: Path) -> Callable[[torch.Tensor], torch.Tensor]:
+def _onnx_forward(content: bytes) -> Callable[[torch.Tensor], torch.Tensor]:
     try:
         import onnxruntime
     except ImportError as error:
         raise ImportError("checking needs onnxruntime: pip install 'crate-transformer[onnx]'") from error
-    session = onnxruntime.InferenceSession(file, providers=["CPUExecutionProvider"])
+    session = onnxruntime.InferenceSession(content, providers=["CPUExecutionProvider"])
     return lambda images: torch.from_numpy(session.run(None, {"images": images.numpy()})[0])
 
 

@@ -5,7 +5,6 @@ timm owns itself, such as ``vit_small_patch16_224``, stay timm's own models.
 """
 
 import inspect
-import json
 from collections.abc import Callable
 from dataclasses import asdict
 
@@ -16,6 +15,7 @@ from crate_transformer.checkpoints import create_model, list_pretrained
 from crate_transformer.checkpoints.native import CONFIG, WEIGHTS
 from crate_transformer.checkpoints.pretrained import BOX
 from crate_transformer.models import MODELS, Preprocessing
+from crate_transformer.storage import read_json
 
 
 def _words(in_chans: int, num_classes: int, preprocessing: dict, **more: object) -> dict[str, object]:
@@ -26,7 +26,7 @@ def _words(in_chans: int, num_classes: int, preprocessing: dict, **more: object)
 
 
 def _boxed_words(full: str) -> dict[str, object]:
-    described = json.loads((BOX / full / CONFIG).read_text(encoding="utf-8"))
+    described = read_json(BOX / full / CONFIG)
     config, labels = described["config"], described["class_names"]
     return _words(
         config["in_chans"],
@@ -66,7 +66,7 @@ def _entry(name: str) -> Callable[..., nn.Module]:
         features = {"features_only": True, "feature_cls": "getter", "out_indices": 3} if features_only else {}
         features.update({key: options.pop(key) for key in features if key in options})
         for_timm = {key: options.pop(key) for key in _BUILDING & options.keys()}
-        model = create_model(full if boxed else name, pretrained and boxed, **options)
+        model = create_model(full if boxed else name, pretrained and boxed, **options).train()  # as timm's own
         return build_model_with_cfg(
             lambda **_: model,
             name,

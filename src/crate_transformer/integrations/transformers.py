@@ -21,7 +21,8 @@ from crate_transformer.checkpoints import Provenance
 from crate_transformer.checkpoints.native import FAMILIES
 from crate_transformer.integrations.transformers_pictures import CrateImageProcessor
 from crate_transformer.layers import hear
-from crate_transformer.models import Backbone, Preprocessing
+from crate_transformer.models import Backbone, Preprocessing, innermost
+from crate_transformer.storage import as_record
 
 _NAMES = {
     "img_size": "image_size",
@@ -73,12 +74,10 @@ class CrateConfig(PreTrainedConfig):
             raise ValueError(f"there is no model family {self.family!r}; known are {', '.join(FAMILIES)}")
         model_class, config_class = FAMILIES[self.family]
         given = {field.name: getattr(self, _NAMES.get(field.name, field.name), None) for field in fields(config_class)}
-        given = {name: tuple(v) if isinstance(v, list) else v for name, v in given.items() if v is not None}
-        model = model_class(config_class(**given | {"num_classes": num_classes}))
+        given = {name: value for name, value in given.items() if value is not None} | {"num_classes": num_classes}
+        model = model_class(as_record(given, config_class, f"the configuration of a {self.family}"))
         if self.preprocessing:
-            model.preprocessing = Preprocessing(
-                **{name: tuple(v) if isinstance(v, list) else v for name, v in self.preprocessing.items()}
-            )
+            model.preprocessing = as_record(self.preprocessing, Preprocessing, "the configuration's preprocessing")
         return model
 
 
@@ -190,6 +189,7 @@ class CrateForImageClassification(CratePreTrainedModel):
 
 def to_transformers(model: Backbone) -> CratePreTrainedModel:
     """The same weights as a model of transformers, a classifier if it has classes, in evaluation mode."""
+    model = innermost(model)
     if model.folded:
         raise ValueError("a folded model is for inference only: convert the model that it was made from")
     own = asdict(model.config)

@@ -5,7 +5,9 @@ from transformers.image_processing_utils import BaseImageProcessor, BatchFeature
 from transformers.image_transforms import to_pil_image
 
 from crate_transformer.data import preprocess
+from crate_transformer.data.images import to_rgb
 from crate_transformer.models import Preprocessing
+from crate_transformer.storage import as_record
 
 
 class CrateImageProcessor(BaseImageProcessor):
@@ -46,16 +48,17 @@ class CrateImageProcessor(BaseImageProcessor):
 
     def preprocess(self, images: object, return_tensors: str | None = None) -> BatchFeature:
         """Pixel values of one picture or several: PIL images, arrays, tensors, paths or addresses."""
-        preprocessing = Preprocessing(
-            img_size=(self.size["height"], self.size["width"]),
-            crop_pct=self.crop_pct,
-            interpolation=self.interpolation,
-            mean=tuple(self.image_mean),
-            std=tuple(self.image_std),
-        )
+        stored = {
+            "img_size": (self.size.get("height"), self.size.get("width")),
+            "crop_pct": self.crop_pct,
+            "interpolation": self.interpolation,
+            "mean": self.image_mean,
+            "std": self.image_std,
+        }
+        preprocessing = as_record(stored, Preprocessing, "the image processor")
         pictures = (
             image if isinstance(image, Image.Image) else to_pil_image(image)
             for image in self._prepare_images_structure(images)
         )
-        pixels = [preprocess(picture.convert("RGB"), preprocessing).numpy() for picture in pictures]
+        pixels = [preprocess(to_rgb(picture), preprocessing).numpy() for picture in pictures]
         return BatchFeature({"pixel_values": pixels}, tensor_type=return_tensors)

@@ -6,6 +6,7 @@ from crate_transformer.models.config import BackboneConfig
 from crate_transformer.models.crate import CRATE, CRATEConfig
 from crate_transformer.models.crate_alpha import CRATEAlpha, CRATEAlphaConfig
 from crate_transformer.models.crate_mae import CRATEMAE, CRATEMAEConfig, Reconstruction
+from crate_transformer.models.innermost import innermost
 from crate_transformer.models.language import (
     CausalCRATE,
     CausalCRATEConfig,
@@ -14,7 +15,7 @@ from crate_transformer.models.language import (
     LanguageConfig,
     LanguageModel,
 )
-from crate_transformer.models.preprocessing import Preprocessing
+from crate_transformer.models.preprocessing import Preprocessing, preprocessing_of
 from crate_transformer.models.registry import (
     LANGUAGE_MODELS,
     MODELS,
@@ -58,5 +59,7 @@ __all__ = [
     "build_language_model",
     "build_model",
     "canonical_name",
+    "innermost",
     "list_models",
+    "preprocessing_of",
 ]

@@ -3,6 +3,23 @@
 from dataclasses import dataclass
 from typing import Literal
 
+_POSITIVE = ("step_size", "mlp_ratio", "head_eps")
+_NOT_NEGATIVE = ("sparsity_weight", "layer_scale")
+_LARGEST = 1000.0
+
+
+def check_numbers(config: object) -> None:
+    """Refuse numbers of a family that no model can have: negative ones, such as a step size, and what is not finite.
+
+    Raises:
+        ValueError: one is not above 0 (lambda and layer scale: at least 0), or above 1000.
+    """
+    for name in _POSITIVE + _NOT_NEGATIVE:
+        value = getattr(config, name, 1.0)
+        if not (0 <= value <= _LARGEST and (value or name in _NOT_NEGATIVE)):
+            lowest = "at least 0" if name in _NOT_NEGATIVE else "above 0"
+            raise ValueError(f"{name} is {value}: it must be {lowest} and at most {_LARGEST:g}")
+
 
 def _pair(size: int | tuple[int, int]) -> tuple[int, int]:
     return (size, size) if isinstance(size, int) else (size[0], size[1])
@@ -52,6 +69,7 @@ class BackboneConfig:
         for name in ("drop_rate", "drop_path_rate"):
             if not 0 <= getattr(self, name) < 1:
                 raise ValueError(f"{name} is {getattr(self, name)}: it must be at least 0 and below 1")
+        check_numbers(self)
 
     @property
     def image_shape(self) -> tuple[int, int]:

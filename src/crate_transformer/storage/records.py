@@ -94,26 +94,28 @@ def json_text(data: object, **options: object) -> str:
     return text if text.isascii() or _is_unicode(text) else json.dumps(data, allow_nan=False, **options)
 
 
-def plain(data: object) -> object:
-    """``data`` in the types that JSON knows."""
+def plain(data: object, digits: int | None = SIGNIFICANT_DIGITS) -> object:
+    """``data`` in the types that JSON knows; floats keep ``digits`` significant digits, or all of them if ``None``."""
     if data is None or isinstance(data, (str, bool, int)):
         return data
     if isinstance(data, float):
         if not math.isfinite(data):
             return None
-        return float(f"{data:.{SIGNIFICANT_DIGITS}g}") if abs(data) < 10**SIGNIFICANT_DIGITS else float(round(data))
+        if digits is None:
+            return data
+        return float(f"{data:.{digits}g}") if abs(data) < 10**digits else float(round(data))
     if isinstance(data, Path):
         return str(data)
     if dataclasses.is_dataclass(data) and not isinstance(data, type):
-        return {field.name: plain(getattr(data, field.name)) for field in dataclasses.fields(data)}
+        return {field.name: plain(getattr(data, field.name), digits) for field in dataclasses.fields(data)}
     if isinstance(data, Mapping):
-        return {str(key): plain(value) for key, value in data.items()}
+        return {str(key): plain(value, digits) for key, value in data.items()}
     if isinstance(data, (set, frozenset)):
-        return sorted(map(plain, data))
+        return sorted(plain(value, digits) for value in data)
     if isinstance(data, (list, tuple)):
-        return [plain(value) for value in data]
+        return [plain(value, digits) for value in data]
     if type(data).__module__ == "numpy":
-        return plain(data.tolist())
+        return plain(data.tolist(), digits)
     raise ValueError(f"a {type(data).__name__} cannot be written as JSON: convert it to numbers, text or arrays first")
 
 

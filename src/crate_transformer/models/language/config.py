@@ -2,6 +2,8 @@
 
 from dataclasses import dataclass
 
+from crate_transformer.models.config import check_numbers
+
 
 @dataclass(frozen=True, kw_only=True)
 class LanguageConfig:
@@ -26,3 +28,4 @@ class LanguageConfig:
                 raise ValueError(f"{name} is {getattr(self, name)}: it must be at least 1")
         if self.embed_dim % self.num_heads:
             raise ValueError(f"embed_dim {self.embed_dim} is not a multiple of num_heads {self.num_heads}")
+        check_numbers(self)

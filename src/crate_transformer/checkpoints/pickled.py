@@ -1,0 +1,133 @@
+"""Files of ``torch.save``: read without executing anything in them, and compared with their checksums."""
+
+import re
+import warnings
+import zipfile
+import zlib
+from collections import OrderedDict
+from collections.abc import Mapping
+from pathlib import Path, PurePosixPath
+
+import numpy as np
+import torch
+from torch import Tensor
+
+
+class _Unread:
+    """Stands in for an object that no model needs; whatever the file puts into it is dropped."""
+
+    def __init__(self, *args: object) -> None:
+        pass
+
+    def __setstate__(self, state: object) -> None:
+        pass
+
+
+class _NumberType:
+    """Stands in for ``numpy.dtype``, which the file would build from raw values."""
+
+    def __init__(self, code: str, *args: object) -> None:
+        if not re.fullmatch(r"[biuf][1248]", code):
+            raise ValueError(f"{code} is no type of numbers")
+        self.code = code
+
+    def __setstate__(self, state: tuple) -> None:
+        self.code = f"{'>' if state[1] == '>' else '<'}{self.code}"
+
+
+def _number(kind: _NumberType, content: bytes) -> int | float | bool:
+    return np.frombuffer(content, kind.code)[0].item()
+
+
+def _mapping(*default: object) -> dict:
+    return {}
+
+
+def _path(*parts: str) -> str:
+    return str(PurePosixPath(*parts))
+
+
+_STAND_INS = {
+    _Unread: (
+        "argparse.Namespace", "types.SimpleNamespace", "datetime.datetime", "datetime.timedelta", "typing.Any",
+        "numpy.ndarray", "numpy.core.multiarray._reconstruct", "numpy._core.multiarray._reconstruct",
+        "omegaconf.dictconfig.DictConfig", "omegaconf.listconfig.ListConfig", "omegaconf.nodes.AnyNode",
+        "omegaconf.base.Metadata", "omegaconf.base.ContainerMetadata",
+        *(f"builtins.{kind}" for kind in ("bool", "int", "float", "str", "list", "tuple", "dict")),
+    ),
+    OrderedDict: (
+        "pytorch_lightning.utilities.parsing.AttributeDict", "lightning.fabric.utilities.data.AttributeDict",
+        "lightning_fabric.utilities.data.AttributeDict",
+    ),
+    _mapping: ("collections.defaultdict",),
+    _NumberType: ("numpy.dtype",),
+    _number: ("numpy.core.multiarray.scalar", "numpy._core.multiarray.scalar"),
+    _path: tuple(
+        f"{module}.{kind}Path"
+        for module in ("pathlib", "pathlib._local")
+        for kind in ("", "Posix", "Windows", "Pure", "PurePosix", "PureWindows")
+    ),
+}  # fmt: skip
+"""What runs in place of the classes that training programs store beside the weights; nothing of theirs does."""
+
+
+def load_pickled(path: Path) -> object:
+    """What ``torch.save`` wrote, in plain types; tensors are mapped, so that optimiser states are never read.
+
+    Raises:
+        ValueError: the file is truncated, damaged, of another kind, or holds Python objects that could run code.
+    """
+    is_archive = zipfile.is_zipfile(path)
+    try:
+        if is_archive:
+            _check_structure(path)
+        names = [(stand_in, name) for stand_in, names in _STAND_INS.items() for name in names]
+        with torch.serialization.safe_globals(names), warnings.catch_warnings():
+            warnings.simplefilter("ignore")  # PyTorch deprecates kinds of tensors that are refused later
+            return torch.load(path, map_location="cpu", weights_only=True, mmap=is_archive)
+    except Exception as error:  # a broken pickle may raise anything
+        culprit = re.search(r"[Uu]nsupported (?:global: )?(?:GLOBAL|class) (\S{1,100})\s", str(error))
+        if culprit:
+            raise ValueError(
+                f"{path} is refused: it holds {culprit[1]}, which is neither a tensor nor a plain value and could run "
+                "code; nothing was executed"
+            ) from error
+        raise ValueError(f"{path} is not a readable checkpoint: truncated, damaged, or a file of another kind") from (
+            error
+        )
+
+
+def verify(path: Path, tensors: Mapping[str, Tensor]) -> None:
+    """Compare the bytes of the tensors with the checksums in the archive that they were mapped from.
+
+    Archives that PyTorch wrote without checksums, and files of its older format, have nothing to compare with.
+
+    Raises:
+        ValueError: some bytes have changed since the file was written; the message names the tensor.
+    """
+    if not zipfile.is_zipfile(path):
+        return
+    with zipfile.ZipFile(path) as archive:
+        known = {(member.file_size, member.CRC) for member in archive.infolist()}
+    if not any(checksum for _, checksum in known):
+        return
+    checked = set()
+    for name, tensor in tensors.items():
+        storage = tensor.untyped_storage()
+        if storage.nbytes() and storage.data_ptr() not in checked:
+            content = torch.empty(0, dtype=torch.uint8).set_(storage).numpy()
+            if (storage.nbytes(), zlib.crc32(content)) not in known:
+                raise ValueError(f"{path} is damaged: the values of tensor {name!r} do not fit their checksum")
+            checked.add(storage.data_ptr())
+
+
+def _check_structure(path: Path) -> None:
+    """Read, with their checksums, the members that are no values of tensors: there are few, and they are small."""
+    with zipfile.ZipFile(path) as archive:
+        members = archive.infolist()
+        with_checksums = any(member.CRC for member in members)
+        for member in members:
+            if member.compress_type != zipfile.ZIP_STORED:
+                raise ValueError("a compressed member, which cannot be mapped")
+            if with_checksums and "/data/" not in member.filename:
+                archive.read(member)

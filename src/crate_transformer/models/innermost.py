@@ -1,0 +1,20 @@
+"""The model inside what PyTorch wraps around it."""
+
+from torch import nn
+
+from crate_transformer.models.backbone import Backbone
+from crate_transformer.models.language import LanguageModel
+
+
+def innermost(model: nn.Module) -> Backbone | LanguageModel:
+    """The model inside ``torch.compile``, ``DataParallel``, ``DistributedDataParallel`` or ``AveragedModel``.
+
+    Raises:
+        ValueError: there is none of this package's models inside.
+    """
+    inner = model
+    while not isinstance(inner, Backbone | LanguageModel):
+        inner = getattr(inner, "_orig_mod", getattr(inner, "module", None))
+        if not isinstance(inner, nn.Module):
+            raise ValueError(f"a {type(model).__name__} is none of this package's models, nor a known wrapper of one")
+    return inner
