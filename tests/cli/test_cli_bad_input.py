@@ -117,7 +117,7 @@ def test_checkpoints(refused, crate, trained, picture, pets, tmp_path):
     garbled = copy("garbled")
     (garbled / "config.json").write_text("{")
     for name, words in {
-        "cut": "model.safetensors is not a readable checkpoint: truncated",
+        "cut": "model.safetensors is damaged",
         "half.pth": "half.pth is not a readable checkpoint: truncated",
         "text.pth": "not a readable checkpoint",
         "empty.pth": "is empty (0 bytes)",
