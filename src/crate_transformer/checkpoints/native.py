@@ -17,7 +17,7 @@ from crate_transformer.checkpoints.assemble import assemble, check_complete
 from crate_transformer.checkpoints.official import settle
 from crate_transformer.checkpoints.provenance import Provenance
 from crate_transformer.checkpoints.reading import read_tensors
-from crate_transformer.models import LANGUAGE_MODELS, MODELS, Backbone, Model, Preprocessing, innermost
+from crate_transformer.models import LANGUAGE_MODELS, MODELS, Backbone, BackboneConfig, Model, Preprocessing, innermost
 from crate_transformer.storage import as_record, json_text, open_file, plain, read_record, recover, write_files
 
 FORMAT = "crate-transformer"
@@ -124,12 +124,12 @@ def load_native(folder: Path, hints: Mapping[str, object]) -> Model:
         )
     try:
         settle(config_class, dataclasses.asdict(config), {**description.config, **hints})
+        about_pictures = _read_about_pictures(description, config) if description.family in FAMILIES else {}
         model = assemble(model_class, config, read_tensors(weights_file)[0])
-        if isinstance(model, Backbone):
-            model.preprocessing = _preprocessing(description.preprocessing, model)
-            model.class_names = _class_names(description.class_names, model.num_classes)
     except ValueError as error:
         raise ValueError(f"{folder}: {error}" if str(folder) not in str(error) else str(error)) from error
+    for name, value in about_pictures.items():
+        setattr(model, name, value)
     model.provenance = Provenance(
         source=str(folder),
         format=FORMAT,
@@ -174,18 +174,19 @@ def _class_names(names: object, num_classes: int) -> tuple[str, ...] | None:
     return tuple(names)
 
 
-def _preprocessing(stored: dict[str, object] | None, model: Backbone) -> Preprocessing:
-    """The stored preprocessing, which must be complete: a default in place of what is missing would be a guess."""
+def _read_about_pictures(description: Description, config: BackboneConfig) -> dict[str, object]:
+    """Preprocessing, which must be complete (a default for what is missing would be a guess), and class names."""
+    class_names, stored = _class_names(description.class_names, config.num_classes), description.preprocessing
     expected = [part.name for part in dataclasses.fields(Preprocessing)]
     if stored is None or sorted(stored) != sorted(expected):
         raise ValueError(f"{CONFIG}: its preprocessing has {sorted(stored or ())}, expected {sorted(expected)}")
     preprocessing = as_record(stored, Preprocessing, f"{CONFIG}, its preprocessing,")
-    rows, columns = model.grid_size(*preprocessing.img_size)
+    rows, columns = (side // patch for side, patch in zip(preprocessing.img_size, config.patch_shape, strict=True))
     if rows * columns > _MOST_PATCHES:
         raise ValueError(
             f"{CONFIG}: its preprocessing makes {rows} x {columns} patches of a picture, more than {_MOST_PATCHES:,}"
         )
-    return preprocessing
+    return {"preprocessing": preprocessing, "class_names": class_names}
 
 
 def _check_metadata(metadata: object, where: str) -> None:
