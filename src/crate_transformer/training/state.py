@@ -6,6 +6,7 @@ of the seed and the step, so they are not stored.
 """
 
 import hashlib
+import json
 import shutil
 from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import dataclass
@@ -21,6 +22,7 @@ from torch import Tensor, nn
 from torch.optim import Optimizer
 
 from crate_transformer.storage import open_file, read_record, recover, write_file, write_files
+from crate_transformer.storage.records import json_text
 
 TENSORS, RECORD = "tensors.safetensors", "state.json"
 MAY_CHANGE = {"learning_rate", "matrix_learning_rate", "warmup_steps", "clip_grad_norm"}
@@ -83,7 +85,7 @@ def save_state(
         tensors = {name: t.cpu().contiguous() for name, t in state_tensors(model, optimizers).items()}
         files = {
             TENSORS: lambda path: _write_tensors(path, tensors),
-            RECORD: msgspec.json.encode(msgspec.structs.replace(state, digest=_digest(tensors))),
+            RECORD: _text(msgspec.structs.replace(state, digest=_digest(tensors))),
         }
         try:
             write_files(target, files)
@@ -96,7 +98,7 @@ def save_state(
 def note_divergence(folder: Path, state: State, diverged: Divergence) -> None:
     """Say in the state that the run diverged after it, so that it may be resumed with other learning rates."""
     path = _path(folder, state) / RECORD
-    write_file(path, msgspec.json.encode(msgspec.structs.replace(read_record(path, State), diverged=diverged)))
+    write_file(path, _text(msgspec.structs.replace(read_record(path, State), diverged=diverged)))
 
 
 def find_state(folder: Path, run: Mapping[str, object]) -> State | None:
@@ -119,7 +121,7 @@ def find_state(folder: Path, run: Mapping[str, object]) -> State | None:
             raise ValueError(f"{path} holds {min(strange)}, which belongs to no training state: remove it")
         if names != {TENSORS, RECORD} or _path(folder, state := read_record(path / RECORD, State)) != path:
             raise _damaged(path)
-        changed = changed_settings(state.run, msgspec.json.decode(msgspec.json.encode(run)))
+        changed = changed_settings(state.run, json.loads(json.dumps(run)))
         if set(changed) - (MAY_CHANGE if state.diverged else set()):
             raise ValueError(
                 f"{folder} holds an unfinished run with other settings ({', '.join(changed)}): "
@@ -180,6 +182,10 @@ def _states(folder: Path) -> list[Path]:
 def _remove(states: Iterable[Path]) -> None:
     for path in states:
         shutil.rmtree(path)
+
+
+def _text(state: State) -> bytes:
+    return json_text(msgspec.to_builtins(state), indent=1).encode()
 
 
 def _write_tensors(path: Path, tensors: Mapping[str, Tensor]) -> None:
