@@ -98,6 +98,6 @@ def trained(tmp_path_factory):
     folder = tmp_path_factory.mktemp("trained")
     for seed, kind in enumerate(("cat", "dog")):
         for index in range(6):
-            write_picture(folder / "pets" / kind / f"{index}.png", seed=10 * seed + index)
+            write_picture(folder / "pets" / kind / f"own-{index}.png", seed=10 * seed + index)
     assert main(["train", "--data", str(folder / "pets"), "--output", str(folder / "run"), "--steps", "3", *SMALL]) == 0
     return folder / "run"

@@ -141,7 +141,7 @@ def test_checkpoints(refused, crate, trained, picture, pets, tmp_path):
     assert not (tmp_path / "run").exists()
 
 
-def test_data_and_checkpoint_of_different_classes(refused, trained, make_pictures, tmp_path):
+def test_data_and_checkpoint_of_different_classes(crate, refused, trained, make_pictures, tmp_path):
     birds = make_pictures("birds", cat=2, dog=2, robin=2)
     told = refused("evaluate", trained, "--data", birds)
     assert told == f"{birds} has classes that are not among the known: robin"
@@ -149,10 +149,75 @@ def test_data_and_checkpoint_of_different_classes(refused, trained, make_picture
     shutil.copytree(trained, nameless)
     config = json.loads((nameless / "config.json").read_text())
     (nameless / "config.json").write_text(json.dumps({**config, "class_names": None}))
-    assert refused("evaluate", nameless, "--data", birds) == (
-        f"{birds} has 3 classes and {nameless} has 2 without names: measure on images of the classes that it was "
-        "trained on"
+    without = (
+        f"{nameless} has 2 classes without names, so nothing tells which folder is which: give their names in order, "
+        "--class-names FILE"
     )
+    pets = trained.parent / "pets"
+    assert refused("evaluate", nameless, "--data", birds) == refused("evaluate", nameless, "--data", pets) == without
+    names = tmp_path / "names.txt"
+    for content in ("cat\n", "cat\ncat\n", "cat\ndog\nrobin\n"):
+        names.write_text(content)
+        told = refused("evaluate", nameless, "--data", pets, "--class-names", names)
+        assert told.startswith(f"{names} holds ") and "give one name for each, in order" in told
+    names.write_bytes(b"cat\n\xff\n")
+    assert "is not UTF-8 text" in refused("evaluate", nameless, "--data", pets, "--class-names", names)
+    names.write_text("dog\ncat\n")
+    assert "names its classes itself" in refused("evaluate", trained, "--data", pets, "--class-names", names)
+    (tmp_path / "names.json").write_text('["cat", "dog"]')
+    scores = [
+        json.loads(crate("evaluate", *checkpoint, "--data", pets).out)["top1"]
+        for checkpoint in (
+            (trained,),
+            (nameless, "--class-names", tmp_path / "names.json"),
+            (nameless, "--class-names", names),
+        )
+    ]
+    assert scores[0] == scores[1] == pytest.approx(1 - scores[2])
+    (tmp_path / "names.json").write_text('["cat", 3]')
+    told = refused("evaluate", nameless, "--data", pets, "--class-names", tmp_path / "names.json")
+    assert told.startswith(f"{tmp_path}/names.json does not hold what it should")
+
+
+def test_a_split_that_a_stranger_wrote(refused, trained, tmp_path):
+    copy = shutil.copytree(trained, tmp_path / "copy")
+    config = json.loads((copy / "config.json").read_text())
+    for split in (3, [], {"how": "x"}, {"how": "x", "divided_here": True, "held_out": [1]}):
+        config["metadata"]["split"] = split
+        (copy / "config.json").write_text(json.dumps(config))
+        told = refused("evaluate", copy, "--data", trained.parent / "pets")
+        assert told.startswith(f"the metadata of {copy} does not hold what it should")
+
+
+@pytest.mark.parametrize("name", ["notes.txt", "run.json", "holiday"])
+def test_an_output_folder_that_holds_something_else(refused, train, pets, tmp_path, name):
+    run = tmp_path / "run"
+    run.mkdir()
+    (run / name).write_text("mine")
+    told = refused(*train(pets))
+    if name == "run.json":
+        assert told == f"{run} holds a run of version 0.1, which this version cannot go on with: choose another folder"
+    else:
+        assert told == f"{run} holds {name}, which belongs to no run: choose another output folder"
+    assert [path.name for path in run.iterdir()] == [name]
+
+
+def test_an_output_folder_with_another_checkpoint(refused, train, pets, tmp_path):
+    from crate_transformer.checkpoints import save_checkpoint
+
+    run = save_checkpoint(build_model("crate_micro_patch4_32", num_classes=2), tmp_path / "run")
+    before = (run / "model.safetensors").read_bytes()
+    assert refused(*train(pets)) == f"{run} holds a checkpoint that no run wrote: choose another output folder"
+    config = json.loads((run / "config.json").read_text())
+    for metadata in ({"experiment": 3}, {"experiment": {}}, {"experiment": {}, "metrics": {"seconds": "x"}}):
+        (run / "config.json").write_text(json.dumps({**config, "metadata": metadata}))
+        assert refused(*train(pets)).startswith(f"the metadata in {run}/config.json does not hold what it should")
+    assert (run / "model.safetensors").read_bytes() == before
+
+
+def test_a_masked_autoencoder_is_not_taught_classes(refused, pets, tmp_path):
+    told = refused("train", "--data", pets, "--output", tmp_path / "run", "--model", "crate_mae_small_patch16_224")
+    assert told.startswith("crate_mae_small_patch16_224 learns by filling in hidden patches, and this training teaches")
 
 
 def test_a_model_without_a_classifier_cannot_classify(refused, picture, pets, tmp_path):
@@ -174,7 +239,7 @@ def test_options_that_do_not_go_together(refused, train, trained, pets, picture,
     assert refused("models", "zzz") == "no model matches 'zzz': 'crate models' lists all of them"
     (tmp_path / "taken").write_text("mine")
     assert refused("train", "--data", pets, "--output", tmp_path / "taken", "--steps", "1", *small) == (
-        f"{tmp_path}/taken: file exists"
+        f"{tmp_path}/taken is no folder: choose another output folder"
     )
     assert f"{tmp_path}/taken" in refused(
         "evaluate", trained, "--data", pets, "--output", tmp_path / "taken" / "x.json"
@@ -204,7 +269,7 @@ def test_a_full_disk(refused, crate, train, pets, tmp_path, limit):
     finally:
         resource.setrlimit(resource.RLIMIT_FSIZE, limits)
     assert str(tmp_path / "run") in told and ("could not be saved" in told or "could not be written" in told)
-    assert {path.name for path in (tmp_path / "run").iterdir()} == {"metrics.jsonl"}
+    assert {path.name for path in (tmp_path / "run").iterdir()} <= {"metrics.jsonl"}
     assert crate(*train(pets, "--optimizer", "adamw")).code == 0
     assert (tmp_path / "run" / "model.safetensors").is_file()
 

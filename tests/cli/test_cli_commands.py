@@ -11,6 +11,7 @@ import torch
 
 from crate_transformer.checkpoints import load_checkpoint
 from crate_transformer.cli import train
+from crate_transformer.data import open_split
 from crate_transformer.models import list_models
 from crate_transformer.recipes import registry
 from crate_transformer.recipes.experiment import Experiment
@@ -48,18 +49,19 @@ def test_train_evaluate_classify(crate, pets, picture, tmp_path, small):
     ran = crate("train", "--data", pets, "--output", output, "--steps", "3", *small)
     assert ran.code == 0
     assert "10 training and 2 held-out images, 2 classes" in ran.out and f"saved in {output}" in ran.out
-    files = {"config.json", "metrics.jsonl", "model.safetensors", "run.json", "split.json"}
-    assert {path.name for path in output.iterdir()} == files
-    split = json.loads((output / "split.json").read_text())
-    assert len(split["held_out"]) == 2 and all((pets / name).is_file() for name in split["held_out"])
+    assert {path.name for path in output.iterdir()} == {"config.json", "metrics.jsonl", "model.safetensors"}
     model = load_checkpoint(output)
+    split = model.provenance.metadata["split"]
+    assert split["divided_here"] and split["held_out"] == sorted(open_split(pets).val.keys())
+    assert "warning: 3 steps are too few to learn from" in ran.out
     assert model.class_names == ("cat", "dog") and model.img_size == (8, 8)
     assert not model.provenance.hints
 
     ran = crate("evaluate", output, "--data", pets, "--output", tmp_path / "score.json")
     score = json.loads(ran.out)
     assert ran.code == 0 and score == json.loads((tmp_path / "score.json").read_text())
-    assert score["images_used"] == f"the images of {pets} that training held out, listed in {output}/split.json"
+    assert score["images_used"] == f"2 of the 12 images of {pets}, which training held out"
+    assert score["warning"] is None and len(score["images_digest"]) == 16
     assert score["count"] == 2 and 0 <= score["top1"] <= score["top5"] == 1
 
     ran = crate("classify", picture, pets / "cat", "--checkpoint", output, "--json")
@@ -78,30 +80,69 @@ def test_train_evaluate_classify(crate, pets, picture, tmp_path, small):
     assert f"{results[0]['top'][0]['probability']:.1%}" in ran.out and ran.out.count("%") == 1
 
 
-def test_what_evaluate_measures(crate, refused, trained, make_pictures, tmp_path, monkeypatch):
+def test_what_evaluate_measures(crate, trained, make_pictures, tmp_path, monkeypatch, caplog):
     def evaluate(data, checkpoint=trained):
-        return json.loads(crate("evaluate", checkpoint, "--data", data).out)
+        caplog.clear()
+        score = json.loads(crate("evaluate", checkpoint, "--data", data).out)
+        assert caplog.text.count("WARNING") == (score["warning"] is not None) == bool(score["warning"])
+        return score
 
     own, other = trained.parent / "pets", make_pictures("other", cat=2, dog=3)
-    held_out = json.loads((trained / "split.json").read_text())["held_out"]
     score = evaluate(own)
-    assert score["count"] == len(held_out) == 2
+    assert score["count"] == 2 and score["warning"] is None
     monkeypatch.chdir(trained)
-    for path, checkpoint in (("../pets", "."), (own, trained / "model.safetensors")):
+    moved = shutil.copytree(own, tmp_path / "a" / "moved").parent
+    shutil.make_archive(tmp_path / "packed", "zip", own.parent, "pets")
+    for path, checkpoint in (
+        ("../pets", "."),
+        (own, trained / "model.safetensors"),
+        (moved, "."),
+        (f"{moved}/moved", "."),
+    ):
         again = evaluate(path, checkpoint)
-        assert (again["count"], again["top1"]) == (2, score["top1"])
-    score = evaluate(other)
-    assert (score["count"], score["images_used"]) == (5, f"all images of {other}")
-    for part, each in (("train", 3), ("val", 1)):
-        make_pictures(f"divided/pets/{part}", cat=each, dog=each)
-    score = evaluate(tmp_path / "divided")
-    assert (score["count"], score["images_used"]) == (2, f"the folder pets/val of {tmp_path}/divided")
+        assert {**again, "checkpoint": 0, "data": 0, "images_used": 0} == {
+            **score,
+            "checkpoint": 0,
+            "data": 0,
+            "images_used": 0,
+        }
+    packed = evaluate(tmp_path / "packed.zip")
+    assert (packed["count"], packed["images_digest"]) == (2, score["images_digest"])
 
-    copy = shutil.copytree(trained, tmp_path / "copy")
-    split = json.loads((copy / "split.json").read_text())
-    (copy / "split.json").write_text(json.dumps({**split, "held_out": ["cat/gone.png"]}))
-    told = refused("evaluate", copy, "--data", own)
-    assert told == f"{own} holds none of the images that {copy}/split.json lists as held out"
+    unknown = "none of these images is known to have been held out: training may have used them"
+    score = evaluate(other)
+    assert (score["count"], score["images_used"], score["warning"]) == (5, f"all 5 images of {other}", unknown)
+    for part in ("train", "val"):
+        shutil.copytree(other, tmp_path / "divided" / "pets" / part)
+    score = evaluate(tmp_path / "divided")
+    assert (score["count"], score["images_used"]) == (5, f"all 5 images of {tmp_path}/divided, folder pets/val")
+
+    silent = shutil.copytree(trained, tmp_path / "silent")
+    config = json.loads((silent / "config.json").read_text())
+    del config["metadata"]["split"]
+    (silent / "config.json").write_text(json.dumps(config))
+    assert evaluate(own, silent)["warning"].startswith("the checkpoint does not tell which images it was trained on")
+
+
+def test_what_a_checkpoint_held_out_stays_held_out(crate, trained, tmp_path):
+    """Fine-tuning, on data to which pictures were added that now come first, with another seed."""
+    pets = shutil.copytree(trained.parent / "pets", tmp_path / "pets")
+    earlier = load_checkpoint(trained).provenance.metadata["split"]["held_out"]
+    count = 12
+    while set(earlier) & set(open_split(pets).val.keys()) and count < 200:  # until the division has changed
+        shutil.copy(pets / "cat" / "own-0.png", pets / "cat" / f"more{count}.png")
+        shutil.copy(pets / "dog" / "own-0.png", pets / "dog" / f"more{count}.png")
+        count += 1
+    fresh = set(open_split(pets).val.keys())
+    assert not fresh & set(earlier)
+    options = ("--steps", "1", "--batch-size", "4", "--seed", "5", "--start-from", trained)
+    ran = crate("train", "--data", pets, "--output", tmp_path / "run", *options)
+    assert ran.code == 0 and f"2 images that {trained} held out are not trained on here either" in ran.out
+    metadata = load_checkpoint(tmp_path / "run").provenance.metadata
+    assert set(metadata["split"]["held_out"]) == fresh | set(earlier)
+    assert metadata["metrics"]["count"] == len(fresh) + 2
+    score = json.loads(crate("evaluate", tmp_path / "run", "--data", pets).out)
+    assert score["count"] == len(fresh) + 2
 
 
 def test_the_same_command_does_not_train_again(crate, pets, tmp_path, monkeypatch, small):
@@ -110,12 +151,12 @@ def test_the_same_command_does_not_train_again(crate, pets, tmp_path, monkeypatc
     from crate_transformer.recipes import experiment
 
     monkeypatch.setattr(experiment, "train", lambda *_, **__: pytest.fail("trained again"))
-    before = (tmp_path / "run" / "split.json").stat().st_ino
+    before = (tmp_path / "run" / "config.json").stat().st_ino
     again = crate(*command)
-    counts, result = first.out.splitlines()
+    counts, *_, result = first.out.splitlines()
     assert again.code == 0
     assert again.out.splitlines() == [counts, f"already finished: loaded from {tmp_path}/run", result]
-    assert (tmp_path / "run" / "split.json").stat().st_ino == before
+    assert (tmp_path / "run" / "config.json").stat().st_ino == before
 
 
 def test_a_split_on_the_disk_is_used(crate, make_pictures, tmp_path, small):
@@ -123,9 +164,10 @@ def test_a_split_on_the_disk_is_used(crate, make_pictures, tmp_path, small):
     make_pictures("data/val", cat=1, dog=2)
     ran = crate("train", "--data", tmp_path / "data", "--output", tmp_path / "run", "--steps", "1", *small)
     assert ran.code == 0 and "6 training and 3 held-out images" in ran.out
-    assert not json.loads((tmp_path / "run" / "split.json").read_text())["divided_here"]
-    score = json.loads(crate("evaluate", tmp_path / "run", "--data", tmp_path / "data").out)
-    assert score["count"] == 3 and score["images_used"] == f"the folder val of {tmp_path}/data"
+    assert not load_checkpoint(tmp_path / "run").provenance.metadata["split"]["divided_here"]
+    for data, which in ((tmp_path / "data", f"{tmp_path}/data, folder val"), (tmp_path / "data" / "val",) * 2):
+        score = json.loads(crate("evaluate", tmp_path / "run", "--data", data).out)
+        assert score["count"] == 3 and score["images_used"] == f"all 3 images of {which}, which training held out"
 
 
 def test_fine_tuning(crate, trained, make_pictures, tmp_path):
@@ -149,7 +191,7 @@ def test_mean_pooling_and_a_recipe(pets, tmp_path):
     model = load_checkpoint(tmp_path / "run")
     assert type(model).__name__ == "ViT" and model.config.global_pool == "avg" and model.img_size == (8, 8)
     assert model.preprocessing.crop_pct == 0.5
-    settings = json.loads((tmp_path / "run" / "run.json").read_text())["settings"]["train"]
+    settings = model.provenance.metadata["experiment"]["train"]
     assert settings["min_area"] == 0.5 and settings["steps"] == 1
 
 

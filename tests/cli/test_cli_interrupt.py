@@ -39,7 +39,7 @@ def test_interrupted_and_resumed(make_pictures, tmp_path, workers, small):
 
     done = subprocess.run(command, env=environment, timeout=240, **pipes)
     assert done.returncode == 0, done.stderr
-    metrics = json.loads((run / "run.json").read_text())["metrics"]
+    metrics = json.loads((run / "config.json").read_text())["metadata"]["metrics"]
     assert metrics["resumed_at"] == int(state.name.removeprefix("state-")) >= 5
     assert metrics["steps"] == 100
     steps = [json.loads(line)["step"] for line in (run / "metrics.jsonl").read_text().splitlines()]

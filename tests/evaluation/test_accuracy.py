@@ -1,10 +1,13 @@
 """Top-1 and top-5 accuracy with known answers."""
 
+import math
+
 import pytest
 import torch
 from torch import nn
 
 from crate_transformer.evaluation import Accuracy, accuracy
+from crate_transformer.evaluation.accuracy import wilson_interval
 
 
 class Repeat(nn.Module):
@@ -22,13 +25,33 @@ def test_known_ranks():
     logits = torch.tensor([[6.0, 5, 4, 3, 2, 1, 0]]).expand(7, -1)
     model = Repeat()
     loader = [(logits[:4], torch.arange(4)), (logits[4:], torch.arange(4, 7))]
-    assert accuracy(model, loader) == Accuracy(top1=1 / 7, top5=5 / 7, count=7)
+    interval = wilson_interval(1, 7)
+    assert accuracy(model, loader) == Accuracy(top1=1 / 7, top5=5 / 7, count=7, top1_interval=interval, chance=1 / 7)
     assert model.training
 
 
 def test_fewer_than_five_classes():
     logits = torch.eye(3)
-    assert accuracy(Repeat(), [(logits, torch.tensor([0, 1, 0]))]) == Accuracy(top1=2 / 3, top5=1.0, count=3)
+    found = accuracy(Repeat(), [(logits, torch.tensor([0, 1, 0]))])
+    interval = wilson_interval(2, 3)
+    assert found == Accuracy(top1=2 / 3, top5=1.0, count=3, top1_interval=interval, chance=2 / 3)
+    assert str(found) == (
+        "top-1 66.7% of 3 images (95% interval 20.8% to 93.9%; guessing gives 66.7%; too few images to tell it from "
+        "guessing)"
+    )
+
+
+@pytest.mark.parametrize(("hits", "count"), [(0, 3), (3, 3), (1, 2), (50, 100), (999, 1000)])
+def test_the_interval_solves_its_equation(hits, count):
+    """Its ends are the shares that lie 1.96 of their own standard deviations from what was seen."""
+    for end in wilson_interval(hits, count):
+        distance = abs(hits / count - end)
+        assert distance == pytest.approx(1.959964 * math.sqrt(end * (1 - end) / count), rel=1e-5, abs=1e-9)
+
+
+def test_a_clear_result_says_so():
+    clear = Accuracy(top1=0.9, top5=1.0, count=100, top1_interval=wilson_interval(90, 100), chance=0.5)
+    assert str(clear).endswith("guessing gives 50.0%)")
 
 
 def test_a_label_without_class_and_no_images_are_refused():

@@ -6,6 +6,7 @@ import re
 import pytest
 
 from crate_transformer.checkpoints import list_pretrained
+from crate_transformer.data import Split
 from crate_transformer.recipes.experiment import fit
 from crate_transformer.recipes.quickstart import QuickstartConfig, crate_digits, vit_digits
 from crate_transformer.recipes.registry import RECIPES, recipe
@@ -27,19 +28,17 @@ def test_two_steps(name, tiny_images, tmp_path):
     side = 64 if "imagenet" in name else 32
     done = fit(
         dataclasses.replace(experiment, train=config),
-        tiny_images(side),
-        tiny_images(side, count=9, seed=1),
+        Split(tiny_images(side), tiny_images(side, count=9, seed=1), "noise", divided_here=False),
         tmp_path,
         data_name="noise",
         show=False,
     )
-    assert done.metrics["steps"] == 2 and done.metrics["held_out_images"] == 9
+    assert done.metrics["steps"] == 2 and done.metrics["count"] == 9
     assert done.model.class_names == ("a", "b", "c")
     assert {path.name for path in tmp_path.iterdir()} == {
         "config.json",
         "metrics.jsonl",
         "model.safetensors",
-        "run.json",
     }
     if name in COUNTS:
         width = done.model.embed_dim

@@ -38,8 +38,34 @@ def test_edges_are_allowed():
     TrainConfig(weight_decay=0.0, warmup_steps=0, clip_grad_norm=0.0, betas=(0.0, 0.0))
 
 
+def steps_of(num_images, **given):
+    config = TrainConfig(**given).fitted(num_images)
+    return config.batch_size, config.steps, config.warmup_steps
+
+
 def test_steps_follow_epochs_unless_given():
-    assert TrainConfig(epochs=3.0, batch_size=10).num_steps(100) == 30
-    assert TrainConfig(epochs=0.5, batch_size=10).num_steps(90) == 4  # 4.5, to even
-    assert TrainConfig(epochs=1.0, batch_size=128).num_steps(5) == 1
-    assert TrainConfig(epochs=3.0, steps=7).num_steps(100) == 7
+    assert steps_of(100, epochs=3.0, batch_size=10) == (10, 30, 3)
+    assert steps_of(90, epochs=0.5, batch_size=10) == (10, 4, 0)  # 4.5, to even
+    assert steps_of(5, epochs=1.0, batch_size=128) == (128, 1, 0)
+    assert steps_of(100, epochs=3.0, steps=7) == (12, 7, 0)
+
+
+@pytest.mark.parametrize(
+    ("num_images", "fitted"),
+    [
+        (2, (8, 300, 30)),
+        (48, (8, 300, 30)),
+        (90, (11, 300, 30)),
+        (900, (112, 300, 30)),
+        (50_000, (128, 11_719, 300)),
+    ],
+)
+def test_what_is_not_given_fits_the_data(num_images, fitted):
+    assert steps_of(num_images) == fitted
+
+
+def test_what_is_given_stays():
+    given = {"steps": 5, "batch_size": 128, "warmup_steps": 100, "learning_rate": 0.5}
+    config = TrainConfig(**given).fitted(48)
+    assert {name: getattr(config, name) for name in given} == given
+    assert config == config.fitted(7)

@@ -1,8 +1,9 @@
 """``crate evaluate``."""
 
 import json
-import posixpath
+import logging
 from dataclasses import asdict, dataclass, field
+from hashlib import sha256
 from pathlib import Path
 from typing import TYPE_CHECKING, Annotated
 
@@ -11,21 +12,26 @@ import tyro
 from crate_transformer.cli.checkpoint import Checkpoint
 
 if TYPE_CHECKING:
-    from crate_transformer.data import ImageFolder
+    from crate_transformer.models import Backbone
+
+_LOG = logging.getLogger("crate_transformer.cli")
 
 
 @dataclass(frozen=True, kw_only=True)
 class Command(Checkpoint):
     """Measure the accuracy of a checkpoint on labelled images, or how well it finds objects that it was never told of.
 
-    Of DATA the 'val' (or 'test') part is measured where it has one; of images that 'crate train' divided itself for
-    this checkpoint, those that it held out; else all. The output says which.
+    Of DATA the 'val' (or 'test') part is measured where it has one, else all; where images that 'crate train' held out
+    for this checkpoint are among them, only those, wherever they lie now. The output says which, and a warning whether
+    the model may have been trained on some.
     """
 
     checkpoint: Annotated[str, tyro.conf.Positional] = field()
     """A folder, a file, or the name of weights in the box."""
     data: Path | None = None
     """Folder or zip with one sub-folder per class; with --boxes, of the pictures."""
+    class_names: Path | None = None
+    """Text file with one name a line, or JSON list: the classes, in their order, of weights without names."""
     segmentation: Path | None = None
     """Folder with masks instead (COCO, VOC, or images/ and masks/): attention mIoU and MaskCut's AP with controls."""
     boxes: Path | None = None
@@ -47,7 +53,8 @@ class Command(Checkpoint):
     def __call__(self) -> None:
         from crate_transformer.data import eval_loader, open_evaluation
         from crate_transformer.evaluation import accuracy
-        from crate_transformer.storage import write_json
+        from crate_transformer.recipes.held_out import held_out_of, unseen
+        from crate_transformer.storage import plain, write_json
 
         if self.limit is not None and self.limit < 4:
             raise ValueError(f"--limit is {self.limit}: at least 4 pictures are needed")
@@ -59,24 +66,58 @@ class Command(Checkpoint):
         model = self.load()
         if not model.num_classes:
             raise ValueError(f"{self.checkpoint} has no classifier: num_classes is 0")
-        images, images_used = self.choose(open_evaluation(self.data))
-        if model.class_names:
-            images = images.relabel(model.class_names)
-        elif len(images.classes) != model.num_classes:
-            raise ValueError(
-                f"{self.data} has {len(images.classes)} classes and {self.checkpoint} has {model.num_classes} without "
-                "names: measure on images of the classes that it was trained on"
-            )
+        names = self.names_of(model)
+        images, images_used, warning = unseen(open_evaluation(self.data), held_out_of(model))
+        images = images.relabel(names)
+        if warning:
+            _LOG.warning("%s", warning)
         loader = eval_loader(images, model.preprocessing, batch_size=self.batch_size, num_workers=self.workers)
-        result = {
-            "checkpoint": self.checkpoint,
-            "data": str(self.data),
-            "images_used": images_used,
-            **asdict(accuracy(model, loader)),
-        }
+        result = plain(
+            {
+                "checkpoint": self.checkpoint,
+                "data": self.data,
+                "images_used": images_used,
+                "images_digest": sha256("".join(sorted(images.keys())).encode()).hexdigest()[:16],
+                "warning": warning,
+                **asdict(accuracy(model, loader)),
+            }
+        )
         print(json.dumps(result, indent=1))
         if self.output:
             write_json(self.output, result)
+
+    def names_of(self, model: "Backbone") -> tuple[str, ...]:
+        """The classes of the model, from its checkpoint or from ``class_names``.
+
+        Raises:
+            ValueError: neither or both have names, or the file does not hold as many as there are classes.
+        """
+        from crate_transformer.storage import as_record, parse_json, read_file
+
+        if self.class_names is None:
+            if model.class_names is None:
+                raise ValueError(
+                    f"{self.checkpoint} has {model.num_classes} classes without names, so nothing tells which folder "
+                    "is which: give their names in order, --class-names FILE"
+                )
+            return model.class_names
+        if model.class_names is not None:
+            raise ValueError(f"{self.checkpoint} names its classes itself: leave --class-names out")
+        content = read_file(self.class_names)
+        if self.class_names.suffix.lower() == ".json":
+            names = as_record(parse_json(content, str(self.class_names)), list[str], str(self.class_names))
+        else:
+            try:
+                names = content.decode("utf-8-sig").split("\n")
+            except UnicodeDecodeError as error:
+                raise ValueError(f"{self.class_names} is not UTF-8 text: {error}") from error
+            names = [name.strip() for name in names if name.strip()]
+        if len(names) != model.num_classes or len(set(names)) != len(names):
+            raise ValueError(
+                f"{self.class_names} holds {len(set(names))} different names and {self.checkpoint} has "
+                f"{model.num_classes} classes: give one name for each, in order"
+            )
+        return tuple(names)
 
     def measure_masks(self) -> None:
         """Print the tables of masks or boxes and write them down."""
@@ -95,21 +136,3 @@ class Command(Checkpoint):
         output = self.output or Path("runs/segmentation/results.json")
         write_json(output, {"checkpoint": self.checkpoint, **results})
         print(f"all numbers: {output}")
-
-    def choose(self, images: "ImageFolder") -> tuple["ImageFolder", str]:
-        """The images to measure, none of which the checkpoint was trained on as far as is known, and which these are.
-
-        Raises:
-            ValueError: the folder holds none of the images that were held out.
-        """
-        checkpoint = Path(self.checkpoint)
-        record = (checkpoint.parent if checkpoint.is_file() else checkpoint) / "split.json"
-        split = json.loads(record.read_text(encoding="utf-8")) if record.is_file() else {}
-        if split.get("divided_here") and split["data"] == str(self.data.resolve()):
-            names = set(split["held_out"])
-            held_out = images.subset([i for i, name in enumerate(images.names) if name in names])
-            if not len(held_out):
-                raise ValueError(f"{self.data} holds none of the images that {record} lists as held out")
-            return held_out, f"the images of {self.data} that training held out, listed in {record}"
-        part = posixpath.commonpath(images.names)
-        return images, f"the folder {part} of {images.root}" if part else f"all images of {images.root}"

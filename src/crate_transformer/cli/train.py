@@ -16,7 +16,7 @@ class Command:
     """Train a model on your own images and save it with its class names and preprocessing.
 
     DATA is a folder or a zip with one sub-folder per class; 'train' and 'val' (or 'test') folders are used when
-    present, otherwise a tenth of every class is held out, and the list is written beside the checkpoint.
+    present, otherwise a tenth of every class is held out; the checkpoint remembers which pictures these were.
     """
 
     data: Path
@@ -39,18 +39,18 @@ class Command:
     """Share of the side that evaluation keeps; 1 crops nothing."""
     workers: int = 0
     """Processes that read images."""
-    config: TrainConfig = field(default_factory=lambda: TrainConfig(optimizer="auto", warmup_steps=100))
+    config: TrainConfig = field(default_factory=lambda: TrainConfig(optimizer="auto"))
 
     def __call__(self) -> None:
-        from crate_transformer.data import in_memory, open_split
+        from crate_transformer.data import open_split
         from crate_transformer.recipes.experiment import Experiment, fit
-        from crate_transformer.storage import write_json
+        from crate_transformer.storage import printable
 
         sizes = {"img_size": self.img_size, "patch_size": self.patch_size, "global_pool": self.global_pool}
         options = {key: value for key, value in sizes.items() if value is not None}
         split = open_split(self.data)
         print(
-            f"{split.how}: {len(split.train)} training and {len(split.val)} held-out images, "
+            f"{printable(split.how)}: {len(split.train)} training and {len(split.val)} held-out images, "
             f"{len(split.train.classes)} classes"
         )
         experiment = Experiment(
@@ -60,26 +60,8 @@ class Command:
             train=self.config,
             crop_pct=self.crop_pct,
         )
-        finished = (self.output / "run.json").is_file()
-        done = fit(
-            experiment,
-            in_memory(split.train),
-            in_memory(split.val),
-            self.output,
-            data_name=str(self.data),
-            num_workers=self.workers,
-        )
-        if not finished:
-            record = {
-                "how": split.how,
-                "seed": self.config.seed,
-                "data": self.data.resolve(),
-                "divided_here": split.divided_here,
-                "held_out": split.val.names,
-            }
-            write_json(self.output / "split.json", record)
-        metrics = done.metrics
-        print(f"top-1 {metrics['top1']:.1%} on {metrics['held_out_images']} held-out images; saved in {self.output}")
+        done = fit(experiment, split, self.output, data_name=str(self.data), num_workers=self.workers)
+        print(f"{done.accuracy}; saved in {printable(self.output)}")
 
 
 def default(arguments: Sequence[str]) -> Command | None:

@@ -68,12 +68,17 @@ class ImageFolder:
         return keys
 
     def relabel(self, classes: Sequence[str]) -> "ImageFolder":
-        """The same pictures, labelled after the classes of a checkpoint; ``ValueError`` names those it lacks."""
-        unknown = sorted(set(self.classes) - set(classes))
+        """The same pictures, labelled after the classes of a checkpoint, however their letters are composed in Unicode.
+
+        Raises:
+            ValueError: It lacks some of the classes here.
+        """
+        places = {normalize("NFC", name): label for label, name in enumerate(classes)}
+        unknown = sorted(name for name in self.classes if normalize("NFC", name) not in places)
         if unknown:
             more = f" and {len(unknown) - 5} others" if len(unknown) > 5 else ""
             raise ValueError(f"{self.root} has classes that are not among the known: {', '.join(unknown[:5])}{more}")
-        labels = [classes.index(self.classes[label]) for label in self.labels]
+        labels = [places[normalize("NFC", self.classes[label])] for label in self.labels]
         return replace(self, labels=labels, classes=tuple(classes), broken={})
 
     def read(self, index: int, at_least: Callable[[int, int], tuple[float, float]] | None = None) -> Image.Image:

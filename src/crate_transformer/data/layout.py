@@ -7,6 +7,7 @@ from itertools import groupby
 from pathlib import Path
 from unicodedata import normalize
 
+from crate_transformer.data.arrays import ArrayImages
 from crate_transformer.data.classes import class_words
 from crate_transformer.data.files import list_files
 from crate_transformer.data.folder import ImageFolder
@@ -28,8 +29,8 @@ class Split:
     of the pictures, and not found on the disk.
     """
 
-    train: ImageFolder
-    val: ImageFolder
+    train: ImageFolder | ArrayImages
+    val: ImageFolder | ArrayImages
     how: str
     divided_here: bool
 

@@ -10,14 +10,17 @@ from pathlib import Path
 import torch
 
 from crate_transformer.checkpoints import load_checkpoint, save_checkpoint
-from crate_transformer.data import ArrayImages, Augment, ImageFolder, eval_loader, train_loader
-from crate_transformer.evaluation import accuracy
-from crate_transformer.models import Backbone, build_model
-from crate_transformer.storage import plain, write_json
+from crate_transformer.data import ArrayImages, Augment, ImageFolder, Split, eval_loader, in_memory, train_loader
+from crate_transformer.evaluation import Accuracy, accuracy
+from crate_transformer.models import CRATEMAE, Backbone, build_model
+from crate_transformer.progress import ProgressLine
+from crate_transformer.recipes.held_out import HeldOut, held_out_of, hold_out_again
+from crate_transformer.recipes.output import check_output, finished_run, make_output
+from crate_transformer.storage import plain
 from crate_transformer.training.classification import Classification
-from crate_transformer.training.config import TrainConfig
+from crate_transformer.training.config import ENOUGH_STEPS, TrainConfig
 from crate_transformer.training.loop import train
-from crate_transformer.training.state import changed_settings, remove_states
+from crate_transformer.training.state import remove_states
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -36,7 +39,7 @@ class Experiment:
 
 @dataclass(frozen=True)
 class Fit:
-    """A trained model and its numbers: ``top1`` and ``top5`` are fractions of the held-out images.
+    """A trained model and its numbers; ``accuracy`` is that on the held-out images.
 
     ``earlier_seconds`` of training were spent before this call, by a run that was found finished or unfinished.
     """
@@ -46,46 +49,55 @@ class Fit:
     metrics: dict[str, object]
     earlier_seconds: float = 0.0
 
+    @property
+    def accuracy(self) -> Accuracy:
+        """How many of the held-out images it names."""
+        return Accuracy(**{field.name: self.metrics[field.name] for field in dataclasses.fields(Accuracy)})
+
 
 def fit(
-    experiment: Experiment,
-    images: ArrayImages | ImageFolder,
-    held_out: ArrayImages | ImageFolder,
-    folder: Path,
-    *,
-    data_name: str,
-    num_workers: int = 0,
-    show: bool = True,
+    experiment: Experiment, split: Split, folder: Path, *, data_name: str, num_workers: int = 0, show: bool = True
 ) -> Fit:
-    """Train ``experiment`` on ``images``, evaluate on ``held_out``, save everything in ``folder``.
+    """Train ``experiment`` on ``split.train``, evaluate on ``split.val``, save everything in ``folder``.
 
-    A finished run of the same settings is loaded instead of repeated; an unfinished one is resumed.
+    A finished run of the same settings is loaded instead of repeated; an unfinished one is resumed. What ``experiment``
+    leaves open (batch size, steps, warm-up) is chosen to fit the data. The checkpoint holds, beside the weights, the
+    settings, the numbers, and the keys of the held-out pictures; what the checkpoint to start from held out is held
+    out again.
 
     Raises:
-        ValueError: ``folder`` holds a run with other settings or other data; as ``seeded_model`` and ``train``.
+        ValueError: ``folder`` holds something else, a run with other settings or other data; as ``seeded_model`` and
+            ``train``.
+        OSError: ``folder`` cannot be written.
     """
-    config = experiment.train
-    steps = config.num_steps(len(images))
+    check_output(folder)
+    given = experiment.train
+    config = given.fitted(len(split.train))
+    experiment = dataclasses.replace(experiment, train=config)
     data = {
         "data": data_name,
-        "images": len(images),
-        "classes": images.classes,
-        "data_hash": data_hash(images, held_out),
+        "images": len(split.train),
+        "classes": split.train.classes,
+        "data_hash": data_hash(split.train, split.val),
     }
     settings = plain({**dataclasses.asdict(experiment), **data})
-    finished = folder / "run.json"
-    if finished.is_file():
-        saved = json.loads(finished.read_text(encoding="utf-8"))
-        if changed := changed_settings(saved["settings"], settings):
-            raise ValueError(
-                f"{folder} holds a finished run with other settings ({', '.join(changed)}): "
-                "repeat its settings to load it, choose another output folder, or remove this one"
-            )
+    if finished := finished_run(folder, settings):
+        model, record = finished
         if show:
             print(f"already finished: loaded from {folder}")
-        return Fit(load_checkpoint(folder), folder, saved["metrics"], saved["metrics"]["seconds"])
+        remove_states(folder)
+        return Fit(model, folder, dict(record.metrics), record.metrics["seconds"])
 
-    model = seeded_model(experiment, tuple(images.classes))
+    model = seeded_model(experiment, tuple(split.train.classes))
+    make_output(folder)
+    earlier = held_out_of(model) if experiment.start_from else None
+    split, again = hold_out_again(split, earlier.held_out if earlier else ())
+    if show and again:
+        print(f"{again} images that {experiment.start_from} held out are not trained on here either")
+    keys = split.val.keys() if isinstance(split.val, ImageFolder) else ()
+    images, held_out = read_all(split.train, show=show), read_all(split.val, show=show)
+    if show:
+        print(plan(given, config, len(images)))
     model.class_names = tuple(images.classes)
     size = scaled_size(model, config.scale)
     model.preprocessing = dataclasses.replace(model.preprocessing, img_size=size, crop_pct=experiment.crop_pct)
@@ -95,7 +107,7 @@ def fit(
             images,
             model.preprocessing,
             batch_size=config.batch_size,
-            steps=steps,
+            steps=config.steps,
             start_step=start_step,
             seed=config.seed,
             augment=Augment(min_area=config.min_area, flip=config.flip) if config.min_area < 1 or config.flip else None,
@@ -107,7 +119,7 @@ def fit(
                 img_size=size,
                 patch_size=model.patch_size,
                 small_until=config.small_until,
-                steps=steps,
+                steps=config.steps,
             ),
         )
 
@@ -117,7 +129,7 @@ def fit(
         batches,
         config,
         folder,
-        steps=steps,
+        steps=config.steps,
         title=experiment.start_from or experiment.model,
         settings={key: settings[key] for key in ("start_from", "crop_pct", *data)},
         show=show,
@@ -125,13 +137,15 @@ def fit(
     score = accuracy(model, eval_loader(held_out, model.preprocessing, batch_size=256, num_workers=num_workers))
     metrics = {
         **dataclasses.asdict(result),
-        "top1": score.top1,
-        "top5": score.top5,
-        "held_out_images": score.count,
+        **dataclasses.asdict(score),
+        "training_images": len(images),
         "parameters": sum(p.numel() for p in model.parameters()),
     }
-    save_checkpoint(model, folder, metadata={"experiment": settings, "metrics": metrics})
-    write_json(finished, {"settings": settings, "metrics": metrics})
+    metadata = {"experiment": settings, "metrics": plain(metrics)}
+    if keys:
+        known = {*keys, *(earlier.held_out if earlier else ())}
+        metadata["split"] = plain(HeldOut(how=split.how, divided_here=split.divided_here, held_out=sorted(known)))
+    save_checkpoint(model, folder, metadata=metadata)
     remove_states(folder)
     return Fit(load_checkpoint(folder), folder, metrics, result.earlier_seconds)
 
@@ -145,7 +159,13 @@ def seeded_model(experiment: Experiment, classes: tuple[str, ...]) -> Backbone:
     with torch.random.fork_rng(devices=[]):
         torch.manual_seed(experiment.train.seed)
         if experiment.start_from is None:
-            return build_model(experiment.model, **{"num_classes": len(classes), **experiment.options})
+            model = build_model(experiment.model, **{"num_classes": len(classes), **experiment.options})
+            if isinstance(model, CRATEMAE):
+                raise ValueError(
+                    f"{experiment.model} learns by filling in hidden patches, and this training teaches classes: "
+                    "choose another model, or start from a trained one"
+                )
+            return model
         settled = ", ".join(sorted(set(experiment.options) - {"global_pool"}))
         if settled:
             raise ValueError(f"start_from {experiment.start_from} settles {settled}: leave that option out")
@@ -157,14 +177,41 @@ def seeded_model(experiment: Experiment, classes: tuple[str, ...]) -> Backbone:
         return model
 
 
+def plan(given: TrainConfig, config: TrainConfig, num_images: int) -> str:
+    """What will be done, what of it was chosen to fit the data, and a warning where it is too little to learn from."""
+    chosen = [name for name in ("batch_size", "warmup_steps") if getattr(given, name) is None]
+    if given.steps is None and given.epochs is None:
+        chosen.insert(0, "steps")
+    passes = config.steps * config.batch_size / num_images
+    words = (
+        f"{config.steps:,} steps of {config.batch_size} images, {passes:.1f} passes over {num_images:,} images, "
+        f"{config.warmup_steps} steps of warm-up"
+    )
+    if chosen:
+        words += f"; {', '.join(chosen).replace('_', ' ')} chosen to fit so many images"
+    if config.steps < ENOUGH_STEPS:
+        words += (
+            f"\nwarning: {config.steps} steps are too few to learn from: give more, or give neither steps nor epochs"
+        )
+    return words
+
+
+def read_all(images: ArrayImages | ImageFolder, *, show: bool) -> ArrayImages | ImageFolder:
+    """Small pictures of one size decoded once, to be augmented as batches; others are read as they are needed."""
+    if isinstance(images, ArrayImages):
+        return images
+    with ProgressLine(f"reading {images.root}", len(images), show=show) as line:
+        return in_memory(images, progress=line.update)
+
+
 def data_hash(*sets: ArrayImages | ImageFolder) -> str:
-    """16 hex digits that change with labels and names, or, of pictures in memory, with every eighth row and column."""
+    """16 hex digits that change with labels and keys, or, of pictures in memory, with every eighth row and column."""
     digest = hashlib.sha256()
     for images in sets:
         if isinstance(images, ArrayImages):
             digest.update(images.images[..., ::8, ::8].numpy().tobytes() + images.labels.numpy().tobytes())
         else:
-            digest.update(json.dumps([images.names, images.labels]).encode())
+            digest.update(json.dumps([images.keys(), images.labels]).encode())
     return digest.hexdigest()[:16]
 
 

@@ -11,7 +11,7 @@ import torch
 
 import crate_transformer
 from crate_transformer.checkpoints import load_checkpoint
-from crate_transformer.data import digits, normalise, photograph
+from crate_transformer.data import Split, digits, normalise, photograph
 from crate_transformer.evaluation import attention_segmentation
 from crate_transformer.inspection import (
     attention_maps,
@@ -88,8 +88,9 @@ def quickstart(folder: Path, config: QuickstartConfig, *, show: bool = True) -> 
     train = digits("train", config.train_images, seed=config.seed)
     test = digits("test", config.test_images, seed=config.seed)
     selection = digits("selection", 300, seed=config.seed)
+    split = Split(train, test, "generated", divided_here=False)
     fits = {
-        key: fit(experiment, train, test, folder / key, data_name="digits", show=show)
+        key: fit(experiment, split, folder / key, data_name="digits", show=show)
         for key, experiment in experiments.items()
     }
     models = {key: done.model for key, done in fits.items()}

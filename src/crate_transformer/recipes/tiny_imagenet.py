@@ -6,7 +6,7 @@ from pathlib import Path
 import torch
 
 from crate_transformer.checkpoints import save_checkpoint
-from crate_transformer.data import ArrayImages, ImageFolder, coco_objects, eval_loader, in_memory, normalise, open_split
+from crate_transformer.data import ArrayImages, ImageFolder, coco_objects, eval_loader, normalise, open_split
 from crate_transformer.evaluation import SegmentationReport, accuracy, attention_segmentation
 from crate_transformer.models import Backbone
 from crate_transformer.recipes.experiment import Experiment, fit
@@ -62,10 +62,9 @@ def pack_box(data: Path, coco: Path, runs: Path, box: Path) -> SegmentationRepor
     Weights are stored in bfloat16; everything is measured on the weights as they are stored.
     """
     split = open_split(data)
-    sets = in_memory(split.train), in_memory(split.val)
-    fit(tiny_imagenet_100(), *sets, runs / "box-64", data_name=data.name)
-    done = fit(tiny_imagenet_100_128(str(runs / "box-64")), *sets, runs / "box", data_name=data.name)
-    return pack(done.model, sets[1], coco, box, done.metrics)
+    fit(tiny_imagenet_100(), split, runs / "box-64", data_name=data.name)
+    done = fit(tiny_imagenet_100_128(str(runs / "box-64")), split, runs / "box", data_name=data.name)
+    return pack(done.model, split.val, coco, box, done.metrics)
 
 
 def pack(

@@ -1,20 +1,24 @@
 """What a training run is made of. Imports nothing heavy: the command line reads it before PyTorch is there."""
 
 import math
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from typing import Literal
+
+PASSES, FEWEST_STEPS, LARGEST_BATCH = 30.0, 300, 128
+ENOUGH_STEPS = 100
+"""Below that a model that starts anew has hardly moved (docs/results.md)."""
 
 
 @dataclass(frozen=True, kw_only=True)
 class TrainConfig:
     """Optimisation of one run; schedules count optimiser steps, never epochs."""
 
-    epochs: float = 30.0
-    """Passes over the training set."""
+    epochs: float | None = None
+    """Passes over the training set; 30, or as many as make 300 steps, unless given."""
     steps: int | None = None
     """Optimiser steps; given, they replace epochs."""
-    batch_size: int = 128
-    """Images per step."""
+    batch_size: int | None = None
+    """Images per step; an eighth of the training set, at least 8 and at most 128, unless given."""
     optimizer: Literal["auto", "adamw", "lion", "muon"] = "adamw"
     """muon orthogonalises the steps of the blocks' matrices (PyTorch 2.9 or newer), AdamW moves the rest; auto: muon
     where PyTorch has it, else adamw."""
@@ -24,8 +28,8 @@ class TrainConfig:
     betas: tuple[float, float] = (0.9, 0.98)
     weight_decay: float = 0.05
     """On matrices only; norms, biases, class token and positions are not decayed."""
-    warmup_steps: int = 300
-    """Linear warm-up, then a cosine down to zero."""
+    warmup_steps: int | None = None
+    """Linear warm-up, then a cosine down to zero; a tenth of the steps, at most 300, unless given."""
     label_smoothing: float = 0.1
     clip_grad_norm: float = 1.0
     """Largest norm of the gradient; 0 leaves it alone."""
@@ -59,7 +63,7 @@ class TrainConfig:
             if not 0 <= getattr(self, name) <= 1:
                 raise ValueError(f"{name} is {getattr(self, name)}: it must lie between 0 and 1")
         for name in ("weight_decay", "warmup_steps", "clip_grad_norm"):
-            if not 0 <= getattr(self, name) < math.inf:
+            if getattr(self, name) is not None and not 0 <= getattr(self, name) < math.inf:
                 raise ValueError(f"{name} is {getattr(self, name)}: it must not be negative")
         if self.min_area == 0:
             raise ValueError("min_area is 0: a crop must keep some of the picture")
@@ -68,6 +72,17 @@ class TrainConfig:
         if not 0 <= self.seed < 2**32:
             raise ValueError(f"seed is {self.seed}: it must be at least 0 and below 2 ** 32")
 
-    def num_steps(self, num_images: int) -> int:
-        """Optimiser steps on a training set of this size."""
-        return self.steps or max(1, round(self.epochs * num_images / self.batch_size))
+    def fitted(self, num_images: int) -> "TrainConfig":
+        """These settings with batch size, steps and warm-up that suit a training set of this size where none is given.
+
+        A small set is seen more often: steps are what moves the weights, not passes.
+        """
+        batch_size = self.batch_size or min(max(num_images // 8, 8), LARGEST_BATCH)
+        steps = self.steps or max(1, round((self.epochs or PASSES) * num_images / batch_size))
+        if self.steps is None and self.epochs is None:
+            steps = max(steps, FEWEST_STEPS)
+        return replace(self, batch_size=batch_size, steps=steps, warmup_steps=self.num_warmup_steps(steps))
+
+    def num_warmup_steps(self, steps: int) -> int:
+        """The warm-up of a run of so many steps."""
+        return min(steps // 10, 300) if self.warmup_steps is None else self.warmup_steps

@@ -105,12 +105,13 @@ def train(
     began, mean_loss, step = time.monotonic() - log.seconds, log.loss, start
     recent: list[Tensor] = []
     rank, ranks = accelerator.process_index, accelerator.num_processes
+    warmup_steps = config.num_warmup_steps(steps)
     own_random_numbers = torch.random.fork_rng([accelerator.device] if accelerator.device.type == "cuda" else [])
     line = ProgressLine(title, steps, start, show=show and accelerator.is_main_process)
     with own_random_numbers, stop_between_steps() as stop, line:
         for step, batch in enumerate(batches(start, rank, ranks), start + 1):
             torch.manual_seed(step_seed(config.seed, step, rank))
-            scale_learning_rates(optimizers, warmup_cosine(step - 1, config.warmup_steps, steps))
+            scale_learning_rates(optimizers, warmup_cosine(step - 1, warmup_steps, steps))
             batch = tuple(part.to(accelerator.device, non_blocking=True) for part in batch)
             with accelerator.autocast():
                 value = loss(wrapped, batch)

@@ -1,0 +1,93 @@
+"""The folder of a run: what may lie there before it begins, and what a finished one holds."""
+
+import tempfile
+from collections.abc import Mapping
+from dataclasses import dataclass
+from pathlib import Path
+from typing import TypedDict
+
+from crate_transformer.checkpoints import load_checkpoint
+from crate_transformer.models import Backbone
+from crate_transformer.storage import as_record, printable, recover
+from crate_transformer.training.metrics import FILE as METRICS
+from crate_transformer.training.state import changed_settings
+
+CONFIG, WEIGHTS = "config.json", "model.safetensors"
+OF_VERSION_0_1 = {"run.json", "split.json"}
+
+
+class Numbers(TypedDict):
+    """What is read again of the numbers of a finished run."""
+
+    top1: float
+    top5: float
+    top1_interval: tuple[float, float]
+    chance: float
+    count: int
+    parameters: int
+    precision: str
+    seconds: float
+
+
+@dataclass(frozen=True, kw_only=True)
+class Finished:
+    """What the checkpoint of a finished run says of it."""
+
+    experiment: dict[str, object]
+    metrics: Numbers
+
+
+def check_output(folder: Path) -> None:
+    """Look at the folder of a run before any work.
+
+    Raises:
+        ValueError: it is no folder, or holds what no run of this version writes.
+        OSError: it cannot be read.
+    """
+    if not folder.exists():
+        return
+    if not folder.is_dir():
+        raise ValueError(f"{folder} is no folder: choose another output folder")
+    recover(folder)
+    names = {entry.name for entry in folder.iterdir() if not entry.name.startswith((".", "state-"))}
+    if names & OF_VERSION_0_1:
+        raise ValueError(
+            f"{folder} holds a run of version 0.1, which this version cannot go on with: choose another folder"
+        )
+    if strange := names - {CONFIG, WEIGHTS, METRICS}:
+        shown = ", ".join(map(printable, sorted(strange)[:3]))
+        raise ValueError(f"{folder} holds {shown}, which belongs to no run: choose another output folder")
+
+
+def make_output(folder: Path) -> None:
+    """Make the folder of a run, and see that it can be written.
+
+    Raises:
+        OSError: it cannot.
+    """
+    try:
+        folder.mkdir(parents=True, exist_ok=True)
+        with tempfile.TemporaryFile(dir=folder) as file:
+            file.write(bytes(4096))
+    except OSError as error:
+        raise OSError(f"{folder} could not be written: {error.strerror or error}") from error
+
+
+def finished_run(folder: Path, settings: Mapping[str, object]) -> tuple[Backbone, Finished] | None:
+    """The model and the record of the run in ``folder``; ``None`` where it has not finished.
+
+    Raises:
+        ValueError: the run had other settings, or the checkpoint there comes from elsewhere or is damaged.
+    """
+    if not (folder / CONFIG).exists() and not (folder / WEIGHTS).exists():
+        return None
+    model = load_checkpoint(folder)
+    if "experiment" not in model.provenance.metadata:
+        raise ValueError(f"{folder} holds a checkpoint that no run wrote: choose another output folder")
+    record = as_record(model.provenance.metadata, Finished, f"the metadata in {folder / CONFIG}")
+    if changed := changed_settings(record.experiment, settings):
+        raise ValueError(
+            f"{folder} holds a finished run with other settings ({', '.join(changed)}): "
+            "repeat its settings to load it, choose another output folder, or remove this one"
+        )
+    return model, record
