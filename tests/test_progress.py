@@ -60,7 +60,6 @@ def test_quick_work_without_a_note_says_nothing_and_names_are_made_safe(capsys, 
 
 
 def test_silence(capsys):
-    work(ProgressLine("reading", 5, last=False), 5)
     work(ProgressLine("CRATE", 5, show=False), 5)
     captured = capsys.readouterr()
     assert captured.out == captured.err == ""
