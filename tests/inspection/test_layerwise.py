@@ -9,6 +9,8 @@ from safetensors.torch import load_file
 
 from crate_transformer.checkpoints import load_checkpoint
 from crate_transformer.inspection import layer_steps, layerwise_objective, record, untrained_twin
+from crate_transformer.inspection.steps import descent
+from crate_transformer.layers import ISTA, ODL, hear
 from crate_transformer.models import build_model
 
 TINY = {"img_size": 16, "patch_size": 8, "embed_dim": 12, "depth": 3, "num_heads": 2, "num_classes": 4}
@@ -172,11 +174,11 @@ def test_without_rates_there_is_no_reduction_and_sparsity_of_odl_is_that_of_its_
 
 
 @pytest.mark.parametrize("family", FAMILIES[::2])
-def test_the_lasso_objective_of_a_sparse_step_equals_a_slow_reference_and_falls(family):
+def test_the_sparse_step_equals_a_slow_reference_from_its_feasible_start(family):
     model = build_model(family, **TINY, step_size=0.05).double().eval()
     images = torch.randn(3, 3, 16, 16, dtype=torch.float64)
-    found = layer_steps(model, images.split(2)).trained
-    step = "ista" if family == FAMILIES[0] else "odl"
+    found = layer_steps(model, images.split(2)).trained.sparse
+    step, num_steps = ("ista", 1) if family == FAMILIES[0] else ("odl", 2)
     with (
         torch.inference_mode(),
         record(model, "blocks.*.norm2", "blocks.*.ista" if step == "ista" else "*.*.odl.code") as seen,
@@ -185,16 +187,73 @@ def test_the_lasso_objective_of_a_sparse_step_equals_a_slow_reference_and_falls(
     for layer, block in enumerate(model.blocks):
         z, code = (value for name, value in seen.items() if name.startswith(f"blocks.{layer}."))
         dictionary = getattr(block, step).dictionary.detach()
-        for kind, start in (("before", z if step == "ista" else torch.zeros_like(code)), ("after", code)):
-            loss = 0.5 * (z - start @ dictionary.T).pow(2).sum(-1) + 0.1 * start.abs().sum(-1)
-            np.testing.assert_allclose(getattr(found, f"lasso_{kind}")[:, layer], loss.mean(-1), rtol=1e-10)
-    np.testing.assert_array_equal(found.descending, np.ones(3))
+        start = z if step == "ista" else torch.zeros_like(code)
+        before, after = (
+            0.5 * (z - some @ dictionary.T).pow(2).sum(-1) + 0.1 * some.sum(-1) for some in (start.clamp(min=0), code)
+        )
+        bound = before + start.clamp(max=0).pow(2).sum(-1) / (2 * 0.05 * num_steps)
+        expected = {
+            "before": before,
+            "after": after,
+            "bound": bound,
+            "lowered": (after < before).double(),
+            "bounded": (after <= bound).double(),
+        }
+        for name, values in expected.items():
+            np.testing.assert_allclose(getattr(found, name)[:, layer], values.mean(-1), rtol=1e-10)
+        norm = np.linalg.svd(dictionary.numpy(), compute_uv=False).max() ** 2
+        assert found.squared_norm[layer] == pytest.approx(norm) and found.inverse_step[layer] == pytest.approx(20)
+
+
+@pytest.mark.parametrize("make", [ISTA, ODL])
+@pytest.mark.parametrize("weight", [0.0, 0.2, 3.0])
+def test_small_proximal_steps_keep_their_bound_whatever_the_token(make, weight):
+    for seed in range(20):
+        torch.manual_seed(seed)
+        layer = make(8, sparsity_weight=weight).double()
+        layer.step_size = 0.9 / torch.linalg.matrix_norm(layer.dictionary.detach(), 2).item() ** 2
+        z = torch.randn(4, 50, 8, dtype=torch.float64) * 10.0 ** (seed % 5 - 2)
+        with torch.no_grad(), hear([layer.code] if make is ODL else []) as codes:
+            out = layer(z)
+        found = descent(layer, z, codes[0] if codes else out)
+        assert found["bounded"].all()
+        if make is ODL:
+            torch.testing.assert_close(found["bound"], found["before"], rtol=0, atol=0)
+
+
+def test_too_long_a_step_breaks_the_bound():
+    layer = ISTA(1, step_size=3.0, sparsity_weight=0.0).double()
+    torch.nn.init.constant_(layer.dictionary, 2.0)
+    z = -torch.ones(1, 1, 1, dtype=torch.float64)
+    code = layer(z).detach()
+    assert code.item() == 5 and descent(layer, z, code)["bounded"].item() == 0
+
+
+@pytest.mark.parametrize("family", [*FAMILIES, "tost_tiny_patch16_224"])
+@pytest.mark.parametrize("dtype", [torch.bfloat16, torch.float64])
+def test_models_of_every_precision_are_measured(family, dtype):
+    options = TINY | ({"patch_size": 8} if "tost" in family else {})
+    torch.manual_seed(0)
+    model = build_model(family, **options).eval()
+    images = torch.randn(3, 3, 16, 16)
+    expected = layer_steps(model, images).trained, layerwise_objective(model, images, rates=True)
+    model.to(dtype)
+    steps, objective = layer_steps(model, images).trained, layerwise_objective(model, images, rates=True)
+    wanted = np.float64 if dtype is torch.float64 else np.float32
+    assert steps.rate_after.dtype == objective.rate.dtype == wanted
+    tolerance = {"rtol": 0.05 if dtype is torch.bfloat16 else 1e-4}
+    np.testing.assert_allclose(steps.rate_after, expected[0].rate_after, **tolerance)
+    np.testing.assert_allclose(objective.subspace_rate, expected[1].subspace_rate, **tolerance)
+    np.testing.assert_allclose(objective.rate, expected[1].rate, **tolerance)
+    if steps.sparse:
+        np.testing.assert_allclose(steps.sparse.after, expected[0].sparse.after, **tolerance)
 
 
 def test_a_vit_has_no_lasso_objective_and_unknown_choices_are_refused():
     model, images = build_model(FAMILIES[1], **TINY), torch.randn(1, 3, 16, 16)
     steps = layer_steps(model, images)
-    assert steps.trained.lasso_before is steps.untrained.descending is None
+    assert steps.trained.sparse is steps.untrained.sparse is None
+    assert not steps.derived and layer_steps(build_model(FAMILIES[0], **TINY), images).derived
     with pytest.raises(ValueError, match="place is 'end'"):
         layerwise_objective.__wrapped__(model, images, place="end")
     with pytest.raises(ValueError, match="normalisation is 'all': choose one of head, token, none"):

@@ -22,7 +22,7 @@ from crate_transformer.inspection.projection import PatchFeatures, patch_feature
 from crate_transformer.inspection.record import record
 from crate_transformer.inspection.rollout import attention_rollout
 from crate_transformer.inspection.semantics import HeadSemantics, LabelMatches, head_semantics
-from crate_transformer.inspection.steps import LayerSteps, Steps, layer_steps
+from crate_transformer.inspection.steps import LayerSteps, SparseDescent, Steps, layer_steps
 from crate_transformer.inspection.subspaces import DictionaryGeometry, Geometry, SubspaceGeometry, subspace_geometry
 
 __all__ = [
@@ -42,6 +42,7 @@ __all__ = [
     "MaskCut",
     "ObjectCuts",
     "PatchFeatures",
+    "SparseDescent",
     "Steps",
     "SubspaceGeometry",
     "attention_maps",

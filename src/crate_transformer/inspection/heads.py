@@ -11,6 +11,7 @@ from torch import Tensor
 from crate_transformer.inspection.attention import attention_maps
 from crate_transformer.inspection.controls import untrained_twin
 from crate_transformer.inspection.frozen import frozen, to_model
+from crate_transformer.inspection.projected import at_least_float32
 from crate_transformer.inspection.record import record
 from crate_transformer.models import Backbone
 
@@ -42,8 +43,7 @@ def _projected_patches(
         with frozen(model), record(model, f"blocks.{layer}.*.projection") as seen:
             model.forward_features(to_model(model, batch))
         (projection,) = seen.values()
-        patches = projection[:, :, model.num_prefix_tokens :]
-        parts.append(patches.to(torch.promote_types(patches.dtype, torch.float32)).cpu())
+        parts.append(at_least_float32(projection[:, :, model.num_prefix_tokens :]).cpu())
     return torch.cat(parts).numpy()
 
 

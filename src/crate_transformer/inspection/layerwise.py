@@ -14,7 +14,7 @@ from torch import Tensor
 
 from crate_transformer.inspection.controls import untrained_twin
 from crate_transformer.inspection.frozen import batches, frozen, to_model
-from crate_transformer.inspection.projected import Normalisation, check_normalisation, scale
+from crate_transformer.inspection.projected import Normalisation, at_least_float32, check_normalisation, scale
 from crate_transformer.inspection.record import record
 from crate_transformer.models import Backbone, Block
 from crate_transformer.objective import coding_rate, nonzero_fraction, subspace_coding_rate
@@ -141,7 +141,7 @@ def _measure(
             return of_subspaces(block.project(tokens), tokens)
 
         def rate(block: Block, z: Tensor) -> Tensor:
-            tokens = block.norm1(z) if place == "half" else z
+            tokens = at_least_float32(block.norm1(z) if place == "half" else z)
             return coding_rate(tokens if normalisation == "none" else F.normalize(tokens, dim=-1),
                                epsilon_squared=epsilon_squared)  # fmt: skip
 

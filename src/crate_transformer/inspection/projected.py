@@ -2,6 +2,7 @@
 
 from typing import Literal
 
+import torch
 import torch.nn.functional as F
 from jaxtyping import Float
 from torch import Tensor
@@ -10,16 +11,23 @@ Normalisation = Literal["head", "token", "none"]
 NORMALISATIONS = ("head", "token", "none")
 
 
+def at_least_float32(x: Float[Tensor, "*shape"]) -> Float[Tensor, "*shape"]:
+    """What a model in 16 bits puts out is measured in float32."""
+    return x.to(torch.promote_types(x.dtype, torch.float32))
+
+
 def scale(
     projected: Float[Tensor, "batch heads tokens head_dim"],
     tokens: Float[Tensor, "batch tokens dim"] | None,
     normalisation: Normalisation,
 ) -> Float[Tensor, "batch heads tokens head_dim"]:
-    """The projections of scaled tokens: of unit length in every head, of a token of unit length, or as they are."""
+    """The projections of scaled tokens: of unit length in every head, of a token of unit length, or as they are; in
+    float32 or better."""
+    projected = at_least_float32(projected)
     if normalisation == "head":
         return F.normalize(projected, dim=-1)
     if normalisation == "token" and tokens is not None:
-        return projected / tokens.norm(dim=-1).clamp_min(1e-12)[:, None, :, None]
+        return projected / at_least_float32(tokens).norm(dim=-1).clamp_min(1e-12)[:, None, :, None]
     return projected
 
 

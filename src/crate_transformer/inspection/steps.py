@@ -7,51 +7,67 @@ from functools import partial
 
 import numpy as np
 import torch
-import torch.nn.functional as F
 from jaxtyping import Float
 from torch import Tensor
 
 from crate_transformer.inspection.controls import untrained_twin
 from crate_transformer.inspection.frozen import batches, frozen, to_model
-from crate_transformer.inspection.projected import Normalisation, check_normalisation, scale
+from crate_transformer.inspection.projected import Normalisation, at_least_float32, check_normalisation, scale
 from crate_transformer.inspection.record import record
 from crate_transformer.layers import SparseStep
 from crate_transformer.models import Backbone, Block
-from crate_transformer.objective import subspace_coding_rate
+from crate_transformer.objective import lasso, subspace_coding_rate
+
+
+@dataclass(frozen=True, kw_only=True)
+class SparseDescent:
+    r"""The sparse step of every layer on every image against what proximal-gradient steps guarantee.
+
+    ``before`` is the LASSO objective :math:`F` at the feasible start :math:`u`, ``after`` that of the code and
+    ``bound`` what :math:`F` of the code is guaranteed not to exceed, each the mean over tokens; see ``layer_steps``.
+    ``lowered`` and ``bounded`` are the shares of the tokens whose code lies below :math:`F(u)` and not above the bound.
+    The guarantee needs ``squared_norm``, :math:`\|D\|_2^2`, to be at most ``inverse_step``, :math:`1 / \eta`.
+    """
+
+    before: Float[np.ndarray, "images layers"]
+    after: Float[np.ndarray, "images layers"]
+    bound: Float[np.ndarray, "images layers"]
+    lowered: Float[np.ndarray, "images layers"]
+    bounded: Float[np.ndarray, "images layers"]
+    squared_norm: Float[np.ndarray, " layers"]
+    inverse_step: Float[np.ndarray, " layers"]
 
 
 @dataclass(frozen=True, kw_only=True)
 class Steps:
-    """Both steps of every layer on every image, before and after.
+    """Both steps of every layer on every image.
 
-    ``rate_before`` and ``rate_after`` are R^c of the layer's subspaces at its input and half way, after MSSA; both
-    through the same norm and projection. ``lasso_before`` and ``lasso_after`` are the mean over tokens of
-    1/2 |z - D a|^2 + lambda |a|_1 where the sparse step starts and where it ends; ``None`` where there is no such step.
+    ``rate_before`` and ``rate_after`` are R^c of the layer's subspaces at its input and half way, after attention; both
+    through the same norm and projection. ``sparse`` is ``None`` where there is no sparse step.
     """
 
     rate_before: Float[np.ndarray, "images layers"]
     rate_after: Float[np.ndarray, "images layers"]
-    lasso_before: Float[np.ndarray, "images layers"] | None
-    lasso_after: Float[np.ndarray, "images layers"] | None
+    sparse: SparseDescent | None
 
     @property
     def compressing(self) -> Float[np.ndarray, " layers"]:
         """Share of the images whose R^c each layer's attention lowers."""
         return (self.rate_after < self.rate_before).mean(axis=0)
 
-    @property
-    def descending(self) -> Float[np.ndarray, " layers"] | None:
-        """Share of the images whose LASSO objective each layer's sparse step lowers."""
-        return None if self.lasso_before is None else (self.lasso_after < self.lasso_before).mean(axis=0)
-
 
 @dataclass(frozen=True, kw_only=True)
 class LayerSteps:
-    """The steps of a model and those of an untrained one of the same shape; ``layers`` are zero-based."""
+    """The steps of a model and those of an untrained one of the same shape; ``layers`` are zero-based.
+
+    ``derived`` tells whether the family's attention was derived as a step that lowers R^c; if not (a ViT, or a ToST,
+    which lowers another bound) its R^c is there for comparison only.
+    """
 
     layers: tuple[int, ...]
     epsilon_squared: float
     normalisation: Normalisation
+    derived: bool
     trained: Steps
     untrained: Steps
 
@@ -64,13 +80,24 @@ def layer_steps(
     normalisation: Normalisation = "head",
     untrained: Backbone | None = None,
 ) -> LayerSteps:
-    r"""Measure on each image whether MSSA lowers :math:`R^c` and the sparse step its LASSO objective.
+    r"""Measure on each image whether attention lowers :math:`R^c`, and the sparse step its LASSO objective.
 
     .. math:: R^c(Z^{\ell+1/2} \mid U^\ell_{[K]}) < R^c(Z^\ell \mid U^\ell_{[K]}), \qquad
-              F(A) = \tfrac12 \|Z - D A\|_F^2 + \lambda \|A\|_1, \quad Z = \mathrm{LN}(Z^{\ell+1/2})
+              F(a) = \tfrac12 \|z - D a\|^2 + \lambda \|a\|_1 \quad (a \ge 0), \quad z = \mathrm{LN}(z^{\ell+1/2})
 
-    (arXiv 2306.01129, section 2.) ISTA starts at :math:`A = Z`, whose negative entries count by their magnitude, and
-    ends at its output; ODL starts at 0 and ends at its code.
+    (arXiv 2306.01129, section 2.) The first is what MSSA approximates: it is derived for the output map
+    :math:`U_{[K]}`, where trained models have a map of their own, and for the tokens that it is applied to, where the
+    block adds it to the tokens before their norm. So nothing guarantees it.
+
+    The second is guaranteed in part. ISTA starts at :math:`z`, whose negative entries are not allowed, so that
+    :math:`F(z)` is no start to compare with. For :math:`k` proximal-gradient steps from :math:`a_0` with
+    :math:`\eta \le 1 / \|D\|_2^2` and every allowed :math:`u`
+
+    .. math:: F(a_k) \le F(u) + \|u - a_0\|^2 / (2 \eta k)
+
+    (Beck and Teboulle 2009, theorem 3.1, whose proof lets :math:`a_0` be any point). Measured are this bound and
+    :math:`F(u)` for the nearest allowed start, :math:`u = \mathrm{ReLU}(a_0)`: :math:`\mathrm{ReLU}(z)` for ISTA with
+    :math:`k = 1`, and 0 for ODL with :math:`k = 2`, where the bound is :math:`F(u)` itself.
 
     Args:
         images: preprocessed images, or an iterable of batches of them or of ``(images, labels)`` pairs.
@@ -91,43 +118,55 @@ def layer_steps(
             found.append({name: part.cpu().numpy() for name, part in values.items()})
     if not sum(len(part["rate_before"]) for part in parts[0]):
         raise ValueError("measuring the steps of layers needs at least one image")
-    trained, control = (_joined(found) for found in parts)
+    trained, control = (_joined(judged, found) for judged, found in zip(judges, parts, strict=True))
     return LayerSteps(
         layers=tuple(range(len(model.blocks))),
         epsilon_squared=epsilon_squared,
         normalisation=normalisation,
+        derived=model.blocks[0].lowers_rate,
         trained=trained,
         untrained=control,
     )
 
 
-def _joined(parts: list[dict[str, np.ndarray]]) -> Steps:
-    names = ("rate_before", "rate_after", "lasso_before", "lasso_after")
-    return Steps(**{n: np.concatenate([part[n] for part in parts]) if n in parts[0] else None for n in names})
+def _joined(model: Backbone, parts: list[dict[str, np.ndarray]]) -> Steps:
+    found = {name: np.concatenate([part[name] for part in parts]) for name in parts[0]}
+    rates = {name: found.pop(name) for name in ("rate_before", "rate_after")}
+    steps = [block.sparse_step for block in model.blocks]
+    if None in steps:
+        return Steps(**rates, sparse=None)
+    norms = [float(torch.linalg.matrix_norm(step.dictionary.detach().double(), 2)) for step in steps]
+    sparse = SparseDescent(
+        **found,
+        squared_norm=np.square(norms),
+        inverse_step=np.array([1 / step.step_size for step in steps]),
+    )
+    return Steps(**rates, sparse=sparse)
 
 
 def _measure(
     model: Backbone, images: Tensor, epsilon_squared: float, normalisation: Normalisation
 ) -> dict[str, Tensor]:
+    """``(images, layers)`` of every quantity of one batch."""
     found: dict[str, list[Tensor]] = {}
+
+    def keep(quantity: str, values: Tensor) -> None:
+        found.setdefault(quantity, []).append(values)
 
     def rate(block: Block, quantity: str, z: Tensor) -> Tensor:
         tokens = block.norm1(z)
         scaled = scale(block.project(tokens), tokens, normalisation)
-        return keep(quantity, subspace_coding_rate(scaled, epsilon_squared=epsilon_squared))
+        keep(quantity, subspace_coding_rate(scaled, epsilon_squared=epsilon_squared))
+        return z.new_empty(0)
 
-    def keep(quantity: str, values: Tensor) -> Tensor:
-        found.setdefault(quantity, []).append(values)
-        return values
-
-    def sparsify(step: SparseStep, z: Tensor) -> Tensor:
-        start = z if step.starts_at_input else z.new_zeros(*z.shape[:2], step.dictionary.shape[1])
-        keep("lasso_before", lasso(step, z, start))
+    def hold(z: Tensor) -> Tensor:
         held.append(z)
         return z.new_empty(0)
 
     def sparsified(step: SparseStep, code: Tensor) -> Tensor:
-        return keep("lasso_after", lasso(step, held.pop(), code))
+        for quantity, values in descent(step, held.pop(), code).items():
+            keep(quantity, values.mean(dim=-1))
+        return code.new_empty(0)
 
     held: list[Tensor] = []
     with frozen(model):
@@ -137,7 +176,7 @@ def _measure(
             listeners = [("z_half", partial(rate, block, "rate_after"))]
             step = block.sparse_step
             if step is not None:
-                listeners += [("norm2", partial(sparsify, step)), (block.sparse_code, partial(sparsified, step))]
+                listeners += [("norm2", hold), (block.sparse_code, partial(sparsified, step))]
             with ExitStack() as recording:
                 for name, reduce in listeners:
                     recording.enter_context(record(block, name, reduce=reduce))
@@ -145,10 +184,15 @@ def _measure(
     return {quantity: torch.stack(values, dim=-1) for quantity, values in found.items()}
 
 
-def lasso(
+def descent(
     step: SparseStep, z: Float[Tensor, "batch tokens dim"], code: Float[Tensor, "batch tokens atoms"]
-) -> Float[Tensor, " batch"]:
-    r"""The objective :math:`\tfrac12 \|z - D a\|^2 + \lambda \|a\|_1` of an ``ISTA`` or ``ODL``, mean over tokens."""
-    residual = z - F.linear(code, step.dictionary)
-    objective = residual.square().sum(dim=-1) / 2 + step.sparsity_weight * code.abs().sum(dim=-1)
-    return objective.mean(dim=-1)
+) -> dict[str, Float[Tensor, "batch tokens"]]:
+    """For each token ``before``, ``after``, ``bound``, ``lowered`` and ``bounded``; see ``SparseDescent``."""
+    z = at_least_float32(z)
+    start = z if step.starts_at_input else z.new_zeros(code.shape)
+    feasible = start.relu()
+    objective = partial(lasso, dictionary=step.dictionary, sparsity_weight=step.sparsity_weight)
+    before, after = objective(z, feasible), objective(z, code)
+    bound = before + (feasible - start).square().sum(dim=-1) / (2 * step.step_size * step.num_steps)
+    lowered, bounded = (after < before).to(z.dtype), (after <= bound).to(z.dtype)
+    return {"before": before, "after": after, "bound": bound, "lowered": lowered, "bounded": bounded}

@@ -2,11 +2,13 @@
 
 from collections.abc import Mapping
 
+import numpy as np
+from jaxtyping import Float
 from matplotlib.axes import Axes
 from matplotlib.figure import Figure
 from matplotlib.ticker import MaxNLocator, PercentFormatter
 
-from crate_transformer.inspection import LayerSteps, LayerwiseObjective, Steps
+from crate_transformer.inspection import LayerSteps, LayerwiseObjective
 from crate_transformer.reports.style import COLOURS, INK, RATE, legend_below, new_figure, styled
 
 _LEGEND_LETTERS = 112  # that fit side by side under the figure
@@ -60,26 +62,40 @@ def _curve(axes: Axes, objective: LayerwiseObjective, quantity: str, name: str, 
 
 @styled
 def steps_figure(steps: LayerSteps) -> Figure:
-    """How far each layer's two steps lower what they were derived to lower: R^c and, where there is one, the LASSO
-    objective; mean change over images with a band of one standard deviation, and dashed that of an untrained model."""
-    has_lasso = steps.trained.lasso_before is not None
+    """By how much each layer's attention changes R^c and, where there is a sparse step, by how much its code lies below
+    the feasible start in the LASSO objective; mean over images with a band of one standard deviation, and dashed that
+    of an untrained model."""
+    pair = ((steps.trained, "trained", "-"), (steps.untrained, "untrained", "--"))
+    panels = [
+        (
+            f"Attention: change of {RATE}",
+            f"{RATE} after minus before (nats)",
+            [found.rate_after - found.rate_before for found, _, _ in pair],
+        )
+    ]
+    if steps.trained.sparse:
+        panels.append(
+            (
+                "Sparse step: change of the LASSO objective",
+                "objective of the code minus\nthat of the feasible start",
+                [found.sparse.after - found.sparse.before for found, _, _ in pair],
+            )
+        )
     figure = new_figure(height=3.3)
-    panels = figure.subplots(1, 1 + has_lasso, squeeze=False)[0]
-    quantities = [("rate", f"Attention: change of {RATE}", f"{RATE} after minus before (nats)")]
-    if has_lasso:
-        quantities.append(("lasso", "Sparse step: change of the LASSO objective", "objective after minus before"))
-    for panel, (quantity, title, label) in zip(panels, quantities, strict=True):
-        for found, name, line in ((steps.trained, "trained", "-"), (steps.untrained, "untrained", "--")):
-            _change(panel, steps.layers, found, quantity, name, line)
+    drawn = figure.subplots(1, len(panels), squeeze=False)[0]
+    for panel, (title, label, changes) in zip(drawn, panels, strict=True):
+        for change, (_, name, line) in zip(changes, pair, strict=True):
+            _change(panel, steps.layers, change, name, line)
         panel.axhline(0, color=INK, linewidth=1)
         panel.set(title=title, xlabel="layer", ylabel=label)
         panel.xaxis.set_major_locator(MaxNLocator(integer=True, min_n_ticks=1))
-    legend_below(figure, panels[0], columns=2)
+    legend_below(figure, drawn[0], columns=2)
     return figure
 
 
-def _change(axes: Axes, layers: tuple[int, ...], steps: Steps, quantity: str, name: str, line: str) -> None:
-    change = getattr(steps, f"{quantity}_after") - getattr(steps, f"{quantity}_before")
+def _change(
+    axes: Axes, layers: tuple[int, ...], change: Float[np.ndarray, "images layers"], name: str, line: str
+) -> None:
     mean, spread = change.mean(axis=0), change.std(axis=0)
     axes.plot(
         layers, mean, color=COLOURS[0], linestyle=line, marker="o", label=name, mfc=None if line == "-" else "white"
