@@ -9,7 +9,7 @@ import torch
 import torch.utils.checkpoint
 from torch import nn
 
-from crate_transformer.inspection import record
+from crate_transformer.inspection import frozen, record
 from crate_transformer.models import build_model
 
 TINY = {"img_size": 16, "patch_size": 8, "embed_dim": 12, "depth": 3, "num_heads": 2, "num_classes": 4}
@@ -177,3 +177,17 @@ def test_reduced_values_are_all_that_is_kept(crate):
     assert len(kept) == 3
     assert all(reference() is None for reference in kept)
     assert {tuple(values.shape) for values in seen.values()} == {(2, 2, 17)}
+
+
+def test_a_frozen_model_gets_back_the_mode_of_every_part():
+    model = nn.Sequential(nn.BatchNorm2d(3), nn.Sequential(nn.Dropout(), nn.BatchNorm2d(3)))
+    model[1][1].eval()
+    before = [part.training for part in model.modules()]
+    statistics = {name: value.clone() for name, value in model.state_dict().items()}
+    with pytest.raises(ZeroDivisionError), frozen(model):
+        assert not any(part.training for part in model.modules())
+        model(torch.randn(2, 3, 4, 4))
+        raise ZeroDivisionError
+    assert [part.training for part in model.modules()] == before
+    for name, value in model.state_dict().items():
+        torch.testing.assert_close(value, statistics[name], rtol=0, atol=0)

@@ -10,9 +10,10 @@ from crate_transformer.data.loader import eval_loader, train_loader
 from crate_transformer.data.photographs import PHOTOGRAPHS, photograph
 from crate_transformer.data.rle import decode_mask, encode_mask
 from crate_transformer.data.segmentation import Scene, SceneArrays, SceneSet, cut_square, open_scenes
-from crate_transformer.data.transforms import Augment, middle, normalise, pixels, preprocess, resize_crop
+from crate_transformer.data.transforms import MAX_ASPECT, Augment, middle, normalise, pixels, preprocess, resize_crop
 
 __all__ = [
+    "MAX_ASPECT",
     "PHOTOGRAPHS",
     "ArrayImages",
     "Augment",

@@ -18,7 +18,8 @@ _RESAMPLING = {
     "bilinear": Image.Resampling.BILINEAR,
     "bicubic": Image.Resampling.BICUBIC,
 }
-_MAX_ASPECT = 16
+MAX_ASPECT = 16
+"""Times as long as wide: of longer pictures only the middle is seen, see ``middle``."""
 REDUCING_GAP = 2.0  # how many times the output's sides a crop keeps when it is first reduced by a whole factor
 
 
@@ -58,7 +59,7 @@ def resize_crop(
 def middle(image: Image.Image) -> Image.Image:
     """The middle of a picture that is more than 16 times as long as wide; any other picture as it is."""
     width, height = image.size
-    longest = _MAX_ASPECT * min(width, height)
+    longest = MAX_ASPECT * min(width, height)
     if max(width, height) <= longest:
         return image
     left, top = max(0, width - longest) // 2, max(0, height - longest) // 2

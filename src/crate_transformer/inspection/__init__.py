@@ -1,6 +1,7 @@
 """Questions asked of a frozen model; the answers are frozen dataclasses of arrays, with their controls."""
 
 from crate_transformer.inspection.attention import AttentionMaps, attention_maps
+from crate_transformer.inspection.classify import class_names, classify
 from crate_transformer.inspection.controls import untrained_twin
 from crate_transformer.inspection.foreground import (
     Foreground,
@@ -14,7 +15,7 @@ from crate_transformer.inspection.frozen import batches, frozen, to_model
 from crate_transformer.inspection.heads import HeadSummary, head_summary
 from crate_transformer.inspection.inside import Inside, look_inside
 from crate_transformer.inspection.layerwise import LayerwiseObjective, layerwise_objective
-from crate_transformer.inspection.look import Look, class_names, has_attention, look
+from crate_transformer.inspection.look import Look, has_attention, look, whole_picture
 from crate_transformer.inspection.maskcut import MaskCut, ObjectCuts, cut_objects, maskcut
 from crate_transformer.inspection.patches import LUMINANCE, on_grid, patch_luminance, upsample
 from crate_transformer.inspection.pca import FeaturePCA, feature_pca
@@ -49,6 +50,7 @@ __all__ = [
     "attention_rollout",
     "batches",
     "class_names",
+    "classify",
     "cut_objects",
     "feature_pca",
     "foreground",
@@ -73,4 +75,5 @@ __all__ = [
     "to_model",
     "untrained_twin",
     "upsample",
+    "whole_picture",
 ]

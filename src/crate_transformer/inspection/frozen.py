@@ -9,14 +9,15 @@ from torch import Tensor, nn
 
 @contextmanager
 def frozen(model: nn.Module) -> Iterator[None]:
-    """Evaluation mode and no gradients inside the ``with`` block; the model's mode is restored after it."""
-    was_training = model.training
+    """Evaluation mode and no gradients inside the ``with`` block; after it every part has the mode that it had."""
+    modes = {module: module.training for module in model.modules()}
     model.eval()
     try:
         with torch.inference_mode():
             yield
     finally:
-        model.train(was_training)
+        for module, mode in modes.items():
+            module.training = mode
 
 
 def to_model(model: nn.Module, images: Tensor) -> Tensor:

@@ -1,22 +1,22 @@
 """One picture through a model: what it is called, and where every head looks."""
 
-import math
 from collections.abc import Sequence
 from dataclasses import dataclass
 
 import numpy as np
-import torch
 from PIL import Image
 
-from crate_transformer.data import middle, normalise, pixels, preprocess
+from crate_transformer.data import MAX_ASPECT, normalise, pixels
 from crate_transformer.inspection.attention import AttentionMaps, attention_maps
+from crate_transformer.inspection.classify import classify
 from crate_transformer.models import Backbone
 
-_MAX_PATCHES = 16_384
+MAX_PATCHES = 16_384
+"""Of a picture through a model at once."""
 
 
 class UnfitImageError(ValueError):
-    """A picture of more patches than a model is asked to take; ``str`` says how many, after the picture's name."""
+    """A picture of a shape that a model is not asked to take; ``str`` says why, after the picture's name."""
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -45,10 +45,12 @@ def look(
     """Classify ``picture`` as the model was evaluated, then map the attention over the whole of it.
 
     Args:
-        short_side: pixels of the shorter side for the maps; both sides are rounded to whole patches.
+        short_side: pixels of the shorter side for the maps; both sides are rounded to whole patches, see
+            ``whole_picture``.
 
     Raises:
-        ValueError: the picture would have more than 16,384 patches, or a layer does not exist.
+        ValueError: the picture is more than 16 times as long as wide, a square of this side has more than 16,384
+            patches, or a layer does not exist.
     """
     try:
         whole = whole_picture(model, picture, short_side)
@@ -60,7 +62,7 @@ def look(
     return Look(
         name=name,
         image=np.asarray(whole),
-        top=best_classes(model, picture, top) if model.num_classes else (),
+        top=classify(model, picture, top) if model.num_classes else (),
         attention=attention,
     )
 
@@ -70,34 +72,31 @@ def has_attention(model: Backbone) -> bool:
     return any(name.startswith("blocks.") and name.endswith(".attention") for name, _ in model.named_modules())
 
 
-def best_classes(model: Backbone, picture: Image.Image, count: int) -> tuple[tuple[str, float], ...]:
-    """Names and probabilities of the ``count`` likeliest classes, best first."""
-    with torch.inference_mode():
-        probabilities = model(preprocess(picture, model.preprocessing)[None]).softmax(dim=-1)[0]
-    best = probabilities.topk(min(count, len(probabilities)))
-    names = class_names(model)
-    return tuple((names[i], p) for i, p in zip(best.indices.tolist(), best.values.tolist(), strict=True))
+def whole_picture(
+    model: Backbone, picture: Image.Image, short_side: int, *, max_patches: int = MAX_PATCHES
+) -> Image.Image:
+    """The picture with sides of whole patches, the shorter one of about ``short_side`` pixels; nothing is cropped.
 
+    A picture longer than wide that would have more than ``max_patches`` patches is made smaller until it has not.
 
-def whole_picture(model: Backbone, picture: Image.Image, short_side: int) -> Image.Image:
-    """The picture with sides of whole patches, the shorter one of about ``short_side`` pixels.
-
-    It is not cropped, but for the ends of pictures more than 16 times as long as wide.
+    Raises:
+        UnfitImageError: the picture is more than 16 times as long as wide; the sentence lacks its name.
+        ValueError: even a square of this side has too many patches.
     """
-    picture = middle(picture)
-    scale = short_side / min(picture.size)
+    short, long = sorted(picture.size)
+    if long > MAX_ASPECT * short:
+        raise UnfitImageError(f"is {long / short:.1f} times as long as wide, more than {MAX_ASPECT}: cut it into pieces")
     rows, columns = model.patch_size
-    width = max(1, round(picture.width * scale / columns)) * columns
-    height = max(1, round(picture.height * scale / rows)) * rows
-    patches = math.prod(model.grid_size(height, width))
-    if patches > _MAX_PATCHES:
-        raise UnfitImageError(
-            f"has {patches:,} patches at a shorter side of {short_side} pixels, more than {_MAX_PATCHES:,}: "
-            "choose a smaller --size"
+    square = max(1, round(short_side / rows)) * max(1, round(short_side / columns))
+    if square > max_patches:
+        raise ValueError(
+            f"a shorter side of {short_side} pixels makes {square:,} patches or more of any picture, above "
+            f"{max_patches:,}: choose a smaller --size"
         )
-    return picture.resize((width, height), Image.Resampling.BICUBIC)
-
-
-def class_names(model: Backbone) -> tuple[str, ...]:
-    """The names stored with the weights, or numbers."""
-    return model.class_names or tuple(f"class {index}" for index in range(model.num_classes))
+    scale = short_side / short
+    across, down = (max(1, round(side * scale / of)) for side, of in zip(picture.size, (columns, rows), strict=True))
+    if across * down > max_patches:
+        shape = picture.width * rows / (picture.height * columns)
+        down = max(1, int((max_patches / shape) ** 0.5))
+        across = min(max(1, int((max_patches * shape) ** 0.5)), max_patches // down)
+    return picture.resize((across * columns, down * rows), Image.Resampling.BICUBIC)

@@ -1,0 +1,30 @@
+"""What a model calls a picture."""
+
+from PIL import Image
+
+from crate_transformer.data import preprocess
+from crate_transformer.inspection.frozen import frozen, to_model
+from crate_transformer.inspection.projected import at_least_float32
+from crate_transformer.models import Backbone
+
+
+def classify(model: Backbone, picture: Image.Image, top: int = 5) -> tuple[tuple[str, float], ...]:
+    """Names and probabilities of the ``top`` likeliest classes, best first, of a picture as the model was evaluated.
+
+    Raises:
+        ValueError: the model has no classifier, or gives values that are not finite.
+    """
+    if not model.num_classes:
+        raise ValueError(f"this {type(model).__name__} has no classifier: num_classes is 0")
+    with frozen(model):
+        logits = at_least_float32(model(to_model(model, preprocess(picture, model.preprocessing)[None])))[0]
+    if not logits.isfinite().all():
+        raise ValueError("the model's answer is not finite: its weights hold NaN or infinity, or overflow")
+    best = logits.softmax(dim=-1).topk(min(top, len(logits)))
+    names = class_names(model)
+    return tuple((names[i], p) for i, p in zip(best.indices.tolist(), best.values.tolist(), strict=True))
+
+
+def class_names(model: Backbone) -> tuple[str, ...]:
+    """The names stored with the weights, or numbers."""
+    return model.class_names or tuple(f"class {index}" for index in range(model.num_classes))
