@@ -11,6 +11,7 @@ from crate_transformer.data import Scene
 from crate_transformer.evaluation import average_precision, maskcut_average_precision
 from crate_transformer.evaluation.average_precision import mask_box
 from crate_transformer.models import build_model
+from crate_transformer.reports.table import format_cell
 from crate_transformer.storage import plain
 
 pytest.importorskip("pycocotools")
@@ -56,8 +57,18 @@ def test_what_does_not_fit_is_refused():
         average_precision([[mask]], [[1.0]], [[mask], [mask]], [[False], [False]])
     with pytest.raises(ValueError, match="masks of image 0 differ in size"):
         average_precision([[mask[:10]]], [[1.0]], [[mask]], [[False]])
-    with pytest.raises(ValueError, match="no object to find"):
-        average_precision([[mask]], [[1.0]], [[]], [[]])
+
+
+def test_without_an_object_to_find_precision_is_not_defined_and_shown_as_such():
+    mask = block(0, 0, 4, 4)
+    nothing_or_a_crowd = ([[]], [[]]), ([[mask]], [[True]])
+    for truth, crowd in nothing_or_a_crowd:
+        for guesses in ([mask], []):
+            found = average_precision([guesses], [[1.0] * len(guesses)], truth, crowd)
+            for kind in ("box", "mask"):
+                assert all(np.isnan(value) for value in vars(found[kind]).values())
+                assert plain(found[kind]) == {"ap": None, "ap50": None, "ap75": None}
+                assert format_cell(100 * found[kind].ap) == format_cell(None)
 
 
 def test_boxes_are_tight():

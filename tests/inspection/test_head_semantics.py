@@ -72,3 +72,20 @@ def test_without_labels_there_are_no_matches_and_the_control_can_be_given():
         head_semantics(model, images[:1])
     with pytest.raises(ValueError, match="no layer 2"):
         head_semantics(model, images, layer=2)
+
+
+@pytest.mark.parametrize("family", ["crate_tiny_patch16_224", "vit_tiny_patch16_224"])
+@pytest.mark.parametrize(("dtype", "measured"), [(torch.bfloat16, np.float32), (torch.float64, np.float64)])
+def test_heads_of_models_of_every_precision_are_measured(family, dtype, measured):
+    torch.manual_seed(0)
+    model = build_model(family, img_size=16, patch_size=4, embed_dim=12, depth=2, num_heads=2, num_classes=0).eval()
+    images = torch.randn(4, 3, 16, 16)
+    labels = np.zeros((4, 16, 16), dtype=np.int64)
+    labels[:, :8, 4:] = 1
+    expected = head_semantics(model, images, labels=labels)
+    found = head_semantics(model.to(dtype), images, labels=labels)
+    assert found.maps.dtype == found.summary.consistency.dtype == measured
+    tolerance = {"atol": 0.05 if dtype is torch.bfloat16 else 1e-5}
+    np.testing.assert_allclose(found.maps, expected.maps, **tolerance)
+    np.testing.assert_allclose(found.summary.consistency, expected.summary.consistency, **tolerance)
+    np.testing.assert_allclose(found.summary.entropy, expected.summary.entropy, **tolerance)

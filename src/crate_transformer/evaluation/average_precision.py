@@ -2,6 +2,7 @@
 
 import contextlib
 import io
+import math
 import warnings
 from collections.abc import Sequence
 from dataclasses import dataclass
@@ -13,7 +14,8 @@ from crate_transformer.data import encode_mask
 
 @dataclass(frozen=True, kw_only=True)
 class AveragePrecision:
-    """Mean precision over recall, at IoU 0.5, at 0.75, and averaged over 0.5, 0.55, ... 0.95 (``ap``); 0 to 1."""
+    """Mean precision over recall, at IoU 0.5, at 0.75, and averaged over 0.5, 0.55, ... 0.95 (``ap``); 0 to 1, and NaN
+    where there is no object to find."""
 
     ap: float
     ap50: float
@@ -28,13 +30,14 @@ def average_precision(
 ) -> dict[str, AveragePrecision]:
     """``box`` and ``mask`` average precision, one list of masks for each image, by pycocotools.
 
-    Empty masks among ``found`` are no predictions; matches with a crowd count neither for nor against.
+    Empty masks among ``found`` are no predictions; matches with a crowd count neither for nor against, so that images
+    with nothing but crowds have no average precision.
 
     Args:
         scores: one for each found mask; larger ones are ranked first over all images.
 
     Raises:
-        ValueError: the lists differ in length, masks of one image differ in size, or there is no object to find.
+        ValueError: the lists differ in length, or masks of one image differ in size.
         ImportError: pycocotools is not installed.
     """
     try:
@@ -54,10 +57,10 @@ def average_precision(
         images.append({"id": image, "height": height, "width": width})
         objects += [_entry(mask, image, iscrowd=int(c)) for mask, c in zip(true, crowds, strict=True)]
         guesses += [_entry(mask, image, score=float(s)) for mask, s in zip(some, ranks, strict=True) if mask.any()]
-    if not objects:
-        raise ValueError("there is no object to find: average precision is not defined")
-    if not guesses:
-        return {kind: AveragePrecision(ap=0.0, ap50=0.0, ap75=0.0) for kind in ("box", "mask")}
+    to_find = any(not entry["iscrowd"] for entry in objects)
+    if not (guesses and to_find):
+        score = 0.0 if to_find else math.nan
+        return {kind: AveragePrecision(ap=score, ap50=score, ap75=score) for kind in ("box", "mask")}
     with contextlib.redirect_stdout(io.StringIO()), warnings.catch_warnings():
         warnings.simplefilter("ignore", DeprecationWarning)  # pycocotools 2.0 under NumPy 2
         data = [COCO(), COCO()]
@@ -74,7 +77,7 @@ def average_precision(
             judge.evaluate()
             judge.accumulate()
             judge.summarize()
-            ap, ap50, ap75 = (max(0.0, float(value)) for value in judge.stats[:3])
+            ap, ap50, ap75 = (float(value) for value in judge.stats[:3])
             results[kind] = AveragePrecision(ap=ap, ap50=ap50, ap75=ap75)
     return results
 

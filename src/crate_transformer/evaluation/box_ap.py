@@ -71,7 +71,7 @@ def maskcut_average_precision(
         untrained: the control; ``untrained_twin(model, seed)`` unless given.
 
     Raises:
-        ValueError: fewer than two scenes, no objects, or what ``maskcut`` refuses.
+        ValueError: fewer than two scenes, or what ``maskcut`` refuses.
         ImportError: pycocotools is not installed.
     """
     control = untrained or untrained_twin(model, seed)

@@ -16,7 +16,8 @@ class Table:
     """Rows under column names; the first cell of a row names it.
 
     Args:
-        rows: cells are text, integers, floats (shown with three decimals) or ``None`` (shown as a dash).
+        rows: cells are text, integers, floats (shown with three decimals) or ``None`` (shown as a dash, and
+            so is a number that is not defined, NaN).
         highlight: indices of the rows that the reader came for.
     """
 
@@ -42,7 +43,7 @@ def is_number(cell: object) -> bool:
 
 def format_cell(cell: object) -> str:
     """What the reader sees of a cell; text keeps its type, so that markup stays markup."""
-    if cell is None:
+    if cell is None or cell != cell:
         return "\N{EN DASH}"
     if isinstance(cell, (float, np.floating)):
         return f"{cell:.3f}"
