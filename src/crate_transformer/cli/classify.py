@@ -23,10 +23,8 @@ class Command:
     """Print JSON instead of tables."""
 
     def __call__(self) -> int:
-        import torch
-
         from crate_transformer.cli.pictures import Pictures
-        from crate_transformer.data import preprocess
+        from crate_transformer.inspection import classify
         from crate_transformer.reports import print_table
 
         if self.top < 1:
@@ -34,15 +32,9 @@ class Command:
         model = self.weights.load()
         if not model.num_classes:
             raise ValueError(f"{self.weights.checkpoint} has no classifier: num_classes is 0")
-        names = model.class_names or tuple(f"class {i}" for i in range(model.num_classes))
         results, pictures = [], Pictures(self.images)
         for name, picture in pictures:
-            batch = preprocess(picture, model.preprocessing)[None]
-            with torch.inference_mode():
-                probabilities = model(batch).softmax(dim=-1)[0]
-            best = probabilities.topk(min(self.top, len(names)))
-            pairs = zip(best.indices.tolist(), best.values.tolist(), strict=True)
-            top = [(names[i], p) for i, p in pairs]
+            top = classify(model, picture, self.top)
             results.append({"image": name, "top": [{"class": kind, "probability": p} for kind, p in top]})
             if not self.json:
                 say(name)

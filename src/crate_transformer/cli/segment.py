@@ -50,7 +50,6 @@ class Command:
         from crate_transformer.cli.outputs import checksum
         from crate_transformer.cli.pictures import Pictures, listing
         from crate_transformer.cli.segment_folder import SegmentFolder
-        from crate_transformer.inspection.look import whole_picture
 
         self.check()
         model = self.weights.load()
@@ -58,7 +57,7 @@ class Command:
         pictures = Pictures(
             self.images,
             title="segment",
-            check=lambda picture: whole_picture(model, picture, size),
+            check=lambda picture: self.whole(model, picture, size),
             output=self.output,
         )
         choices = self.choices(model, pictures, size)
@@ -130,13 +129,20 @@ class Command:
         seen = foreground(model, torch.stack(sample), layer=layer, fraction=self.mass)
         return seen.head, f"{seen.choice}, on the first {len(sample)} pictures"
 
+    def whole(self, model: "Backbone", picture: "Image.Image", size: int) -> "Image.Image":
+        """The picture as the model sees it, of no more patches than the method can take."""
+        from crate_transformer.inspection.look import MAX_PATCHES, whole_picture
+        from crate_transformer.inspection.maskcut import MAX_GRAPH
+
+        limit = MAX_GRAPH if self.method == "maskcut" else MAX_PATCHES
+        return whole_picture(model, picture, size, max_patches=limit)
+
     def masks(self, model: "Backbone", picture: "Image.Image", choices: dict[str, object]) -> "np.ndarray":
         """The objects of one picture, ``(objects, height, width)`` in its own pixels."""
         from crate_transformer.data import normalise, pixels
         from crate_transformer.inspection import foreground, maskcut, upsample
-        from crate_transformer.inspection.look import whole_picture
 
-        inputs = normalise(pixels(whole_picture(model, picture, choices["size"])), model.preprocessing)[None]
+        inputs = normalise(pixels(self.whole(model, picture, choices["size"])), model.preprocessing)[None]
         if self.method == "maskcut":
             found = maskcut(model, inputs, num_masks=self.num_masks, tau=self.tau, layer=choices["layer"]).masks[0]
         else:

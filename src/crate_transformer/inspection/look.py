@@ -85,7 +85,9 @@ def whole_picture(
     """
     short, long = sorted(picture.size)
     if long > MAX_ASPECT * short:
-        raise UnfitImageError(f"is {long / short:.1f} times as long as wide, more than {MAX_ASPECT}: cut it into pieces")
+        raise UnfitImageError(
+            f"is {long / short:.1f} times as long as wide, more than {MAX_ASPECT}: cut it into pieces"
+        )
     rows, columns = model.patch_size
     square = max(1, round(short_side / rows)) * max(1, round(short_side / columns))
     if square > max_patches:

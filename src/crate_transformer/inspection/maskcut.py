@@ -14,6 +14,8 @@ from crate_transformer.inspection.patches import upsample
 from crate_transformer.inspection.projection import patch_features
 
 _SAME, _SMALL = 0.5, 0.01
+MAX_GRAPH = 10_000
+"""Patches of a picture whose graph still fits ordinary memory: its matrix takes 0.8 GB."""
 
 
 @dataclass(frozen=True, kw_only=True)
