@@ -26,6 +26,7 @@ def test_faster_than_float32_by_a_quarter(monkeypatch, seconds, fast):
     monkeypatch.setattr(module, "_seconds", lambda *of: asked.append(of) or {torch.float32: 1.0, of[0]: seconds})
     assert [fast_products(torch.bfloat16), fast_products(torch.bfloat16)] == [fast, fast]
     assert asked == [(torch.bfloat16, "cpu")]  # once
+    assert not fast_products(torch.bfloat16, "mps")
 
 
 def test_what_goes_on_around_it_does_not_matter(monkeypatch):

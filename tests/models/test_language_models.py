@@ -185,7 +185,9 @@ def test_bf16_autocast_trains(name):
 @every_class
 def test_the_optimisers_of_the_loop_know_what_decays(name):
     model = toy(name)
-    groups = build_optimizers(model, dataclasses.replace(TrainConfig(), optimizer="adamw"))[0].param_groups
+    groups = build_optimizers(model, dataclasses.replace(TrainConfig(), optimizer="adamw"), torch.device("cpu"))[
+        0
+    ].param_groups
     spared = {id(parameter) for group in groups if not group["weight_decay"] for parameter in group["params"]}
     for key, parameter in model.named_parameters():
         linear = key == "embedding.weight" or (key.endswith((".weight", ".dictionary")) and ".norm" not in f".{key}")

@@ -9,6 +9,7 @@ from crate_transformer.models import MODELS, ViT, ViTConfig, build_model
 from crate_transformer.training.config import TrainConfig
 from crate_transformer.training.optimisers import build_optimizers
 
+CPU = torch.device("cpu")
 RATE, DECAY = 0.01, 0.2
 SETTINGS = {"learning_rate": RATE, "matrix_learning_rate": 0.03, "weight_decay": DECAY, "betas": (0.9, 0.98)}
 
@@ -23,7 +24,7 @@ def model():
 
 
 def before_and_after(model, optimizer, rounds=1):
-    optimizers = build_optimizers(model, TrainConfig(optimizer=optimizer, **SETTINGS))
+    optimizers = build_optimizers(model, TrainConfig(optimizer=optimizer, **SETTINGS), CPU)
     old = {name: parameter.detach().double().clone() for name, parameter in model.named_parameters()}
     for _ in range(rounds):
         for stepper in optimizers:
@@ -40,7 +41,7 @@ def test_only_linear_maps_decay(name):
     model_class, config = MODELS[name]
     small = {"img_size": 8, "patch_size": 4, "embed_dim": 4 * config.num_heads, "depth": 1, "num_classes": 3}
     model = model_class(dataclasses.replace(config, **small))
-    (optimizer,) = build_optimizers(model, TrainConfig(optimizer="adamw", weight_decay=DECAY))
+    (optimizer,) = build_optimizers(model, TrainConfig(optimizer="adamw", weight_decay=DECAY), CPU)
     decay = {id(p): group["weight_decay"] for group in optimizer.param_groups for p in group["params"]}
     spared = {name for name, parameter in model.named_parameters() if decay[id(parameter)] == 0}
     assert {"cls_token", "norm.weight", "norm.bias", "head.bias"} | model.no_weight_decay() < spared
@@ -78,7 +79,6 @@ def test_lion_against_its_rule(model):
         torch.testing.assert_close(new, expected, rtol=0, atol=1e-6, msg=name)
 
 
-@pytest.mark.skipif(not hasattr(torch.optim, "Muon"), reason="this PyTorch has no Muon")
 def test_muon_moves_the_matrices_of_blocks_along_the_nearest_orthogonal_one(model):
     rate, moved = SETTINGS["matrix_learning_rate"], 0
     for parameter in model.parameters():
@@ -102,22 +102,6 @@ def test_muon_moves_the_matrices_of_blocks_along_the_nearest_orthogonal_one(mode
 
 def test_muon_of_a_vit_leaves_no_parameter_out():
     model = ViT(ViTConfig(img_size=8, patch_size=4, embed_dim=8, depth=2, num_heads=2, num_classes=3))
-    optimizers = build_optimizers(model, TrainConfig(optimizer="muon"))
+    optimizers = build_optimizers(model, TrainConfig(optimizer="muon"), CPU)
     held = [id(p) for optimizer in optimizers for group in optimizer.param_groups for p in group["params"]]
     assert sorted(held) == sorted(id(p) for p in model.parameters())
-
-
-@pytest.mark.parametrize("has_muon", [True, False])
-def test_auto_is_muon_where_pytorch_has_it(model, monkeypatch, has_muon):
-    if has_muon and not hasattr(torch.optim, "Muon"):
-        pytest.skip("this PyTorch has no Muon")
-    if not has_muon:
-        monkeypatch.delattr(torch.optim, "Muon", raising=False)
-    found = [type(optimizer).__name__ for optimizer in build_optimizers(model, TrainConfig(optimizer="auto"))]
-    assert found == ["AdamW", "Muon"][: 1 + has_muon]
-
-
-def test_muon_needs_a_pytorch_that_has_it(model, monkeypatch):
-    monkeypatch.delattr(torch.optim, "Muon", raising=False)
-    with pytest.raises(ValueError, match=r"optimizer 'muon' needs PyTorch 2\.9 or newer, this is .*: use 'adamw'"):
-        build_optimizers(model, TrainConfig(optimizer="muon"))

@@ -16,7 +16,7 @@ from crate_transformer.training.precision import choose_precision
         ("auto", 512, "cpu", False, "no"),
         ("auto", 8, "cuda", True, "bf16"),
         ("auto", 512, "cuda", False, "no"),
-        ("auto", 512, "mps", True, "no"),
+        ("auto", 512, "mps", False, "no"),
     ],
 )
 def test_precision(monkeypatch, precision, width, device, products, chosen):

@@ -39,7 +39,7 @@ class Command:
     """Share of the side that evaluation keeps; 1 crops nothing."""
     workers: int = 0
     """Processes that read images."""
-    config: TrainConfig = field(default_factory=lambda: TrainConfig(optimizer="auto"))
+    config: TrainConfig = field(default_factory=lambda: TrainConfig(optimizer="muon"))
 
     def __call__(self) -> None:
         from crate_transformer.data import open_split

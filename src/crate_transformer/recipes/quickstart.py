@@ -62,7 +62,7 @@ def _digits_experiment(model: str, config: QuickstartConfig) -> Experiment:
     train = TrainConfig(
         steps=config.steps,
         batch_size=64,
-        optimizer="auto",
+        optimizer="muon",
         learning_rate=2e-3,
         matrix_learning_rate=8e-3,
         warmup_steps=min(100, config.steps // 5),

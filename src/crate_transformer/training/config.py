@@ -19,9 +19,8 @@ class TrainConfig:
     """Optimiser steps; given, they replace epochs."""
     batch_size: int | None = None
     """Images per step; an eighth of the training set, at least 8 and at most 128, unless given."""
-    optimizer: Literal["auto", "adamw", "lion", "muon"] = "adamw"
-    """muon orthogonalises the steps of the blocks' matrices (PyTorch 2.9 or newer), AdamW moves the rest; auto: muon
-    where PyTorch has it, else adamw."""
+    optimizer: Literal["adamw", "lion", "muon"] = "adamw"
+    """muon orthogonalises the steps of the blocks' matrices, AdamW moves the rest."""
     learning_rate: float = 1.5e-3
     matrix_learning_rate: float = 4e-3
     """Of muon's part, in the scale of AdamW's."""
@@ -34,7 +33,7 @@ class TrainConfig:
     clip_grad_norm: float = 1.0
     """Largest norm of the gradient; 0 leaves it alone."""
     precision: Literal["auto", "float32", "bf16"] = "auto"
-    """auto: bf16 where it was measured faster, which is on GPUs and on CPUs with 16-bit products from width 64 on."""
+    """auto: bf16 where a short timing finds its products faster than float32, on a CPU from width 64 on."""
     min_area: float = 0.35
     """Random-resized crop: smallest share of the picture that a crop keeps; 1 crops nothing."""
     flip: bool = True

@@ -94,7 +94,7 @@ def train(
     with accelerator.main_process_first():  # who reads a state also tidies up after a killed process
         state = find_state(folder, run)
     check_room(folder, model)
-    wrapped, *optimizers = accelerator.prepare(model, *build_optimizers(model, config))
+    wrapped, *optimizers = accelerator.prepare(model, *build_optimizers(model, config, accelerator.device))
     start, restarts = 0, ()
     if state:
         load_state(folder, state, model, optimizers)

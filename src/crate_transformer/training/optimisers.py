@@ -6,6 +6,8 @@ import torch
 from torch import nn
 
 from crate_transformer.training.config import TrainConfig
+from crate_transformer.training.muon import Muon
+from crate_transformer.training.precision import choose_products
 
 
 def parameter_groups(
@@ -18,35 +20,32 @@ def parameter_groups(
     return [{"params": decayed, "weight_decay": weight_decay}, {"params": rest, "weight_decay": 0.0}]
 
 
-def build_optimizers(model: nn.Module, config: TrainConfig) -> list[torch.optim.Optimizer]:
+def build_optimizers(model: nn.Module, config: TrainConfig, device: torch.device) -> list[torch.optim.Optimizer]:
     """AdamW, Lion (arXiv 2302.06675), or Muon for the blocks' matrices with AdamW for the rest (arXiv 2502.16982).
 
-    ``"auto"`` is Muon where this PyTorch has it.
+    Args:
+        device: where the model will be trained.
     """
-    has_muon = hasattr(torch.optim, "Muon")
     if config.optimizer == "lion":
         from lion_pytorch import Lion
 
         groups = parameter_groups(model.named_parameters(), model.no_weight_decay(), config.weight_decay)
         return [Lion(groups, lr=config.learning_rate, betas=config.betas)]
-    matrices = []
-    if config.optimizer == "muon" or (config.optimizer == "auto" and has_muon):
-        if not has_muon:
-            raise ValueError(f"optimizer 'muon' needs PyTorch 2.9 or newer, this is {torch.__version__}: use 'adamw'")
-        matrices = [(name, p) for name, p in model.named_parameters() if name.startswith("blocks.") and p.ndim == 2]
-    chosen = {name for name, _ in matrices}
-    rest = [(name, p) for name, p in model.named_parameters() if name not in chosen]
+    matrices = {}
+    if config.optimizer == "muon":
+        matrices = {name: p for name, p in model.named_parameters() if name.startswith("blocks.") and p.ndim == 2}
+    rest = [(name, p) for name, p in model.named_parameters() if name not in matrices]
     groups = parameter_groups(rest, model.no_weight_decay(), config.weight_decay)
     optimizers: list[torch.optim.Optimizer] = [
         torch.optim.AdamW(groups, lr=config.learning_rate, betas=config.betas, fused=True)
     ]
     if matrices:
         optimizers.append(
-            torch.optim.Muon(
-                [p for _, p in matrices],
+            Muon(
+                matrices.values(),
                 lr=config.matrix_learning_rate,
                 weight_decay=config.weight_decay,
-                adjust_lr_fn="match_rms_adamw",
+                products=choose_products(device),
             )
         )
     return optimizers

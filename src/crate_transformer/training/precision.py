@@ -1,6 +1,7 @@
-"""The precision that a run trains in."""
+"""The precisions that a run computes in, the same ones in every process."""
 
 import torch
+from accelerate.utils import broadcast_object_list
 
 from crate_transformer.layers.fast_products import fast_products
 from crate_transformer.training.config import TrainConfig
@@ -12,5 +13,12 @@ def choose_precision(config: TrainConfig, width: int, device: torch.device) -> s
     """``"bf16"`` or ``"no"`` in Accelerate's words; see ``TrainConfig.precision``."""
     if config.precision != "auto":
         return {"bf16": "bf16", "float32": "no"}[config.precision]
-    wide = device.type == "cuda" or (device.type == "cpu" and width >= BF16_WIDTH_ON_CPU)
-    return "bf16" if wide and fast_products(torch.bfloat16, device.type) else "no"
+    wide = device.type != "cpu" or width >= BF16_WIDTH_ON_CPU
+    return "bf16" if wide and choose_products(device) == torch.bfloat16 else "no"
+
+
+def choose_products(device: torch.device) -> torch.dtype:
+    """bf16 where its products are fast, else float32; asked by all processes at once, and the first one's answer."""
+    found = [fast_products(torch.bfloat16, device.type)]
+    broadcast_object_list(found)
+    return torch.bfloat16 if found[0] else torch.float32
