@@ -12,8 +12,8 @@ from crate_transformer.data import SceneArrays
 from crate_transformer.evaluation import attention_miou, coarse_miou, corloc
 from crate_transformer.evaluation.candidates import Candidates, cross_fit, halves
 from crate_transformer.evaluation.localisation import box_iou, largest_box
-from crate_transformer.inspection import threshold_entries, threshold_mass
-from crate_transformer.models import build_model
+from crate_transformer.inspection import preprocessing_of, threshold_entries, threshold_mass
+from crate_transformer.models import Preprocessing, build_model
 from crate_transformer.storage import plain
 
 GRID = 8
@@ -65,7 +65,7 @@ def scenes(masks, labels=None, pixels=None):
 
 
 class Seer(nn.Module):
-    pass
+    preprocessing = Preprocessing()
 
 
 class Blind(nn.Module):
@@ -77,7 +77,7 @@ def oracle(monkeypatch):
     """Models are replaced by maps: layer 1, head 2 of ``Seer`` is the mask, all others are noise."""
 
     def install(masks):
-        def of_model(model, pixels):
+        def of_model(model, pixels, preprocessing):
             maps = np.random.default_rng(isinstance(model, Seer)).random((6, len(pixels), GRID, GRID))
             if isinstance(model, Seer):
                 maps[5] = masks[-len(pixels) :]
@@ -190,3 +190,41 @@ def test_the_largest_part_has_the_box_and_boxes_overlap_as_areas_do():
     assert largest_box(mask) == (2, 3, 6, 5)
     found = box_iou(np.array([[0.0, 0, 2, 2], [0, 0, 0, 0]]), np.array([[1.0, 1, 3, 3], [1, 1, 2, 2]]))
     np.testing.assert_allclose(found, [1 / 7, 0])
+
+
+def foreign(seed: int):
+    transformers = pytest.importorskip("transformers")
+    torch.manual_seed(seed)
+    config = transformers.ViTConfig(
+        hidden_size=12, num_hidden_layers=1, num_attention_heads=2, intermediate_size=8, image_size=16, patch_size=8
+    )
+    return transformers.ViTModel(config).eval()
+
+
+def test_a_vit_of_others_is_measured_with_its_own_statistics_and_one_without_is_refused():
+    model, control = foreign(0), foreign(1)
+    pixels = torch.zeros(4, 3, 16, 16, dtype=torch.uint8)
+    pixels[:, :, 8:] = 255
+    boxes = np.array([[0, 8, 16, 16]] * 4, dtype=float)
+    with pytest.raises(ValueError, match=r"ViTModel does not say how .* set model.preprocessing = Preprocessing"):
+        corloc(model, pixels, boxes, untrained=control)
+    model.preprocessing = Preprocessing(mean=(0.5, 0.4, 0.3), std=(0.5, 0.2, 0.1))
+    with pytest.raises(ValueError, match="initialise a ViTModel is not known here"):
+        corloc(model, pixels, boxes)
+    seen = []
+    for judged in (model, control):
+        judged.register_forward_pre_hook(lambda _, images: seen.append(images[0]))
+    corloc(model, pixels, boxes, untrained=control)
+    for images in seen:
+        torch.testing.assert_close(images[0, :, 0, 0], torch.tensor([-1.0, -2.0, -3.0]))
+        torch.testing.assert_close(images[0, :, 15, 0], torch.tensor([1.0, 3.0, 7.0]))
+    assert len(seen) == 2
+
+
+def test_statistics_are_those_that_timm_keeps_with_the_weights():
+    model = torch.nn.Linear(1, 1)
+    model.pretrained_cfg = {"mean": (0.5, 0.5, 0.5), "std": [0.5, 0.5, 0.5], "input_size": (3, 224, 224)}
+    assert preprocessing_of(model) == Preprocessing(mean=(0.5,) * 3, std=(0.5,) * 3)
+    ours = build_model("crate_micro_patch4_32")
+    ours.preprocessing = Preprocessing(img_size=(32, 32), std=(1.0, 1.0, 1.0))
+    assert preprocessing_of(ours) is ours.preprocessing

@@ -11,8 +11,7 @@ from torch import nn
 from crate_transformer.data import Scene, normalise, pixels
 from crate_transformer.evaluation.average_precision import AveragePrecision, average_precision
 from crate_transformer.evaluation.candidates import of_cues
-from crate_transformer.inspection import maskcut, threshold_otsu, untrained_twin, upsample
-from crate_transformer.models import Preprocessing
+from crate_transformer.inspection import maskcut, preprocessing_of, threshold_otsu, untrained_twin, upsample
 
 ROWS = ("model", "untrained", "shuffled", "mean_mask_prior", "brightness", "contrast")
 
@@ -83,8 +82,8 @@ def maskcut_average_precision(
     cuts = None
     for scene in scenes:
         squeezed = pixels(scene.picture.resize((size, size), Image.Resampling.LANCZOS))
+        inputs = normalise(squeezed, preprocessing_of(model))[None]
         for row, judged in (("untrained", control), ("model", model)):
-            inputs = normalise(squeezed, getattr(judged, "preprocessing", Preprocessing()))[None]
             cuts = maskcut(judged, inputs, num_masks=num_masks, tau=tau, layer=layer)
             found[row].append(cuts.masks[0])
         grid = cuts.masks.shape[2:]

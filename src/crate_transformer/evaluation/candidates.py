@@ -27,9 +27,10 @@ class Candidates:
         return replace(self, maps=self.maps[:, images])
 
 
-def of_model(model: nn.Module, pixels: UInt8[Tensor, "images 3 height width"]) -> Candidates:
+def of_model(
+    model: nn.Module, pixels: UInt8[Tensor, "images 3 height width"], preprocessing: Preprocessing
+) -> Candidates:
     """The class token's attention in every layer and head, in batches of pictures."""
-    preprocessing = getattr(model, "preprocessing", Preprocessing())
     return of_batches(model, (normalise(batch, preprocessing) for batch in pixels.split(_BATCH)))
 
 

@@ -18,7 +18,7 @@ from crate_transformer.evaluation.candidates import (
     of_prior,
     shifts,
 )
-from crate_transformer.inspection import threshold_entries, untrained_twin
+from crate_transformer.inspection import preprocessing_of, threshold_entries, untrained_twin
 
 FRACTIONS = (0.05, 0.1, 0.2, 0.3, 0.4, 0.6)
 """Shares of the entries among which the threshold is chosen."""
@@ -88,7 +88,8 @@ def corloc(
     if len(empty):
         raise ValueError(f"box {empty[0]} is empty: give left, top, right and bottom edge in pixels")
     fold = halves(len(boxes), seed)
-    rows = {"model": of_model(model, pixels), "untrained": of_model(untrained or untrained_twin(model, seed), pixels)}
+    judges = {"model": model, "untrained": untrained or untrained_twin(model, seed)}
+    rows = {row: of_model(judged, pixels, preprocessing_of(model)) for row, judged in judges.items()}
     height, width = pixels.shape[-2:]
     grid = rows["model"].maps.shape[-2:]
     scale = np.array([grid[1] / width, grid[0] / height] * 2)

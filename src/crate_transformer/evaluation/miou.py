@@ -19,7 +19,7 @@ from crate_transformer.evaluation.candidates import (
     of_prior,
     shifts,
 )
-from crate_transformer.inspection import on_grid, threshold_entries, threshold_mass, untrained_twin
+from crate_transformer.inspection import on_grid, preprocessing_of, threshold_entries, threshold_mass, untrained_twin
 
 Reading = Literal["entries", "mass"]
 THRESHOLDS: dict[Reading, Callable] = {"entries": threshold_entries, "mass": threshold_mass}
@@ -179,7 +179,8 @@ def attention_miou(
     Raises:
         ValueError: the layer does not exist, or fewer than four pictures show a class.
     """
-    rows = {"model": of_model(model, scenes.pixels)}
+    preprocessing = preprocessing_of(model)
+    rows = {"model": of_model(model, scenes.pixels, preprocessing)}
     depth = 1 + max(choice["layer"] for choice in rows["model"].choices)
     if not -depth <= layer < depth:
         raise ValueError(f"there is no layer {layer}: the model has layers 0 to {depth - 1} (or -1 for the last)")
@@ -190,7 +191,7 @@ def attention_miou(
     truth = ClassMasks(masks=masks[usable], image=image, label=scenes.label[usable])
     fold = halves(len(shown), seed)
     covered = np.stack([truth.masks[image == number].any(axis=0) for number in range(len(shown))]).astype(np.float64)
-    rows["untrained"] = of_model(untrained or untrained_twin(model, seed), scenes.pixels)
+    rows["untrained"] = of_model(untrained or untrained_twin(model, seed), scenes.pixels, preprocessing)
     rows = {row: candidates.on(shown) for row, candidates in rows.items()}
     rows["mean_mask_prior"] = of_prior(means_of_others(covered, fold))
     rows |= of_cues(scenes.pixels[shown], grid)

@@ -20,6 +20,7 @@ from crate_transformer.inspection.maskcut import MaskCut, ObjectCuts, cut_object
 from crate_transformer.inspection.patches import LUMINANCE, on_grid, patch_luminance, upsample
 from crate_transformer.inspection.pca import FeaturePCA, feature_pca
 from crate_transformer.inspection.projection import PatchFeatures, patch_features
+from crate_transformer.inspection.reader import preprocessing_of
 from crate_transformer.inspection.record import record
 from crate_transformer.inspection.rollout import attention_rollout
 from crate_transformer.inspection.semantics import HeadSemantics, LabelMatches, head_semantics
@@ -67,6 +68,7 @@ __all__ = [
     "on_grid",
     "patch_features",
     "patch_luminance",
+    "preprocessing_of",
     "record",
     "subspace_geometry",
     "threshold_entries",

@@ -7,7 +7,7 @@ from functools import partial
 
 from torch import Tensor, nn
 
-from crate_transformer.models import Backbone
+from crate_transformer.models import Backbone, Preprocessing
 
 _FOREIGN_PAIRS = (("q_norm", "k_norm"), ("query", "key"), ("q_proj", "k_proj"))
 """Names of the modules that put out queries and keys: timm's, transformers' until version 4 and from 5 on."""
@@ -123,3 +123,21 @@ def _foreign(model: nn.Module) -> Reader:
         num_prefix_tokens=prefix,
         run=lambda images, last: forward(images),
     )
+
+
+def preprocessing_of(model: nn.Module) -> Preprocessing:
+    """How the pictures of this model are normalised: by its attribute ``preprocessing``, which ours have, or by the
+    statistics that timm keeps in ``pretrained_cfg``.
+
+    Raises:
+        ValueError: it does not say, as models of transformers do not, whose image processor has the statistics.
+    """
+    if preprocessing := getattr(model, "preprocessing", None):
+        return preprocessing
+    stored = getattr(model, "pretrained_cfg", None) or {}
+    if not (stored.get("mean") and stored.get("std")):
+        raise ValueError(
+            f"{type(model).__name__} does not say how its pictures are normalised: set model.preprocessing = "
+            "Preprocessing(mean=..., std=...), as in its image processor"
+        )
+    return Preprocessing(mean=tuple(stored["mean"]), std=tuple(stored["std"]))
