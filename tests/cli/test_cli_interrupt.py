@@ -10,8 +10,15 @@ import time
 import pytest
 
 
-@pytest.mark.parametrize("workers", ["0", pytest.param("1", marks=pytest.mark.slow)])
-def test_interrupted_and_resumed(make_pictures, tmp_path, workers, small):
+@pytest.mark.parametrize(
+    ("workers", "number"),
+    [
+        ("0", signal.SIGINT),
+        pytest.param("1", signal.SIGINT, marks=pytest.mark.slow),
+        pytest.param("2", signal.SIGTERM, marks=pytest.mark.slow),
+    ],
+)
+def test_interrupted_and_resumed(make_pictures, tmp_path, workers, number, small):
     """The signal goes to the whole process group, as from a terminal; a broken picture is named on standard error."""
     pets = make_pictures("pets", cat=6, dog=6)
     (pets / "cat" / "bad.jpg").write_text("no picture")
@@ -27,7 +34,7 @@ def test_interrupted_and_resumed(make_pictures, tmp_path, workers, small):
             assert process.poll() is None, process.communicate()
             assert time.monotonic() < until
             time.sleep(0.01)
-        os.killpg(process.pid, signal.SIGINT)
+        os.killpg(process.pid, number)
         _, err = process.communicate(timeout=60)
     finally:
         process.kill()

@@ -1,5 +1,6 @@
 """Batches for training, resumable at any step bit for bit, and batches for evaluation, in order."""
 
+import signal
 from collections.abc import Callable, Iterator
 from dataclasses import dataclass, replace
 
@@ -70,6 +71,7 @@ class ImageLoader(DataLoader):
             num_workers=num_workers,
             pin_memory=torch.cuda.is_available(),
             generator=torch.Generator(),  # leaves the global random state alone
+            worker_init_fn=_leave_signals_to_the_main_process,
         )
 
     def __iter__(self) -> Iterator[tuple[Float[Tensor, "batch 3 height width"], Int64[Tensor, " batch"]]]:
@@ -91,6 +93,12 @@ class ImageLoader(DataLoader):
                 source.report(broken)
             if len(labels):
                 yield images, labels
+
+
+def _leave_signals_to_the_main_process(_worker: int) -> None:
+    """Ctrl-C and SIGTERM reach every process of a group; the main one still needs its workers, and ends them itself."""
+    for number in (signal.SIGINT, signal.SIGTERM):
+        signal.signal(number, signal.SIG_IGN)
 
 
 @dataclass(frozen=True)
