@@ -1,15 +1,15 @@
 """Pictures in: reading, preprocessing, labelled sets, loaders, and the generated data of the quickstart."""
 
 from crate_transformer.data.arrays import ArrayImages
-from crate_transformer.data.coco import CocoObjects, coco_objects
 from crate_transformer.data.digits import Digits, DigitsConfig, digits
 from crate_transformer.data.folder import ImageFolder, fits_in_memory, in_memory
 from crate_transformer.data.images import BrokenImageError, list_images, read_image, read_images
 from crate_transformer.data.layout import Split, open_evaluation, open_images, open_split
 from crate_transformer.data.loader import eval_loader, train_loader
 from crate_transformer.data.photographs import PHOTOGRAPHS, photograph
-from crate_transformer.data.rle import decode_mask, encode_mask
-from crate_transformer.data.segmentation import Scene, SceneArrays, SceneSet, cut_square, open_scenes
+from crate_transformer.data.runs import decode_mask, encode_mask
+from crate_transformer.data.scenes import Foregrounds, Scene, SceneArrays, SceneSet, cut_foregrounds, cut_square
+from crate_transformer.data.segmentation import open_scenes
 from crate_transformer.data.transforms import MAX_ASPECT, Augment, middle, normalise, pixels, preprocess, resize_crop
 
 __all__ = [
@@ -18,15 +18,15 @@ __all__ = [
     "ArrayImages",
     "Augment",
     "BrokenImageError",
-    "CocoObjects",
     "Digits",
     "DigitsConfig",
+    "Foregrounds",
     "ImageFolder",
     "Scene",
     "SceneArrays",
     "SceneSet",
     "Split",
-    "coco_objects",
+    "cut_foregrounds",
     "cut_square",
     "decode_mask",
     "digits",

@@ -1,6 +1,5 @@
 """Pictures with the box of one object each."""
 
-import json
 from pathlib import Path
 
 import numpy as np
@@ -8,9 +7,12 @@ import torch
 from jaxtyping import Float, UInt8
 from torch import Tensor
 
-from crate_transformer.data.files import read_bytes
-from crate_transformer.data.images import read_image
+from crate_transformer.data.images import read_picture
+from crate_transformer.data.limits import memory_limit
 from crate_transformer.data.transforms import pixels
+from crate_transformer.storage import read_record
+
+_LARGEST = 1e6  # pixels
 
 
 def boxed_pictures(
@@ -24,27 +26,23 @@ def boxed_pictures(
 
     Raises:
         FileNotFoundError: a file is missing.
-        ValueError: the JSON is not such a list, or the pictures differ in size.
+        ValueError: the JSON does not map pictures to boxes, a picture cannot be read, or they differ in size.
     """
     container, file = Path(container), Path(boxes)
-    if not file.is_file():
-        raise FileNotFoundError(f"{file} does not exist")
-    try:
-        edges = {str(name): [float(edge) for edge in box] for name, box in json.loads(file.read_bytes()).items()}
-    except (ValueError, TypeError, AttributeError) as error:
-        raise ValueError(f"{file} does not map pictures to boxes ({error!r})") from error
+    if not container.exists():
+        raise FileNotFoundError(f"{container} does not exist")
+    edges = read_record(file, dict[str, tuple[float, float, float, float]], limit=memory_limit() // 4)
+    if not edges:
+        raise ValueError(f"{file} maps no picture to a box")
+    for name, box in edges.items():
+        if not all(abs(edge) <= _LARGEST for edge in box):
+            raise ValueError(f"the box of {name} in {file} has an edge beyond {_LARGEST:,.0f} pixels")
     names = list(edges)
-    if not names or any(len(box) != 4 for box in edges.values()):
-        raise ValueError(f"{file} does not map pictures to boxes of four edges each")
     count = min(limit or len(names), len(names))
     names = [names[index * len(names) // count] for index in range(count)]
     shown = []
     for name in names:
-        try:
-            shown.append(pixels(read_image(read_bytes(container, name), name=f"{container}/{name}")))
-        except KeyError as error:
-            raise ValueError(f"{container} holds no {name}, for which {file} has a box") from error
-    sizes = {tuple(picture.shape[-2:]) for picture in shown}
-    if len(sizes) > 1:
-        raise ValueError(f"the pictures of {container} differ in size: bring them to one first")
+        shown.append(pixels(read_picture(container, name)))
+        if shown[-1].shape != shown[0].shape:
+            raise ValueError(f"the pictures of {container} differ in size: bring them to one first")
     return torch.stack(shown), np.array([edges[name] for name in names])

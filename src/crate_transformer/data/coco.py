@@ -1,106 +1,138 @@
-"""Photographs with the masks of the things in them, from a folder in the format of COCO."""
+"""Pictures with masks in the format of COCO: ``instances.json`` beside ``images/``."""
 
-import json
-import warnings
-from collections import defaultdict
+import logging
+from collections import Counter, defaultdict
+from collections.abc import Sequence
 from dataclasses import dataclass
 from pathlib import Path
+from typing import Annotated
 
 import numpy as np
-import torch
-from jaxtyping import Bool, UInt8
-from PIL import Image
-from torch import Tensor
+from jaxtyping import Bool
+from msgspec import Meta
 
-from crate_transformer.data.images import read_image
-from crate_transformer.data.rle import decode_mask
-from crate_transformer.data.transforms import pixels, resize_crop
+from crate_transformer.data.images import read_picture
+from crate_transformer.data.limits import check_memory, memory_limit
+from crate_transformer.data.runs import decode_mask, draw_polygons
+from crate_transformer.data.scenes import Scene, SceneSet
+from crate_transformer.storage import read_record
 
-
-@dataclass(frozen=True, eq=False)
-class CocoObjects:
-    """Pictures as bytes, the union of the masks of all things in each, and the file names."""
-
-    images: UInt8[Tensor, "images 3 side side"]
-    masks: Bool[Tensor, "images side side"]
-    names: list[str]
-
-    def __len__(self) -> int:
-        return len(self.images)
+_LOG = logging.getLogger("crate_transformer.data")
+_Side = Annotated[int, Meta(ge=1, le=1_000_000)]
+_Number = Annotated[int, Meta(ge=0, lt=1 << 31)]
 
 
-def coco_objects(folder: str | Path, *, size: int, coverage: tuple[float, float] = (0.03, 0.60)) -> CocoObjects:
-    """Pictures and union masks (crowds included), short side resized to ``size`` pixels and cropped at the centre.
-
-    Args:
-        folder: Holds ``instances.json`` and ``images/``.
-        size: Side of the square pictures in pixels.
-        coverage: Pictures whose mask covers a smaller or larger share of the square are left out.
-
-    Raises:
-        FileNotFoundError: A file is missing.
-        ValueError: ``instances.json`` is not in COCO's format, an image cannot be read, or none remains.
-        ImportError: pycocotools is not installed.
-    """
-    folder = Path(folder)
-    things, segments = _read_instances(folder / "instances.json")
-    images, masks, names = [], [], []
-    for thing in things:
-        union = _union(segments[thing["id"]], thing["height"], thing["width"])
-        mask = pixels(resize_crop(union, (size, size), interpolation="nearest").convert("RGB"))[0] > 0
-        if coverage[0] <= mask.float().mean() <= coverage[1]:
-            picture = read_image(folder / "images" / thing["file_name"])
-            images.append(pixels(resize_crop(picture, (size, size))))
-            masks.append(mask)
-            names.append(thing["file_name"])
-    if not images:
-        raise ValueError(f"no image of {folder} has things that cover {coverage[0]:.0%} to {coverage[1]:.0%} of it")
-    return CocoObjects(torch.stack(images), torch.stack(masks), names)
+@dataclass(frozen=True)
+class _Runs:
+    size: tuple[_Number, _Number]
+    counts: str | list[_Number]
 
 
-def _read_instances(file: Path) -> tuple[list[dict], dict[int, list]]:
-    """The entries of the images in order, and the segmentations of each by its id."""
-    if not file.is_file():
-        raise FileNotFoundError(f"{file} does not exist")
-    segments = defaultdict(list)
-    try:
-        content = json.loads(file.read_bytes())
-        things = [{key: image[key] for key in ("id", "file_name", "height", "width")} for image in content["images"]]
-        for annotation in content["annotations"]:
-            segments[annotation["image_id"]].append(annotation["segmentation"])
-    except (ValueError, KeyError, TypeError) as error:
-        raise ValueError(f"{file} is not in the format of COCO instances ({error!r})") from error
-    return things, segments
+@dataclass(frozen=True)
+class _Image:
+    id: int | str
+    file_name: str
+    height: _Side
+    width: _Side
 
 
-def _union(segments: list, height: int, width: int) -> Image.Image:
-    union = np.zeros((height, width), dtype=bool)
-    for segment in segments:
-        union |= segment_mask(segment, height, width)
-    return Image.fromarray(union.astype(np.uint8) * 255)
+@dataclass(frozen=True)
+class _Annotation:
+    image_id: int | str
+    category_id: _Number
+    segmentation: list[list[float]] | _Runs | None = None
+    iscrowd: bool | _Number = 0
 
 
-def segment_mask(segment: list | dict, height: int, width: int) -> Bool[np.ndarray, "height width"]:
-    """One ``segmentation`` of COCO, polygons or run lengths, as a mask.
+@dataclass(frozen=True)
+class _Category:
+    id: _Number
+    name: str
+
+
+@dataclass(frozen=True)
+class _Instances:
+    images: list[_Image]
+    annotations: list[_Annotation]
+    categories: Sequence[_Category] = ()
+
+
+def open_coco(root: Path) -> SceneSet:
+    """The scenes of ``root/instances.json``; the numbers of images may be written as numbers or as text.
+
+    Annotations of images that are not listed, or without a mask (a box only), are left out; warnings count them. So are
+    polygons of fewer than three points.
 
     Raises:
-        ValueError: the run lengths or polygons do not fit the image.
-        ImportError: there are polygons, and pycocotools is not installed.
+        ValueError: the list has another form, or names an image twice.
     """
-    if isinstance(segment, dict):
-        return decode_mask(segment, height, width)
-    try:
-        from pycocotools import mask as coco_mask
-    except ImportError as error:
-        raise ImportError("COCO polygons need pycocotools: pip install 'crate-transformer[coco]'") from error
+    file = root / "instances.json"
+    content = read_record(file, _Instances, limit=memory_limit() // 4)
+    for what, values in (
+        ("file_name", [image.file_name for image in content.images]),
+        ("id", [str(image.id) for image in content.images]),
+    ):
+        if twice := [value for value, count in Counter(values).items() if count > 1]:
+            raise ValueError(f"{file} lists two images with the {what} {twice[0]!r}: give each its own")
+    images = {image.file_name: image for image in content.images}
+    of_image = _annotations_by_image(file, content)
 
-    try:
-        polygons = [[float(number) for number in polygon] for polygon in segment]
-    except (TypeError, ValueError) as error:
-        raise ValueError(f"a polygon holds something that is no number ({error})") from error
-    if not polygons or any(len(polygon) < 6 or len(polygon) % 2 for polygon in polygons):
-        raise ValueError("a polygon of COCO needs at least three points, x and y in turn")
-    with warnings.catch_warnings():
-        warnings.simplefilter("ignore", DeprecationWarning)  # pycocotools 2.0 under NumPy 2
-        runs = coco_mask.merge(coco_mask.frPyObjects(polygons, height, width))
-        return coco_mask.decode(runs).astype(bool)
+    def load(name: str) -> Scene:
+        listed, annotations = images[name], of_image[str(images[name].id)]
+        picture = read_picture(root / "images", name)
+        height, width = listed.height, listed.width
+        if (picture.height, picture.width) != (height, width):
+            raise ValueError(
+                f"{name} has {picture.height} x {picture.width} pixels, but {file} says {height} x {width}"
+            )
+        classes: dict[int, np.ndarray] = {}
+        masks, crowd = [], []
+        try:
+            check_memory(len(annotations) * height * width, memory_limit())
+            for annotation in annotations:
+                mask = _draw(annotation, height, width)
+                if not mask.any():
+                    _LOG.warning("%s: left out a mask of %s that covers no pixel", file, name)
+                    continue
+                label = annotation.category_id
+                classes[label] = classes[label] | mask if label in classes else mask
+                masks.append(mask)
+                crowd.append(bool(annotation.iscrowd))
+        except ValueError as error:
+            raise ValueError(f"a mask of {name} in {file} does not fit: {error}") from error
+        return Scene(name=name, picture=picture, classes=classes, objects=tuple(masks), crowd=tuple(crowd))
+
+    class_names = {category.id: category.name for category in content.categories}
+    return SceneSet(root=root, layout="coco", names=tuple(images), class_names=class_names, has_objects=True, load=load)
+
+
+def _annotations_by_image(file: Path, content: _Instances) -> defaultdict[str, list[_Annotation]]:
+    """The annotations that have a mask, by the ``id`` of their image as text; the others are counted in a warning."""
+    known, categories = {str(image.id) for image in content.images}, {category.id for category in content.categories}
+    of_image, left_out, unnamed = defaultdict(list), Counter(), 0
+    for annotation in content.annotations:
+        if str(annotation.image_id) not in known:
+            left_out["of images that it does not list"] += 1
+        elif not annotation.segmentation or (
+            isinstance(annotation.segmentation, list) and not any(map(_has_area, annotation.segmentation))
+        ):
+            left_out["without a mask"] += 1
+        else:
+            of_image[str(annotation.image_id)].append(annotation)
+            unnamed += annotation.category_id not in categories
+    for why, count in left_out.items():
+        _LOG.warning("%s: left out %d annotations %s", file, count, why)
+    if categories and unnamed:
+        _LOG.warning("%s: %d annotations have a category_id that it does not list", file, unnamed)
+    return of_image
+
+
+def _has_area(polygon: Sequence[float]) -> bool:
+    return len(polygon) >= 6
+
+
+def _draw(annotation: _Annotation, height: int, width: int) -> Bool[np.ndarray, "height width"]:
+    if isinstance(annotation.segmentation, _Runs):
+        runs = annotation.segmentation
+        return decode_mask({"size": runs.size, "counts": runs.counts}, height, width)
+    return draw_polygons([polygon for polygon in annotation.segmentation if _has_area(polygon)], height, width)

@@ -29,11 +29,11 @@ def list_files(container: Path) -> list[str]:
 
     Links are followed, but every file and folder is listed once: a link to what is listed anyway is left out. So are
     hidden files, what systems put beside pictures (``@eaDir``, ``__MACOSX``, ``Thumbs.db``, ...), and folders inside
-    ``container`` that a command of this package wrote.
+    ``container`` that a command of this package wrote. Warnings tell of these links and folders.
 
     Raises:
         FileNotFoundError: It does not exist.
-        ValueError: It is neither a folder nor a readable zip file.
+        ValueError: It is neither a folder nor a readable zip file, or a link leads to a folder that it lies in.
         OSError: A folder cannot be listed.
     """
     if not container.exists():
@@ -104,11 +104,16 @@ def _below(root: Path) -> set[str]:
     repeated = 0
     while links:
         name, path = heapq.heappop(links)
-        if not os.path.exists(path):  # noqa: PTH110 -- it leads nowhere: whoever reads it says so
+        try:
+            is_folder, identity = os.path.isdir(path), _identity(path)  # noqa: PTH112
+        except OSError:  # it leads nowhere: whoever reads it says so
             found.add(name)
-        elif (identity := _identity(path)) in seen:
+            continue
+        if is_folder and Path(path).resolve() in (Path(path).parent.resolve() / "link").parents:
+            raise ValueError(f"{path} is a link to a folder that it lies in: remove it")
+        if identity in seen:
             repeated += 1
-        elif os.path.isdir(path):  # noqa: PTH112
+        elif is_folder:
             walk(f"{name}/", path)
         else:
             linked.add(identity)

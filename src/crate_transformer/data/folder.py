@@ -16,8 +16,8 @@ from torch import Tensor
 from torch.utils.data import get_worker_info
 
 from crate_transformer.data.arrays import ArrayImages
-from crate_transformer.data.files import file_sizes, read_bytes
-from crate_transformer.data.images import BrokenImageError, read_image
+from crate_transformer.data.files import file_sizes
+from crate_transformer.data.images import BrokenImageError, read_picture
 from crate_transformer.data.transforms import (
     REDUCING_GAP,
     Augment,
@@ -83,12 +83,7 @@ class ImageFolder:
 
     def read(self, index: int, at_least: Callable[[int, int], tuple[float, float]] | None = None) -> Image.Image:
         """One picture as upright RGB, reduced as ``read_image`` does; ``BrokenImageError`` if it cannot be read."""
-        name = f"{self.root}/{self.names[index]}"
-        try:
-            data = read_bytes(self.root, self.names[index])
-        except (OSError, ValueError) as error:
-            raise BrokenImageError(name, str(error).removeprefix(f"{name} ")) from error
-        return read_image(data, name=name, at_least=at_least)
+        return read_picture(self.root, self.names[index], at_least)
 
     def batch(
         self,

@@ -11,7 +11,7 @@ from typing import BinaryIO
 import numpy as np
 from PIL import ExifTags, Image, UnidentifiedImageError
 
-from crate_transformer.data.files import list_files
+from crate_transformer.data.files import list_files, read_bytes
 from crate_transformer.data.limits import DEFAULT_LIMIT, check_memory, memory_limit
 from crate_transformer.storage import read_file
 
@@ -88,6 +88,18 @@ def read_image(
         reason = error.strerror if isinstance(error, OSError) and error.strerror else str(error)
         reason = " ".join(reason.removeprefix(f"{name} ").split())
         raise BrokenImageError(name, reason or type(error).__name__) from error
+
+
+def read_picture(
+    container: Path, name: str, at_least: Callable[[int, int], tuple[float, float]] | None = None
+) -> Image.Image:
+    """A picture out of a folder or zip file, as ``read_image`` decodes it; ``BrokenImageError`` for every fault."""
+    shown = f"{container}/{name}"
+    try:
+        content = read_bytes(container, name)
+    except (OSError, ValueError) as error:
+        raise BrokenImageError(shown, str(error).removeprefix(f"{shown} ")) from error
+    return read_image(content, name=shown, at_least=at_least)
 
 
 def encoded(source: str | Path | bytes | BinaryIO, limit: int) -> bytes:

@@ -6,7 +6,15 @@ from pathlib import Path
 import torch
 
 from crate_transformer.checkpoints import save_checkpoint
-from crate_transformer.data import ArrayImages, ImageFolder, coco_objects, eval_loader, normalise, open_split
+from crate_transformer.data import (
+    ArrayImages,
+    ImageFolder,
+    cut_foregrounds,
+    eval_loader,
+    normalise,
+    open_scenes,
+    open_split,
+)
 from crate_transformer.evaluation import SegmentationReport, accuracy, attention_segmentation
 from crate_transformer.models import Backbone
 from crate_transformer.recipes.experiment import Experiment, fit
@@ -75,9 +83,9 @@ def pack(
         for parameter in model.parameters():
             parameter.copy_(parameter.bfloat16())
     metrics = {**training, **asdict(accuracy(model, eval_loader(held_out, model.preprocessing, batch_size=256)))}
-    objects = coco_objects(coco, size=COCO_SIZE)
+    objects = cut_foregrounds(open_scenes(coco), COCO_SIZE)
     report = attention_segmentation(
-        {"crate": model}, normalise(objects.images, model.preprocessing), objects.masks, objects.images
+        {"crate": model}, normalise(objects.pixels, model.preprocessing), objects.masks, objects.pixels
     )
     best = report.auc["crate"]
     metadata = {

@@ -1,31 +1,22 @@
 """COCO's run lengths: masks as counts of zeros and ones in turn, column by column."""
 
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
 
 import numpy as np
 from jaxtyping import Bool
+from pycocotools import mask as coco_mask
 
 
 def encode_mask(mask: Bool[np.ndarray, "height width"]) -> dict[str, object]:
     """The mask as COCO stores it: ``size`` (height, width) and ``counts`` as compressed text."""
-    flat = mask.ravel(order="F")
-    changes = np.flatnonzero(np.diff(flat)) + 1
-    counts = np.diff(np.concatenate([[0], changes, [flat.size]])).tolist()
-    if flat.size and flat[0]:
-        counts.insert(0, 0)
-    text = bytearray()
-    for index, count in enumerate(counts):
-        value = count - counts[index - 2] if index > 2 else count
-        more = True
-        while more:
-            piece, value = value & 31, value >> 5
-            more = value != (-1 if piece & 16 else 0)
-            text.append(48 + (piece | 32 if more else piece))
-    return {"size": list(mask.shape), "counts": text.decode("ascii")}
+    runs = coco_mask.encode(np.asfortranarray(mask.astype(np.uint8)))
+    return {"size": list(mask.shape), "counts": runs["counts"].decode("ascii")}
 
 
 def decode_mask(runs: Mapping[str, object], height: int, width: int) -> Bool[np.ndarray, "height width"]:
     """The mask of an image of this size.
+
+    Not left to pycocotools, which takes damaged run lengths unchecked and crashes the process (version 2.0.11).
 
     Args:
         runs: ``counts`` as compressed text or as a list of numbers, and ``size``.
@@ -36,14 +27,36 @@ def decode_mask(runs: Mapping[str, object], height: int, width: int) -> Bool[np.
     try:
         size, counts = [int(side) for side in runs["size"]], runs["counts"]
         lengths = _decompress(counts) if isinstance(counts, (str, bytes)) else [int(count) for count in counts]
-    except (KeyError, TypeError, ValueError) as error:
+    except (KeyError, TypeError, ValueError, OverflowError) as error:
         raise ValueError(f"these run lengths of a mask are damaged ({error})") from error
     if size != [height, width]:
-        raise ValueError(f"the run lengths are of {size[0]} x {size[-1]} pixels, but the image is {height} x {width}")
+        raise ValueError(
+            f"the run lengths are of {' x '.join(map(str, size))} pixels, but the image is {height} x {width}"
+        )
     if min(lengths, default=0) < 0 or sum(lengths) != height * width:
         raise ValueError(f"the run lengths do not add up to {height} x {width} pixels")
     flat = np.repeat(np.arange(len(lengths)) % 2 == 1, lengths)
     return flat.reshape(width, height).T
+
+
+def draw_polygons(polygons: Sequence[Sequence[float]], height: int, width: int) -> Bool[np.ndarray, "height width"]:
+    """The pixels inside any of some polygons, each x and y in turn, as pycocotools draws them.
+
+    Raises:
+        ValueError: a polygon has fewer than three points or half a point, or lies further outside than the image is
+            large.
+    """
+    for polygon in polygons:
+        if len(polygon) < 6 or len(polygon) % 2:
+            raise ValueError("a polygon of COCO needs at least three points, x and y in turn")
+        points = np.array(polygon, dtype=np.float64).reshape(-1, 2)
+        outside = ~((points >= -np.array([width, height])) & (points <= 2 * np.array([width, height])))
+        if outside.any():
+            raise ValueError(
+                f"a polygon has the coordinate {points[outside][0]}, far outside of {height} x {width} pixels"
+            )
+    runs = coco_mask.merge(coco_mask.frPyObjects([list(map(float, polygon)) for polygon in polygons], height, width))
+    return decode_mask(runs, height, width)
 
 
 def _decompress(text: str | bytes) -> list[int]:
@@ -53,6 +66,8 @@ def _decompress(text: str | bytes) -> list[int]:
         piece = code - 48
         if not 0 <= piece < 64:
             raise ValueError(f"{chr(code)!r} is no character of compressed run lengths")
+        if shift > 60:
+            raise ValueError("a number has more than 64 bits")
         value |= (piece & 31) << shift
         shift += 5
         if not piece & 32:

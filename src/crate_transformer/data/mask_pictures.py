@@ -1,0 +1,128 @@
+"""Pictures beside pictures of their masks: Pascal VOC, or ``images/`` and ``masks/`` of equal names."""
+
+import logging
+from collections import defaultdict
+from collections.abc import Callable
+from pathlib import Path, PurePosixPath
+from typing import Literal
+from unicodedata import normalize
+
+import numpy as np
+from jaxtyping import Integer
+
+from crate_transformer.data.files import list_files, read_bytes
+from crate_transformer.data.images import is_image, open_image, read_picture
+from crate_transformer.data.limits import check_memory, memory_limit
+from crate_transformer.data.scenes import Scene, SceneSet
+from crate_transformer.storage import read_file
+
+VOID = 255
+_UNDECIDED = 128
+_LOOKED_AT = 64  # masks, to find out what their values mean
+_LOG = logging.getLogger("crate_transformer.data")
+
+
+def open_mask_pictures(
+    root: Path, layout: Literal["voc", "masks"], pictures: str, masks: str, objects: str
+) -> SceneSet:
+    """Scenes of two folders, paired by the path without its suffix; a third one tells objects apart, where it is there.
+
+    A mask is a PNG of one channel: a class id per pixel, 0 for the background and 255 for no class. Where the masks of
+    layout ``masks`` hold 0 and 255 alone, or 128 besides for undecided pixels, 255 is the one class of objects.
+
+    Raises:
+        ValueError: a picture has no mask where one is listed, a mask has no picture, or names are ambiguous.
+    """
+    of_pictures, of_masks = _by_stem(root / pictures, is_image), _by_stem(root / masks, _is_png)
+    of_objects = _by_stem(root / objects, _is_png) if (root / objects).is_dir() else {}
+    listed = root / "ImageSets" / "Segmentation" / "val.txt"
+    stems = _listed(listed) if listed.is_file() else sorted(of_masks)
+    for stem in stems:
+        for folder, found in ((pictures, of_pictures), (masks, of_masks)):
+            if len(found.get(stem, ())) != 1:
+                names = " and ".join(found.get(stem, ())) or "nothing"
+                raise ValueError(f"{root / folder} holds {names} for {stem}: picture and mask must be one file each")
+    if layout == "masks" and (missing := len(of_pictures.keys() - of_masks.keys())):
+        _LOG.warning("%s: left out %d pictures without a mask", root, missing)
+    is_binary = layout == "masks" and _are_binary([root / masks / of_masks[stem][0] for stem in stems])
+    if is_binary:
+        _LOG.warning("%s: 255 marks the object, because the masks hold 0 and 255 (128: undecided) alone", root)
+
+    def load(stem: str) -> Scene:
+        picture = read_picture(root / pictures, of_pictures[stem][0])
+        size = (picture.height, picture.width)
+        file = root / masks / of_masks[stem][0]
+        classes = _split(file, size, {0, _UNDECIDED} if is_binary else {0, VOID})
+        if is_binary and classes:
+            if classes.keys() != {VOID}:
+                raise ValueError(f"{file} holds the value {min(classes)}, but other masks 0 and {VOID} alone")
+            classes = {1: classes[VOID]}
+        found = ()
+        if of_objects:
+            if len(of_objects.get(stem, ())) != 1:
+                raise ValueError(f"{root / objects} does not hold one file for {stem}")
+            found = tuple(_split(root / objects / of_objects[stem][0], size, {0, VOID}).values())
+        return Scene(name=stem, picture=picture, classes=classes, objects=found, crowd=(False,) * len(found))
+
+    return SceneSet(
+        root=root,
+        layout=layout,
+        names=tuple(stems),
+        class_names={1: "object"} if is_binary else {},
+        has_objects=bool(of_objects),
+        load=load,
+    )
+
+
+def _by_stem(folder: Path, wanted: Callable[[str], bool]) -> dict[str, list[str]]:
+    """The files of a folder by their path without suffix, in one Unicode form."""
+    found = defaultdict(list)
+    for name in filter(wanted, list_files(folder)):
+        found[normalize("NFC", PurePosixPath(name).with_suffix("").as_posix())].append(name)
+    return found
+
+
+def _is_png(name: str) -> bool:
+    return name.lower().endswith(".png")
+
+
+def _listed(file: Path) -> list[str]:
+    try:
+        return [normalize("NFC", stem) for stem in read_file(file).decode("utf-8-sig").split()]
+    except UnicodeDecodeError as error:
+        raise ValueError(f"{file} is no list in UTF-8 ({error})") from error
+
+
+def _are_binary(files: list[Path]) -> bool:
+    """Whether 255 marks an object: some masks, spread evenly, hold it beside 0 and the undecided alone."""
+    count = min(_LOOKED_AT, len(files))
+    values: set[int] = set()
+    for index in range(count):
+        values |= set(np.unique(_read_labels(files[index * len(files) // count])).tolist())
+    return VOID in values and values <= {0, _UNDECIDED, VOID}
+
+
+def _read_labels(file: Path) -> Integer[np.ndarray, "height width"]:
+    try:
+        with open_image(read_bytes(file.parent, file.name), memory_limit(), formats=("PNG",)) as image:
+            labels = np.array(image)
+    except Exception as error:  # Pillow raises nearly every kind of exception on damaged files
+        raise ValueError(f"{file} is not a readable PNG ({error})") from error
+    if labels.ndim != 2:
+        raise ValueError(f"{file} is a colour picture: a mask has one channel with a class id per pixel")
+    return labels.astype(np.uint8) if labels.dtype == bool else labels
+
+
+def _split(file: Path, size: tuple[int, int], ignored: set[int]) -> dict[int, np.ndarray]:
+    """One mask for each value in a file that is not ignored."""
+    labels = _read_labels(file)
+    if labels.shape != size:
+        raise ValueError(
+            f"{file} has {labels.shape[0]} x {labels.shape[1]} pixels, but its picture {size[0]} x {size[1]}"
+        )
+    values = [value for value in np.unique(labels).tolist() if value not in ignored]
+    try:
+        check_memory(len(values) * labels.size, memory_limit())
+    except ValueError as error:
+        raise ValueError(f"{file} holds {len(values):,} classes: {error}") from error
+    return {value: labels == value for value in values}
