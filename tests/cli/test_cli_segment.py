@@ -156,8 +156,8 @@ def test_bad_input_of_the_evaluation_is_one_sentence(refused, trained, scenes, t
     (scenes / "instances.json").write_text(json.dumps(content))
     assert "0 images with a mask are too few" in refused(*evaluate)
     for boxes, message in (
-        ("[]", "does not map pictures to boxes"),
-        ('{"x": [1]}', "four edges"),
+        ("[]", "Expected `object`, got `array`"),
+        ('{"x": [1]}', "Expected `array` of length 4"),
         ('{"x": [1, 2, 3, 4]}', "x"),
     ):
         (tmp_path / "boxes.json").write_text(boxes)
