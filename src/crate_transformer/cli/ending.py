@@ -77,9 +77,7 @@ def _failed(error: Exception) -> int:
     if isinstance(error, MemoryError) or (isinstance(error, RuntimeError) and _NO_MEMORY.search(str(error))):
         text = "there is not enough memory: choose a smaller batch, picture or model, or close other programs"
     elif isinstance(error, RuntimeError) and str(error).startswith("DataLoader worker (pid"):  # told amid other work
-        text = (
-            "a process that reads images was ended from outside, mostly because memory ran out: use fewer --workers"
-        )
+        text = "a process that reads images was ended from outside, mostly because memory ran out: use fewer --workers"
     elif isinstance(error, (ValueError, OSError, ImportError)):
         text = sentence(error)
     if text and not os.environ.get("CRATE_DEBUG"):
