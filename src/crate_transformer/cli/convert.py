@@ -29,13 +29,13 @@ class Command(Checkpoint):
     """Replace a checkpoint that was converted from something else."""
 
     def __call__(self) -> None:
-        from crate_transformer.storage import printable
+        from crate_transformer.cli.terminal import say
 
         self.check_input_stays()
         model = self.load_any()
-        print(model.provenance)
+        say(model.provenance)
         kind = self.write_official(model) if self.to == "official" else self.write_folder(model)
-        print(f"written to {printable(self.output)} ({kind})")
+        say(f"written to {self.output} ({kind})")
 
     def check_input_stays(self) -> None:
         """Refuse to write over what is read."""
@@ -57,14 +57,14 @@ class Command(Checkpoint):
     def write_official(self, model: "Model") -> str:
         """Write the official kind; its name."""
         from crate_transformer.checkpoints.loading import official_content
-        from crate_transformer.cli.overwrite import check_other_content
+        from crate_transformer.cli.outputs import check_content
         from crate_transformer.storage import write_file
 
         if self.output.is_dir():
             raise ValueError(f"{self.output} is a folder: --to official writes one file, such as model.pth")
         content, kind = official_content(model)
         if not self.overwrite:
-            check_other_content(self.output, content)
+            check_content(self.output, content)
         write_file(self.output, content)
         return kind
 
@@ -72,15 +72,13 @@ class Command(Checkpoint):
         """Write this package's kind; its name."""
         from crate_transformer.checkpoints import model_card, save_checkpoint
         from crate_transformer.checkpoints.native import CARD, CONFIG, FORMAT, WEIGHTS
-        from crate_transformer.cli.overwrite import check_other_result
-        from crate_transformer.storage import recover
+        from crate_transformer.cli.outputs import check_source
 
-        source = model.provenance.source
+        made_of = {"converted_from": model.provenance.source, "converted_with": dict(model.provenance.hints)}
         if not self.overwrite:
-            recover(self.output)
-            for name in (CONFIG, WEIGHTS, CARD):
-                check_other_result(self.output / name, self.output / CONFIG, source, "metadata", "converted_from")
-        metadata = {**model.provenance.metadata, "converted_from": source}
+            files = [self.output / name for name in (CONFIG, WEIGHTS, CARD)]
+            check_source(files, self.output / CONFIG, made_of, "metadata")
+        metadata = {**model.provenance.metadata, **made_of}
         card = model_card(model, self.output.name, metadata)
         save_checkpoint(model, self.output, metadata=metadata, model_card=card)
         return FORMAT

@@ -30,19 +30,25 @@ class Command:
     """Replace a file that was made from another model."""
 
     def __call__(self) -> None:
-        from crate_transformer.cli.overwrite import check_other_result
+        from crate_transformer.cli.outputs import check_source
+        from crate_transformer.cli.terminal import say
         from crate_transformer.integrations.export import check_export, export_program, onnx_content, program_content
         from crate_transformer.layers import quantise_linears
-        from crate_transformer.storage import json_text, printable, recover, write_files
+        from crate_transformer.storage import json_text, write_files
 
         if self.output.suffix not in (".onnx", ".pt2"):
             raise ValueError(f"{self.output} should end in .onnx or .pt2")
         described = self.output.with_name(f"{self.output.name}.json")
         model = self.weights.load()
+        made_of = {
+            "model": model.provenance.source,
+            "hints": dict(model.provenance.hints),
+            "folded": self.fold or self.int8,
+            "int8": self.int8,
+            "dynamic": self.dynamic,
+        }
         if not self.overwrite:
-            recover(self.output.parent)
-            for file in (self.output, described):
-                check_other_result(file, described, model.provenance.source, "model")
+            check_source((self.output, described), described, made_of)
         exported = model.fold() if self.fold or self.int8 else model
         if self.int8:
             quantise_linears(exported)
@@ -50,15 +56,13 @@ class Command:
         content = onnx_content(program) if self.output.suffix == ".onnx" else program_content(program)
         difference = check_export(content, exported, dynamic=self.dynamic)
         description = {
-            "model": model.provenance.source,
+            **made_of,
             "family": type(model).__name__,
             "preprocessing": asdict(model.preprocessing),
             "class_names": model.class_names,
-            "folded": self.fold or self.int8,
-            "int8": self.int8,
             "bytes": len(content),
             "largest_difference": difference,
         }
         text = f"{json_text(description, indent=1)}\n".encode()
         write_files(self.output.parent, {self.output.name: content, described.name: text})
-        print(f"{printable(self.output)}: {len(content) / 1e6:.1f} MB, logits within {difference:.1e} of PyTorch's")
+        say(f"{self.output}: {len(content) / 1e6:.1f} MB, logits within {difference:.1e} of PyTorch's")

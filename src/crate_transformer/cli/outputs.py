@@ -1,11 +1,11 @@
-"""Folders of results: never those of another run without being told so."""
+"""Results are never replaced by those of another run without being told so."""
 
 import hashlib
 from collections.abc import Mapping, Sequence
 from pathlib import Path
 from typing import TYPE_CHECKING
 
-from crate_transformer.storage import plain, read_json, recover
+from crate_transformer.storage import plain, read_file, read_json, recover
 
 if TYPE_CHECKING:
     from crate_transformer.models import Backbone
@@ -39,6 +39,39 @@ def check_output(folder: Path, settings: Mapping[str, object], *, overwrite: boo
     raise ValueError(
         f"{folder} holds the results of another run, {which}: name another --output, or replace them with --overwrite"
     )
+
+
+def check_source(files: Sequence[Path], described: Path, made_of: Mapping[str, object], *keys: str) -> None:
+    """Refuse to replace files that were not made of the same things, so that only the same command replaces them.
+
+    Args:
+        described: JSON file that says what those that are there were made of, under nested ``keys``.
+
+    Raises:
+        ValueError: one of them exists and was made from something else, or nobody knows from what.
+    """
+    recover(described.parent)
+    here = next((file for file in files if file.exists()), None)
+    if here is None:
+        return
+    try:
+        found = read_json(described)
+        for key in keys:
+            found = found[key]
+    except (OSError, ValueError, LookupError, TypeError):
+        found = None
+    if not isinstance(found, dict) or any(found.get(name, ...) != plain(part, None) for name, part in made_of.items()):
+        raise ValueError(_refusal(here))
+
+
+def check_content(file: Path, content: bytes) -> None:
+    """Refuse, with a ``ValueError``, to replace a file by other content."""
+    if file.exists() and (file.stat().st_size != len(content) or read_file(file, limit=len(content)) != content):
+        raise ValueError(_refusal(file))
+
+
+def _refusal(file: Path) -> str:
+    return f"{file} exists and was made from something else: name another output, or replace it with --overwrite"
 
 
 def read_settings(folder: Path) -> dict[str, object]:
