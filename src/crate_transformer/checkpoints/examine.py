@@ -1,6 +1,7 @@
 """What a tensor or a file of unknown origin must be before a model is made of it."""
 
-from collections.abc import Iterable
+from collections.abc import Iterable, Iterator
+from contextlib import contextmanager
 from pathlib import Path
 
 import torch
@@ -11,6 +12,21 @@ MAX_EXPANSION = 16
 _SMALL = 64 << 20  # bytes, which every file may take
 _FLOATS = (torch.float64, torch.float32, torch.bfloat16, torch.float16)
 _INTEGERS = (torch.int64, torch.int32, torch.int16, torch.int8, torch.uint8, torch.bool)
+
+
+class RefusedError(ValueError):
+    """What is refused in a sentence that says all: no reader puts its own in the place of it."""
+
+
+@contextmanager
+def naming(place: Path) -> Iterator[None]:
+    """Begin the message of every ``ValueError`` inside with the file or folder that it is about."""
+    try:
+        yield
+    except RefusedError:
+        raise
+    except ValueError as error:
+        raise ValueError(f"{place}: {error}") from error
 
 
 def examine(name: str, tensor: Tensor) -> Tensor:
@@ -42,10 +58,10 @@ def check_sizes(path: Path, sizes: Iterable[int], max_expansion: int) -> None:
         ValueError: together they are more than 64 MiB, and more than ``max_expansion`` times the file.
     """
     if not isinstance(max_expansion, int) or max_expansion < 1:
-        raise ValueError(f"max_expansion is {max_expansion!r}: give a whole number of times, at least 1")
+        raise RefusedError(f"max_expansion is {max_expansion!r}: give a whole number of times, at least 1")
     on_disk, claimed = path.stat().st_size, sum(sizes)
     if claimed > max(_SMALL, max_expansion * on_disk):
-        raise ValueError(
+        raise RefusedError(
             f"{path} has {on_disk:,} bytes, but its tensors would take {claimed:,}: it is damaged or made to fill the "
             "memory; if you trust it, give a larger max_expansion="
         )

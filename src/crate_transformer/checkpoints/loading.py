@@ -19,7 +19,7 @@ from crate_transformer.checkpoints import (
     official_tost_language,
 )
 from crate_transformer.checkpoints.assemble import assemble
-from crate_transformer.checkpoints.examine import MAX_EXPANSION
+from crate_transformer.checkpoints.examine import MAX_EXPANSION, naming
 from crate_transformer.checkpoints.hub import from_pretrained, is_hub_id
 from crate_transformer.checkpoints.native import CONFIG, WEIGHTS, load_native
 from crate_transformer.checkpoints.official import OfficialFormat
@@ -78,11 +78,9 @@ def _load_official(file: Path, hints: dict[str, object]) -> Model:
     about_weights = {name: value for name, value in hints.items() if name not in ("weights", "max_expansion")}
     tensors, metadata = read_tensors(file, hints.get("weights"), hints.get("max_expansion", MAX_EXPANSION))
     found, tensors = _recognise(file, tensors)
-    try:
+    with naming(file):
         converted = found.convert(tensors, about_weights)
         model = assemble(converted.model_class, converted.config, converted.tensors, converted.stored_names)
-    except ValueError as error:
-        raise ValueError(f"{file}: {error}") from error
     if isinstance(model, Backbone):
         model.preprocessing = dataclasses.replace(model.preprocessing, **converted.preprocessing)
     model.provenance = Provenance(

@@ -14,6 +14,7 @@ from torch import Tensor
 
 import crate_transformer
 from crate_transformer.checkpoints.assemble import assemble, check_complete
+from crate_transformer.checkpoints.examine import naming
 from crate_transformer.checkpoints.official import settle
 from crate_transformer.checkpoints.provenance import Provenance
 from crate_transformer.checkpoints.reading import read_tensors
@@ -122,12 +123,12 @@ def load_native(folder: Path, hints: Mapping[str, object]) -> Model:
         raise ValueError(
             f"{weights_file} is damaged or was exchanged: its SHA-256 is not the one in {CONFIG}; copy both again"
         )
-    try:
+    with naming(folder):
         settle(config_class, dataclasses.asdict(config), {**description.config, **hints})
         about_pictures = _read_about_pictures(description, config) if description.family in FAMILIES else {}
-        model = assemble(model_class, config, read_tensors(weights_file)[0])
-    except ValueError as error:
-        raise ValueError(f"{folder}: {error}" if str(folder) not in str(error) else str(error)) from error
+    tensors = read_tensors(weights_file)[0]
+    with naming(folder):
+        model = assemble(model_class, config, tensors)
     for name, value in about_pictures.items():
         setattr(model, name, value)
     model.provenance = Provenance(

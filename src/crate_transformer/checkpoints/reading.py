@@ -7,7 +7,7 @@ from pathlib import Path
 from safetensors.torch import load_file
 from torch import Tensor
 
-from crate_transformer.checkpoints.examine import MAX_EXPANSION, check_sizes, examine
+from crate_transformer.checkpoints.examine import MAX_EXPANSION, RefusedError, check_sizes, examine, naming
 from crate_transformer.checkpoints.npz import NpzTensors
 from crate_transformer.checkpoints.pickled import load_pickled, verify
 
@@ -48,10 +48,8 @@ def read_tensors(
     for key, value in tensors.items():
         if not isinstance(key, str) or not isinstance(value, Tensor):
             raise ValueError(f"{path} is no checkpoint of a known kind: its entry {key!r} is not a tensor")
-        try:
+        with naming(path):
             examine(key, value)
-        except ValueError as error:
-            raise ValueError(f"{path}: {error}") from error
     check_sizes(path, (tensor.numel() * tensor.element_size() for tensor in tensors.values()), max_expansion)
     verify(path, tensors)
     tensors = _renamed(path, tensors, {key: _INSIDE.sub("", key) for key in tensors})
@@ -74,9 +72,9 @@ def _load(path: Path, max_expansion: int) -> object:
         return load_pickled(path)
     try:
         return load_file(path) if path.suffix == ".safetensors" else NpzTensors(path, max_expansion)
+    except RefusedError:
+        raise
     except Exception as error:  # a broken archive may raise anything
-        if str(path) in str(error):
-            raise
         raise ValueError(f"{path} is not a readable checkpoint: truncated, or a file of another kind") from error
 
 
