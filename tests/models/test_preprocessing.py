@@ -4,9 +4,8 @@ from dataclasses import asdict
 from types import SimpleNamespace
 
 import pytest
-from torch import nn
 
-from crate_transformer.models import Preprocessing, build_model, preprocessing_of
+from crate_transformer.models import Preprocessing
 
 
 @pytest.mark.parametrize(
@@ -48,25 +47,3 @@ def test_wrong_types(setting, words):
 def test_the_limits_are_allowed():
     assert Preprocessing(crop_pct=1.0, img_size=(1, 1), interpolation="bicubic").crop_pct == 1
     assert Preprocessing(img_size=(4096, 4096), mean=(0.0, 0.0, 0.0), std=(1 / 255,) * 3).img_size == (4096, 4096)
-
-
-def test_whose_statistics_a_model_has():
-    own = build_model("crate_micro_patch4_32")
-    own.preprocessing = Preprocessing(mean=(0.5, 0.5, 0.5))
-    assert preprocessing_of(own) is own.preprocessing
-    timm = nn.Identity()
-    timm.pretrained_cfg = {
-        "input_size": (3, 96, 64),
-        "crop_pct": 0.9,
-        "interpolation": "bicubic",
-        "mean": (0.5, 0.4, 0.3),
-        "std": (0.5, 0.5, 0.5),
-    }
-    assert preprocessing_of(timm) == Preprocessing(
-        img_size=(96, 64), crop_pct=0.9, interpolation="bicubic", mean=(0.5, 0.4, 0.3), std=(0.5, 0.5, 0.5)
-    )
-    foreign = nn.Identity()
-    with pytest.raises(ValueError, match=r"Identity does not say how its pictures are normalised: set model\.preproc"):
-        preprocessing_of(foreign)
-    foreign.preprocessing = Preprocessing()
-    assert preprocessing_of(foreign) == Preprocessing()

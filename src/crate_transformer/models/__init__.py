@@ -15,7 +15,7 @@ from crate_transformer.models.language import (
     LanguageConfig,
     LanguageModel,
 )
-from crate_transformer.models.preprocessing import Preprocessing, preprocessing_of
+from crate_transformer.models.preprocessing import Preprocessing
 from crate_transformer.models.registry import (
     LANGUAGE_MODELS,
     MODELS,
@@ -61,5 +61,4 @@ __all__ = [
     "canonical_name",
     "innermost",
     "list_models",
-    "preprocessing_of",
 ]

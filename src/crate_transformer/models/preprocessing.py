@@ -3,8 +3,6 @@
 from dataclasses import dataclass
 from typing import Literal, get_args
 
-from torch import nn
-
 Interpolation = Literal["bilinear", "bicubic"]
 LARGEST_SIDE = 4096  # pixels
 _LARGEST_MEAN, _SMALLEST_STD = 10.0, 1e-3  # of pixel values in [0, 1]
@@ -49,26 +47,3 @@ class Preprocessing:
             raise ValueError(f"mean is {self.mean}: every value must lie between -{_LARGEST_MEAN} and {_LARGEST_MEAN}")
         if not all(_SMALLEST_STD <= value <= 1 / _SMALLEST_STD for value in self.std):
             raise ValueError(f"std is {self.std}: every value must be at least {_SMALLEST_STD}, of pixels in [0, 1]")
-
-
-def preprocessing_of(model: nn.Module) -> Preprocessing:
-    """How pictures go into a model: its attribute ``preprocessing``, or what timm stores as ``pretrained_cfg``.
-
-    Raises:
-        ValueError: it has neither, as models of transformers, or asks for something that is not offered.
-    """
-    stored, timm = getattr(model, "preprocessing", None), getattr(model, "pretrained_cfg", None)
-    if stored is not None:
-        return stored
-    if not timm:
-        raise ValueError(
-            f"{type(model).__name__} does not say how its pictures are normalised: set model.preprocessing = "
-            "Preprocessing(img_size=..., mean=..., std=...), as its image processor has them"
-        )
-    return Preprocessing(
-        img_size=tuple(timm["input_size"][-2:]),
-        crop_pct=timm["crop_pct"],
-        interpolation=timm["interpolation"],
-        mean=tuple(timm["mean"]),
-        std=tuple(timm["std"]),
-    )
