@@ -8,6 +8,8 @@ from typing import TYPE_CHECKING, Annotated, Literal
 
 import tyro
 
+from crate_transformer.cli.terminal import say
+
 if TYPE_CHECKING:
     from crate_transformer.benchmarks.cases import ModelCase
 
@@ -113,7 +115,7 @@ class Command:
                 print_rows(result)
             if result["curves"]:
                 save_figure(curves_figure(result["curves"]), self.output / "curves.png")
-        print(f"written to {self.output}")
+        say(f"written to {self.output}")
 
     def chosen(self, case: "ModelCase") -> list[str]:
         """Who is measured."""
@@ -141,7 +143,7 @@ def print_rows(result: dict[str, object]) -> None:
     """One table for each task and precision."""
     from crate_transformer.reports import print_table
 
-    print(f"{result['model']}, batch {result['batch']}, {result['threads']} threads, {result['machine']}")
+    say(f"{result['model']}, batch {result['batch']}, {result['threads']} threads, {result['machine']}")
     groups: dict[str, list[tuple[str, ...]]] = {}
     for row in result["rows"]:
         groups.setdefault(f"{row['task']}, {row['precision']}", []).append(

@@ -33,7 +33,7 @@ class Command(Checkpoint):
 
         self.check_input_stays()
         model = self.load_any()
-        say(model.provenance)
+        say(*str(model.provenance).splitlines())
         kind = self.write_official(model) if self.to == "official" else self.write_folder(model)
         say(f"written to {self.output} ({kind})")
 

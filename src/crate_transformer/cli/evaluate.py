@@ -1,6 +1,5 @@
 """``crate evaluate``."""
 
-import json
 import logging
 from dataclasses import asdict, dataclass, field
 from hashlib import sha256
@@ -10,6 +9,7 @@ from typing import TYPE_CHECKING, Annotated
 import tyro
 
 from crate_transformer.cli.checkpoint import Checkpoint
+from crate_transformer.cli.terminal import print_json, say
 
 if TYPE_CHECKING:
     from crate_transformer.models import Backbone
@@ -82,7 +82,7 @@ class Command(Checkpoint):
                 **asdict(accuracy(model, loader)),
             }
         )
-        print(json.dumps(result, indent=1))
+        print_json(result)
         if self.output:
             write_json(self.output, result)
 
@@ -135,4 +135,4 @@ class Command(Checkpoint):
             results = segmentation_tables(model, self.segmentation, **options, **shared)
         output = self.output or Path("runs/segmentation/results.json")
         write_json(output, {"checkpoint": self.checkpoint, **results})
-        print(f"all numbers: {output}")
+        say(f"all numbers: {output}")

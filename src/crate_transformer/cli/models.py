@@ -1,10 +1,11 @@
 """``crate models``."""
 
-import json
 from dataclasses import dataclass
 from typing import Annotated
 
 import tyro
+
+from crate_transformer.cli.terminal import print_json
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -44,10 +45,11 @@ class Command:
                 }
             )
         if self.json:
-            print(json.dumps(rows, indent=1))
+            print_json(rows)
             return
-        from rich.console import Console
         from rich.table import Table
+
+        from crate_transformer.reports.table import print_rich
 
         shown = ("name", "width", "depth", "parameters", "weights")  # the name tells patch and image size
         table = Table(box=None, padding=(0, 2, 0, 0))
@@ -55,7 +57,7 @@ class Command:
             table.add_column(heading, no_wrap=True)
         for row in rows:
             table.add_row(*(format_cell(row[key]) for key in shown))
-        Console().print(table)
+        print_rich(table)
 
 
 def format_cell(value: object) -> str:

@@ -3,6 +3,8 @@
 from dataclasses import dataclass
 from pathlib import Path
 
+from crate_transformer.cli.terminal import say
+
 
 @dataclass(frozen=True, kw_only=True)
 class Command:
@@ -21,4 +23,4 @@ class Command:
         from crate_transformer.recipes.quickstart import QuickstartConfig, quickstart
 
         page = quickstart(self.output, QuickstartConfig(steps=self.steps, seed=self.seed))
-        print(f"report: {page}\nnumbers: {self.output / 'metrics.json'}")
+        say(f"report: {page}", f"numbers: {self.output / 'metrics.json'}")

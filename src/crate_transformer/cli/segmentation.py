@@ -3,6 +3,8 @@
 from pathlib import Path
 from typing import TYPE_CHECKING
 
+from crate_transformer.cli.terminal import say
+
 if TYPE_CHECKING:
     from crate_transformer.models import Backbone
 
@@ -48,13 +50,13 @@ def segmentation_tables(
     rows = [[text, *(table[row].mean for table in tables)] for row, text in CALLED.items()]
     print_table(columns, rows, f"Attention mIoU, {found.num_images} images, {side} x {side} pixels, "
                 f"top {found.fraction:.0%}")  # fmt: skip
-    print(
+    say(
         f"best head: layer {found.layer}, whichever head fits an image's class best; fixed head: layer and head chosen "
         f"on the other half of the images ({chosen(found.fixed_head['entries']['model'].choices)}; "
         f"{chosen(found.fixed_head['mass']['model'].choices)})"
     )
     if found.num_dropped:
-        print(f"{found.num_dropped} images show no class on the grid of patches and were left out")
+        say(f"{found.num_dropped} images show no class on the grid of patches and were left out")
     results: dict[str, object] = {"data": str(folder), "attention_miou": found.to_dict()}
     if maskcut_size and scenes.has_objects:
         side = whole_patches(model, maskcut_size)
@@ -68,7 +70,7 @@ def segmentation_tables(
                     f"pixels, layer {cuts.layer}, tau {cuts.tau}, {cuts.num_masks} objects")  # fmt: skip
         results["maskcut"] = cuts.to_dict()
     elif maskcut_size:
-        print(f"{folder} does not tell single objects apart: no average precision")
+        say(f"{folder} does not tell single objects apart: no average precision")
     return results
 
 
@@ -86,7 +88,7 @@ def box_tables(
     pixels, edges = boxed_pictures(container, boxes, limit=limit)
     kept = np.flatnonzero((edges[:, 2:] > edges[:, :2]).all(axis=1))
     if len(kept) < len(edges):
-        print(f"{len(edges) - len(kept)} boxes without any area were left out")
+        say(f"{len(edges) - len(kept)} boxes without any area were left out")
     pixels, edges = pixels[kept], edges[kept]
     side = whole_patches(model, size or 2 * min(model.preprocessing.img_size))
     height, width = pixels.shape[-2:]
@@ -97,7 +99,7 @@ def box_tables(
     print_table(
         ["", "CorLoc", "mean IoU"], rows, f"Boxes from attention, {found.num_images} images, {side} x {side} pixels"
     )
-    print(f"layer, head and threshold chosen on the other half of the images: {chosen(found.rows['model'].choices)}")
+    say(f"layer, head and threshold chosen on the other half of the images: {chosen(found.rows['model'].choices)}")
     return {"data": str(container), "boxes": str(boxes), "corloc": found.to_dict()}
 
 

@@ -6,11 +6,12 @@ from collections.abc import Iterator
 from contextlib import contextmanager
 
 
-def say(text: object) -> None:
-    """Print lines of text on standard output, with what could steer a terminal shown as escapes."""
+def say(*lines: object) -> None:
+    """Print each argument as one line on standard output, with what could steer a terminal shown as escapes."""
     from crate_transformer.storage import printable  # here, so that help appears at once
 
-    print(printable(text, lines=True))
+    for line in lines:
+        print(printable(line))
 
 
 def complain(text: object) -> None:

@@ -8,6 +8,7 @@ from typing import Literal
 
 import tyro
 
+from crate_transformer.cli.terminal import say
 from crate_transformer.training.config import TrainConfig
 
 
@@ -44,13 +45,12 @@ class Command:
     def __call__(self) -> None:
         from crate_transformer.data import open_split
         from crate_transformer.recipes.experiment import Experiment, fit
-        from crate_transformer.storage import printable
 
         sizes = {"img_size": self.img_size, "patch_size": self.patch_size, "global_pool": self.global_pool}
         options = {key: value for key, value in sizes.items() if value is not None}
         split = open_split(self.data)
-        print(
-            f"{printable(split.how)}: {len(split.train)} training and {len(split.val)} held-out images, "
+        say(
+            f"{split.how}: {len(split.train)} training and {len(split.val)} held-out images, "
             f"{len(split.train.classes)} classes"
         )
         experiment = Experiment(
@@ -61,7 +61,7 @@ class Command:
             crop_pct=self.crop_pct,
         )
         done = fit(experiment, split, self.output, data_name=str(self.data), num_workers=self.workers)
-        print(f"{done.accuracy}; saved in {printable(self.output)}")
+        say(f"{done.accuracy}; saved in {self.output}")
 
 
 def default(arguments: Sequence[str]) -> Command | None:

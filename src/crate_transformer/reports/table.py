@@ -60,10 +60,15 @@ def print_table(columns: Sequence[str], rows: Sequence[Sequence[object]], title:
         shown.add_column(_text(name), justify="right" if table.is_numeric(index) else "left")
     for row in table.rows:
         shown.add_row(*(_text(format_cell(cell)) for cell in row))
+    print_rich(shown)
+
+
+def print_rich(table: RichTable) -> None:
+    """Print what rich draws; by itself rich would end the program where nobody reads its output."""
     console = Console()
     with console.capture() as drawn:
-        console.print(shown)
-    print(drawn.get(), end="")  # rich would end the program where nobody reads it
+        console.print(table)
+    print(drawn.get(), end="")
 
 
 def _text(text: str) -> Text:
