@@ -19,7 +19,7 @@ from crate_transformer.reports.table import Table
 from crate_transformer.storage import file_stem, json_bytes, write_files
 
 WRITES = ("results.json", "report.html")
-_OF_A_PICTURE = re.compile(r"\d{4,}-.*-(attention\.npz|attention\.png|mask\.png)")
+_NOT_ALWAYS = re.compile(r"(steps|subspaces|gram|heads)\.png|\d{4,}-.*-(attention\.npz|attention\.png|mask\.png)")
 
 LAYERWISE = Markup(
     "R<sup>c</sup> of the projected block input (tokens normalised, &epsilon;<sup>2</sup> = "
@@ -90,8 +90,8 @@ def inspection_page(
         lead.append(f"Not on this page: {'; '.join(inside.missing)}.")
     files["report.html"] = page_bytes("Inside the model", " ".join(lead), pages, about)
     write_files(folder, {**files, **beside})
-    for old in folder.glob("*"):  # of earlier pictures
-        if _OF_A_PICTURE.fullmatch(old.name) and old.name not in files:
+    for old in folder.iterdir():  # of an earlier run
+        if _NOT_ALWAYS.fullmatch(old.name) and old.name not in files:
             old.unlink()
     return folder / "report.html"
 
