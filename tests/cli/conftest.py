@@ -1,6 +1,5 @@
 """The command line in this process, a folder of pictures, and a checkpoint trained on it."""
 
-import re
 from dataclasses import dataclass
 from pathlib import Path
 
@@ -41,9 +40,8 @@ def refused(crate):
     def refused(*arguments: object) -> str:
         ran = crate(*arguments)
         assert ran.code == 2, ran
-        beside = r"(crate_micro_patch4_32 \d+/\d+ loss|skipped: |left out: )"  # progress, and what is left out
-        lines = [line for line in ran.err.splitlines() if not re.match(beside, line)]
-        assert len(lines) == 1 and lines[0].startswith("crate: "), ran.err
+        lines = [line for line in ran.err.splitlines() if line.startswith("crate: ")]  # others are progress, warnings
+        assert len(lines) == 1 and ran.err.endswith(f"{lines[0]}\n") and "Traceback" not in ran.err, ran.err
         return lines[0].removeprefix("crate: ")
 
     return refused
