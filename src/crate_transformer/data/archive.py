@@ -77,7 +77,7 @@ def _decode_names(path: Path, entries: list[zipfile.ZipInfo]) -> list[str]:
         names.append(entry.orig_filename if raw is None or raw.isascii() else _unicode_path(entry.extra, raw) or raw)
     unmarked = [name for name in names if isinstance(name, bytes)]
     codec = guess_code_page(unmarked) if unmarked else "cp437"
-    if codec != "cp437":
+    if codec not in ("cp437", "utf-8"):
         _LOG.warning("%s: the names are read as %s, because it does not say how they are encoded", path, codec)
     decoded = [name.decode(codec) if isinstance(name, bytes) else name for name in names]
     return [  # some programs on Windows write their own separator

@@ -94,12 +94,12 @@ def read_picture(
     container: Path, name: str, at_least: Callable[[int, int], tuple[float, float]] | None = None
 ) -> Image.Image:
     """A picture out of a folder or zip file, as ``read_image`` decodes it; ``BrokenImageError`` for every fault."""
-    shown = f"{container}/{name}"
+    shown, limit = f"{container}/{name}", memory_limit()
     try:
-        content = read_bytes(container, name)
+        content = read_bytes(container, name, limit=limit // 4)
     except (OSError, ValueError) as error:
         raise BrokenImageError(shown, str(error).removeprefix(f"{shown} ")) from error
-    return read_image(content, name=shown, at_least=at_least)
+    return read_image(content, name=shown, limit=limit, at_least=at_least)
 
 
 def encoded(source: str | Path | bytes | BinaryIO, limit: int) -> bytes:

@@ -10,7 +10,7 @@ from unicodedata import normalize
 import numpy as np
 from jaxtyping import Integer
 
-from crate_transformer.data.files import list_files, read_bytes
+from crate_transformer.data.files import list_files
 from crate_transformer.data.images import is_image, open_image, read_picture
 from crate_transformer.data.limits import check_memory, memory_limit
 from crate_transformer.data.scenes import Scene, SceneSet
@@ -103,8 +103,9 @@ def _are_binary(files: list[Path]) -> bool:
 
 
 def _read_labels(file: Path) -> Integer[np.ndarray, "height width"]:
+    limit = memory_limit()
     try:
-        with open_image(read_bytes(file.parent, file.name), memory_limit(), formats=("PNG",)) as image:
+        with open_image(read_file(file, limit=limit // 4), limit, formats=("PNG",)) as image:
             labels = np.array(image)
     except Exception as error:  # Pillow raises nearly every kind of exception on damaged files
         raise ValueError(f"{file} is not a readable PNG ({error})") from error
