@@ -41,7 +41,8 @@ def test_compression(rates, untrained, seen):
     start = "Seen here" if seen else "Not at this scale"
     shares = [other[2] / other[0] for other in untrained]
     assert finding.sentence == (
-        f"{start}: from the first to the last layer R^c changes to {rates[2] / rates[0]:.0%} of its value, "
+        f"{start}: R^c, of each layer in its own subspaces, changes from the first to the last to "
+        f"{rates[2] / rates[0]:.0%} of its value, "
         f"in 2 untrained models to between {min(shares):.0%} and {max(shares):.0%}."
     )
 

@@ -6,6 +6,7 @@ import torch
 
 from crate_transformer.inspection import layer_steps, layerwise_objective
 from crate_transformer.models import build_model
+from crate_transformer.reports.inside import attention_text, sparse_text
 from crate_transformer.reports.layerwise import layerwise_figure, steps_figure
 from crate_transformer.reports.segments import label_picture, masks_over
 
@@ -37,6 +38,27 @@ def test_steps_are_drawn_as_changes_beside_the_untrained_model():
         assert len(figure.axes) == panels
         drawn = figure.axes[0].lines[0].get_ydata()
         np.testing.assert_allclose(drawn, (steps.trained.rate_after - steps.trained.rate_before).mean(axis=0))
+
+
+@pytest.mark.parametrize(("step_size", "condition"), [(1e-3, "holds"), (10.0, "does not hold")])
+@pytest.mark.parametrize("family", ["crate_tiny_patch16_224", "crate_alpha_tiny_patch16_224"])
+def test_the_page_says_what_the_sparse_step_is_guaranteed_to_do(family, step_size, condition):
+    steps = layer_steps(build_model(family, **TINY, step_size=step_size), torch.randn(2, 3, 16, 16))
+    text = sparse_text(steps.trained.sparse, steps.untrained.sparse)
+    assert f"the condition {condition}" in text and f"1/&eta; is {1 / step_size:.3g}." in text
+    assert f"{steps.trained.sparse.lowered.mean():.0%} of the tokens" in text
+    assert ("from 0" in text) == ("alpha" in family) and ("feasible start" in text) == ("alpha" not in family)
+    assert sparse_text(None, None) == ""
+
+
+def test_the_page_does_not_say_that_a_vit_was_derived_to_compress():
+    images = torch.randn(2, 3, 16, 16)
+    texts = {
+        family: attention_text(layer_steps(build_model(f"{family}_tiny_patch16_224", **TINY), images))
+        for family in ("crate", "vit", "tost")
+    }
+    assert "MSSA approximates" in texts["crate"]
+    assert "not derived" in texts["vit"] and "not derived" in texts["tost"]
 
 
 def test_checkpoints_share_one_figure_if_they_were_measured_at_one_place():

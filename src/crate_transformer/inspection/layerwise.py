@@ -45,7 +45,8 @@ class LayerwiseObjective:
 
     @property
     def rate_reduction(self) -> Float[np.ndarray, "images layers"] | None:
-        """Delta R = R - R^c; a reduction in the papers' sense only where ``normalisation`` is not ``"head"``."""
+        """Delta R = R - R^c; a reduction in the papers' sense only where ``normalisation`` is not ``"head"`` and the
+        projection is linear (a ViT's keys and a ToST's projection have a bias) with orthonormal columns."""
         return None if self.rate is None else self.rate - self.subspace_rate
 
     @property
@@ -87,7 +88,8 @@ def layerwise_objective(
         epsilon_squared: 0.01 in the released code and the paper's figures.
         place: ``"input"`` of the block, or ``"half"`` way through it, seen through the same norm and projection.
         normalisation: unit length of each token in every ``"head"``, of each ``"token"`` before the projection, or
-            ``"none"`` after the layer norm.
+            ``"none"`` after the layer norm. With the last two R^c grows with the length of the columns of ``U_k``,
+            which training changes: compare layers, or a model with its control, by ``"head"``.
         rates: also measure R, which takes several times longer: its Gram matrix is not split into heads.
         untrained: the control; ``untrained_twin(model)`` unless given.
 

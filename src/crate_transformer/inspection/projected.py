@@ -21,8 +21,8 @@ def scale(
     tokens: Float[Tensor, "batch tokens dim"] | None,
     normalisation: Normalisation,
 ) -> Float[Tensor, "batch heads tokens head_dim"]:
-    """The projections of scaled tokens: of unit length in every head, of a token of unit length, or as they are; in
-    float32 or better."""
+    """The projections of scaled tokens: of unit length in every head, divided by the token's length (that is the
+    projection of a token of unit length where it has no bias), or as they are; in float32 or better."""
     projected = at_least_float32(projected)
     if normalisation == "head":
         return F.normalize(projected, dim=-1)

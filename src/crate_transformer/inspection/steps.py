@@ -27,6 +27,7 @@ class SparseDescent:
     ``bound`` what :math:`F` of the code is guaranteed not to exceed, each the mean over tokens; see ``layer_steps``.
     ``lowered`` and ``bounded`` are the shares of the tokens whose code lies below :math:`F(u)` and not above the bound.
     The guarantee needs ``squared_norm``, :math:`\|D\|_2^2`, to be at most ``inverse_step``, :math:`1 / \eta`.
+    ``starts_feasible`` tells whether the step itself starts at :math:`u`, as ODL's does and ISTA's does not.
     """
 
     before: Float[np.ndarray, "images layers"]
@@ -36,6 +37,7 @@ class SparseDescent:
     bounded: Float[np.ndarray, "images layers"]
     squared_norm: Float[np.ndarray, " layers"]
     inverse_step: Float[np.ndarray, " layers"]
+    starts_feasible: bool
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -140,6 +142,7 @@ def _joined(model: Backbone, parts: list[dict[str, np.ndarray]]) -> Steps:
         **found,
         squared_norm=np.square(norms),
         inverse_step=np.array([1 / step.step_size for step in steps]),
+        starts_feasible=not steps[0].starts_at_input,
     )
     return Steps(**rates, sparse=sparse)
 

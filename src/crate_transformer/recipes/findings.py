@@ -24,6 +24,9 @@ class Finding:
 def compression(objectives: Sequence[LayerwiseObjective]) -> Finding:
     """R^c of the last layer relative to the first: seen if it falls, and further than in every untrained model.
 
+    Each layer is measured in its own subspaces, as in arXiv 2306.01129, section 3.1: the theory has every layer lower
+    R^c in its own ones, and says nothing of one layer against another.
+
     Args:
         objectives: of one model, each with another untrained one beside it.
     """
@@ -33,8 +36,9 @@ def compression(objectives: Sequence[LayerwiseObjective]) -> Finding:
     return Finding(
         "Layers compress",
         seen,
-        f"{verdict(seen)}: from the first to the last layer R^c changes to {trained:.0%} of its value, in "
-        f"{len(untrained)} untrained models to between {min(untrained):.0%} and {max(untrained):.0%}.",
+        f"{verdict(seen)}: R^c, of each layer in its own subspaces, changes from the first to the last to {trained:.0%}"
+        f" of its value, in {len(untrained)} untrained models to between {min(untrained):.0%} and "
+        f"{max(untrained):.0%}.",
     )
 
 

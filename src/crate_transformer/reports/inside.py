@@ -96,15 +96,24 @@ def sparse_text(trained: SparseDescent | None, untrained: SparseDescent | None) 
     if not trained or not untrained:
         return Markup()
     norms, inverse = trained.squared_norm, trained.inverse_step[0]
-    held = "holds" if norms.max() <= inverse else "does not hold"
+    condition = "&eta; &le; 1/&Vert;D&Vert;&sup2;"
+    lowered = f"{trained.lowered.mean():.0%} of the tokens (untrained model {untrained.lowered.mean():.0%})"
+    bounded = f"{trained.bounded.mean():.0%} of the tokens (untrained model {untrained.bounded.mean():.0%})"
+    if trained.starts_feasible:
+        text = (
+            f"The sparse step takes proximal steps from 0, and lowers its LASSO objective for {lowered}; where "
+            f"{condition} that is guaranteed."
+        )
+    else:
+        text = (
+            "The sparse step starts at the token itself, whose negative entries its LASSO problem does not allow: it "
+            "is compared with the nearest point that is allowed, the feasible start, and its code has a lower "
+            f"objective for {lowered}. That is not guaranteed; where {condition} a bound is, the objective of the "
+            f"feasible start plus its squared distance from the token over 2&eta;, which holds for {bounded}."
+        )
+    holds = "holds" if norms.max() <= inverse else "does not hold"
     return Markup(
-        "The sparse step starts at a point that may have negative entries, which its LASSO problem does not allow: it "
-        "is compared with the nearest point that is allowed, the feasible start. Its code has a lower objective than "
-        f"that for {trained.lowered.mean():.0%} of the tokens (untrained model {untrained.lowered.mean():.0%}). "
-        "Proximal steps with &eta; &le; 1/&Vert;D&Vert;&sup2; are guaranteed a bound instead, the objective of the "
-        "feasible start plus its squared distance from the start over 2&eta; times the number of steps: "
-        f"{trained.bounded.mean():.0%} of the tokens keep it (untrained model {untrained.bounded.mean():.0%}). Here "
-        f"that condition {held}: &Vert;D&Vert;&sup2; is {norms.min():.3g} to {norms.max():.3g}, 1/&eta; is "
+        f"{text} Here the condition {holds}: &Vert;D&Vert;&sup2; is {norms.min():.3g} to {norms.max():.3g}, 1/&eta; is "
         f"{inverse:.3g}."
     )
 
