@@ -117,6 +117,62 @@ def test_splits_on_the_disk(make_images, tmp_path, held_out, layout):
     assert open_evaluation(path).names == split.val.names
 
 
+@pytest.mark.parametrize(
+    ("training", "held_out", "alone"),
+    [
+        ("train", "valid", ()),
+        ("Training", "Testing", ()),
+        ("train", "dev", ()),
+        ("TRAIN", "Eval", ("test",)),
+        ("train", "evaluation", ("Testing", "test")),
+        ("training", "validation", ("test",)),
+    ],
+)
+@pytest.mark.parametrize("archive", [False, True])
+def test_parts_by_other_names(make_images, training, held_out, alone, archive):
+    counts = {f"{part}/{kind}": 2 for part in (training, held_out, *alone) for kind in ("cat", "dog")}
+    split = open_split(make_images("data", counts, archive=archive))
+    assert {name.rsplit("/", 2)[0].split("/")[-1] for name in split.train.names} == {training}
+    assert {name.rsplit("/", 2)[0].split("/")[-1] for name in split.val.names} == {held_out}
+    assert split.train.classes == ("cat", "dog") and not split.divided_here
+    assert f"{training} and {held_out} of " in split.how
+    assert ("left alone" in split.how) == bool(alone) and all(part in split.how for part in alone)
+
+
+@pytest.mark.parametrize(
+    ("counts", "message"),
+    [
+        ({"train/a": 1, "train/b": 1, "unlabeled/x": 1}, "holds unlabeled beside train: move"),
+        ({"train/a": 1, "train/b": 1, "unlabeled": 1}, "holds unlabeled beside train: move"),
+        ({"train": 2, "extra": 2}, "holds extra beside train: move"),
+        ({"train/a": 1, "train/b": 1, "val/a": 1, "val/b": 1, "extra/a": 1}, "holds extra beside train and val"),
+        ({"test/a": 1, "test/b": 1, "val/a": 1, "val/b": 1}, "test and val, of which none is to train on"),
+        ({"train/a": 1, "Training/a": 1, "val/a": 1}, "Training and train are to train on: leave exactly one"),
+        ({"train/a": 1, "dev/a": 1, "val/a": 1}, "dev and val are to hold out: leave exactly one"),
+        ({"train": 1, "valid": 1}, "holds images but no sub-folders"),
+    ],
+)
+@pytest.mark.parametrize("opener", [open_split, open_images, open_evaluation])
+def test_parts_beside_anything_else_are_refused_by_name(make_images, counts, message, opener):
+    with pytest.raises(ValueError, match=message):
+        opener(make_images("data", counts))
+
+
+def test_a_class_may_be_called_train(make_images):
+    assert open_images(make_images("vehicles", {"bus": 1, "ship": 1, "train": 2})).classes == ("bus", "ship", "train")
+    split = open_split(make_images("data", {f"{p}/{c}": 1 for p in ("train", "test") for c in ("bus", "train")}))
+    assert split.train.classes == split.val.classes == ("bus", "train")
+
+
+def test_a_folder_and_a_zip_file_of_one_part_are_ambiguous(make_images, tmp_path):
+    folder = make_images("data", {f"{part}/{kind}": 1 for part in ("train", "val") for kind in ("a", "b")})
+    shutil.make_archive(str(folder / "val"), "zip", root_dir=folder / "val")
+    with pytest.raises(ValueError, match=r"val and val\.zip are to hold out: leave exactly one"):
+        open_split(folder)
+    shutil.rmtree(folder / "val")
+    assert len(open_split(folder).val) == 2
+
+
 def test_splits_with_other_classes_are_refused(make_images):
     with pytest.raises(ValueError, match="only one of them has 'b', 'c'"):
         open_split(make_images("data", {"train/a": 1, "train/b": 1, "val/a": 1, "val/c": 1}))

@@ -8,7 +8,8 @@ import zlib
 
 import numpy as np
 import pytest
-from PIL import Image
+from PIL import Image, ImageCms
+from PIL.PngImagePlugin import PngInfo
 
 from crate_transformer.data import PHOTOGRAPHS, BrokenImageError, list_images, photograph, read_image, read_images
 
@@ -115,11 +116,69 @@ def test_a_decompression_bomb_is_refused_unopened():
     def chunk(kind: bytes, data: bytes) -> bytes:
         return struct.pack(">I", len(data)) + kind + data + struct.pack(">I", zlib.crc32(kind + data))
 
-    for side, expect in [(60_000, "pixels"), (11_000, "pixels")]:
-        header = struct.pack(">IIBBBBB", side, side, 8, 0, 0, 0, 0)
+    for side, expect in [(60_000, "pixels"), (12_000, "1,099 MB.*a larger CRATE_MEMORY_LIMIT")]:
+        header = struct.pack(">IIBBBBB", side, side, 8, 2, 0, 0, 0)
         bomb = b"\x89PNG\r\n\x1a\n" + chunk(b"IHDR", header) + chunk(b"IDAT", zlib.compress(b"")) + chunk(b"IEND", b"")
         with pytest.raises(BrokenImageError, match=expect):
             read_image(bomb, name="bomb.png")
+
+
+def segments(data: bytes, kind: str) -> list[tuple[int, int]]:
+    """Where the metadata lie in a file: from and to."""
+    found, start = [], {"JPEG": 2, "PNG": 8, "WEBP": 12}[kind]
+    while start < len(data) and data[start + 1] != 0xDA:
+        if kind == "JPEG":
+            end = start + 2 + int.from_bytes(data[start + 2 : start + 4], "big")
+            part, is_metadata = (start + 4, end), data[start + 1] in (*range(0xE1, 0xEE), 0xFE)
+        elif kind == "PNG":
+            end = start + 12 + int.from_bytes(data[start : start + 4], "big")
+            part, is_metadata = (start + 8, end), data[start + 4] & 32
+        else:
+            size = int.from_bytes(data[start + 4 : start + 8], "little")
+            end = start + 8 + size + size % 2
+            part, is_metadata = (start + 8, end), data[start : start + 4] in (b"EXIF", b"ICCP", b"XMP ")
+        if is_metadata:
+            found.append(part)
+        start = end
+    return found
+
+
+@pytest.mark.parametrize("kind", ["JPEG", "PNG", "WEBP"])
+def test_damaged_metadata_leave_the_pixels(kind):
+    exif = Image.Exif()
+    exif[0x010E] = "description" * 5
+    notes = PngInfo()
+    notes.add_text("plain", "text" * 20)
+    notes.add_text("packed", "text" * 20, zip=True)
+    profile = ImageCms.ImageCmsProfile(ImageCms.createProfile("sRGB")).tobytes()
+    data = encoded(colours(), kind, exif=exif, icc_profile=profile, pnginfo=notes, comment=b"a comment")
+    whole, places, random = read_image(data), segments(data, kind), np.random.default_rng(0)
+    assert len(places) >= 2
+    for _ in range(200):
+        damaged = bytearray(data)
+        start, end = places[random.integers(len(places))]
+        for place in random.integers(start, end, random.integers(1, 30)):
+            damaged[place] = random.integers(256)
+        found = read_image(bytes(damaged))
+        assert found.size in (whole.size, whole.size[::-1])
+        if found.size == whole.size:  # chance may write an orientation
+            assert sorted(found.tobytes()) == sorted(whole.tobytes())
+
+
+def test_what_a_picture_may_take_is_bounded_and_can_be_raised(monkeypatch):
+    small, grey = encoded(Image.new("RGB", (512, 512)), "PNG"), encoded(Image.new("I;16", (512, 512)), "PNG")
+    assert read_image(small, limit=3 << 20).size == (512, 512)
+    for data in (small, grey):  # 2.0 and 2.8 MB
+        with pytest.raises(
+            BrokenImageError, match="would take 3 MB of memory, more than the limit of 1; a larger CRATE"
+        ):
+            read_image(data, limit=1 << 20)
+    monkeypatch.setenv("CRATE_MEMORY_LIMIT", "1")
+    with pytest.raises(BrokenImageError, match="more than the limit of 1;"):
+        read_image(small)
+    monkeypatch.setattr(Image, "MAX_IMAGE_PIXELS", 1000)
+    monkeypatch.setenv("CRATE_MEMORY_LIMIT", "4096")
+    assert read_image(small).size == (512, 512)
 
 
 def test_pixels_without_a_range_are_refused():

@@ -223,7 +223,7 @@ def test_the_masks_of_one_picture_are_bounded(tmp_path, monkeypatch):
     (scene,) = open_scenes(tmp_path)
     assert len(scene.objects) == 1802
     monkeypatch.setenv("CRATE_MEMORY_LIMIT", "1")
-    with pytest.raises(ValueError, match=r"a\.jpg.*more than the limit of 1 MB; set CRATE_MEMORY_LIMIT"):
+    with pytest.raises(ValueError, match=r"a\.jpg.*more than the limit of 1; a larger CRATE_MEMORY_LIMIT"):
         list(open_scenes(tmp_path))
 
 

@@ -3,8 +3,11 @@
 import io
 import logging
 import math
+import warnings
+import zlib
 from collections import Counter
 from collections.abc import Callable, Iterable, Iterator, Sequence
+from contextlib import contextmanager
 from pathlib import Path, PurePosixPath
 from typing import BinaryIO
 
@@ -12,13 +15,13 @@ import numpy as np
 from PIL import ExifTags, Image, UnidentifiedImageError
 
 from crate_transformer.data.files import list_files, read_bytes
-from crate_transformer.data.limits import DEFAULT_LIMIT, check_memory, memory_limit
+from crate_transformer.data.limits import DEFAULT_LIMIT, HOW_TO_RAISE, check_memory, memory_limit
 from crate_transformer.storage import read_file
 
 SUFFIXES = (".jpg", ".jpeg", ".jpe", ".jfif", ".png", ".webp", ".tif", ".tiff", ".bmp", ".gif")
 _FORMATS = ("JPEG", "PNG", "WEBP", "TIFF", "BMP", "GIF")
 _PNG = b"\x89PNG\r\n\x1a\n"
-_PNG_CHUNKS = (b"IHDR", b"PLTE", b"IDAT", b"IEND", b"tRNS", b"eXIf")
+_PNG_CHUNKS = (b"IHDR", b"PLTE", b"IDAT", b"IEND")
 _BYTES_PER_PIXEL = {"1": 6, "L": 6, "RGB": 8, "P": 10, "I;16": 11, "I;16B": 11}  # decoded, turned upright, converted
 _UPRIGHT = {
     2: Image.Transpose.FLIP_LEFT_RIGHT,
@@ -84,6 +87,8 @@ def read_image(
         raise FileNotFoundError(f"{name} does not exist") from None
     except UnidentifiedImageError:
         raise BrokenImageError(name, "not a JPEG, PNG, WebP, TIFF, BMP or GIF file") from None
+    except Image.DecompressionBombError:  # Pillow's own bound, which a raised limit lifts
+        raise BrokenImageError(name, f"more than {2 * Image.MAX_IMAGE_PIXELS:,} pixels; {HOW_TO_RAISE}") from None
     except Exception as error:  # Pillow's plugins raise nearly every kind of exception on damaged files
         reason = error.strerror if isinstance(error, OSError) and error.strerror else str(error)
         reason = " ".join(reason.removeprefix(f"{name} ").split())
@@ -112,14 +117,17 @@ def encoded(source: str | Path | bytes | BinaryIO, limit: int) -> bytes:
     return content
 
 
-def open_image(content: bytes, limit: int, formats: Sequence[str] = _FORMATS) -> Image.Image:
+@contextmanager
+def open_image(content: bytes, limit: int, formats: Sequence[str] = _FORMATS) -> Iterator[Image.Image]:
     """Read the header of a picture and refuse, with ``ValueError``, what would take too much memory to decode."""
     if limit > DEFAULT_LIMIT:
-        Image.MAX_IMAGE_PIXELS = None  # Pillow's own bound, which would refuse what was allowed here
-    image = Image.open(io.BytesIO(_without_notes(content)), formats=formats)
-    width, height = image.size
-    check_memory(height * (width * _BYTES_PER_PIXEL.get(image.mode, 16) + 3 * 8), limit)  # pointers to rows
-    return image
+        Image.MAX_IMAGE_PIXELS = None  # Pillow's own bound
+    with warnings.catch_warnings():
+        warnings.filterwarnings("ignore", module="PIL")  # remarks on damaged metadata
+        with Image.open(io.BytesIO(_without_notes(content)), formats=formats) as image:
+            width, height = image.size
+            check_memory(height * (width * _BYTES_PER_PIXEL.get(image.mode, 16) + 3 * 8), limit)  # pointers to rows
+            yield image
 
 
 def _without_notes(content: bytes) -> bytes:
@@ -129,7 +137,8 @@ def _without_notes(content: bytes) -> bytes:
     kept, start = [_PNG], len(_PNG)
     while start < len(content):
         end = start + 12 + int.from_bytes(content[start : start + 4], "big")
-        if content[start + 4 : start + 8] in _PNG_CHUNKS:
+        kind, body = content[start + 4 : start + 8], content[start + 4 : end - 4]
+        if kind in _PNG_CHUNKS or (kind == b"eXIf" and zlib.crc32(body).to_bytes(4, "big") == content[end - 4 : end]):
             kept.append(content[start:end])
         start = end
     return b"".join(kept)

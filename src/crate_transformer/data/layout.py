@@ -81,9 +81,11 @@ def _find(path: Path) -> ImageFolder | Split:
     """What lies at ``path``: classes, or parts with classes in them."""
     names = list_files(path)
     images = [name for name in names if is_image(name)]
-    prefix = _pass_wrappers(names, images)
-    heads = {name[len(prefix) :].partition("/")[0] for name in images if "/" in name[len(prefix) :]}
     archives = {name for name in names if name.lower().endswith(".zip") and "/" not in name and path.is_dir()}
+    prefix, heads = "", _heads(images, "")
+    if len({_role(name) for name in heads | archives} - {None}) < 2:
+        archives, prefix = set(), _pass_wrappers(names, images)
+        heads = _heads(images, prefix)
     parts = {name: role for name in sorted(heads | archives) if (role := _role(name))}
     others = sorted(heads - set(parts)) + sorted(archives - set(parts) if archives & set(parts) else [])
     holds_classes = any(name in archives for name in parts) or any(
@@ -108,6 +110,11 @@ def _find(path: Path) -> ImageFolder | Split:
         shown = ", ".join(map(repr, lone[:3]))
         raise ValueError(f"{training} and {held_out} of {path} differ in their classes: only one of them has {shown}")
     return Split(train, val, f"{training} and {held_out} of {path}{rest}", divided_here=False)
+
+
+def _heads(images: Sequence[str], prefix: str) -> set[str]:
+    """The folders at ``prefix`` that hold images."""
+    return {name[len(prefix) :].partition("/")[0] for name in images if "/" in name[len(prefix) :]}
 
 
 def _role(name: str) -> str | None:

@@ -4,6 +4,7 @@ import os
 
 DEFAULT_LIMIT = 1 << 30  # bytes
 _VARIABLE = "CRATE_MEMORY_LIMIT"
+HOW_TO_RAISE = f"a larger {_VARIABLE} (megabytes) in the environment allows it"
 
 
 def memory_limit() -> int:
@@ -26,6 +27,5 @@ def check_memory(needed: int, limit: int) -> None:
     """Refuse, with ``ValueError``, what takes more bytes than the limit; the sentence says how to allow it."""
     if needed > limit:
         raise ValueError(
-            f"it would take {needed >> 20:,} MB of memory, more than the limit of {limit >> 20:,} MB; "
-            f"set {_VARIABLE} in the environment to {(needed >> 20) + 1} to allow it"
+            f"it would take {-(-needed >> 20):,} MB of memory, more than the limit of {limit >> 20:,}; {HOW_TO_RAISE}"
         )
