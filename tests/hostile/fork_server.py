@@ -1,7 +1,7 @@
 """Runs commands of ``crate`` in forked children: fast, since everything is imported, and safe, since each may die.
 
-Reads one JSON object a line, ``{"arguments": [...], "folder": "..."}``, and answers with one: exit code (negative for a
-signal), the end of what was printed, seconds, and megabytes above what the child began with.
+Reads one JSON object a line, ``{"arguments": [...], "folder": "...", "seconds": 10}``, and answers with one: exit code
+(negative for a signal), the end of what was printed, seconds, and megabytes above what the child began with.
 """
 
 import json
@@ -16,15 +16,15 @@ SECONDS = 10
 MEGABYTES = 2048
 
 
-def run(arguments: list[str], folder: str) -> dict[str, object]:
-    """One command in a child process, at most ``SECONDS`` long and ``MEGABYTES`` large."""
+def run(arguments: list[str], folder: str, seconds: float = SECONDS) -> dict[str, object]:
+    """One command in a child process, at most ``seconds`` long and ``MEGABYTES`` large."""
     output = Path(folder) / "output.txt"
     began = time.monotonic()
     child = os.fork()
     if not child:
         enter(folder, output)
         os._exit(command(arguments))
-    while time.monotonic() - began < SECONDS:
+    while time.monotonic() - began < seconds:
         ended, status, usage = os.wait4(child, os.WNOHANG)
         if ended:
             break
@@ -77,11 +77,13 @@ if __name__ == "__main__":
     import crate_transformer.cli.classify
     import crate_transformer.cli.convert
     import crate_transformer.cli.evaluate
+    import crate_transformer.cli.export
     import crate_transformer.cli.inspect
     import crate_transformer.cli.segment
     import crate_transformer.cli.segmentation
     import crate_transformer.cli.train
     import crate_transformer.evaluation
+    import crate_transformer.integrations.export
     import crate_transformer.recipes.experiment
     import crate_transformer.reports.inspection  # noqa: F401
 

@@ -8,8 +8,6 @@ import json
 import os
 import random
 import shutil
-import subprocess
-import sys
 import zipfile
 from collections import Counter
 from pathlib import Path
@@ -21,7 +19,6 @@ import torch
 from mutate import damage_bytes, damage_folder, damage_json, hostile_pickle, json_bytes
 from PIL import Image
 
-import crate_transformer
 from crate_transformer.checkpoints import load_checkpoint, save_checkpoint, save_official
 from crate_transformer.models import build_model
 
@@ -29,47 +26,6 @@ COUNT = int(os.environ.get("CRATE_MUTATIONS", "5000"))
 pytestmark = [pytest.mark.slow, pytest.mark.skipif(not hasattr(os, "fork"), reason="needs fork")]
 FORMATS = ("PNG", "JPEG", "WEBP", "TIFF", "GIF", "BMP")
 MODES = {"PNG": ("RGB", "RGBA", "L", "P", "I;16", "1"), "JPEG": ("RGB", "L", "CMYK"), "TIFF": ("RGB", "L", "I;16", "F")}
-
-
-@pytest.fixture(scope="module")
-def seed(request) -> int:
-    """What every random choice here follows from; the suite's ``--seed``."""
-    return request.config.getoption("--seed", 0)
-
-
-class Server:
-    """The fork server, started when first needed and again should it ever die."""
-
-    def __init__(self) -> None:
-        source = str(Path(crate_transformer.__file__).parents[1])
-        self.process = subprocess.Popen(
-            [sys.executable, fork_server.__file__],
-            stdin=subprocess.PIPE,
-            stdout=subprocess.PIPE,
-            text=True,
-            env={**os.environ, "PYTHONPATH": source, "OMP_NUM_THREADS": "1", "MPLBACKEND": "agg"},
-        )
-
-    def run(self, arguments: list[object], folder: Path) -> dict:
-        order = {
-            "arguments": [os.fspath(a) if isinstance(a, Path) else str(a) for a in arguments],
-            "folder": str(folder),
-        }
-        self.process.stdin.write(json.dumps(order) + "\n")
-        self.process.stdin.flush()
-        return json.loads(self.process.stdout.readline())
-
-    def close(self) -> None:
-        self.process.stdin.close()
-        self.process.wait()
-        self.process.stdout.close()
-
-
-@pytest.fixture(scope="module")
-def server():
-    server = Server()
-    yield server
-    server.close()
 
 
 @pytest.fixture(scope="module")

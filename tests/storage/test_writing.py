@@ -1,5 +1,6 @@
 """Files are written whole or not at all, together or not at all, and nothing stays behind."""
 
+import json
 import os
 import signal
 from pathlib import Path
@@ -95,14 +96,53 @@ def test_names_stay_inside(tmp_path, name):
         write_files(tmp_path, {name: b""})
 
 
-@pytest.mark.parametrize("journal", [b"", b"[1]", b'{"0": "../x"}', b'{"../0": "x"}', b'{"0": 1}', b"\xff"])
+JOURNALS = ({"0": "../x"}, {"../0": "x"}, {"0": 1}, {"0": "link/x"})
+
+
+@pytest.mark.parametrize(
+    "journal", [b"", b"[1]", b"{}", b"\xff", *(json.dumps({"move": m, "remove": []}).encode() for m in JOURNALS)]
+)
 def test_a_journal_from_a_stranger_moves_nothing_out(tmp_path, journal):
     staging = tmp_path / "folder" / UNFINISHED / "stranger"
     staging.mkdir(parents=True)
+    (tmp_path / "elsewhere").mkdir()
+    (tmp_path / "folder" / "link").symlink_to(tmp_path / "elsewhere")
     (staging / "0").write_bytes(b"part")
     (staging / "journal.json").write_bytes(journal)
     recover(tmp_path / "folder")
     assert contents(tmp_path) == {}
+
+
+@pytest.mark.parametrize("name", ["../kept", "link/kept", ".."])
+def test_a_journal_from_a_stranger_removes_nothing_outside(tmp_path, name):
+    (tmp_path / "elsewhere").mkdir()
+    for kept in (tmp_path / "kept", tmp_path / "elsewhere" / "kept"):
+        kept.write_bytes(b"mine")
+    staging = tmp_path / "folder" / UNFINISHED / "stranger"
+    staging.mkdir(parents=True)
+    (tmp_path / "folder" / "link").symlink_to(tmp_path / "elsewhere")
+    (staging / "journal.json").write_text(json.dumps({"move": {}, "remove": [name]}))
+    recover(tmp_path / "folder")
+    assert set(contents(tmp_path)) == {"kept", "elsewhere/kept"}
+
+
+def test_a_link_that_leads_out_is_not_followed(tmp_path):
+    (tmp_path / "elsewhere").mkdir()
+    (tmp_path / "folder").mkdir()
+    (tmp_path / "folder" / "link").symlink_to(tmp_path / "elsewhere")
+    with pytest.raises(ValueError, match="link is a link that leads out of"):
+        write_files(tmp_path / "folder", {"link/a": b"new", "b": b"new"})
+    assert contents(tmp_path) == {}
+
+
+def test_files_go_with_the_new_ones_or_stay_with_the_old(tmp_path):
+    write_files(tmp_path, OLD)
+    (tmp_path / "folder").mkdir()
+    with pytest.raises(OSError, match="folder is a folder"):
+        write_files(tmp_path, {"c": b"new", "folder": b"new"}, remove=["a"])
+    assert contents(tmp_path) == OLD
+    write_files(tmp_path, {"c": b"new"}, remove=["a", "absent"])
+    assert contents(tmp_path) == {name: content for name, content in OLD.items() if name != "a"} | {"c": b"new"}
 
 
 def test_an_interrupt_while_files_are_put_in_place_finishes_them(tmp_path, monkeypatch):

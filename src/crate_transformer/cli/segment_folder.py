@@ -13,7 +13,7 @@ from crate_transformer.cli.outputs import SETTINGS, check_output, read_settings
 from crate_transformer.data import encode_mask
 from crate_transformer.evaluation.average_precision import mask_box
 from crate_transformer.reports.segments import label_picture, masks_over
-from crate_transformer.storage import file_stem, json_bytes, read_record, write_files, write_json
+from crate_transformer.storage import file_stem, json_bytes, read_record, write_files
 
 _LISTS = ("coco_results.json", "results.json")
 _FOLDERS = {"masks": ".png", "overlays": ".png", "objects": ".json"}
@@ -58,24 +58,22 @@ class SegmentFolder:
     def __init__(self, folder: Path, paths: Sequence[Path], settings: Mapping[str, object], *, overwrite: bool) -> None:
         self.folder, self.settings = folder, {**settings, "pictures": [str(path) for path in paths]}
         self.stems = {path: file_stem(index, str(path)) for index, path in enumerate(paths)}
-        self.goes_on = check_output(folder, self.settings, overwrite=overwrite, writes=(*_FOLDERS, *_LISTS))
+        goes_on = check_output(folder, self.settings, overwrite=overwrite, writes=(*_FOLDERS, *_LISTS))
         self.taken = False
-        found = {path: self._read(path) for path in paths} if self.goes_on else {}
+        found = {path: self._read(path) for path in paths} if goes_on else {}
         self.finished: dict[Path, Record] = {path: record for path, record in found.items() if record}
 
     def add(self, path: Path, picture: Image.Image, masks: np.ndarray) -> None:
         """Write everything about one picture, whole or not at all."""
-        self._take()
         kept = [mask for mask in masks if mask.any()]
         objects = [Found(encode_mask(mask), mask_box(mask), 1 / (1 + rank)) for rank, mask in enumerate(kept)]
         record = Record(str(path), *_stamp(path), objects)
         contents = (_png(label_picture(masks)), _png(masks_over(np.asarray(picture), masks)), json_bytes(record))
-        write_files(self.folder, dict(zip(self._names(path), contents, strict=True)))
+        self._write(dict(zip(self._names(path), contents, strict=True)))
         self.finished[path] = record
 
     def finish(self, about: Mapping[str, object]) -> tuple[int, list[str]]:
         """Write the lists of all pictures; how many objects there are, and the pictures without any."""
-        self._take()
         found, pictures = [], []
         for path, image_id in self._ids().items():
             record = self.finished[path]
@@ -86,7 +84,7 @@ class SegmentFolder:
             )
         empty = [entry["image"] for entry in pictures if not entry["objects"]]
         results = {**about, "pictures": pictures, "nothing_found": empty}
-        write_files(self.folder, dict(zip(_LISTS, (json_bytes(found), json_bytes(results)), strict=True)))
+        self._write(dict(zip(_LISTS, (json_bytes(found), json_bytes(results)), strict=True)))
         return len(found), empty
 
     def _ids(self) -> dict[Path, int]:
@@ -96,20 +94,22 @@ class SegmentFolder:
         named = len(set(numbers.values())) == len(order) and max(numbers.values(), default=0) < _LARGEST_ID
         return numbers if named else order
 
-    def _take(self) -> None:
-        """Take the folder for this run: first the lists go, then the rest of another run, then the settings come."""
+    def _write(self, files: dict[str, bytes]) -> None:
+        """Write files; with the first ones the settings come, and the lists and what is of another run go."""
         if self.taken:
+            write_files(self.folder, files)
             return
-        self.taken = True
-        for name in _LISTS if len(self.finished) < len(self.stems) else ():
-            (self.folder / name).unlink(missing_ok=True)
         current = {name for path in self.finished for name in self._names(path)}
-        for folder, suffix in _FOLDERS.items() if read_settings(self.folder) else ():
-            for file in (self.folder / folder).glob(f"*{suffix}"):
-                if _OURS.match(file.name) and f"{folder}/{file.name}" not in current:
-                    file.unlink()
-        if not self.goes_on:
-            write_json(self.folder / SETTINGS, self.settings)
+        old = [f"{folder}/{file.name}" for folder, suffix in _FOLDERS.items() for file in self._ours(folder, suffix)]
+        gone = {*_LISTS, *old} - current - files.keys()
+        write_files(self.folder, {SETTINGS: json_bytes(self.settings), **files}, remove=sorted(gone))
+        self.taken = True
+
+    def _ours(self, folder: str, suffix: str) -> list[Path]:
+        """Files there that this command wrote."""
+        if not read_settings(self.folder):
+            return []
+        return [file for file in (self.folder / folder).glob(f"*{suffix}") if _OURS.match(file.name)]
 
     def _names(self, path: Path) -> list[str]:
         return [f"{folder}/{self.stems[path]}{suffix}" for folder, suffix in _FOLDERS.items()]

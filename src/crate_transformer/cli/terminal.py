@@ -28,7 +28,7 @@ def print_json(data: object) -> None:
 
     from crate_transformer.storage import plain
 
-    print(json.dumps(plain(data), indent=1))
+    print(json.dumps(plain(data, None), indent=1))
 
 
 @contextmanager

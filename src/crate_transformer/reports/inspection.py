@@ -89,11 +89,8 @@ def inspection_page(
     if inside.missing:
         lead.append(f"Not on this page: {'; '.join(inside.missing)}.")
     files["report.html"] = page_bytes("Inside the model", " ".join(lead), pages, about)
-    write_files(folder, {**files, **beside})
-    for old in folder.iterdir():  # of an earlier run
-        if _NOT_ALWAYS.fullmatch(old.name) and old.name not in files:
-            old.unlink()
-    return folder / "report.html"
+    before = {file.name for file in folder.glob("*") if _NOT_ALWAYS.fullmatch(file.name)}
+    return write_files(folder, {**files, **beside}, remove=sorted(before - files.keys())) / "report.html"
 
 
 def _attention(

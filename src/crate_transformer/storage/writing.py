@@ -7,7 +7,7 @@ import re
 import shutil
 import time
 import zlib
-from collections.abc import Callable, Mapping
+from collections.abc import Callable, Iterable, Mapping
 from pathlib import Path, PurePosixPath
 
 import psutil
@@ -28,7 +28,9 @@ def write_file(path: str | Path, content: bytes | Callable[[Path], None]) -> Pat
     return path
 
 
-def write_files(folder: str | Path, files: Mapping[str, bytes | Callable[[Path], None]]) -> Path:
+def write_files(
+    folder: str | Path, files: Mapping[str, bytes | Callable[[Path], None]], *, remove: Iterable[str] = ()
+) -> Path:
     """Write several files into a folder; whoever opens them later finds all of them new, or all as they were before.
 
     They are completed on disk under ``.unfinished`` first. Then a journal names them, and they are renamed. A process
@@ -39,13 +41,15 @@ def write_files(folder: str | Path, files: Mapping[str, bytes | Callable[[Path],
         folder: made if absent.
         files: name, which may begin with sub-folders (``masks/1.png``), to content, or to a function that writes it
             to the path it is given.
+        remove: names of files that go at the same time, where they are there.
 
     Raises:
-        ValueError: a name leads out of the folder.
+        ValueError: a name leads out of the folder, by itself or through a link.
         OSError: one sentence that names the folder; the folder is as before.
     """
     folder = Path(folder)
-    targets = {name: folder / _inside(name) for name in files}
+    targets = {name: _inside(folder, name) for name in files}
+    removed = [name for name in remove if _inside(folder, name)]
     name, target = list(targets.items())[-1]
     existed = folder.exists()
     try:
@@ -59,10 +63,10 @@ def write_files(folder: str | Path, files: Mapping[str, bytes | Callable[[Path],
                 target.parent.mkdir(parents=True, exist_ok=True)
                 if target.is_dir():
                     raise IsADirectoryError(f"{target.name} is a folder")
-            if len(files) == 1:
+            if len(files) == 1 and not removed:
                 parts[name].replace(target)
             else:
-                order = json.dumps({part.name: name for name, part in parts.items()})
+                order = json.dumps({"move": {part.name: name for name, part in parts.items()}, "remove": removed})
                 _write_part(staging / "order", order.encode())
                 (staging / "order").rename(journal)
         finally:
@@ -104,9 +108,13 @@ def _finish(folder: Path, staging: Path) -> None:
     journal = staging / _JOURNAL
     try:
         order = json.loads(read_file(journal))
-        moves = {staging / str(int(part)): folder / _inside(name) for part, name in order.items()}
-    except (OSError, ValueError, AttributeError, TypeError):
+        removed = [_inside(folder, name) for name in order["remove"]]
+        moves = {staging / str(int(part)): _inside(folder, name) for part, name in order["move"].items()}
+    except (OSError, ValueError, LookupError, AttributeError, TypeError):
         return
+    for target in removed:
+        if not target.is_dir():
+            target.unlink(missing_ok=True)
     for part, target in moves.items():
         if part.is_file() and not part.is_symlink():
             target.parent.mkdir(parents=True, exist_ok=True)
@@ -167,11 +175,14 @@ def _remove(staging: Path) -> None:
         return  # not empty, or gone already
 
 
-def _inside(name: str) -> PurePosixPath:
+def _inside(folder: Path, name: str) -> Path:
     path = PurePosixPath(name)
     if path.is_absolute() or not path.parts or ".." in path.parts or UNFINISHED in path.parts:
         raise ValueError(f"{name!r} is no name of a file inside a folder")
-    return path
+    target = folder / path
+    if folder.resolve() not in (target.parent.resolve() / "file").parents:
+        raise ValueError(f"{target.parent} is a link that leads out of {folder}: remove it")
+    return target
 
 
 def _process(pid: int) -> str:
