@@ -19,9 +19,18 @@ def best_head(model: Backbone) -> BestHead | None:
     """What is stored with the weights under ``attention``; ``None`` where nothing is.
 
     Raises:
-        ValueError: it is stored, but not as layer, head and the words how they were chosen.
+        ValueError: it is stored, but not as layer, head and the words how they were chosen, or the model has no such
+            layer or head.
     """
     stored = model.provenance.metadata.get("attention")
     if stored is None:
         return None
-    return as_record(stored, BestHead, f"the entry 'attention' in the metadata of {model.provenance.source}")
+    where = f"the entry 'attention' in the metadata of {model.provenance.source}"
+    best = as_record(stored, BestHead, where)
+    depth, num_heads = len(model.blocks), model.config.num_heads
+    if not (0 <= best.layer < depth and 0 <= best.head < num_heads):
+        raise ValueError(
+            f"{where} names layer {best.layer}, head {best.head}: the model has layers 0 to {depth - 1} and heads 0 to "
+            f"{num_heads - 1}"
+        )
+    return best
