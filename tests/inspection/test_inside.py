@@ -2,6 +2,7 @@
 
 import numpy as np
 import pytest
+import torch
 from PIL import Image
 
 from crate_transformer.inspection import look_inside, untrained_twin
@@ -35,3 +36,19 @@ def test_controls_are_the_untrained_twin():
 def test_no_pictures():
     with pytest.raises(ValueError, match="at least one picture"):
         look_inside(build_model("crate_micro_patch4_32", depth=1), [], short_side=16)
+
+
+@pytest.mark.parametrize("family", ["crate_micro_patch4_32", "vit_micro_patch4_32", "tost_tiny_patch16_224"])
+@pytest.mark.parametrize("dtype", [torch.bfloat16, torch.float64])
+def test_models_of_every_precision_are_looked_into_and_left_as_they_were(family, dtype):
+    patch = 8 if "tost" in family else 4
+    model = build_model(family, img_size=16, patch_size=patch, embed_dim=8, depth=2, num_heads=2, num_classes=2)
+    model.to(dtype).train()
+    model.blocks[1].eval()
+    modes = [part.training for part in model.modules()]
+    weights = {name: value.clone() for name, value in model.state_dict().items()}
+    inside = look_inside(model, noise(3), short_side=16)
+    assert all(np.isfinite(rates).all() for rates in (inside.steps.trained.rate_after, inside.objective.nonzero))
+    assert [part.training for part in model.modules()] == modes
+    for name, value in model.state_dict().items():
+        torch.testing.assert_close(value, weights[name], rtol=0, atol=0)

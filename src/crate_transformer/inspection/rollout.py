@@ -1,5 +1,6 @@
 """Attention followed through all layers."""
 
+import numpy as np
 import torch
 from einops import rearrange
 from jaxtyping import Float
@@ -13,7 +14,7 @@ from crate_transformer.inspection.record import record
 
 def attention_rollout(
     model: nn.Module, images: Float[Tensor, "images channels height width"], *, query: Query = "cls"
-) -> Float[Tensor, "images rows columns"]:
+) -> Float[np.ndarray, "images rows columns"]:
     r"""How much of each patch reaches the query through all layers, if every layer kept half of what it had.
 
     .. math:: r = e_\mathrm{query}^\top \tilde A^L \cdots \tilde A^1, \qquad
@@ -49,4 +50,4 @@ def attention_rollout(
             reach = (reach + mean_rows(queries, keys, weights).mean(dim=1)) / 2
         patches = reach[:, source.num_prefix_tokens :]
         parts.append((patches / patches.sum(dim=-1, keepdim=True)).cpu())
-    return rearrange(torch.cat(parts), "i (r c) -> i r c", r=rows)
+    return rearrange(torch.cat(parts), "i (r c) -> i r c", r=rows).numpy()
