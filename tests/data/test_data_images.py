@@ -165,6 +165,21 @@ def test_damaged_metadata_leave_the_pixels(kind):
             assert sorted(found.tobytes()) == sorted(whole.tobytes())
 
 
+@pytest.mark.parametrize("mode", ["RGB", "P"])
+def test_damaged_pixels_of_a_png_are_never_shown(mode):
+    """Whichever byte of a part that the pixels need is changed, also the name of the part."""
+    data = encoded(colours().quantize(16) if mode == "P" else colours(), "PNG")
+    whole = read_image(data)
+    for place in range(8, len(data)):
+        for value in (data[place] ^ 0x20, data[place] ^ 1):
+            damaged = data[:place] + bytes([value]) + data[place + 1 :]
+            try:
+                found = read_image(damaged)
+            except BrokenImageError:
+                continue
+            assert place >= len(data) - 12 and found.tobytes() == whole.tobytes()  # the last part holds nothing
+
+
 def test_what_a_picture_may_take_is_bounded_and_can_be_raised(monkeypatch):
     small, grey = encoded(Image.new("RGB", (512, 512)), "PNG"), encoded(Image.new("I;16", (512, 512)), "PNG")
     assert read_image(small, limit=3 << 20).size == (512, 512)

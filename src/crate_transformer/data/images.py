@@ -21,7 +21,6 @@ from crate_transformer.storage import read_file
 SUFFIXES = (".jpg", ".jpeg", ".jpe", ".jfif", ".png", ".webp", ".tif", ".tiff", ".bmp", ".gif")
 _FORMATS = ("JPEG", "PNG", "WEBP", "TIFF", "BMP", "GIF")
 _PNG = b"\x89PNG\r\n\x1a\n"
-_PNG_CHUNKS = (b"IHDR", b"PLTE", b"IDAT", b"IEND")
 _BYTES_PER_PIXEL = {"1": 6, "L": 6, "RGB": 8, "P": 10, "I;16": 11, "I;16B": 11}  # decoded, turned upright, converted
 _UPRIGHT = {
     2: Image.Transpose.FLIP_LEFT_RIGHT,
@@ -131,16 +130,28 @@ def open_image(content: bytes, limit: int, formats: Sequence[str] = _FORMATS) ->
 
 
 def _without_notes(content: bytes) -> bytes:
-    """A PNG file without chunks that are no part of its pixels: Pillow refuses a picture for a damaged one."""
+    """A PNG file without chunks that are no part of its pixels: Pillow refuses a picture for a damaged one of these,
+    but not for a wrong checksum of the pixels.
+
+    Raises:
+        ValueError: a chunk that the pixels need is damaged or missing.
+    """
     if not content.startswith(_PNG):
         return content
-    kept, start = [_PNG], len(_PNG)
+    kept, start, has_palette = [_PNG], len(_PNG), content[25:26] != b"\x03"
     while start < len(content):
         end = start + 12 + int.from_bytes(content[start : start + 4], "big")
-        kind, body = content[start + 4 : start + 8], content[start + 4 : end - 4]
-        if kind in _PNG_CHUNKS or (kind == b"eXIf" and zlib.crc32(body).to_bytes(4, "big") == content[end - 4 : end]):
+        kind, checksum = content[start + 4 : start + 8], content[end - 4 : end]
+        is_whole = zlib.crc32(content[start + 4 : end - 4]).to_bytes(4, "big") == checksum
+        is_needed = not kind[:1].islower()
+        if is_needed and not is_whole:
+            raise ValueError("a part of the file is damaged: its checksum is wrong")
+        if is_needed or (kind == b"eXIf" and is_whole):
             kept.append(content[start:end])
+        has_palette |= kind == b"PLTE"
         start = end
+    if not has_palette:
+        raise ValueError("its palette is missing")
     return b"".join(kept)
 
 
