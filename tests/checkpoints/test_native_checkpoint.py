@@ -6,13 +6,14 @@ import json
 import os
 import resource
 
+import numpy as np
 import pytest
 import torch
 from safetensors import safe_open
 from safetensors.torch import load_file, save_file
 
-from crate_transformer.checkpoints import load_checkpoint, save_checkpoint
-from crate_transformer.models import CRATE, CRATEConfig
+from crate_transformer.checkpoints import load_checkpoint, model_card, save_checkpoint, save_official
+from crate_transformer.models import CRATE, CRATEConfig, build_model
 from crate_transformer.storage import write_files
 
 CONFIG = CRATEConfig(img_size=(8, 12), patch_size=4, embed_dim=12, depth=2, num_heads=3, num_classes=3, step_size=0.2)
@@ -256,4 +257,126 @@ def test_truncated_weights(saved, keep):
         load_checkpoint(saved)
     edit(saved, lambda d: d.pop("weights_sha256"))
     with pytest.raises(ValueError, match=r"model.safetensors is (empty|not a readable checkpoint)"):
+        load_checkpoint(saved)
+
+
+def test_every_changed_byte_of_the_weights_is_noticed(saved):
+    file = saved / "model.safetensors"
+    content = file.read_bytes()
+    for place in range(0, len(content), len(content) // 20):
+        file.write_bytes(content[:place] + bytes([content[place] ^ 1]) + content[place + 1 :])
+        with pytest.raises(ValueError, match=r"model.safetensors is damaged or was exchanged: its SHA-256 is"):
+            load_checkpoint(saved)
+    file.write_bytes(content)
+    assert load_checkpoint(saved)
+
+
+def test_folders_without_a_checksum_still_load(model, saved):
+    edit(saved, lambda d: d.pop("weights_sha256"))
+    assert torch.equal(load_checkpoint(saved).head.weight, model.head.weight)
+
+
+class Outer(CRATE):
+    pass
+
+
+@pytest.mark.parametrize(
+    "wrap",
+    [
+        lambda model: torch.compile(model, backend="eager"),
+        torch.nn.DataParallel,
+        torch.optim.swa_utils.AveragedModel,
+        lambda model: torch.nn.DataParallel(torch.compile(model, backend="eager")),
+        lambda model: torch.compile(torch.nn.DataParallel(model), backend="eager"),
+    ],
+    ids=["compile", "DataParallel", "AveragedModel", "DataParallel of compile", "compile of DataParallel"],
+)
+def test_the_model_inside_a_wrapper_is_saved(model, tmp_path, wrap):
+    wrapped = wrap(model)
+    loaded = load_checkpoint(save_checkpoint(wrapped, tmp_path / "saved"))
+    assert type(loaded) is CRATE and loaded.class_names == model.class_names
+    assert all(torch.equal(tensor, loaded.state_dict()[key]) for key, tensor in model.state_dict().items())
+    save_official(wrapped, tmp_path / "official.pth")
+    again = load_checkpoint(tmp_path / "official.pth", num_heads=3, img_size=(8, 12))
+    assert torch.equal(again.head.weight, model.head.weight)
+    assert "A CRATE with" in model_card(wrapped, "saved", {})
+
+
+def with_another_head(model):
+    model.head = torch.nn.Sequential(torch.nn.Linear(12, 4), torch.nn.Linear(4, 3))
+    return model
+
+
+def with_more_classes(model):
+    model.head = torch.nn.Linear(12, 7)
+    return model
+
+
+def diverged(model):
+    model.blocks[1].norm1.weight.data[3] = float("nan")
+    return model
+
+
+@pytest.mark.parametrize(
+    ("change", "sentence"),
+    [
+        (lambda model: torch.nn.Linear(2, 2), "a Linear is none of this package's models, nor a known wrapper of one"),
+        (lambda model: torch.nn.Sequential(model), "a Sequential is none of this package's models"),
+        (lambda model: Outer(model.config), "a Outer cannot be stored, since nothing could load it"),
+        (with_another_head, r"tensor 'head\.0\.weight' belongs to no part of this CRATE"),
+        (with_more_classes, r"tensor 'head\.weight' has shape \(7, 12\), expected \(3, 12\)"),
+        (diverged, r"tensor 'blocks\.1\.norm1\.weight' holds values that are not finite"),
+        (lambda model: model.fold(), "a folded model is for inference only"),
+    ],
+)
+def test_what_nothing_could_load_is_not_saved(model, tmp_path, change, sentence):
+    with pytest.raises(ValueError, match=sentence):
+        save_checkpoint(change(model), tmp_path / "saved")
+    assert not (tmp_path / "saved").exists()
+
+
+def test_values_that_a_smaller_type_cannot_hold_are_not_saved(model, tmp_path):
+    with torch.no_grad():
+        model.head.bias[0] = 1e6
+    with pytest.raises(ValueError, match=r"tensor 'head\.bias' holds values that are not finite"):
+        save_checkpoint(model, tmp_path / "saved", dtype=torch.float16)
+    assert save_checkpoint(model, tmp_path / "saved", dtype=torch.bfloat16).is_dir()
+
+
+@pytest.mark.parametrize("names", [{0: "a", 1: "b", 2: "c"}, ("a", "b", 3), "abc"])
+def test_class_names_of_another_kind(model, tmp_path, names):
+    model.class_names = names
+    with pytest.raises(ValueError, match="give a tuple with the name of every class, in order"):
+        save_checkpoint(model, tmp_path / "saved")
+
+
+def test_metadata_come_back_as_they_were(model, tmp_path):
+    facts = {
+        "loss": 0.12345678901234567,
+        "diverged": float("nan"),
+        "curve": np.float32([0.5, 0.25]),
+        "count": np.int64(7),
+        "folder": tmp_path,
+        "large": 10**40,
+        "name": "caf\udce9 \x1b[31m",
+        "nested": nested(50),
+    }
+    loaded = load_checkpoint(save_checkpoint(model, tmp_path / "saved", metadata=facts)).provenance.metadata
+    assert loaded == facts | {"diverged": None, "curve": [0.5, 0.25], "count": 7, "folder": str(tmp_path)}
+    with pytest.raises(ValueError, match="metadata is nested more than 64 levels deep"):
+        save_checkpoint(model, tmp_path / "deep", metadata=nested(100))
+
+
+def test_class_names_that_are_not_unicode_travel(model, tmp_path):
+    model.class_names = ("cat", "caf\udce9", "a\nb")
+    assert load_checkpoint(save_checkpoint(model, tmp_path / "saved")).class_names == model.class_names
+
+
+@pytest.mark.parametrize(("family", "option"), [("CRATEMAE", "decoder_depth"), ("ToST", "num_class_layers")])
+def test_more_layers_than_tensors_take_no_time(tmp_path, family, option):
+    name = {"CRATEMAE": "crate_mae_tiny_patch16_224", "ToST": "tost_tiny_patch16_224"}[family]
+    model = build_model(name, img_size=16, patch_size=8, embed_dim=12, depth=1, num_heads=3)
+    saved = save_checkpoint(model, tmp_path / "saved")
+    edit(saved, lambda d: d["config"].update({option: 10**9}))
+    with pytest.raises(ValueError, match=f"{option} is 1000000000, but there are only"):
         load_checkpoint(saved)

@@ -32,6 +32,7 @@ def test_pretrained(boxed, name):
     assert list_pretrained() == [TAGGED]
     images = torch.randn(2, 3, 32, 32)
     for model in (create_model(name, pretrained=True), load_checkpoint(name)):
+        assert not model.training
         assert model.class_names == boxed.class_names
         assert model.provenance.metadata == {"accuracy": 0.9}
         with torch.no_grad():

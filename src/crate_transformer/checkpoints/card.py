@@ -6,15 +6,17 @@ import re
 from collections.abc import Iterator, Mapping
 from itertools import islice
 
+from torch import nn
+
 from crate_transformer.checkpoints.provenance import shorten
-from crate_transformer.models import Backbone, Model, innermost
+from crate_transformer.models import Backbone, innermost
 from crate_transformer.storage import markdown, printable
 
 _FRONT = "---\n{front}\n---\n\n"
 _MOST_ROWS = 200
 
 
-def model_card(model: Model, name: str, metadata: Mapping[str, object]) -> str:
+def model_card(model: nn.Module, name: str, metadata: Mapping[str, object]) -> str:
     """Markdown with the front matter that the Hugging Face hub reads: architecture, numbers, preprocessing, provenance.
 
     Args:

@@ -7,6 +7,7 @@ from collections.abc import Mapping
 from pathlib import Path
 
 import torch
+from torch import nn
 
 from crate_transformer.checkpoints.card import model_card as describe
 from crate_transformer.checkpoints.native import CARD, CONFIG, WEIGHTS, load_native, save_checkpoint
@@ -19,7 +20,7 @@ def is_hub_id(name: str) -> bool:
 
 
 def push_to_hub(
-    model: Model,
+    model: nn.Module,
     repo_id: str,
     *,
     model_card: str | None = None,

@@ -6,7 +6,7 @@ from collections.abc import Mapping
 from pathlib import Path
 
 import torch
-from torch import Tensor
+from torch import Tensor, nn
 
 from crate_transformer.checkpoints import (
     official_crate,
@@ -111,7 +111,7 @@ def _recognise(file: Path, tensors: Mapping[str, Tensor]) -> tuple[OfficialForma
             )
 
 
-def save_official(model: Model, file: str | Path) -> str:
+def save_official(model: nn.Module, file: str | Path) -> str:
     """Write the weights, bit for bit, in the format of the family's official code; the name of that format.
 
     Raises:
@@ -123,7 +123,7 @@ def save_official(model: Model, file: str | Path) -> str:
     return name
 
 
-def official_content(model: Model) -> tuple[bytes, str]:
+def official_content(model: nn.Module) -> tuple[bytes, str]:
     """What ``save_official`` writes, and the name of the format."""
     model = innermost(model)
     known = {form.restore[0]: form for form in OFFICIAL_FORMATS if form.restore}

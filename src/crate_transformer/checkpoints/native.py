@@ -10,7 +10,7 @@ from typing import Any, Literal
 import torch
 from safetensors import SafetensorError
 from safetensors.torch import save_file
-from torch import Tensor
+from torch import Tensor, nn
 
 import crate_transformer
 from crate_transformer.checkpoints.assemble import assemble, check_complete
@@ -45,7 +45,7 @@ class Description:
 
 
 def save_checkpoint(
-    model: Model,
+    model: nn.Module,
     folder: str | Path,
     *,
     model_card: str | None = None,

@@ -187,7 +187,7 @@ class CrateForImageClassification(CratePreTrainedModel):
         )
 
 
-def to_transformers(model: Backbone) -> CratePreTrainedModel:
+def to_transformers(model: nn.Module) -> CratePreTrainedModel:
     """The same weights as a model of transformers, a classifier if it has classes, in evaluation mode."""
     model = innermost(model)
     if model.folded:
