@@ -10,7 +10,7 @@ from PIL import Image
 from safetensors.torch import load_file, save_file
 
 from crate_transformer.checkpoints import create_model
-from crate_transformer.data import preprocess
+from crate_transformer.data import preprocess, read_image
 from crate_transformer.inspection import attention_maps
 from crate_transformer.models import MODELS, Preprocessing
 
@@ -219,3 +219,55 @@ def test_half_precision(door, transformers, tmp_path):
     assert loaded.dtype == torch.bfloat16
     assert loaded(torch.randn(1, 3, 16, 16)).logits.isfinite().all()
     assert door.from_transformers(loaded).pos_embed.dtype == torch.bfloat16
+
+
+@pytest.mark.parametrize("mode", ["I;16", "I", "L", "P", "RGBA", "CMYK"])
+def test_pictures_of_every_mode_are_read_as_the_package_reads_them(door, tmp_path, mode):
+    values = (np.arange(64 * 48).reshape(48, 64) * (65535 // (64 * 48))).astype(np.uint16)
+    grey = Image.fromarray((values // 257).astype(np.uint8))
+    picture = Image.fromarray(values) if mode.startswith("I") else grey.convert(mode)
+    picture.convert(mode).save(tmp_path / "picture.tiff")
+    model = small()
+    expected = preprocess(read_image(tmp_path / "picture.tiff"), model.preprocessing)
+    processor = door.to_transformers(model).image_processor()
+    through = processor(Image.open(tmp_path / "picture.tiff"), return_tensors="pt")["pixel_values"][0]
+    assert torch.equal(through, expected)
+    assert through.std() > 0.1
+
+
+@pytest.mark.usefixtures("unchecked")
+@pytest.mark.parametrize(
+    ("change", "words"),
+    [
+        ({"hidden_size": "16"}, "the configuration of a CRATE does not hold what it should: .*embed_dim"),
+        ({"num_hidden_layers": -3}, "the configuration of a CRATE does not hold what it should: depth is -3"),
+        ({"step_size": -1.0}, "step_size is -1.0"),
+        ({"patch_size": [4]}, "the configuration of a CRATE does not hold what it should"),
+        ({"preprocessing": {"mean": 3}}, "the configuration's preprocessing does not hold what it should: .*mean"),
+        ({"preprocessing": [1]}, "the configuration's preprocessing does not hold what it should"),
+        ({"family": "GPT"}, "there is no model family 'GPT'"),
+    ],
+)
+def test_a_stranger_may_have_written_the_configuration(door, transformers, tmp_path, change, words):
+    door.to_transformers(small()).save_pretrained(tmp_path)
+    stored = json.loads((tmp_path / "config.json").read_text())
+    (tmp_path / "config.json").write_text(json.dumps(stored | change))
+    with pytest.raises(ValueError, match=words):
+        transformers.AutoModelForImageClassification.from_pretrained(tmp_path)
+
+
+@pytest.mark.usefixtures("unchecked")
+def test_a_stranger_may_have_written_the_image_processor(door, transformers, tmp_path, picture):
+    door.to_transformers(small()).save_pretrained(tmp_path)
+    stored = json.loads((tmp_path / "preprocessor_config.json").read_text())
+    for change in ({"size": {"height": 16}}, {"crop_pct": "1"}, {"image_mean": [0.5]}, {"image_std": [0, 0, 0]}):
+        (tmp_path / "preprocessor_config.json").write_text(json.dumps(stored | change))
+        with pytest.raises(ValueError, match="the image processor does not hold what it should"):
+            transformers.AutoImageProcessor.from_pretrained(tmp_path)(picture)
+
+
+def test_a_compiled_model_is_converted(door):
+    model, images = small(), torch.randn(1, 3, 16, 16)
+    with torch.no_grad():
+        converted = door.to_transformers(torch.compile(model, backend="eager"))
+        assert torch.equal(converted(images).logits, model(images))
