@@ -47,16 +47,17 @@ def test_steps_follow_epochs_unless_given():
     assert steps_of(100, epochs=3.0, batch_size=10) == (10, 30, 3)
     assert steps_of(90, epochs=0.5, batch_size=10) == (10, 4, 0)  # 4.5, to even
     assert steps_of(5, epochs=1.0, batch_size=128) == (128, 1, 0)
-    assert steps_of(100, epochs=3.0, steps=7) == (12, 7, 0)
+    assert steps_of(100, epochs=3.0, steps=7) == (8, 7, 0)
 
 
 @pytest.mark.parametrize(
     ("num_images", "fitted"),
     [
-        (2, (8, 300, 30)),
-        (48, (8, 300, 30)),
-        (90, (11, 300, 30)),
-        (900, (112, 300, 30)),
+        (1, (1, 300, 30)),
+        (4, (2, 300, 30)),
+        (27, (8, 300, 30)),
+        (90, (8, 338, 33)),
+        (900, (56, 482, 48)),
         (50_000, (128, 11_719, 300)),
     ],
 )

@@ -18,7 +18,7 @@ class TrainConfig:
     steps: int | None = None
     """Optimiser steps; given, they replace epochs."""
     batch_size: int | None = None
-    """Images per step; an eighth of the training set, at least 8 and at most 128, unless given."""
+    """Images per step; a sixteenth of the training set, at least 8, at most 128 or half of the set, unless given."""
     optimizer: Literal["adamw", "lion", "muon"] = "adamw"
     """muon orthogonalises the steps of the blocks' matrices, AdamW moves the rest."""
     learning_rate: float = 1.5e-3
@@ -76,7 +76,7 @@ class TrainConfig:
 
         A small set is seen more often: steps are what moves the weights, not passes.
         """
-        batch_size = self.batch_size or min(max(num_images // 8, 8), LARGEST_BATCH)
+        batch_size = self.batch_size or min(max(num_images // 16, 8), LARGEST_BATCH, max(num_images // 2, 1))
         steps = self.steps or max(1, round((self.epochs or PASSES) * num_images / batch_size))
         if self.steps is None and self.epochs is None:
             steps = max(steps, FEWEST_STEPS)
