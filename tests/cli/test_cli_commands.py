@@ -250,3 +250,23 @@ def test_the_global_random_state_does_not_matter(crate, pets, tmp_path, small):
         assert crate("train", "--data", pets, "--output", output, "--steps", "2", *small).code == 0
         weights.append((output / "model.safetensors").read_bytes())
     assert weights[0] == weights[1]
+
+
+def test_names_that_are_not_unicode(crate, make_pictures, draw, small):
+    """A class, a picture and the folder of the data: trained, found again, resumed as finished, measured."""
+    pets = make_pictures("pets", cat=6, dog=6)
+    strange = pets.rename(pets.with_name("p\udcffets"))
+    (strange / "dog").rename(strange / "\udcff\udcfe")
+    for index in range(4):
+        draw(strange / "cat" / f"\udce4{index}.png", seed=20 + index)
+    output = strange.parent / "run"
+    command = ("train", "--data", strange, "--output", output, "--steps", "2", *small)
+    first = crate(*command)
+    assert first.code == 0, first.err
+    model = load_checkpoint(output)
+    again = crate(*command)
+    assert again.code == 0 and "already finished" in again.out
+    score = json.loads(crate("evaluate", output, "--data", strange).out)
+    assert score["count"] == len(model.provenance.metadata["split"]["held_out"]) == 2
+    assert score["warning"] is None and score["data"] == str(strange)
+    (first.out + again.out).encode()  # nothing that a terminal could not take

@@ -1,5 +1,6 @@
 """Help, versions and wrong words: at once, and without PyTorch."""
 
+import os
 import subprocess
 import sys
 import time
@@ -109,3 +110,19 @@ def test_developers_see_the_traceback(crate, monkeypatch):
     monkeypatch.setenv("CRATE_DEBUG", "1")
     ran = crate("models", "zzz")
     assert ran.code == 2 and ran.err.startswith("Traceback") and "ValueError: no model matches 'zzz'" in ran.err
+
+
+@pytest.mark.parametrize(
+    ("code", "given", "wanted"),
+    [
+        ("from crate_transformer.cli import main; main(['--version'])", None, "PASSIVE"),
+        ("from crate_transformer.cli import main; main(['--version'])", "ACTIVE", "ACTIVE"),
+        ("import crate_transformer.models", None, "None"),
+    ],
+)
+def test_idle_threads_sleep_unless_the_user_says_otherwise(code, given, wanted):
+    environment = {name: value for name, value in os.environ.items() if name != "OMP_WAIT_POLICY"}
+    environment |= {"OMP_WAIT_POLICY": given} if given else {}
+    code += "\nimport os; print(os.environ.get('OMP_WAIT_POLICY'))"
+    ran = subprocess.run([sys.executable, "-c", code], env=environment, capture_output=True, text=True)
+    assert ran.stdout.splitlines()[-1] == wanted

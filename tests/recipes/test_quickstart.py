@@ -70,7 +70,7 @@ def test_the_page_stands_alone(finished):
         assert html.escape(finding["phenomenon"]).replace("&#x27;", "&#39;") in page
 
 
-def test_run_again_it_trains_nothing(finished, monkeypatch):
+def test_run_again_it_trains_nothing_and_says_what_it_does(finished, monkeypatch, capsys):
     def refuse(*_arguments, **_options):
         pytest.fail("a finished run was repeated")
 
@@ -78,7 +78,13 @@ def test_run_again_it_trains_nothing(finished, monkeypatch):
     before = json.loads((folder / "metrics.json").read_text())
     monkeypatch.setattr(module, "train", refuse)
     monkeypatch.setattr(recipe, "quickstart_page", lambda results, folder: folder)  # drawing takes most of the time
-    quickstart(folder, SMALL, show=False)
+    quickstart(folder, SMALL, show=True)
+    captured = capsys.readouterr()
+    assert captured.out.startswith("The model in the box knows 100 classes (")
+    assert "\nastronaut: shows none of its classes" in captured.out
+    stages = [line for line in captured.err.splitlines() if line.startswith("stage ")]
+    assert [line.split(",")[0] for line in stages] == [f"stage {number} of 6" for number in range(1, 7)]
+    assert all(line.endswith(" left") for line in stages)
     after = json.loads((folder / "metrics.json").read_text())
     for name in ("accuracy", "attention_auc", "attention_miou", "training_seconds", "findings"):
         assert after[name] == before[name]

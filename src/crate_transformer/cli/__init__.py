@@ -1,6 +1,7 @@
 """The command ``crate``: one lazily imported file per command, so that help appears at once."""
 
 import importlib
+import os
 import sys
 from collections.abc import Sequence
 
@@ -30,6 +31,8 @@ def main(arguments: Sequence[str] | None = None) -> int:
     from crate_transformer.cli.ending import exit_code
     from crate_transformer.cli.terminal import terminal
 
+    # before torch is imported: threads that wait in a loop halve the speed beside any other busy process
+    os.environ.setdefault("OMP_WAIT_POLICY", "PASSIVE")
     arguments = list(sys.argv[1:] if arguments is None else arguments)
     with terminal():
         return exit_code(lambda: run(arguments))

@@ -8,9 +8,11 @@ from crate_transformer.cli.terminal import say
 
 @dataclass(frozen=True, kw_only=True)
 class Command:
-    """Train a small CRATE and a ViT on generated pictures of digits and open up what they do, in about five minutes.
+    """Train a small CRATE and a ViT on generated pictures of digits and open up what they do.
 
-    Shows the model in the box on photographs first. Ctrl-C leaves a state from which the same command goes on.
+    Takes about three minutes on two cores that multiply in 16 bits (AVX512-BF16, AMX) and five on two that do not; it
+    says how much is left. The model in the box on photographs comes first. Ctrl-C leaves a state from which the same
+    command goes on.
     """
 
     output: Path = Path("runs/quickstart")

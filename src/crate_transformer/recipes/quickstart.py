@@ -21,16 +21,29 @@ from crate_transformer.inspection import (
     look,
     untrained_twin,
 )
+from crate_transformer.layers.fast_products import fast_products
 from crate_transformer.models import Backbone
 from crate_transformer.recipes import findings
 from crate_transformer.recipes.experiment import Experiment, Fit, fit
+from crate_transformer.recipes.photographs import SUBJECTS, answer, knowledge
+from crate_transformer.recipes.stages import Stages
 from crate_transformer.reports.quickstart import NAMES, QuickstartResults, quickstart_page
 from crate_transformer.storage import write_json
 from crate_transformer.training.config import TrainConfig
 from crate_transformer.training.metrics import read_metrics
 
 BOX = "crate_mini_patch8_64.tiny_imagenet_100"
-PHOTOGRAPHS = ("cat", "astronaut", "coffee", "rocket")
+SECONDS = {
+    "the model in the box": 8.0,
+    "making pictures of digits": 8.0,
+    "training CRATE": 70.0,
+    "training the ViT": 60.0,
+    "measuring": 25.0,
+    "drawing the page": 15.0,
+}
+"""Of the documented run, on two cores that multiply in 16 bits (docs/results.md)."""
+SLOWER = 1.8
+"""How much longer it takes on cores that do not."""
 SHOWN = 8
 UNTRAINED_MODELS = 5
 
@@ -79,20 +92,25 @@ def quickstart(folder: Path, config: QuickstartConfig, *, show: bool = True) -> 
     """Run everything, resuming what an earlier run left in ``folder``; the path of the report is returned."""
     began = time.monotonic()
     experiments = {"crate": crate_digits(config), "vit": vit_digits(config)}
+    stages = Stages(expected_seconds(config), show=show)
+    stages.begin("the model in the box")
     box = load_checkpoint(BOX)
-    looks = [look(box, photograph(name), name, short_side=24 * box.patch_size[0]) for name in PHOTOGRAPHS]
+    about = box.provenance.metadata
+    looks = [look(box, photograph(name), name, short_side=24 * box.patch_size[0]) for name in SUBJECTS]
+    answers = {seen.name: answer(seen.name, seen, box.class_names) for seen in looks}
+    knows = knowledge(box.class_names, about["metrics"]["top1"], about["metrics"]["count"])
     if show:
-        for seen in looks:
-            print(f"{seen.name}: " + ", ".join(f"{name.split(',')[0]} {p:.0%}" for name, p in seen.top[:3]))
+        print("\n".join([knows, *answers.values()]))
 
+    stages.begin("making pictures of digits")
     train = digits("train", config.train_images, seed=config.seed)
     test = digits("test", config.test_images, seed=config.seed)
     selection = digits("selection", 300, seed=config.seed)
-    split = Split(train, test, "generated", divided_here=False)
-    fits = {
-        key: fit(experiment, split, folder / key, data_name="digits", show=show)
-        for key, experiment in experiments.items()
-    }
+    split, fits = Split(train, test, "generated", divided_here=False), {}
+    for key, experiment in experiments.items():
+        stages.begin({"crate": "training CRATE", "vit": "training the ViT"}[key])
+        fits[key] = fit(experiment, split, folder / key, data_name="digits", show=show)
+    stages.begin("measuring")
     models = {key: done.model for key, done in fits.items()}
 
     preprocessing = models["crate"].preprocessing
@@ -112,7 +130,7 @@ def quickstart(folder: Path, config: QuickstartConfig, *, show: bool = True) -> 
     shown = images[:SHOWN]
     twins = {f"{key}_untrained": untrained_twin(model) for key, model in models.items()}
     verdicts = [
-        findings.box_segmentation(box.provenance.metadata["attention"]),
+        findings.box_segmentation(about["attention"]),
         findings.segmentation(report, "crate", "CRATE"),
         findings.segmentation(report, "vit", "the ViT"),
         findings.comparison(report, "crate", "vit", NAMES),
@@ -132,7 +150,8 @@ def quickstart(folder: Path, config: QuickstartConfig, *, show: bool = True) -> 
     }
     results = QuickstartResults(
         looks=looks,
-        box={**box.provenance.metadata["attention"], "name": BOX, "top1": box.provenance.metadata["metrics"]["top1"]},
+        box={**about["attention"], "knows": knows},
+        answers=answers,
         pictures=test.images[:SHOWN].permute(0, 2, 3, 1).numpy(),
         masks=test.masks[:SHOWN].numpy(),
         labels=[test.classes[i] for i in test.labels[:SHOWN].tolist()],
@@ -147,8 +166,16 @@ def quickstart(folder: Path, config: QuickstartConfig, *, show: bool = True) -> 
         how=how_it_was_made(metrics),
         command=f"crate quickstart --output {folder} --steps {config.steps} --seed {config.seed}",
     )
+    stages.begin("drawing the page")
     write_json(folder / "metrics.json", metrics)
     return quickstart_page(results, folder)
+
+
+def expected_seconds(config: QuickstartConfig) -> dict[str, float]:
+    """What each stage is expected to take on two cores such as these."""
+    slower = 1.0 if fast_products(torch.bfloat16) else SLOWER
+    training = config.steps / QuickstartConfig().steps
+    return {stage: slower * value * (training if "training" in stage else 1) for stage, value in SECONDS.items()}
 
 
 def quickstart_metrics(fits: dict[str, Fit], report: object) -> dict[str, object]:

@@ -27,6 +27,7 @@ class QuickstartResults:
     """Everything the page shows. Pictures are ``(images, height, width, 3)`` bytes, the first ones of the test set."""
 
     looks: Sequence[Look]
+    answers: Mapping[str, str]
     box: Mapping[str, object]
     pictures: np.ndarray
     masks: np.ndarray
@@ -82,21 +83,17 @@ def _box(results: QuickstartResults, folder: Path) -> Section:
     layer, head = results.box["layer"], results.box["head"]
     figures = []
     for look in results.looks:
-        named = ", ".join(f"{name.split(',')[0]} {probability:.0%}" for name, probability in look.top[:3])
         chosen = look.attention.maps[:, layer, head]
         last = look.attention.maps[:, -1].mean(axis=1)
         maps = {f"layer {layer}, head {head}": chosen, f"layer {look.attention.layers[-1]}, mean of heads": last}
         figure = attention_figure(look.image[None], maps, title=look.name)
-        caption = f"{look.name}: {named}"
+        caption = results.answers[look.name]
         figures.append(
             _figure(figure, folder, f"box-{look.name}", caption, f"attention over the photograph {look.name}")
         )
     text = (
-        f"The model in the box, {results.box['name']}, knows 100 classes of Tiny-ImageNet and reads "
-        f"{results.box['top1']:.1%} of its validation images. These photographs come with scikit-image; not all "
-        "of them show "
-        f"one of its classes, and then its answer is the nearest it has. Layer {layer}, head {head} was chosen on "
-        "masked "
+        f"{results.box['knows']} These photographs come with scikit-image; its answer is told where the subject is one "
+        f"of its classes and left out where it cannot be right. Layer {layer}, head {head} was chosen on masked "
         "images of COCO, not on these."
     )
     return Section("A trained model on photographs", text, figures)
