@@ -74,6 +74,9 @@ def command(arguments: list[str]) -> int:
 
 if __name__ == "__main__":
     os.environ["OMP_NUM_THREADS"] = "1"  # a forked child must not wait for threads that it does not have
+    import crate_transformer.benchmarks.bench
+    import crate_transformer.benchmarks.curves
+    import crate_transformer.cli.bench
     import crate_transformer.cli.classify
     import crate_transformer.cli.convert
     import crate_transformer.cli.evaluate
@@ -85,6 +88,7 @@ if __name__ == "__main__":
     import crate_transformer.evaluation
     import crate_transformer.integrations.export
     import crate_transformer.recipes.experiment
+    import crate_transformer.recipes.quickstart
     import crate_transformer.reports.inspection  # noqa: F401
 
     for line in sys.stdin:
