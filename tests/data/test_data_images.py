@@ -168,8 +168,10 @@ def test_damaged_metadata_leave_the_pixels(kind):
 @pytest.mark.parametrize("mode", ["RGB", "P"])
 def test_damaged_pixels_of_a_png_are_never_shown(mode):
     """Whichever byte of a part that the pixels need is changed, also the name of the part."""
-    data = encoded(colours().quantize(16) if mode == "P" else colours(), "PNG")
+    picture = colours().resize((8, 6))
+    data = encoded(picture.quantize(16) if mode == "P" else picture, "PNG")
     whole = read_image(data)
+    assert read_image(data + b"a note of some camera").tobytes() == whole.tobytes()
     for place in range(8, len(data)):
         for value in (data[place] ^ 0x20, data[place] ^ 1):
             damaged = data[:place] + bytes([value]) + data[place + 1 :]

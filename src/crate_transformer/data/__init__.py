@@ -1,11 +1,13 @@
 """Pictures in: reading, preprocessing, labelled sets, loaders, and the generated data of the quickstart."""
 
 from crate_transformer.data.arrays import ArrayImages
+from crate_transformer.data.decode import BrokenImageError, read_image
 from crate_transformer.data.digits import Digits, DigitsConfig, digits
-from crate_transformer.data.folder import ImageFolder, fits_in_memory, in_memory
-from crate_transformer.data.images import BrokenImageError, list_images, read_image, read_images
+from crate_transformer.data.folder import ImageFolder
+from crate_transformer.data.images import list_images, read_images
 from crate_transformer.data.layout import Split, open_evaluation, open_images, open_split
 from crate_transformer.data.loader import eval_loader, train_loader
+from crate_transformer.data.memory import fits_in_memory, in_memory
 from crate_transformer.data.photographs import PHOTOGRAPHS, photograph
 from crate_transformer.data.runs import decode_mask, encode_mask
 from crate_transformer.data.scenes import Foregrounds, Scene, SceneArrays, SceneSet, cut_foregrounds, cut_square

@@ -5,7 +5,7 @@ from types import MappingProxyType
 
 from PIL import Image
 
-from crate_transformer.data.images import read_image
+from crate_transformer.data.decode import read_image
 
 _SKIMAGE, _SKLEARN = ("skimage", "data"), ("sklearn", "datasets", "images")
 _TABLE = {

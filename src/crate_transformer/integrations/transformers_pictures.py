@@ -5,7 +5,7 @@ from transformers.image_processing_utils import BaseImageProcessor, BatchFeature
 from transformers.image_transforms import to_pil_image
 
 from crate_transformer.data import preprocess
-from crate_transformer.data.images import to_rgb
+from crate_transformer.data.decode import to_rgb
 from crate_transformer.models import Preprocessing
 from crate_transformer.storage import as_record
 
