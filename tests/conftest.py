@@ -1,13 +1,44 @@
-"""Fixtures that every test may use."""
+"""Fixtures and options of every test."""
 
+import os
+import random
 from collections.abc import Iterator
 from pathlib import Path
 
 import jaxtyping
+import numpy as np
 import pytest
 import torch
 
 SHARED = Path(__file__).resolve().parents[2] / "shared"
+
+
+def pytest_addoption(parser: pytest.Parser) -> None:
+    parser.addoption("--seed", type=int, default=0, help="of every random number that a test draws (default: 0)")
+
+
+@pytest.hookimpl(tryfirst=True)
+def pytest_configure(config: pytest.Config) -> None:
+    """Before modules are imported, some of which draw; processes that tests start read ``SEED``."""
+    seed = config.getoption("seed")
+    os.environ["SEED"] = str(seed)
+    config.option.hypothesis_seed = config.getoption("hypothesis_seed", None) or seed
+    _draw_from(seed)
+
+
+def pytest_report_header(config: pytest.Config) -> str:
+    return f"random numbers: --seed={config.getoption('seed')}"
+
+
+def _draw_from(seed: int) -> None:
+    torch.manual_seed(seed)
+    np.random.seed(seed)  # noqa: NPY002 - scikit-learn draws from it
+    random.seed(seed)
+
+
+@pytest.fixture(autouse=True)
+def _seed(request: pytest.FixtureRequest) -> None:
+    _draw_from(request.config.getoption("seed"))
 
 
 @pytest.fixture(scope="session")
@@ -22,11 +53,6 @@ def shared() -> Path:
 def _one_thread() -> None:
     """Models as small as those of the tests are fastest, and leave the other cores alone."""
     torch.set_num_threads(1)
-
-
-@pytest.fixture(autouse=True)
-def _seed() -> None:
-    torch.manual_seed(0)
 
 
 @pytest.fixture

@@ -8,11 +8,12 @@ import pytest
 from crate_transformer.models import MODELS
 
 SCRIPT = """
+import os
 import sys
 import torch
 from crate_transformer.models import build_model
 
-torch.manual_seed(0)
+torch.manual_seed(int(os.environ["SEED"]))
 torch.amp.is_autocast_available = torch._dynamo.disable(torch.amp.is_autocast_available)  # as in PyTorch 2.11
 toy = {"img_size": 16, "patch_size": 4, "embed_dim": 24, "depth": 2, "num_heads": 3, "num_classes": 5}
 for name in sys.argv[1:]:

@@ -34,20 +34,20 @@ def test_a_small_ista_step_lowers_the_lasso_objective(seed):
     assert (objective(layer(z)) <= objective(z) + 1e-12).all()
 
 
-@pytest.mark.parametrize(
-    ("dtype", "tolerance"), [(torch.float64, 1e-12), (torch.float32, 1e-6), (torch.bfloat16, 2e-2)]
-)
+@pytest.mark.parametrize("dtype", [torch.float64, torch.float32, torch.bfloat16], ids=str)
 @pytest.mark.parametrize("training", [True, False])
-def test_attention_is_the_same_whether_or_not_somebody_listens(dtype, tolerance, training):
+def test_attention_is_the_same_whether_or_not_somebody_listens(dtype, training):
     q, k, v = torch.randn(3, 2, 4, 9, 8).to(dtype)
     silent, heard, maps = Tap(), Tap(), []
     heard.register_forward_hook(lambda _, args, out: maps.append(out))
     with torch.set_grad_enabled(training):
         fast, slow = attend(q, k, v, silent), attend(q, k, v, heard)
     expected = torch.softmax(q.double() @ k.double().mT / 8**0.5, dim=-1)
+    tolerance = 4 * torch.finfo(dtype).eps  # rounding of scores, exponentials, their sum and the mixture
     for out in (fast, slow):
         assert out.dtype == dtype
-        torch.testing.assert_close(out.double(), expected @ v.double(), rtol=0, atol=tolerance)
+        close = {"rtol": 0, "atol": tolerance * v.abs().max().item()}
+        torch.testing.assert_close(out.double(), expected @ v.double(), **close)
     torch.testing.assert_close(maps[0].double(), expected, rtol=0, atol=tolerance)
     assert len(maps) == 1
 

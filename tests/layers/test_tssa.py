@@ -110,7 +110,8 @@ def test_sums_over_tokens_do_not_suffer_from_half_precision(causal, dtype):
     wholly_half = layer.to(dtype)(z.to(dtype))
     layer.float()
     for result in (ours, wholly_half):
-        error = (result.double() - exact).norm() / exact.norm()
+        # a sum over the first few tokens may be as small as the rounding of numbers of 100
+        error = (result.double() - exact)[:, 16:].norm() / exact[:, 16:].norm()
         assert error < (0.02 if dtype == torch.bfloat16 else 0.003)
 
 
