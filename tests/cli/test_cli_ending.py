@@ -43,6 +43,12 @@ def ends(crate, monkeypatch):
     return ends
 
 
+def test_a_killed_worker_is_one_sentence_wherever_the_news_comes(ends):
+    ran = ends(RuntimeError("DataLoader worker (pid 71) is killed by signal: Killed. "))
+    assert ran.code == 2 and ran.err.count("\n") == 1
+    assert ran.err.startswith("crate: a process that reads images was ended from outside") and "--workers" in ran.err
+
+
 @pytest.mark.parametrize(
     "error",
     [

@@ -133,8 +133,11 @@ def train(
                 if bad:
                     if state and accelerator.is_main_process:
                         note_divergence(folder, state, Divergence(step=step, learning_rate=config.learning_rate))
+                    rates = f"{config.learning_rate:g}"
+                    if config.optimizer == "muon":
+                        rates += f", or a lower matrix learning rate than {config.matrix_learning_rate:g}"
                     raise ValueError(
-                        f"{bad} at step {step}: run it again with a lower learning rate than {config.learning_rate:g}; "
+                        f"{bad} at step {step}: run it again with a lower learning rate than {rates}; "
                         f"it goes on from step {state.step if state else 0}"
                     )
                 learning_rate = optimizers[0].param_groups[0]["lr"]
