@@ -21,7 +21,7 @@ from crate_transformer.models import Backbone, Preprocessing, build_model
 def unpack(file: Path, images: ImageFolder, folder: Path) -> Backbone:
     """Write the checkpoint ``folder`` with the numbers of the run, and accuracy here on ``images``; returns it loaded.
 
-    ``held_out_part`` is the accuracy on the images that the GPU machine had, every n-th of ``images``.
+    ``held_out_part`` is the accuracy on the images that the GPU machine had, where they are every n-th of ``images``.
     """
     with safe_open(file, "pt") as stream:
         about = json.loads(stream.metadata()["about"])
@@ -36,8 +36,9 @@ def unpack(file: Path, images: ImageFolder, folder: Path) -> Backbone:
 
     about["parameters"] = sum(parameter.numel() for parameter in model.parameters())
     measured = {"held_out": accuracy(model, eval_loader(images, model.preprocessing, batch_size=100))}
-    if travelled := about["training"].get("held_out_images"):
-        part = images.subset(range(0, len(images), len(images) // travelled))
+    step = len(images) // about["training"].get("held_out_images", len(images))
+    if step > 1:
+        part = images.subset(range(0, len(images), step))
         measured["held_out_part"] = accuracy(model, eval_loader(part, model.preprocessing, batch_size=100))
     metadata = about | {name: asdict(score) for name, score in measured.items()}
     card = model_card(model, folder.name, {name: value for name, value in metadata.items() if name != "curve"})

@@ -49,8 +49,8 @@ def test_a_tag_brings_the_configuration_of_its_weights(boxed):
     assert create_model("crate_micro_patch4_32").config == build_model("crate_micro_patch4_32").config
 
 
-def test_the_box_is_told_in_a_few_words():
-    (name,) = list_pretrained()
+@pytest.mark.parametrize("name", list_pretrained())
+def test_the_box_is_told_in_a_few_words(name):
     model = load_checkpoint(name)
     assert isinstance(model.provenance.metadata["attention"], dict)
     told = str(model.provenance)

@@ -93,6 +93,7 @@ def test_attention_equal_to_the_masks_scores_one_and_beats_every_control():
         assert list(verdicts) == [*controls, "brightness", "contrast", "median_difference"]
         assert all(verdicts.values())
     assert report.layer_heads["seer"][1] == 1
+    assert report.selection_auc["seer"].shape == (2, 3) and report.selection_auc["seer"].argmax() == 4
     np.testing.assert_allclose(report.layer_auc["seer"], [0.5, 1.0])
     np.testing.assert_allclose(report.layer_auc["seer_untrained"], [0.5, 0.5])
     assert (report.num_selection, report.num_reported, report.num_dropped) == (30, 30, 0)
@@ -173,6 +174,7 @@ def test_every_row_equals_a_slow_reference(family):
                     for layer in (first[:4], first[4:])]  # fmt: skip
         heads = tuple(int(np.argmax(row)) for row in by_layer)
         assert report.layer_heads[row] == heads
+        np.testing.assert_allclose(report.selection_auc[row], by_layer)
         for layer, head in enumerate(heads):
             maps = second[4 * layer + head]
             mean = np.mean([roc_auc_score(m, x) for m, x in zip(on_reported, maps, strict=True)])
@@ -282,6 +284,7 @@ def test_beats_uses_the_paired_standard_error():
         miou=scores,
         layer_auc={},
         layer_heads={},
+        selection_auc={},
         num_selection=11,
         num_reported=11,
         num_dropped=0,

@@ -95,7 +95,9 @@ def segmentation_report(**means):
         for seed, (row, mean) in enumerate(({"crate": 0.7} | defaults | means).items())
     }
     counts = {"num_selection": 50, "num_reported": 50, "num_dropped": 0, "input_size": (32, 32), "grid": (8, 8)}
-    return SegmentationReport(models=("crate",), auc=auc, miou=auc, layer_auc={}, layer_heads={}, **counts)
+    return SegmentationReport(
+        models=("crate",), auc=auc, miou=auc, layer_auc={}, layer_heads={}, selection_auc={}, **counts
+    )
 
 
 def test_segmentation_seen():

@@ -51,6 +51,7 @@ def segmentation(*models: str) -> SegmentationReport:
         miou={row: MaskScore(per_image=0.4 * heats(9).astype(float)) for row in rows},
         layer_auc=layers,
         layer_heads=dict.fromkeys(layers, (0, 0, 0)),
+        selection_auc=dict.fromkeys(layers, np.full((3, 1), 0.5)),
         num_selection=9,
         num_reported=9,
         num_dropped=0,

@@ -34,7 +34,8 @@ class SegmentationReport:
     ``mean_mask_prior``, the mean selection mask for every image; ``brightness`` and ``contrast``, mean and standard
     deviation of each patch's luminance; ``median_difference``, how far that mean lies from the image's median patch.
     ``layer_auc`` holds, for ``m`` and ``m_untrained``, the AUC of each layer's best head, ``layer_heads``
-    names it. Images whose mask is empty or full on the grid are left out: ``num_dropped``.
+    names it; ``selection_auc`` the AUC of each layer and head on the selection images, by which it was chosen. Images
+    whose mask is empty or full on the grid are left out: ``num_dropped``.
     """
 
     models: tuple[str, ...]
@@ -42,6 +43,7 @@ class SegmentationReport:
     miou: dict[str, MaskScore]
     layer_auc: dict[str, np.ndarray]
     layer_heads: dict[str, tuple[int, ...]]
+    selection_auc: dict[str, np.ndarray]
     num_selection: int
     num_reported: int
     num_dropped: int
@@ -69,6 +71,7 @@ class SegmentationReport:
             "beats": {m: {metric: self.beats(m, metric) for metric in ("auc", "miou")} for m in self.models},
             "layer_auc": {row: values.tolist() for row, values in self.layer_auc.items()},
             "layer_heads": {row: list(heads) for row, heads in self.layer_heads.items()},
+            "selection_auc": {row: values.tolist() for row, values in self.selection_auc.items()},
             "choice_rule": "layer, head, sign and fraction are the best on the selection images, for each row",
             "threshold_rule": "the mask of a map is its largest fraction of entries",
             "num_selection": self.num_selection,
@@ -204,14 +207,16 @@ def attention_segmentation(
     scorer = _Scorer(chosen_on, reported)
     layer_auc: dict[str, np.ndarray] = {}
     layer_heads: dict[str, tuple[int, ...]] = {}
+    selection_auc: dict[str, np.ndarray] = {}
     for name, model in models.items():
         depth, num_heads = len(model.blocks), model.config.num_heads
         for row, judged in ((name, model), (f"{name}_untrained", untrained_twin(model, seed))):
             on_selection, on_reported = chosen_on.maps(row, judged), reported.maps(row, judged)
             aucs = scorer.add(row, on_selection, on_reported)
+            selection_auc[row] = aucs.reshape(depth, num_heads)
             if row == name:
                 scorer.add_shuffled(row, on_reported)
-            heads = aucs.reshape(depth, num_heads).argmax(axis=1)
+            heads = selection_auc[row].argmax(axis=1)
             best = np.arange(depth) * num_heads + heads
             layer_auc[row] = rank_auc(_flat(on_reported.maps[best]), scorer.reported).mean(axis=-1)
             layer_heads[row] = tuple(heads.tolist())
@@ -230,6 +235,7 @@ def attention_segmentation(
         miou=scorer.miou,
         layer_auc=layer_auc,
         layer_heads=layer_heads,
+        selection_auc=selection_auc,
         num_selection=len(chosen_on.masks),
         num_reported=len(reported.masks),
         num_dropped=num_dropped,

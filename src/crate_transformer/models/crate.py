@@ -29,6 +29,7 @@ SIZES = {
     "crate_small_patch8_224": CRATEConfig(embed_dim=384, depth=12, num_heads=6, patch_size=8),
     "crate_base_patch8_224": CRATEConfig(embed_dim=768, depth=12, num_heads=12, patch_size=8),
     # ours, for a laptop
+    "crate_compact_patch8_64": CRATEConfig(embed_dim=512, depth=7, num_heads=8, patch_size=8, img_size=64),
     "crate_mini_patch8_64": CRATEConfig(embed_dim=320, depth=6, num_heads=5, patch_size=8, img_size=64),
     "crate_micro_patch4_32": CRATEConfig(embed_dim=128, depth=6, num_heads=4, patch_size=4, img_size=32),
 }
