@@ -68,25 +68,36 @@ def mean_and_error(values: np.ndarray) -> dict[str, float]:
 
 
 def tables(models: dict[str, dict]) -> str:
-    """Numbers of every model and set, bold where above every control by two standard errors; and the choices."""
-    lines = ["| set, reported images | weights | AUC | mIoU | AUC above prior | AUC: prior / masks of other images / "
-             "brightness / contrast / untrained | mIoU: the same |", "|---|---|---|---|---|---|---|"]  # fmt: skip
+    """Every model on every set, bold where above every control by two standard errors; then the heads chosen."""
+    first = next(iter(models))
+    lines = [f"Controls: {', '.join(CONTROLS)}.", ""]
+    lines += [f"| set, reported images | weights | AUC | controls | above prior | against {first} | mIoU | controls |"]
+    lines += ["|---|---|---|---|---|---|---|---|"]
     for name in SETS:
         for label, model in models.items():
             found = model["sets"].get(name)
             if found is None or "refused" in found:
                 continue
-            score = {
-                m: number(found[m]["model"], bold=all(found["beats"]["model"][m].values())) for m in ("auc", "miou")
-            }
-            controls = (" / ".join(f"{found[m][row]['mean']:.3f}" for row in CONTROLS) for m in ("auc", "miou"))
-            cells = [f"{name}, {found['num_reported']}", label, *score.values(), number(found["above_prior"]["auc"])]
-            lines.append("| " + " | ".join([*cells, *controls]) + " |")
+            scores = []
+            for metric in ("auc", "miou"):
+                clear = all(found["beats"]["model"][metric].values())
+                controls = " / ".join(f"{found[metric][row]['mean']:.3f}" for row in CONTROLS)
+                scores += [[number(found[metric]["model"], bold=clear), controls]]
+            differences = [number(found["above_prior"]["auc"]), difference(found, models[first]["sets"].get(name))]
+            cells = [f"{name}, {found['num_reported']}", label, *scores[0], *differences, *scores[1]]
+            lines.append("| " + " | ".join(cells) + " |")
     lines += ["", "| weights | layer, head chosen over all sets | mean AUC on the selection images |", "|---|---|---|"]
     for label, model in models.items():
-        if chosen := chosen_head(model):
+        if chosen := model["chosen_head"]:
             lines.append(f"| {label} | {chosen['layer']}, {chosen['head']} | {chosen['selection_auc']:.4f} |")
     return "\n".join(lines)
+
+
+def difference(found: dict, other: dict | None) -> str:
+    """Of the AUC to that of another model on the same images."""
+    if other is None or other is found or "refused" in other:
+        return ""
+    return number(mean_and_error(np.subtract(found["per_image"]["auc"], other["per_image"]["auc"])))
 
 
 def number(score: dict[str, float], bold: bool = False) -> str:
