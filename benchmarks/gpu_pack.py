@@ -64,6 +64,7 @@ def model_card(model: Backbone, name: str, metadata: dict) -> str:
         minutes=training["seconds"] / 60,
         epochs=training["images"] * (1 - recipe["more"]) / 50_000,
         stages=", ".join(f"{side}" for _, side, _ in recipe["stages"]),
+        batches=", ".join(f"{count:,}" for _, _, count in recipe["stages"]),
         tables="\n\n".join(table(SETS[key], found) for key, found in attention["sets"].items()),
         layer=attention["layer"],
         head=attention["head"],
