@@ -365,6 +365,8 @@ def test_metadata_come_back_as_they_were(model, tmp_path):
     assert loaded == facts | {"diverged": None, "curve": [0.5, 0.25], "count": 7, "folder": str(tmp_path)}
     with pytest.raises(ValueError, match="metadata is nested more than 64 levels deep"):
         save_checkpoint(model, tmp_path / "deep", metadata=nested(100))
+    with pytest.raises(ValueError, match="metadata takes more than 33,554,432 letters as JSON"):
+        save_checkpoint(model, tmp_path / "long", metadata={"list": "a" * (33 << 20)})
 
 
 def test_class_names_that_are_not_unicode_travel(model, tmp_path):

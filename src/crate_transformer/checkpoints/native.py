@@ -25,7 +25,7 @@ FORMAT = "crate-transformer"
 WEIGHTS, CONFIG, CARD = "model.safetensors", "config.json", "README.md"
 FAMILIES = {model_class.__name__: (model_class, type(config)) for model_class, config in MODELS.values()}
 LANGUAGE_FAMILIES = {kind.__name__: (kind, type(config)) for kind, config in LANGUAGE_MODELS.values()}
-_DEEPEST = 64  # levels of metadata
+_DEEPEST, _LONGEST = 64, 32 << 20  # levels of metadata, letters of its JSON: half of what readers accept
 _MOST_PATCHES = 16_384  # of a picture that is prepared as the checkpoint says
 
 
@@ -83,6 +83,10 @@ def save_checkpoint(
     except (ValueError, RecursionError) as error:
         raise ValueError(f"metadata cannot be written as JSON: {error}") from error
     _check_metadata(facts, "metadata")
+    if len(json_text(facts)) > _LONGEST:
+        raise ValueError(
+            f"metadata takes more than {_LONGEST:,} letters as JSON: store large lists beside the checkpoint"
+        )
     description = Description(
         family=type(model).__name__,
         config=plain(model.config, digits=None),
@@ -119,7 +123,7 @@ def load_native(folder: Path, hints: Mapping[str, object]) -> Model:
     model_class, config_class = known[description.family]
     config = as_record(description.config, config_class, f"{config_file}, the config of a {description.family},")
     _check_metadata(description.metadata, f"{config_file}, its metadata")
-    if description.weights_sha256 not in (None, _sha256(weights_file)):
+    if description.weights_sha256 is not None and description.weights_sha256 != _sha256(weights_file):
         raise ValueError(
             f"{weights_file} is damaged or was exchanged: its SHA-256 is not the one in {CONFIG}; copy both again"
         )
