@@ -59,6 +59,17 @@ def test_quick_work_without_a_note_says_nothing_and_names_are_made_safe(capsys, 
     assert capsys.readouterr().err == "se\\x1b[31mgment 2/2\n"
 
 
+def test_items_are_counted_when_the_work_on_them_is_done(capsys, monkeypatch):
+    clock = iter(range(0, 1000, 15))
+    monkeypatch.setattr(progress.time, "monotonic", lambda: next(clock))
+    assert list(progress.tracked("pictures", "abcde", 5)) == list("abcde")
+    assert capsys.readouterr().err.splitlines() == [
+        "pictures 2/5 45 s left",
+        "pictures 4/5 15 s left",
+        "pictures 5/5",
+    ]
+
+
 def test_silence(capsys):
     work(ProgressLine("CRATE", 5, show=False), 5)
     captured = capsys.readouterr()

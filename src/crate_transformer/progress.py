@@ -2,7 +2,9 @@
 
 import sys
 import time
+from collections.abc import Iterable, Iterator
 from types import TracebackType
+from typing import TypeVar
 
 from rich.console import Console
 from rich.progress import BarColumn, MofNCompleteColumn, Progress, TextColumn, TimeRemainingColumn
@@ -10,6 +12,8 @@ from rich.progress import BarColumn, MofNCompleteColumn, Progress, TextColumn, T
 from crate_transformer.storage import printable
 
 PLAIN_EVERY_SECONDS = 20.0
+
+Item = TypeVar("Item")
 
 
 class ProgressLine:
@@ -54,6 +58,14 @@ class ProgressLine:
     ) -> None:
         if self._bar:
             self._bar.stop()
+
+
+def tracked(title: str, items: Iterable[Item], total: int, *, show: bool = True) -> Iterator[Item]:
+    """The items one by one, with the progress of whoever works on them."""
+    with ProgressLine(title, total, show=show) as line:
+        for number, item in enumerate(items, start=1):
+            yield item
+            line.update(number)
 
 
 def duration(seconds: float) -> str:

@@ -77,6 +77,8 @@ def test_a_fault_of_the_program_is_shown_whole_and_asks_for_a_report(ends, error
 def test_an_interrupt_tells_what_is_kept(ends):
     ran = ends(KeyboardInterrupt("3 of 5 are kept"))
     assert (ran.code, ran.err) == (130, "crate: interrupted; 3 of 5 are kept\n")
+    ran = ends(KeyboardInterrupt("the same command goes on from here", signal.SIGTERM))
+    assert (ran.code, ran.err) == (143, "crate: stopped by SIGTERM; the same command goes on from here\n")
 
 
 @pytest.mark.parametrize(("number", "name"), [(signal.SIGTERM, "SIGTERM"), (signal.SIGHUP, "SIGHUP")])

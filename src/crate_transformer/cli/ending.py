@@ -18,6 +18,8 @@ _SIGPIPE = 13
 def exit_code(run: Callable[[], int | None]) -> int:
     """Call ``run``, and say on standard error how it ended where that was not well.
 
+    A ``KeyboardInterrupt`` may say what was kept, and, as its second argument, which signal it came from.
+
     Returns:
         What ``run`` returns, 0 for nothing; 1 after a fault of the program, whose traceback is shown; 2 for bad input,
         files that cannot be read or written, and too little memory; after a signal 128 and its number, that of SIGPIPE
@@ -30,9 +32,10 @@ def exit_code(run: Callable[[], int | None]) -> int:
                 sys.stdout.flush()
             return code
         except KeyboardInterrupt as stop:
-            number = received[-1] if received else signal.SIGINT
-            how = "interrupted" if number == signal.SIGINT else f"stopped by {number.name}"
-            complain(f"crate: {how}; {str(stop) or 'the same command starts anew'}")
+            kept = stop.args[0] if stop.args else "the same command starts anew"
+            number = stop.args[1] if len(stop.args) > 1 else (received or [signal.SIGINT])[-1]
+            how = "interrupted" if number == signal.SIGINT else f"stopped by {signal.Signals(number).name}"
+            complain(f"crate: {how}; {kept}")
             return 128 + number
         except BrokenPipeError:
             return 128 + _SIGPIPE

@@ -49,12 +49,9 @@ class Pictures:
 
     def one_by_one(self) -> Iterator[Path]:
         """The paths, with the progress of whoever goes through them."""
-        from crate_transformer.progress import ProgressLine
+        from crate_transformer.progress import tracked
 
-        with ProgressLine(self.title, len(self.paths), show=bool(self.title)) as line:
-            for number, path in enumerate(self.paths, start=1):
-                yield path
-                line.update(number)
+        return tracked(self.title, self.paths, len(self.paths), show=bool(self.title))
 
     def read(self, path: Path) -> "Image.Image | None":
         """The picture, or ``None`` where it was left out."""

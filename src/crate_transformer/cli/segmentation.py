@@ -35,11 +35,12 @@ def segmentation_tables(
     """
     from crate_transformer.data import cut_square, open_scenes
     from crate_transformer.evaluation import attention_miou, maskcut_average_precision
+    from crate_transformer.progress import tracked
     from crate_transformer.reports.table import print_table
 
     scenes = open_scenes(folder).first(limit)
     side = whole_patches(model, size or 2 * min(model.preprocessing.img_size))
-    found = attention_miou(model, cut_square(scenes, side), layer=layer)
+    found = attention_miou(model, cut_square(tracked("pictures", scenes, len(scenes)), side), layer=layer)
     columns = ["", "best head, entries", "best head, mass", "fixed head, entries", "fixed head, mass"]
     tables = [
         found.best_head["entries"],
@@ -60,7 +61,7 @@ def segmentation_tables(
     results: dict[str, object] = {"data": str(folder), "attention_miou": found.to_dict()}
     if maskcut_size and scenes.has_objects:
         side = whole_patches(model, maskcut_size)
-        cuts = maskcut_average_precision(model, scenes, size=side, layer=layer)
+        cuts = maskcut_average_precision(model, tracked("MaskCut", scenes, len(scenes)), size=side, layer=layer)
         kinds = [(kind, name) for kind in ("box", "mask") for name in ("ap50", "ap75", "ap")]
         rows = [
             [text, *(100 * getattr(cuts.rows[row][kind], name) for kind, name in kinds)] for row, text in CALLED.items()

@@ -11,9 +11,10 @@ from accelerate import Accelerator
 
 @dataclass
 class Stop:
-    """Whether this process was asked to stop."""
+    """Whether this process was asked to stop, and by which signal."""
 
     wanted: bool = False
+    number: int = signal.SIGINT
 
 
 def stop_wanted(accelerator: Accelerator, stop: Stop) -> bool:
@@ -36,7 +37,7 @@ def stop_between_steps() -> Iterator[Stop]:
     def handler(number: int, _frame: object) -> None:
         if stop.wanted:
             raise KeyboardInterrupt
-        stop.wanted = True
+        stop.wanted, stop.number = True, number
 
     previous = {number: signal.signal(number, handler) for number in (signal.SIGINT, signal.SIGTERM)}
     try:

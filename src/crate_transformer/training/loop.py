@@ -147,7 +147,7 @@ def train(
                 state = State(step=step, run=run, restarts=restarts)
                 save_state(accelerator, folder, state, model, optimizers)
             if stopping:
-                raise KeyboardInterrupt("the same command goes on from here")
+                raise KeyboardInterrupt("the same command goes on from here", stop.number)
     seconds = time.monotonic() - began
     accelerator.unwrap_model(wrapped, keep_fp32_wrapper=False).eval()
     if evaluate:
