@@ -126,3 +126,8 @@ def test_idle_threads_sleep_unless_the_user_says_otherwise(code, given, wanted):
     code += "\nimport os; print(os.environ.get('OMP_WAIT_POLICY'))"
     ran = subprocess.run([sys.executable, "-c", code], env=environment, capture_output=True, text=True)
     assert ran.stdout.splitlines()[-1] == wanted
+
+
+def test_a_sentence_about_a_long_value_is_short():
+    told = sentence(ValueError(f"config.json holds {'a' * 100_000!r} as interpolation"))
+    assert told.startswith("config.json holds 'aaa") and told.endswith("aaa' as interpolation") and len(told) < 2100

@@ -13,6 +13,7 @@ from crate_transformer.cli.terminal import complain
 
 _NO_MEMORY = re.compile(r"out of memory|not enough memory|allocate memory|bad_alloc|create a memory object", re.I)
 _SIGPIPE = 13
+_LONGEST = 2000  # letters of a sentence
 
 
 def exit_code(run: Callable[[], int | None]) -> int:
@@ -46,10 +47,11 @@ def exit_code(run: Callable[[], int | None]) -> int:
 
 
 def sentence(error: BaseException) -> str:
-    """The one line that a user reads."""
+    """The one line that a user reads; where a file's content makes it long, its middle is left out."""
     if isinstance(error, OSError) and error.strerror and error.filename:
         return f"{os.fsdecode(error.filename)}: {error.strerror.lower()}"
-    return " ".join(str(error).split()) or type(error).__name__
+    text = " ".join(str(error).split()) or type(error).__name__
+    return text if len(text) <= _LONGEST else f"{text[: _LONGEST // 2]} ... {text[-_LONGEST // 2 :]}"
 
 
 @contextmanager
