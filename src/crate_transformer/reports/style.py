@@ -2,7 +2,7 @@
 
 import io
 import warnings
-from collections.abc import Callable, Iterator
+from collections.abc import Callable, Iterator, Mapping
 from contextlib import contextmanager
 from functools import wraps
 from pathlib import Path
@@ -12,8 +12,6 @@ import matplotlib
 from matplotlib.axes import Axes
 from matplotlib.figure import Figure
 from matplotlib.font_manager import get_font_names
-from matplotlib.text import Text
-from matplotlib.ticker import FixedFormatter
 
 from crate_transformer.storage import printable, write_file
 
@@ -79,21 +77,25 @@ def house_style() -> Iterator[None]:
 
 
 def styled(draw: Draw) -> Draw:
-    """Run a drawing function in the house style, and show every control character in its texts as an escape."""
+    """Run a drawing function in the house style, with every control character in its texts as an escape."""
 
     @wraps(draw)
     def inner(*args: object, **kwargs: object) -> Figure:
         with house_style():
-            figure = draw(*args, **kwargs)
-            for text in figure.findobj(Text):
-                text.set_text(printable(text.get_text(), lines=True))
-            for axis in (axis for axes in figure.axes for axis in (axes.xaxis, axes.yaxis)):
-                formatter = axis.get_major_formatter()
-                if isinstance(formatter, FixedFormatter):  # writes its labels anew whenever it is drawn
-                    formatter.seq = [printable(label, lines=True) for label in formatter.seq]
-            return figure
+            return draw(*map(_shown, args), **{name: _shown(value) for name, value in kwargs.items()})
 
     return inner
+
+
+def _shown(value: object) -> object:
+    """Texts, sequences of them, and mappings from them, made safe to show; anything else as it is."""
+    if isinstance(value, str):
+        return printable(value, lines=True)
+    if type(value) in (list, tuple):
+        return type(value)(_shown(item) if isinstance(item, str) else item for item in value)
+    if isinstance(value, Mapping):
+        return {_shown(key): _shown(item) if isinstance(item, str) else item for key, item in value.items()}
+    return value
 
 
 def new_figure(height: float, width: float = WIDTH) -> Figure:
