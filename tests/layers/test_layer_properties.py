@@ -34,6 +34,17 @@ def test_a_small_ista_step_lowers_the_lasso_objective(seed):
     assert (objective(layer(z)) <= objective(z) + 1e-12).all()
 
 
+def test_under_autocast_ista_is_as_exact_for_many_tokens_as_for_few():
+    """Only the correction is rounded, never the token itself, which would double the error."""
+    layer, z = ISTA(64), torch.randn(400, 64)
+    with torch.no_grad(), torch.autocast("cpu", torch.bfloat16):
+        together, apart = layer(z), torch.cat([layer(few) for few in z.split(5)])
+    exact = layer.double()(z.double())
+    assert together.dtype == apart.dtype == torch.float32
+    errors = [(ours.double() - exact).norm() for ours in (together, apart)]
+    assert errors[0] <= 1.2 * errors[1]
+
+
 @pytest.mark.parametrize("dtype", [torch.float64, torch.float32, torch.bfloat16], ids=str)
 @pytest.mark.parametrize("training", [True, False])
 def test_attention_is_the_same_whether_or_not_somebody_listens(dtype, training):

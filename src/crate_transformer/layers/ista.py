@@ -21,7 +21,9 @@ class ISTA(nn.Module):
     (arXiv 2306.01129, eq. 17.) The three matrix products of the equation are one:
     :math:`\mathrm{ReLU}(A z - \eta\lambda \mathbf 1)` with :math:`A = I + \eta D^\top (I - D)`, formed in float32 once
     per call at the cost of one ``dim x dim`` product. Where there are fewer tokens than dimensions that product would
-    cost more than it saves, and the step is taken as two. ``folded`` gives a layer for inference that keeps ``A``.
+    cost more than it saves, and the step is taken as two. Under autocast only the correction :math:`(A - I) z` is in 16
+    bits, whatever the number of tokens: rounding :math:`z` itself doubles the error. ``folded`` gives a layer for
+    inference that keeps ``A``.
 
     Args:
         step_size: :math:`\eta > 0`.
@@ -40,8 +42,11 @@ class ISTA(nn.Module):
 
     def folded_dictionary(self, dtype: torch.dtype | None = None) -> Float[Tensor, "dim dim"]:
         r""":math:`A = I + \eta D^\top (I - D)`, in the precision of :math:`D` unless given."""
+        return self._fold(1.0, dtype or self.dictionary.dtype)
+
+    def _fold(self, diagonal: float, dtype: torch.dtype) -> Float[Tensor, "dim dim"]:
         with full_precision(self.dictionary.device):
-            return FoldDictionary.apply(self.dictionary, self.step_size, dtype or self.dictionary.dtype)
+            return FoldDictionary.apply(self.dictionary, self.step_size, diagonal, dtype)
 
     def forward(self, z: Float[Tensor, "*batch dim"]) -> Float[Tensor, "*batch dim"]:
         threshold = self.dictionary.new_full((z.shape[-1],), -self.step_size * self.sparsity_weight)
@@ -49,7 +54,10 @@ class ISTA(nn.Module):
         if isinstance(tokens, int) and tokens < z.shape[-1]:
             residual = z - F.linear(z, self.dictionary)
             return F.relu(z + self.step_size * F.linear(residual, self.dictionary.T) + threshold)
-        return F.relu(F.linear(z, self.folded_dictionary(product_dtype(self.dictionary)), threshold))
+        products = product_dtype(self.dictionary)
+        if products == self.dictionary.dtype:
+            return F.relu(F.linear(z, self.folded_dictionary(), threshold))
+        return F.relu(z + F.linear(z, self._fold(0.0, products), threshold))
 
     def folded(self) -> nn.Sequential:
         """The same step for inference: one linear map and a ReLU, free of this layer's parameters."""
@@ -61,7 +69,7 @@ class ISTA(nn.Module):
 
 
 class FoldDictionary(torch.autograd.Function):
-    r""":math:`A = I + \eta D^\top (I - D)`, formed in float32 or better whatever autocast says, then rounded.
+    r""":math:`A = \delta I + \eta D^\top (I - D)`, formed in float32 or better whatever autocast says, then rounded.
 
     Of :math:`G = \partial \ell / \partial A` the backward pass makes
     :math:`\partial \ell / \partial D = \eta\,(G^\top - D (G + G^\top))`: one product, in the precision in which
@@ -69,24 +77,27 @@ class FoldDictionary(torch.autograd.Function):
     """
 
     @staticmethod
-    def forward(dictionary: Float[Tensor, "dim dim"], step_size: float, dtype: torch.dtype) -> Float[Tensor, "dim dim"]:
+    def forward(
+        dictionary: Float[Tensor, "dim dim"], step_size: float, diagonal: float, dtype: torch.dtype
+    ) -> Float[Tensor, "dim dim"]:
         exact = dictionary.to(torch.promote_types(dictionary.dtype, torch.float32))
-        identity = torch.eye(exact.shape[0], dtype=exact.dtype, device=exact.device)
-        return identity.add_(exact.T - _gram(exact), alpha=step_size).to(dtype)
+        folded = (exact.T - _gram(exact)).mul_(step_size)
+        folded.diagonal().add_(diagonal)
+        return folded.to(dtype)
 
     @staticmethod
-    def setup_context(ctx: object, inputs: tuple[Tensor, float, torch.dtype], output: Tensor) -> None:
-        dictionary, ctx.step_size, _ = inputs
+    def setup_context(ctx: object, inputs: tuple[Tensor, float, float, torch.dtype], output: Tensor) -> None:
+        dictionary, ctx.step_size, *_ = inputs
         ctx.save_for_backward(dictionary)
 
     @staticmethod
-    def backward(ctx: object, gradient: Float[Tensor, "dim dim"]) -> tuple[Float[Tensor, "dim dim"], None, None]:
+    def backward(ctx: object, gradient: Float[Tensor, "dim dim"]) -> tuple[Float[Tensor, "dim dim"], None, None, None]:
         (dictionary,) = ctx.saved_tensors
         with full_precision(dictionary.device):
             transposed = gradient.T.contiguous()
             both, step = gradient + transposed, ctx.step_size
             on_dictionary = torch.addmm(transposed, dictionary.to(both.dtype), both, beta=step, alpha=-step)
-        return on_dictionary.to(dictionary.dtype), None, None
+        return on_dictionary.to(dictionary.dtype), None, None, None
 
 
 def _gram(dictionary: Float[Tensor, "dim dim"]) -> Float[Tensor, "dim dim"]:
