@@ -20,10 +20,12 @@ import numpy as np
 import torch
 
 from crate_transformer.checkpoints import load_checkpoint
+from crate_transformer.checkpoints.native import WEIGHTS
+from crate_transformer.checkpoints.pretrained import box_folder
 from crate_transformer.data import Foregrounds, cut_foregrounds, normalise, open_scenes
 from crate_transformer.evaluation import SegmentationReport, attention_segmentation
 from crate_transformer.models import Backbone
-from crate_transformer.storage import parse_json, read_file, write_json
+from crate_transformer.storage import json_text, parse_json, plain, read_file, write_file
 
 SIDE, SEED = 128, 0
 SETS = {
@@ -38,13 +40,10 @@ COVERAGE = {"coco_val100": (0.03, 0.60)}
 CONTROLS = ("mean_mask_prior", "model_shuffled", "brightness", "contrast", "model_untrained")
 
 
-def weights_digest(model: Backbone) -> str:
-    """SHA-256 of the weights in bfloat16, as they are stored."""
-    digest = hashlib.sha256()
-    for name, tensor in sorted(model.state_dict().items()):
-        stored = tensor.bfloat16().view(torch.int16) if tensor.is_floating_point() else tensor
-        digest.update(name.encode() + stored.contiguous().numpy().tobytes())
-    return digest.hexdigest()
+def weights_digest(checkpoint: str) -> str:
+    """SHA-256 of the file of the weights."""
+    folder = box_folder(checkpoint) or Path(checkpoint)
+    return hashlib.sha256((folder / WEIGHTS).read_bytes()).hexdigest()
 
 
 def measured(model: Backbone, pictures: Foregrounds) -> dict[str, object]:
@@ -128,7 +127,7 @@ def main() -> None:
     models = content.get("models", {})
     for checkpoint in arguments.checkpoints:
         model, label = load_checkpoint(checkpoint), Path(checkpoint).name
-        about = {"weights_sha256": weights_digest(model), "parameters": sum(p.numel() for p in model.parameters())}
+        about = {"weights_sha256": weights_digest(checkpoint), "parameters": sum(p.numel() for p in model.parameters())}
         if models.get(label, {}).get("weights_sha256") != about["weights_sha256"]:
             models[label] = about | {"sets": {}}
         entry = models[label]
@@ -142,11 +141,12 @@ def main() -> None:
             except ValueError as error:
                 entry["sets"][name] = {"refused": str(error)}
             entry["chosen_head"] = chosen_head(entry)
-            write_json(arguments.output, {
+            content = {
                 "command": " ".join(["python", *sys.argv]), "seed": SEED, "side": SIDE, "data": SETS,
                 "coverage": COVERAGE, "date": date.today().isoformat(), "torch": torch.__version__,
                 "hardware": f"CPU, {platform.machine()}, {torch.get_num_threads()} threads", "models": models,
-            })  # fmt: skip
+            }  # fmt: skip
+            write_file(arguments.output, json_text(plain(content)).encode())
             print(f"{label} {name}: measured", file=sys.stderr, flush=True)
     print(tables(models))
 

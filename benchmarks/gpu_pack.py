@@ -55,20 +55,20 @@ def model_card(model: Backbone, name: str, metadata: dict) -> str:
     training, metrics, attention = (metadata[key] for key in ("training", "metrics", "attention"))
     recipe, low, high = training["recipe"], *metrics["top1_interval"]
     sizes = {key: getattr(model.config, key) for key in ("patch_size", "embed_dim", "depth", "num_heads")}
-    return CARD.read_text(encoding="utf-8").format(
-        **metrics | training | sizes | recipe,
-        name=name,
-        low=low,
-        high=high,
-        run=training["name"],
-        minutes=training["seconds"] / 60,
-        epochs=training["images"] * (1 - recipe["more"]) / 50_000,
-        stages=", ".join(f"{side}" for _, side, _ in recipe["stages"]),
-        batches=", ".join(f"{count:,}" for _, _, count in recipe["stages"]),
-        tables="\n\n".join(table(SETS[key], found) for key, found in attention["sets"].items()),
-        layer=attention["layer"],
-        head=attention["head"],
-    )
+    facts = {
+        "name": name,
+        "low": low,
+        "high": high,
+        "run": training["name"],
+        "minutes": training["seconds"] / 60,
+        "epochs": training["images"] * (1 - recipe["more"]) / 50_000,
+        "stages": ", ".join(f"{side}" for _, side, _ in recipe["stages"]),
+        "batches": ", ".join(f"{count:,}" for _, _, count in recipe["stages"]),
+        "tables": "\n\n".join(table(SETS[key], found) for key, found in attention["sets"].items()),
+        "layer": attention["layer"],
+        "head": attention["head"],
+    }
+    return CARD.read_text(encoding="utf-8").format(**training | metrics | sizes | recipe | facts)
 
 
 def main() -> None:
@@ -84,7 +84,7 @@ def main() -> None:
     found = parse_json(read_file(arguments.emergence), str(arguments.emergence))["models"][arguments.checkpoint.name]
     sets = {
         name: {key: value for key, value in entry.items() if key not in ("per_image", "selection_auc")}
-        for name, entry in found["sets"].items()
+        for name, entry in ((name, found["sets"][name]) for name in SETS)
     }
     chosen = found["chosen_head"]
     metadata = {
