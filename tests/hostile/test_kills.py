@@ -95,7 +95,7 @@ def test_old_or_new_but_never_half(
         assert answer["code"] == 0, answer["text"]
     before, after = contents(old), contents(new)
     random_number = random.Random(seed)
-    delays = sorted(random_number.uniform(0, 1.2 * answer["seconds"]) for _ in range(KILLS))
+    delays = sorted(random_number.uniform(0, answer["seconds"]) for _ in range(KILLS))
     print(f"{command[0]}, seed {seed}, killed after {[round(delay, 3) for delay in delays]} s")
     killed = 0
     for delay in delays:
@@ -111,4 +111,4 @@ def test_old_or_new_but_never_half(
         found = contents(out)
         assert found.keys() == after.keys(), f"left behind after {delay} s: {found.keys() ^ after.keys()}"
         assert not same_bytes or found == after
-    assert killed >= KILLS // 2
+    assert killed, "every run ended before its kill"
