@@ -10,7 +10,7 @@ import warnings
 from pathlib import Path
 
 import torch
-from conftest import Runner
+from small_problem import Runner
 
 warnings.simplefilter("error")
 folder = Path(sys.argv[1])

@@ -4,7 +4,7 @@ import math
 
 import pytest
 import torch
-from conftest import make_images
+from small_problem import make_images
 
 from crate_transformer.data import normalise
 from crate_transformer.models import CRATEMAE, CRATEMAEConfig

@@ -11,7 +11,7 @@ from types import SimpleNamespace
 
 import pytest
 import torch
-from conftest import CONFIG
+from small_problem import CONFIG
 
 from crate_transformer.models import CRATE, CRATEMAE, CRATEMAEConfig
 from crate_transformer.training import loop
