@@ -2,6 +2,7 @@
 
 import io
 import math
+import struct
 import warnings
 import zlib
 from collections.abc import Callable, Iterator, Sequence
@@ -141,8 +142,8 @@ def _without_notes(content: bytes) -> bytes:
 def _orientation(image: Image.Image) -> int:
     try:
         return image.getexif().get(ExifTags.Base.Orientation, 1)
-    except Exception:  # damaged EXIF: Pillow raises nearly every kind of exception
-        return 1
+    except (ArithmeticError, EOFError, LookupError, OSError, SyntaxError, TypeError, ValueError, struct.error):
+        return 1  # damaged EXIF
 
 
 def to_rgb(image: Image.Image) -> Image.Image:
