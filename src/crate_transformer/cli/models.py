@@ -52,9 +52,9 @@ class Command:
         from crate_transformer.reports.table import print_rich
 
         shown = ("name", "width", "depth", "parameters", "weights")  # the name tells patch and image size
-        table = Table(box=None, padding=(0, 2, 0, 0))
+        table = Table(box=None, padding=(0, 1, 0, 0))
         for heading in shown:
-            table.add_column(heading, no_wrap=True)
+            table.add_column(heading, no_wrap=heading != "weights", overflow="fold")
         for row in rows:
             table.add_row(*(format_cell(row[key]) for key in shown))
         print_rich(table)
