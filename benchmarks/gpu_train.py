@@ -79,8 +79,8 @@ class Training:
         self.model.load_state_dict(self.average.model.state_dict())
         self.good = copy.deepcopy(self.average.model.state_dict())
         names = ("learning_rate", "matrix_learning_rate", "weight_decay")
-        config = TrainConfig(optimizer="auto", **{name: getattr(self.run, name) for name in names})
-        self.optimizers = build_optimizers(self.model, config)
+        config = TrainConfig(optimizer="muon", **{name: getattr(self.run, name) for name in names})
+        self.optimizers = build_optimizers(self.model, config, self.device)
         self.rates = [optimizer.param_groups[0]["lr"] for optimizer in self.optimizers]
 
     def loss(self, stage: tuple[float, int, int], share: float) -> Tensor:

@@ -8,8 +8,6 @@ from PIL import Image
 
 from crate_transformer.data import decode_mask, encode_mask
 
-pytest.importorskip("pycocotools")
-
 
 @pytest.fixture
 def photos(tmp_path):

@@ -14,7 +14,6 @@ from crate_transformer.models import build_model
 from crate_transformer.reports.table import format_cell
 from crate_transformer.storage import plain
 
-pytest.importorskip("pycocotools")
 TINY = {"img_size": 32, "patch_size": 4, "embed_dim": 12, "depth": 2, "num_heads": 3, "num_classes": 0}
 
 

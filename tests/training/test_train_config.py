@@ -24,6 +24,8 @@ from crate_transformer.training.config import TrainConfig
         ("warmup_steps", -1, "warmup_steps is -1"),
         ("clip_grad_norm", -0.5, "clip_grad_norm is -0.5"),
         ("betas", (0.9, 1.5), r"betas are \(0.9, 1.5\): each must be at least 0 and below 1"),
+        ("optimizer", "auto", "optimizer is 'auto': choose one of adamw, lion, muon"),
+        ("precision", "fp16", "precision is 'fp16': choose one of auto, float32, bf16"),
         ("seed", -1, "seed is -1: it must be at least 0"),
         ("seed", 2**70, "seed is 1180591620717411303424"),
     ],

@@ -38,13 +38,9 @@ def average_precision(
 
     Raises:
         ValueError: the lists differ in length, or masks of one image differ in size.
-        ImportError: pycocotools is not installed.
     """
-    try:
-        from pycocotools.coco import COCO
-        from pycocotools.cocoeval import COCOeval
-    except ImportError as error:
-        raise ImportError("average precision needs pycocotools: pip install 'crate-transformer[coco]'") from error
+    from pycocotools.coco import COCO
+    from pycocotools.cocoeval import COCOeval
 
     if len({len(found), len(scores), len(truth), len(crowd)}) != 1:
         raise ValueError(f"there are predictions for {len(found)} images and objects for {len(truth)}")

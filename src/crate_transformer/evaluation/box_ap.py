@@ -71,7 +71,6 @@ def maskcut_average_precision(
 
     Raises:
         ValueError: fewer than two scenes, or what ``maskcut`` refuses.
-        ImportError: pycocotools is not installed.
     """
     control = untrained or untrained_twin(model, seed)
     found: dict[str, list[np.ndarray]] = {row: [] for row in ROWS}

@@ -2,8 +2,10 @@
 
 import math
 from dataclasses import dataclass, replace
-from typing import Literal
+from typing import Literal, get_args
 
+Optimizer = Literal["adamw", "lion", "muon"]
+Precision = Literal["auto", "float32", "bf16"]
 PASSES, FEWEST_STEPS, LARGEST_BATCH = 30.0, 300, 128
 ENOUGH_STEPS = 100
 """Below that a model that starts anew has hardly moved (docs/results.md)."""
@@ -19,7 +21,7 @@ class TrainConfig:
     """Optimiser steps; given, they replace epochs."""
     batch_size: int | None = None
     """Images per step; a sixteenth of the training set, at least 8, at most 128 or half of the set, unless given."""
-    optimizer: Literal["adamw", "lion", "muon"] = "adamw"
+    optimizer: Optimizer = "adamw"
     """muon orthogonalises the steps of the blocks' matrices, AdamW moves the rest."""
     learning_rate: float = 1.5e-3
     matrix_learning_rate: float = 4e-3
@@ -32,7 +34,7 @@ class TrainConfig:
     label_smoothing: float = 0.1
     clip_grad_norm: float = 1.0
     """Largest norm of the gradient; 0 leaves it alone."""
-    precision: Literal["auto", "float32", "bf16"] = "auto"
+    precision: Precision = "auto"
     """auto: bf16 where a short timing finds its products faster than float32, on a CPU from width 64 on."""
     min_area: float = 0.35
     """Random-resized crop: smallest share of the picture that a crop keeps; 1 crops nothing."""
@@ -47,6 +49,9 @@ class TrainConfig:
     """Steps between resumable states."""
 
     def __post_init__(self) -> None:
+        for name, known in (("optimizer", get_args(Optimizer)), ("precision", get_args(Precision))):
+            if getattr(self, name) not in known:
+                raise ValueError(f"{name} is {getattr(self, name)!r}: choose one of {', '.join(known)}")
         for name in (
             "epochs",
             "steps",
