@@ -7,12 +7,12 @@ from pathlib import Path
 from typing import TypedDict
 
 from crate_transformer.checkpoints import load_checkpoint
+from crate_transformer.checkpoints.native import CONFIG, WEIGHTS
 from crate_transformer.models import Backbone
 from crate_transformer.storage import as_record, printable, recover
 from crate_transformer.training.metrics import FILE as METRICS
 from crate_transformer.training.state import changed_settings
 
-CONFIG, WEIGHTS = "config.json", "model.safetensors"
 OF_VERSION_0_1 = {"run.json", "split.json"}
 
 
