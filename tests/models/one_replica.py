@@ -1,6 +1,6 @@
 """``one_replica.py FAMILY...``: one of two processes that train together; prints whose gradients are right.
 
-``RANK``, ``WORLD_SIZE`` and ``INIT``, a file in which they meet, come from the environment.
+``RANK``, ``WORLD_SIZE``, ``INIT``, a file in which they meet, and ``SEED`` come from the environment.
 """
 
 import copy
@@ -16,7 +16,7 @@ rank, replicas = int(os.environ["RANK"]), int(os.environ["WORLD_SIZE"])
 torch.set_num_threads(1)
 distributed.init_process_group("gloo", init_method=os.environ["INIT"], rank=rank, world_size=replicas)
 for family in sys.argv[1:]:
-    torch.manual_seed(0)
+    torch.manual_seed(int(os.environ["SEED"]))
     alone = build(family)
     batch, unused = inputs(alone), getattr(alone, "not_in_logits", ())
     together = DistributedDataParallel(copy.deepcopy(alone), find_unused_parameters=bool(unused))
