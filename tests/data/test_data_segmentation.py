@@ -144,7 +144,7 @@ def test_polygons_of_no_numbers_are_refused(tmp_path, number):
     write_coco(tmp_path, [[3, 2, 9, 2, 9, 8.25, 3, 8]])
     file = tmp_path / "instances.json"
     file.write_text(file.read_text().replace("8.25", number))
-    with pytest.raises(ValueError, match=r"instances\.json.*(no number of JSON|far outside)"):
+    with pytest.raises(ValueError, match=r"instances\.json.*(no number of JSON|too large a number)"):
         list(open_scenes(tmp_path))
 
 
@@ -225,6 +225,16 @@ def test_the_masks_of_one_picture_are_bounded(tmp_path, monkeypatch):
     monkeypatch.setenv("CRATE_MEMORY_LIMIT", "1")
     with pytest.raises(ValueError, match=r"a\.jpg.*more than the limit of 1; a larger CRATE_MEMORY_LIMIT"):
         list(open_scenes(tmp_path))
+
+
+def test_a_list_too_large_says_how_to_allow_it(tmp_path, monkeypatch):
+    write_coco(tmp_path, encode_mask(LABELS == 7))
+    change_coco(tmp_path, lambda content: content.update(info="a" * (1 << 18)))
+    monkeypatch.setenv("CRATE_MEMORY_LIMIT", "1")
+    with pytest.raises(ValueError, match=r"instances\.json has .* bytes, more than .* a larger CRATE_MEMORY_LIMIT"):
+        open_scenes(tmp_path)
+    monkeypatch.setenv("CRATE_MEMORY_LIMIT", "2")
+    assert len(open_scenes(tmp_path)) == 1
 
 
 @pytest.mark.parametrize("undecided", [False, True])

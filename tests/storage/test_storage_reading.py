@@ -19,7 +19,12 @@ def test_devices_pipes_folders_and_large_files_are_refused(tmp_path):
     os.mkfifo(tmp_path / "pipe")
     (tmp_path / "large").write_bytes(bytes(11))
     (tmp_path / "link").symlink_to("/dev/zero")
-    for path, reason in (("pipe", "pipe"), ("link", "device"), ("", "a folder"), ("large", "11 bytes, more than")):
+    for path, reason in (
+        ("pipe", "pipe"),
+        ("link", "device"),
+        ("", "a folder"),
+        ("large", "11 bytes, more than the limit of 10; a larger CRATE_MEMORY_LIMIT"),
+    ):
         with pytest.raises(ValueError, match=reason):
             read_file(tmp_path / path, limit=10)
     assert read_file(tmp_path / "large", limit=11) == bytes(11)
@@ -37,6 +42,7 @@ def test_devices_pipes_folders_and_large_files_are_refused(tmp_path):
         (b"\xff\xfe{}", "codec"),
         (b"[" * 200_000, "nested too deeply"),
         (b'{"a": NaN}', "NaN is no number"),
+        (b'{"a": -1e999}', "-1e999 is too large a number"),
         (b'{"a": 1, "b": 2, "a": 3}', "the key 'a' twice"),
         (b"1" * 6000, "digits"),
     ],

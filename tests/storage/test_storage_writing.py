@@ -100,7 +100,11 @@ JOURNALS = ({"0": "../x"}, {"../0": "x"}, {"0": 1}, {"0": "link/x"})
 
 
 @pytest.mark.parametrize(
-    "journal", [b"", b"[1]", b"{}", b"\xff", *(json.dumps({"move": m, "remove": []}).encode() for m in JOURNALS)]
+    "journal",
+    [
+        *(b"", b"[1]", b"{}", b"\xff", pytest.param(b"[" * 100_000, id="deep")),
+        *(json.dumps({"move": m, "remove": []}).encode() for m in JOURNALS),
+    ],
 )
 def test_a_journal_from_a_stranger_moves_nothing_out(tmp_path, journal):
     staging = tmp_path / "folder" / UNFINISHED / "stranger"

@@ -10,6 +10,7 @@ from pathlib import Path
 
 from crate_transformer.data.code_pages import guess_code_page
 from crate_transformer.storage import open_file
+from crate_transformer.storage.limits import HOW_TO_RAISE
 
 _LOG = logging.getLogger("crate_transformer.data")
 _UTF8_FLAG, _UNICODE_PATH, _DOS = 0x800, 0x7075, 0
@@ -49,7 +50,7 @@ class Archive:
         if entry is None:
             raise ValueError(f"{self.path} holds no {name}")
         if entry.file_size > limit:
-            raise ValueError(f"{entry.file_size:,} bytes, more than the limit of {limit:,}")
+            raise ValueError(f"{entry.file_size:,} bytes, more than the limit of {limit:,}; {HOW_TO_RAISE}")
         if entry.compress_type not in _METHODS:
             raise ValueError("compressed by another method than deflate: pack the zip file again")
         try:

@@ -8,9 +8,9 @@ from jaxtyping import Float, UInt8
 from torch import Tensor
 
 from crate_transformer.data.images import read_picture
-from crate_transformer.data.limits import memory_limit
 from crate_transformer.data.transforms import pixels
 from crate_transformer.storage import read_record
+from crate_transformer.storage.limits import memory_limit
 
 _LARGEST = 1e6  # pixels
 

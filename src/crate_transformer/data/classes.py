@@ -7,11 +7,10 @@ from pathlib import Path
 from unicodedata import normalize
 
 from crate_transformer.data.files import read_bytes
-from crate_transformer.storage import as_record, parse_json
+from crate_transformer.storage import as_record, json_limit, parse_json
 
 _LOG = logging.getLogger("crate_transformer.data")
 _FILE = "classes.json"
-_LIMIT = 64 << 20  # bytes
 
 
 def class_words(path: Path, names: Sequence[str], prefix: str, folders: Sequence[str]) -> tuple[str, ...]:
@@ -28,7 +27,7 @@ def class_words(path: Path, names: Sequence[str], prefix: str, folders: Sequence
         places.append((path.parent, _FILE))
     for container, name in places:
         where = f"{container}/{name}"
-        words = as_record(parse_json(read_bytes(container, name, limit=_LIMIT), where), dict[str, str], where)
+        words = as_record(parse_json(read_bytes(container, name, limit=json_limit()), where), dict[str, str], where)
         words = {normalize("NFC", folder): word for folder, word in words.items()}
         missing = [folder for folder in folders if folder not in words]
         if missing:

@@ -12,10 +12,10 @@ from jaxtyping import Bool
 from msgspec import Meta
 
 from crate_transformer.data.images import read_picture
-from crate_transformer.data.limits import check_memory, memory_limit
 from crate_transformer.data.runs import decode_mask, draw_polygons
 from crate_transformer.data.scenes import Scene, SceneSet
 from crate_transformer.storage import read_record
+from crate_transformer.storage.limits import check_memory, memory_limit
 
 _LOG = logging.getLogger("crate_transformer.data")
 _Side = Annotated[int, Meta(ge=1, le=1_000_000)]

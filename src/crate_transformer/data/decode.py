@@ -13,8 +13,8 @@ from typing import BinaryIO
 import numpy as np
 from PIL import ExifTags, Image, UnidentifiedImageError
 
-from crate_transformer.data.limits import DEFAULT_LIMIT, HOW_TO_RAISE, check_memory, memory_limit
 from crate_transformer.storage import read_file
+from crate_transformer.storage.limits import DEFAULT_LIMIT, HOW_TO_RAISE, check_memory, memory_limit
 
 _FORMATS = ("JPEG", "PNG", "WEBP", "TIFF", "BMP", "GIF")
 _PNG = b"\x89PNG\r\n\x1a\n"
@@ -96,7 +96,7 @@ def encoded(source: str | Path | bytes | BinaryIO, limit: int) -> bytes:
         return read_file(source, limit=limit // 4)
     content = source if isinstance(source, bytes) else source.read(limit // 4 + 1)
     if len(content) > limit // 4:
-        raise ValueError(f"more than the limit of {limit // 4:,} bytes")
+        raise ValueError(f"more than the limit of {limit // 4:,} bytes; {HOW_TO_RAISE}")
     return content
 
 

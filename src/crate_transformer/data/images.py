@@ -9,7 +9,7 @@ from PIL import Image
 
 from crate_transformer.data.decode import BrokenImageError, read_image
 from crate_transformer.data.files import list_files, read_bytes
-from crate_transformer.data.limits import memory_limit
+from crate_transformer.storage.limits import memory_limit
 
 SUFFIXES = (".jpg", ".jpeg", ".jpe", ".jfif", ".png", ".webp", ".tif", ".tiff", ".bmp", ".gif")
 _LOG = logging.getLogger("crate_transformer.data")

@@ -13,9 +13,9 @@ from jaxtyping import Integer
 from crate_transformer.data.decode import open_image
 from crate_transformer.data.files import list_files
 from crate_transformer.data.images import is_image, read_picture
-from crate_transformer.data.limits import check_memory, memory_limit
 from crate_transformer.data.scenes import Scene, SceneSet
 from crate_transformer.storage import read_file
+from crate_transformer.storage.limits import check_memory, memory_limit
 
 VOID = 255
 _UNDECIDED = 128

@@ -4,6 +4,7 @@ from crate_transformer.storage.reading import open_file, read_file
 from crate_transformer.storage.records import (
     as_record,
     json_bytes,
+    json_limit,
     json_text,
     parse_json,
     plain,
@@ -18,6 +19,7 @@ __all__ = [
     "as_record",
     "file_stem",
     "json_bytes",
+    "json_limit",
     "json_text",
     "markdown",
     "open_file",

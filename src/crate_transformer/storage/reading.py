@@ -5,7 +5,7 @@ import stat
 from pathlib import Path
 from typing import BinaryIO
 
-LIMIT = 1 << 30  # bytes
+from crate_transformer.storage.limits import HOW_TO_RAISE, memory_limit
 
 
 def open_file(path: str | Path, *, limit: int | None = None) -> BinaryIO:
@@ -34,8 +34,12 @@ def open_file(path: str | Path, *, limit: int | None = None) -> BinaryIO:
     return stream
 
 
-def read_file(path: str | Path, *, limit: int = LIMIT) -> bytes:
-    """The content of a regular file of at most ``limit`` bytes; the errors are those of ``open_file``."""
+def read_file(path: str | Path, *, limit: int | None = None) -> bytes:
+    """The content of a regular file of at most ``limit`` bytes, ``memory_limit()`` unless given.
+
+    The errors are those of ``open_file``.
+    """
+    limit = memory_limit() if limit is None else limit
     with open_file(path, limit=limit) as stream:
         content = stream.read(limit + 1)
     if len(content) > limit:
@@ -52,4 +56,4 @@ def _check(path: str | Path, found: os.stat_result, limit: int | None) -> None:
         kind = "a folder" if stat.S_ISDIR(found.st_mode) else "a device, pipe or socket"
         raise ValueError(f"{path} is {kind}, not a regular file")
     if limit is not None and found.st_size > limit:
-        raise ValueError(f"{path} has {found.st_size:,} bytes, more than the limit of {limit:,}")
+        raise ValueError(f"{path} has {found.st_size:,} bytes, more than the limit of {limit:,}; {HOW_TO_RAISE}")

@@ -7,22 +7,28 @@ from collections.abc import Mapping
 from pathlib import Path
 from typing import Any, NoReturn
 
+from crate_transformer.storage.limits import DEFAULT_LIMIT, memory_limit
 from crate_transformer.storage.reading import read_file
 from crate_transformer.storage.writing import write_file
 
-JSON_LIMIT = 64 << 20  # bytes
+_SHARE = 16  # of the memory that data may take, for the text of a JSON file: as Python's objects it takes far more
 SIGNIFICANT_DIGITS = 6
 
 
-def read_json(path: str | Path, *, limit: int = JSON_LIMIT) -> Any:
-    """The content of a JSON file of at most ``limit`` bytes.
+def read_json(path: str | Path, *, limit: int | None = None) -> Any:
+    """The content of a JSON file of at most ``limit`` bytes, ``json_limit()`` unless given.
 
     Raises:
         FileNotFoundError: there is no such file.
-        ValueError: not a regular file, too large, not UTF-8, not JSON, nested too deeply, or an object names a key
-            twice; the sentence names the file.
+        ValueError: not a regular file, too large, not UTF-8, not JSON, nested too deeply, a number is too large for
+            64 bits, or an object names a key twice; the sentence names the file.
     """
-    return parse_json(read_file(path, limit=limit), str(path))
+    return parse_json(read_file(path, limit=limit or json_limit()), str(path))
+
+
+def json_limit() -> int:
+    """Bytes that a JSON file may have: a sixteenth of ``memory_limit()``, and at least 64 MB."""
+    return max(DEFAULT_LIMIT, memory_limit()) // _SHARE
 
 
 def parse_json(content: bytes, where: str) -> Any:
@@ -33,7 +39,10 @@ def parse_json(content: bytes, where: str) -> Any:
     """
     try:
         return json.loads(
-            content.decode("utf-8-sig"), parse_constant=_no_constant, object_pairs_hook=_without_duplicates
+            content.decode("utf-8-sig"),
+            parse_float=_finite,
+            parse_constant=_no_constant,
+            object_pairs_hook=_without_duplicates,
         )
     except RecursionError:
         raise ValueError(f"{where} is not readable JSON: it is nested too deeply") from None
@@ -41,7 +50,7 @@ def parse_json(content: bytes, where: str) -> Any:
         raise ValueError(f"{where} is not readable JSON: {error}") from error
 
 
-def read_record(path: str | Path, kind: Any, *, limit: int = JSON_LIMIT) -> Any:
+def read_record(path: str | Path, kind: Any, *, limit: int | None = None) -> Any:
     """The content of a JSON file as an instance of ``kind``: a dataclass or another type that msgspec validates.
 
     Raises:
@@ -129,6 +138,13 @@ def _is_unicode(text: str) -> bool:
 
 def _no_constant(name: str) -> NoReturn:
     raise ValueError(f"{name} is no number of JSON")
+
+
+def _finite(digits: str) -> float:
+    value = float(digits)
+    if math.isinf(value):
+        raise ValueError(f"{digits} is too large a number")
+    return value
 
 
 def _without_duplicates(pairs: list[tuple[str, object]]) -> dict[str, object]:

@@ -17,6 +17,7 @@ from crate_transformer.storage.reading import read_file
 UNFINISHED = ".unfinished"
 """Folder inside a target folder in which files are written before they are put in place; one sub-folder a process."""
 _JOURNAL = "journal.json"
+_LONGEST_JOURNAL = 1 << 30  # bytes
 _PATIENCE = 10.0  # seconds to wait for another process that is putting files in place
 _FOREIGN_SECONDS = 3600.0  # after which a process of another machine counts as dead
 
@@ -107,10 +108,10 @@ def _finish(folder: Path, staging: Path) -> None:
     """Put in place what the journal names; without a readable journal nothing was complete, or nothing is left."""
     journal = staging / _JOURNAL
     try:
-        order = json.loads(read_file(journal))
+        order = json.loads(read_file(journal, limit=_LONGEST_JOURNAL))
         removed = [_inside(folder, name) for name in order["remove"]]
         moves = {staging / str(int(part)): _inside(folder, name) for part, name in order["move"].items()}
-    except (OSError, ValueError, LookupError, AttributeError, TypeError):
+    except (OSError, ValueError, LookupError, AttributeError, TypeError, RecursionError):
         return
     for target in removed:
         if not target.is_dir():

@@ -8,9 +8,10 @@ HOW_TO_RAISE = f"a larger {_VARIABLE} (megabytes) in the environment allows it"
 
 
 def memory_limit() -> int:
-    """Bytes that one picture, or the masks of one, may take while they are read: 1 GiB.
+    """Bytes that one file, one picture, or the masks of one may take while they are read: 1 GiB.
 
-    The environment variable ``CRATE_MEMORY_LIMIT`` sets another limit, in megabytes. A file may have a quarter of it.
+    The environment variable ``CRATE_MEMORY_LIMIT`` sets another limit, in megabytes. The file of a picture or of masks
+    may have a quarter of it.
 
     Raises:
         ValueError: The variable is no positive number.
