@@ -24,14 +24,22 @@ from crate_transformer.training.config import TrainConfig
         ("warmup_steps", -1, "warmup_steps is -1"),
         ("clip_grad_norm", -0.5, "clip_grad_norm is -0.5"),
         ("betas", (0.9, 1.5), r"betas are \(0.9, 1.5\): each must be at least 0 and below 1"),
-        ("optimizer", "auto", "optimizer is 'auto': choose one of adamw, lion, muon"),
-        ("precision", "fp16", "precision is 'fp16': choose one of auto, float32, bf16"),
         ("seed", -1, "seed is -1: it must be at least 0"),
         ("seed", 2**70, "seed is 1180591620717411303424"),
     ],
 )
 def test_a_wrong_value_is_named(name, value, sentence):
     with pytest.raises(ValueError, match=f"^{sentence}"):
+        TrainConfig(**{name: value})
+
+
+@pytest.mark.usefixtures("unchecked")
+@pytest.mark.parametrize(
+    ("name", "value", "known"),
+    [("optimizer", "auto", "adamw, lion, muon"), ("precision", "fp16", "auto, float32, bf16")],
+)
+def test_a_word_that_nothing_stands_for_is_refused(name, value, known):
+    with pytest.raises(ValueError, match=f"^{name} is '{value}': choose one of {known}$"):
         TrainConfig(**{name: value})
 
 
