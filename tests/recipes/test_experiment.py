@@ -14,6 +14,7 @@ import torch
 from crate_transformer.checkpoints import load_checkpoint, save_checkpoint
 from crate_transformer.data import ImageFolder, Split, eval_loader, train_loader
 from crate_transformer.evaluation import accuracy
+from crate_transformer.models import build_model
 from crate_transformer.recipes import experiment as module
 from crate_transformer.recipes.experiment import Experiment, data_hash, fit, seeded_model, training_size
 from crate_transformer.training.classification import Classification
@@ -231,6 +232,18 @@ def test_fine_tuning_starts_from_a_checkpoint_with_a_fresh_head(go, tmp_path):
             dataclasses.replace(child, options={"img_size": 32, "embed_dim": 16, "global_pool": "avg"}),
             tuple("abcdefgh"[:5]),
         )
+
+
+def test_fine_tuning_a_crate_mae_says_what_becomes_of_its_decoder(go, tmp_path, capsys):
+    small = {**TINY, "decoder_depth": 1}
+    save_checkpoint(parent := build_model("crate_mae_tiny_patch16_224", **small), tmp_path / "mae")
+    done = go(dataclasses.replace(EXPERIMENT, options={}, start_from=str(tmp_path / "mae")), folder="tuned", show=True)
+    told = f"{tmp_path / 'mae'}: its encoder learns the classes, its decoder is kept as it is\n"
+    assert told in capsys.readouterr().out
+    before, after = parent.state_dict(), done.model.state_dict()
+    changed = {name for name in before if not torch.equal(before[name], after[name])}
+    decoder = {name for name in before if name.startswith(parent.not_in_logits)}
+    assert decoder and changed and not decoder & changed
 
 
 def test_scale_trains_and_evaluates_on_larger_pictures_and_keeps_the_head_of_the_same_classes(go, tmp_path):

@@ -89,6 +89,8 @@ def fit(
         return Fit(model, folder, dict(record.metrics), record.metrics["seconds"])
 
     model = seeded_model(experiment, tuple(split.train.classes))
+    if show and isinstance(model, CRATEMAE):
+        print(f"{experiment.start_from}: its encoder learns the classes, its decoder is kept as it is")
     make_output(folder)
     earlier = held_out_of(model) if experiment.start_from else None
     split, again = hold_out_again(split, earlier.held_out if earlier else ())
