@@ -3,7 +3,6 @@
 import os
 import subprocess
 import sys
-import time
 
 import pytest
 
@@ -30,12 +29,14 @@ def run(*arguments):
 
 
 @pytest.mark.parametrize("arguments", [("--help",), *((name, "--help") for name in COMMANDS)], ids=" ".join)
-def test_help_is_there_in_half_a_second(arguments):
+def test_help_takes_less_than_half_a_second(arguments):
+    """Of processor time, which other processes hardly change; at best of five, since the first run reads the disk."""
     seconds = []
     while not seconds or (min(seconds) > 0.5 and len(seconds) < 5):
-        began = time.perf_counter()
+        before = os.times()
         done = run(*arguments)
-        seconds.append(time.perf_counter() - began)
+        after = os.times()
+        seconds.append(after.children_user + after.children_system - before.children_user - before.children_system)
     assert done.returncode == 0 and "usage: crate" in done.stdout
     assert done.stdout.splitlines()[-1] == "imported:"
     assert min(seconds) < 0.5
