@@ -81,9 +81,8 @@ class FoldDictionary(torch.autograd.Function):
         dictionary: Float[Tensor, "dim dim"], step_size: float, diagonal: float, dtype: torch.dtype
     ) -> Float[Tensor, "dim dim"]:
         exact = dictionary.to(torch.promote_types(dictionary.dtype, torch.float32))
-        folded = (exact.T - _gram(exact)).mul_(step_size)
-        folded.diagonal().add_(diagonal)
-        return folded.to(dtype)
+        identity = torch.eye(exact.shape[0], dtype=exact.dtype, device=exact.device)
+        return identity.mul_(diagonal).add_(exact.T - _gram(exact), alpha=step_size).to(dtype)
 
     @staticmethod
     def setup_context(ctx: object, inputs: tuple[Tensor, float, float, torch.dtype], output: Tensor) -> None:
