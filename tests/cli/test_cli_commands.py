@@ -44,7 +44,7 @@ def test_models_as_json(crate):
     }
 
 
-def test_train_evaluate_classify(crate, pets, picture, tmp_path, small):
+def test_train_evaluate_classify(crate, refused, pets, picture, tmp_path, small):
     output = tmp_path / "run"
     ran = crate("train", "--data", pets, "--output", output, "--steps", "3", *small)
     assert ran.code == 0
@@ -63,6 +63,16 @@ def test_train_evaluate_classify(crate, pets, picture, tmp_path, small):
     assert score["images_used"] == f"2 of the 12 images of {pets}, which training held out"
     assert score["warning"] is None and len(score["images_digest"]) == 16
     assert score["count"] == 2 and 0 <= score["top1"] <= score["top5"] == 1
+    again = ("evaluate", output, "--data", pets, "--output")
+    assert crate(*again, tmp_path / "score.json").code == 0
+    config = (output / "config.json").read_bytes()
+    assert "made from something else: name another output, or replace it with --overwrite" in refused(
+        *again, output / "config.json"
+    )
+    assert (output / "config.json").read_bytes() == config
+    (tmp_path / "score.json").write_text("[]")
+    assert json.loads(crate(*again, tmp_path / "score.json", "--overwrite").out) == score
+    assert json.loads((tmp_path / "score.json").read_text()) == score
 
     ran = crate("classify", picture, pets / "cat", "--checkpoint", output, "--json")
     results = json.loads(ran.out)

@@ -49,6 +49,8 @@ class Command(Checkpoint):
     """Processes that read images."""
     output: Path | None = None
     """JSON file for the numbers; with --segmentation or --boxes runs/segmentation/results.json unless given."""
+    overwrite: bool = False
+    """Replace a file there that holds anything but the numbers of the same checkpoint on the same data."""
 
     def __call__(self) -> None:
         from crate_transformer.data import eval_loader, open_evaluation
@@ -58,11 +60,15 @@ class Command(Checkpoint):
 
         if self.limit is not None and self.limit < 4:
             raise ValueError(f"--limit is {self.limit}: at least 4 pictures are needed")
+        if self.segmentation is not None and (self.data is not None or self.boxes is not None):
+            raise ValueError("--segmentation FOLDER holds pictures and masks: leave --data and --boxes out")
         if self.segmentation is not None or self.boxes is not None:
             self.measure_masks()
             return
         if self.data is None:
             raise ValueError("name the images to measure on: --data FOLDER, or --segmentation FOLDER for masks")
+        if self.output:
+            self.check_output(self.output)
         model = self.load()
         if not model.num_classes:
             raise ValueError(f"{self.checkpoint} has no classifier: num_classes is 0")
@@ -85,6 +91,16 @@ class Command(Checkpoint):
         print_json(result)
         if self.output:
             write_json(self.output, result)
+
+    def check_output(self, file: Path) -> None:
+        """Refuse to write over numbers of another checkpoint or other data, or over any other file."""
+        from crate_transformer.cli.outputs import check_source
+
+        made_of = {"checkpoint": self.checkpoint, "data": self.segmentation or self.data}
+        if self.boxes is not None:
+            made_of["boxes"] = self.boxes
+        if not self.overwrite:
+            check_source([file], file, made_of)
 
     def names_of(self, model: "Backbone") -> tuple[str, ...]:
         """The classes of the model, from its checkpoint or from ``class_names``.
@@ -126,6 +142,8 @@ class Command(Checkpoint):
 
         if self.boxes is not None and self.data is None:
             raise ValueError("--boxes needs the folder or zip of the pictures: --data FOLDER")
+        output = self.output or Path("runs/segmentation/results.json")
+        self.check_output(output)
         model = self.load()
         shared = {"size": self.size, "limit": self.limit}
         if self.boxes is not None:
@@ -133,6 +151,5 @@ class Command(Checkpoint):
         else:
             options = {"maskcut_size": self.maskcut_size, "layer": self.layer}
             results = segmentation_tables(model, self.segmentation, **options, **shared)
-        output = self.output or Path("runs/segmentation/results.json")
         write_json(output, {"checkpoint": self.checkpoint, **results})
         say(f"all numbers: {output}")
