@@ -35,7 +35,7 @@ def check_output(folder: Path, settings: Mapping[str, object], *, overwrite: boo
         return True
     if overwrite:
         return False
-    which = f"made with another {', '.join(differ)}" if before else f"such as {here[-1]}"
+    which = f"made with another {', '.join(differ).replace('_', ' ')}" if before else f"such as {here[-1]}"
     raise ValueError(
         f"{folder} holds the results of another run, {which}: name another --output, or replace them with --overwrite"
     )

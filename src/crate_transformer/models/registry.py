@@ -60,8 +60,9 @@ def canonical_name(name: str) -> str:
         full = f"{family}_{_PAPER_LETTERS.get(size, size)}_patch{patch or 16}_224"
         if full in MODELS:
             return full
-    near = difflib.get_close_matches(name, MODELS, n=3, cutoff=0.4) or list_models()
-    raise ValueError(f"no model is called {name!r}; did you mean {', '.join(near)}?")
+    near = difflib.get_close_matches(name, MODELS, n=3, cutoff=0.4)
+    hint = f"did you mean {', '.join(near)}?" if near else f"there are {', '.join(list_models())}"
+    raise ValueError(f"no model is called {name!r}; {hint}")
 
 
 def build_model(name: str, **config: object) -> Backbone:
