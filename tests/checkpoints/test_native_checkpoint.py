@@ -172,7 +172,7 @@ def edit(saved, change):
         (lambda d: d["config"].update(img_size=10**9), "saved: .*img_size is"),
         (lambda d: d["config"].update(in_chans=10**30), "saved: this configuration describes no CRATE"),
         (lambda d: d["config"].update(step_size=-1e9), "step_size is -1000000000.0: it must be above 0"),
-        (lambda d: d["config"].update(step_size=10**400), "config of a CRATE"),
+        (lambda d: d["config"].update(step_size=10**400), "is too large a number"),
         (lambda d: d["config"].update(sparsity_weight=-0.1), "sparsity_weight is -0.1: it must be at least 0"),
         (lambda d: d["config"].update(num_heads=5), "saved: .*dim 12 is not a multiple of num_heads 5"),
         (lambda d: d["config"].update(depth=3), "saved: tensor 'blocks.2.norm1.weight' is missing"),

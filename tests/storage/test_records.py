@@ -52,6 +52,13 @@ def test_everything_becomes_plain(tmp_path) -> None:
     assert text.endswith("}\n")
 
 
+def test_a_number_that_no_reader_takes_is_not_written(tmp_path) -> None:
+    write_json(tmp_path / "a.json", [10**300, -(10**300)])
+    assert read_json(tmp_path / "a.json") == [10**300, -(10**300)]
+    with pytest.raises(ValueError, match="is too large a number"):
+        write_json(tmp_path / "b.json", {"a": 10**310})
+
+
 def test_what_is_no_result_is_named_and_nothing_is_touched(tmp_path) -> None:
     path = tmp_path / "metrics.json"
     path.write_text("old")

@@ -44,7 +44,8 @@ def test_devices_pipes_folders_and_large_files_are_refused(tmp_path):
         (b'{"a": NaN}', "NaN is no number"),
         (b'{"a": -1e999}', "-1e999 is too large a number"),
         (b'{"a": 1, "b": 2, "a": 3}', "the key 'a' twice"),
-        (b"1" * 6000, "digits"),
+        (b"1" * 6000, "too large a number"),
+        (b'{"a": 1' + b"0" * 400 + b"}", "too large a number"),
     ],
 )
 def test_damaged_json_is_one_sentence(tmp_path, content, reason):

@@ -133,7 +133,7 @@ def _is_number(value: object, default: object) -> bool:
     if value is None:
         return default is None
     kinds = int | float if isinstance(default, float) else int
-    return isinstance(value, kinds) and math.isfinite(value)
+    return isinstance(value, kinds) and (isinstance(value, int) or math.isfinite(value))
 
 
 def as_pair(name: str, value: object) -> object:

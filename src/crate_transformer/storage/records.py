@@ -41,6 +41,7 @@ def parse_json(content: bytes, where: str) -> Any:
         return json.loads(
             content.decode("utf-8-sig"),
             parse_float=_finite,
+            parse_int=_whole,
             parse_constant=_no_constant,
             object_pairs_hook=_without_duplicates,
         )
@@ -105,8 +106,10 @@ def json_text(data: object, **options: object) -> str:
 
 def plain(data: object, digits: int | None = SIGNIFICANT_DIGITS) -> object:
     """``data`` in the types that JSON knows; floats keep ``digits`` significant digits, or all of them if ``None``."""
-    if data is None or isinstance(data, (str, bool, int)):
+    if data is None or isinstance(data, (str, bool)):
         return data
+    if isinstance(data, int):
+        return _whole(str(int(data)))
     if isinstance(data, float):
         if not math.isfinite(data):
             return None
@@ -143,8 +146,13 @@ def _no_constant(name: str) -> NoReturn:
 def _finite(digits: str) -> float:
     value = float(digits)
     if math.isinf(value):
-        raise ValueError(f"{digits} is too large a number")
+        raise ValueError(f"{digits[:30]} is too large a number")
     return value
+
+
+def _whole(digits: str) -> int:
+    _finite(digits)
+    return int(digits)
 
 
 def _without_duplicates(pairs: list[tuple[str, object]]) -> dict[str, object]:
