@@ -136,9 +136,10 @@ def train(
                     rates = f"{config.learning_rate:g}"
                     if config.optimizer == "muon":
                         rates += f", or a lower matrix learning rate than {config.matrix_learning_rate:g}"
+                    start = f"step {state.step}, or from 0 once {folder} is removed" if state else "step 0"
                     raise ValueError(
                         f"{bad} at step {step}: run it again with a lower learning rate than {rates}; "
-                        f"it goes on from step {state.step if state else 0}"
+                        f"it goes on from {start}"
                     )
                 learning_rate = optimizers[0].param_groups[0]["lr"]
                 log.write(step=step, loss=mean_loss, learning_rate=learning_rate, seconds=time.monotonic() - began)
