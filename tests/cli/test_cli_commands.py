@@ -166,15 +166,25 @@ def test_the_same_command_does_not_train_again(crate, pets, tmp_path, monkeypatc
     assert (tmp_path / "run" / "config.json").stat().st_ino == before
 
 
-def test_a_split_on_the_disk_is_used(crate, make_pictures, tmp_path, small):
+def test_a_split_on_the_disk_is_used(crate, make_pictures, draw, tmp_path, small):
+    """Pictures of both parts have the same names and sizes, and differ in their content alone."""
     make_pictures("data/train", cat=3, dog=3)
-    make_pictures("data/val", cat=1, dog=2)
+    make_pictures("data/val", cat=1, dog=3)
+    for number, file in enumerate(sorted((tmp_path / "data" / "val").rglob("[01].png"))):
+        size = file.stat().st_size
+        assert draw(file, seed=10 + number).stat().st_size == size
     ran = crate("train", "--data", tmp_path / "data", "--output", tmp_path / "run", "--steps", "1", *small)
-    assert ran.code == 0 and "6 training and 3 held-out images" in ran.out
+    assert ran.code == 0 and "6 training and 4 held-out images" in ran.out
     assert not load_checkpoint(tmp_path / "run").provenance.metadata["split"]["divided_here"]
     for data, which in ((tmp_path / "data", f"{tmp_path}/data, folder val"), (tmp_path / "data" / "val",) * 2):
         score = json.loads(crate("evaluate", tmp_path / "run", "--data", data).out)
-        assert score["count"] == 3 and score["images_used"] == f"all 3 images of {which}, which training held out"
+        held_out = f"3 of the 4 images of {which}, which training held out"  # dog/2.png lies in train too
+        assert score["count"] == 3 and score["images_used"] == held_out
+    score = json.loads(crate("evaluate", tmp_path / "run", "--data", tmp_path / "data" / "train").out)
+    assert score["count"] == 6 and score["warning"].startswith("none of these images is known to have been held out")
+    again = ("--output", tmp_path / "tuned", "--start-from", tmp_path / "run", "--steps", "1", "--batch-size", "4")
+    ran = crate("train", "--data", tmp_path / "data", *again)
+    assert ran.code == 0 and "are not trained on here either" not in ran.out
 
 
 def test_fine_tuning(crate, trained, make_pictures, tmp_path):

@@ -17,7 +17,7 @@ from torch.utils.data import get_worker_info
 
 from crate_transformer.data.arrays import ArrayImages
 from crate_transformer.data.decode import BrokenImageError
-from crate_transformer.data.files import file_sizes
+from crate_transformer.data.files import file_sizes, read_bytes
 from crate_transformer.data.images import read_picture
 from crate_transformer.data.transforms import (
     REDUCING_GAP,
@@ -29,6 +29,7 @@ from crate_transformer.data.transforms import (
     resize_crop,
 )
 from crate_transformer.models.preprocessing import Preprocessing
+from crate_transformer.storage.limits import memory_limit
 
 _LOG = logging.getLogger("crate_transformer.data")
 
@@ -67,6 +68,11 @@ class ImageFolder:
             identity = f"{normalize('NFC', name[len(self.prefix) :])}\0{size}"
             keys.append(sha256(identity.encode("utf-8", "surrogatepass")).hexdigest()[:16])
         return keys
+
+    def content_key(self, index: int, key: str) -> str:
+        """32 hex digits: the picture's key, and its content, which tells apart pictures of one name and size."""
+        content = read_bytes(self.root, self.names[index], limit=memory_limit() // 4)
+        return key + sha256(content).hexdigest()[:16]
 
     def relabel(self, classes: Sequence[str]) -> "ImageFolder":
         """The same pictures, labelled after the classes of a checkpoint, however their letters are composed in Unicode.

@@ -14,7 +14,7 @@ from crate_transformer.data import ArrayImages, Augment, ImageFolder, Split, eva
 from crate_transformer.evaluation import Accuracy, accuracy
 from crate_transformer.models import CRATEMAE, Backbone, build_model
 from crate_transformer.progress import ProgressLine
-from crate_transformer.recipes.held_out import HeldOut, held_out_of, hold_out_again
+from crate_transformer.recipes.held_out import HeldOut, held_out_of, hold_out_again, keys_held_out
 from crate_transformer.recipes.output import check_output, finished_run, make_output
 from crate_transformer.storage import plain
 from crate_transformer.training.classification import Classification
@@ -96,7 +96,7 @@ def fit(
     split, again = hold_out_again(split, earlier.held_out if earlier else ())
     if show and again:
         print(f"{again} images that {experiment.start_from} held out are not trained on here either")
-    keys = split.val.keys() if isinstance(split.val, ImageFolder) else ()
+    keys = keys_held_out(split)
     images, held_out = read_all(split.train, show=show), read_all(split.val, show=show)
     if show:
         print(plan(given, config, len(images)))
@@ -144,7 +144,7 @@ def fit(
         "parameters": sum(p.numel() for p in model.parameters()),
     }
     metadata = {"experiment": settings, "metrics": plain(metrics)}
-    if keys:
+    if keys is not None:
         known = {*keys, *(earlier.held_out if earlier else ())}
         metadata["split"] = plain(HeldOut(how=split.how, divided_here=split.divided_here, held_out=sorted(known)))
     save_checkpoint(model, folder, metadata=metadata)

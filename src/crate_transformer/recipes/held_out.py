@@ -1,6 +1,6 @@
 """Which pictures a model has not been trained on: their keys travel with its checkpoint."""
 
-from collections.abc import Collection
+from collections.abc import Collection, Sequence
 from dataclasses import dataclass, replace
 
 from crate_transformer.data import ImageFolder, Split
@@ -10,7 +10,7 @@ from crate_transformer.storage import as_record
 
 @dataclass(frozen=True, kw_only=True)
 class HeldOut:
-    """What a checkpoint says under ``split``: how its data was divided, and the ``ImageFolder.keys`` held out."""
+    """What a checkpoint says under ``split``: how its data was divided, and ``keys_held_out``."""
 
     how: str
     divided_here: bool
@@ -29,6 +29,34 @@ def held_out_of(model: Model) -> HeldOut | None:
     return as_record(provenance.metadata["split"], HeldOut, f"the metadata of {provenance.source}")
 
 
+def keys_held_out(split: Split) -> set[str] | None:
+    """What tells the held-out pictures from those trained on; ``None`` of pictures in memory, which have no keys.
+
+    It is their keys, or ``content_key`` where a training picture in another folder has the same name and size. A
+    picture that is among those trained on too is not held out.
+    """
+    if not isinstance(split.train, ImageFolder) or not isinstance(split.val, ImageFolder):
+        return None
+    trained, kept = split.train.keys(), split.val.keys()
+    shared = set(trained) & set(kept)
+    return (set(kept) - shared) | (_contents(split.val, kept, shared) - _contents(split.train, trained, shared))
+
+
+def _contents(images: ImageFolder, keys: Sequence[str], shared: Collection[str]) -> set[str]:
+    return {images.content_key(index, key) for index, key in enumerate(keys) if key in shared}
+
+
+def _among(images: ImageFolder, known: Collection[str]) -> list[int]:
+    """The positions of the pictures that ``known``, from ``keys_held_out``, tells of."""
+    known = set(known)
+    by_content = {key[:16] for key in known if len(key) > 16}
+    return [
+        index
+        for index, key in enumerate(images.keys())
+        if key in known or (key in by_content and images.content_key(index, key) in known)
+    ]
+
+
 def hold_out_again(split: Split, keys: Collection[str]) -> tuple[Split, int]:
     """The split without the pictures of these keys in its training part, and how many these are.
 
@@ -36,8 +64,7 @@ def hold_out_again(split: Split, keys: Collection[str]) -> tuple[Split, int]:
     """
     if not keys or not isinstance(split.train, ImageFolder):
         return split, 0
-    known = set(keys)
-    found = [index for index, key in enumerate(split.train.keys()) if key in known]
+    found = _among(split.train, keys)
     if not found:
         return split, 0
     kept = sorted(set(range(len(split.train))) - set(found))
@@ -58,8 +85,7 @@ def unseen(images: ImageFolder, held_out: HeldOut | None) -> tuple[ImageFolder, 
     which = f"all {len(images)} images of {images.root}{part}"
     if held_out is None:
         return images, which, "the checkpoint does not tell which images it was trained on: it may be these"
-    known = set(held_out.held_out)
-    found = [index for index, key in enumerate(images.keys()) if key in known]
+    found = _among(images, held_out.held_out)
     if not found:
         return images, which, "none of these images is known to have been held out: training may have used them"
     if len(found) < len(images):
