@@ -105,6 +105,7 @@ def damage_folder(folder: Path, rng: random.Random) -> None:
     files = sorted(path for path in folder.rglob("*") if path.is_file() and not path.is_symlink())
     below = sorted(path for path in [folder, *folder.rglob("*")] if path.is_dir() and not path.is_symlink())
     place, file = rng.choice(below), rng.choice(files)
+    content = file.read_bytes()
     name = rng.choice(["x.jpg", "0.png", "Ä.jpeg", "b\udce9.png", "$x$.png", "-rf.png", "a\nb.png", "\x1b[2J.gif"])
     target = place / name
 
@@ -123,8 +124,8 @@ def damage_folder(folder: Path, rng: random.Random) -> None:
         lambda: put(lambda: target.mkdir()),
         lambda: put(lambda: target.write_bytes(b"")),
         lambda: put(lambda: target.write_bytes(rng.randbytes(2000))),
-        lambda: put(lambda: target.write_bytes(file.read_bytes())),
-        lambda: file.write_bytes(damage_bytes(file.read_bytes(), rng)),
+        lambda: put(lambda: target.write_bytes(content)),
+        lambda: file.write_bytes(damage_bytes(content, rng)),
         lambda: file.unlink(),
         lambda: (place / rng.choice(["empty", "valid", "test", "runs", "@eaDir", ".hidden", "Train"])).mkdir(
             exist_ok=True
