@@ -24,7 +24,7 @@ def test_every_model_is_listed_and_those_of_timm_stay_its_own(timm):
     assert set(list_pretrained()) <= set(timm.list_pretrained("crate_*"))
 
 
-@pytest.mark.parametrize("model_class", {model_class for model_class, _ in MODELS.values()}, ids=lambda c: c.__name__)
+@pytest.mark.parametrize("model_class", dict(MODELS.values()), ids=lambda c: c.__name__)
 def test_options_reach_the_model(timm, model_class):
     ours = (n for n, (c, _) in MODELS.items() if c is model_class and n in timm.list_models(module="timm"))
     owned = [n for n in ours if not timm.models.model_entrypoint(n).__module__.startswith("timm.")]

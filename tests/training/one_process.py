@@ -22,12 +22,18 @@ def before(step: int) -> None:
         os.kill(os.getpid(), signal.SIGINT)
 
 
+def say(what: str) -> None:
+    """A line in one write, which those of another process do not fall into."""
+    sys.stdout.write(f"rank {rank} {what}\n")
+    sys.stdout.flush()
+
+
 run = Runner()
 try:
     result = run(folder / "run", before=before, augment=False, precision="float32", checkpoint_every=6)
-    print(f"rank {rank} resumed at {result.resumed_at}, loss {result.loss:.6f}", flush=True)
+    say(f"resumed at {result.resumed_at}, loss {result.loss:.6f}")
     torch.save(run.weights(), folder / f"weights-{rank}.pt")
 except KeyboardInterrupt:
-    print(f"rank {rank} interrupted", flush=True)
+    say("interrupted")
 if torch.distributed.is_initialized():
     torch.distributed.destroy_process_group()
