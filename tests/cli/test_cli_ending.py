@@ -182,7 +182,7 @@ def test_none_of_several_is_usable(refused, checkpoint, tmp_path):
     assert not (tmp_path / "out").exists()
 
 
-@pytest.mark.parametrize("number", [signal.SIGINT, signal.SIGTERM])
+@pytest.mark.parametrize("number", [pytest.param(signal.SIGINT, marks=pytest.mark.slow), signal.SIGTERM])
 def test_segment_goes_on_where_it_was_stopped(draw, tmp_path, number):
     for index in range(60):
         draw(tmp_path / "many" / f"{index}.png", (64, 64), seed=index)

@@ -108,15 +108,15 @@ WAYS = {
 }
 
 
-def build(name):
+def build(name, depth=2):
     """A toy with weights away from their initial values, whose running statistics stay where they are.
 
     Fifty classes, so that no answer is small by chance.
     """
     if name in MODELS:
-        model = toy(name, num_classes=50)
+        model = toy(name, depth=depth, num_classes=50)
     else:
-        model = build_language_model(name, vocab_size=11, context_length=12, embed_dim=16, depth=2, num_heads=2)
+        model = build_language_model(name, vocab_size=11, context_length=12, embed_dim=16, depth=depth, num_heads=2)
     with torch.no_grad():
         for parameter in model.parameters():
             parameter.add_(0.05 * torch.randn_like(parameter))
