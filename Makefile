@@ -36,7 +36,7 @@ test-timm: .venv/timm.stamp  ## the timm door
 
 # torch for a CPU comes without triton, which exists for Linux alone
 test-triton: .venv/triton.stamp  ## the GPU's kernels, interpreted on the CPU and compiled for a GPU that need not be there
-	PYTHONPATH=.venv/triton TRITON_INTERPRET=1 $(BIN)/pytest tests/kernels -m "not gpu"
+	PYTHONPATH=.venv/triton TRITON_INTERPRET=1 $(BIN)/pytest -n 2 tests/kernels -m "not gpu"
 
 .venv/triton.stamp: .venv/dev.stamp
 	$(PIP) --no-deps --target .venv/triton "triton==3.6.0; sys_platform == 'linux'"
