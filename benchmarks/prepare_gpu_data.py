@@ -17,6 +17,7 @@ from PIL import Image
 
 from crate_transformer.data import open_images, open_split
 from crate_transformer.data.files import read_bytes
+from crate_transformer.storage.limits import memory_limit
 
 CALTECH_SIDE = 96
 
@@ -69,7 +70,7 @@ def main() -> None:
     arrays = {
         **joined("train", (encode(split.train.read(i), arguments.quality) for i in train)),
         **joined("more", (encode(squared(caltech.read(i), CALTECH_SIDE), arguments.quality) for i in more)),
-        **joined("val", (read_bytes(split.val.root, split.val.names[i]) for i in val)),
+        **joined("val", (read_bytes(split.val.root, split.val.names[i], limit=memory_limit()) for i in val)),
         "classes": np.array(split.train.classes),
         "more_classes": np.array(caltech.classes),
     }
