@@ -133,6 +133,8 @@ def test_nothing_to_train_on(arrays):
         train_loader(arrays.subset([]), SMALL, batch_size=2, steps=1)
     with pytest.raises(ValueError, match="batch_size is 0"):
         eval_loader(arrays, SMALL, batch_size=0)
+    with pytest.raises(ValueError, match="processes that read images is -1: it must be at least 0"):
+        eval_loader(arrays, SMALL, batch_size=2, num_workers=-1)
 
 
 @pytest.mark.parametrize("num_workers", [0, 2])

@@ -64,6 +64,8 @@ class ImageLoader(DataLoader):
     """A PyTorch loader whose workers make whole batches, and which reports the unreadable pictures they met."""
 
     def __init__(self, batches: "_Batches", shares: Sampler | list, num_workers: int):
+        if num_workers < 0:
+            raise ValueError(f"the number of processes that read images is {num_workers}: it must be at least 0")
         super().__init__(
             batches,
             sampler=shares,
