@@ -10,7 +10,7 @@ import threading
 import pytest
 import torch
 
-from crate_transformer.training import state
+from crate_transformer.training import loop, state
 from crate_transformer.training.classification import Classification
 from crate_transformer.training.metrics import read_metrics
 from crate_transformer.training.state import remove_states
@@ -294,3 +294,13 @@ def test_after_training_in_bf16_the_model_is_a_float32_model_again(run, tmp_path
     assert torch.equal(run.model(images), fresh(images))
     assert all(parameter.dtype == torch.float32 for parameter in run.model.parameters())
     assert run(tmp_path / "next", steps=2, precision="float32").precision == "no"
+
+
+def test_a_resumed_run_keeps_the_precision_that_it_began_with(run, tmp_path, monkeypatch):
+    """Precision "auto" is measured: on a busy machine a second measurement may turn out otherwise."""
+    monkeypatch.setattr(loop, "choose_precision", lambda *_: "bf16")
+    with pytest.raises(KeyboardInterrupt):
+        run(tmp_path, steps=4, before=stop_at(2))
+    monkeypatch.setattr(loop, "choose_precision", lambda *_: "no")
+    result = run(tmp_path, steps=4)
+    assert result.resumed_at and result.precision == "bf16"

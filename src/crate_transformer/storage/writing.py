@@ -64,6 +64,8 @@ def write_files(
                 target.parent.mkdir(parents=True, exist_ok=True)
                 if target.is_dir():
                     raise IsADirectoryError(f"{target.name} is a folder")
+                if not os.access(target.parent, os.W_OK):
+                    raise PermissionError(f"{target.parent} is read-only")
             if len(files) == 1 and not removed:
                 parts[name].replace(target)
             else:

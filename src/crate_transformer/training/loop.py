@@ -86,13 +86,14 @@ def train(
     """
     folder.mkdir(parents=True, exist_ok=True)
     AcceleratorState._reset_state()  # an earlier run of this process may have had another precision
-    precision = choose_precision(config, model.embed_dim, Accelerator().device)
-    AcceleratorState._reset_state()
-    accelerator = Accelerator(mixed_precision=precision)
+    accelerator = Accelerator()
     run = {**dataclasses.asdict(config), "steps": steps, "model": dataclasses.asdict(model.config), **(settings or {})}
 
     with accelerator.main_process_first():  # who reads a state also tidies up after a killed process
         state = find_state(folder, run)
+    precision = state.precision if state else choose_precision(config, model.embed_dim, accelerator.device)
+    AcceleratorState._reset_state()
+    accelerator = Accelerator(mixed_precision=precision)
     check_room(folder, model)
     wrapped, *optimizers = accelerator.prepare(model, *build_optimizers(model, config, accelerator.device))
     start, restarts = 0, ()
@@ -145,7 +146,7 @@ def train(
                 log.write(step=step, loss=mean_loss, learning_rate=learning_rate, seconds=time.monotonic() - began)
             line.update(step, f"loss {mean_loss:.3f}" if math.isfinite(mean_loss) else "")
             if saving:
-                state = State(step=step, run=run, restarts=restarts)
+                state = State(step=step, run=run, precision=precision, restarts=restarts)
                 save_state(accelerator, folder, state, model, optimizers)
             if stopping:
                 raise KeyboardInterrupt("the same command goes on from here", stop.number)

@@ -43,14 +43,16 @@ class Divergence:
 class State(msgspec.Struct, frozen=True, kw_only=True, forbid_unknown_fields=True):
     """What ``state.json`` says.
 
-    ``run`` are the settings; ``digest`` the SHA-256 of the tensors; ``diverged`` how the run that went on from here
-    ended, where it did so badly; ``restarts`` the earlier times.
+    ``run`` are the settings; ``precision``, in Accelerate's words, what ``auto`` was measured to be at first; ``digest``
+    the SHA-256 of the tensors; ``diverged`` how the run that went on from here ended, where it did so badly;
+    ``restarts`` the earlier times.
     """
 
     format: Literal["crate-transformer training state"] = "crate-transformer training state"
     format_version: Literal[1] = 1
     step: Step
     run: dict[str, object]
+    precision: Literal["no", "bf16"]
     digest: str = ""
     diverged: Divergence | None = None
     restarts: tuple[Divergence, ...] = ()
