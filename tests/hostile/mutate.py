@@ -43,6 +43,8 @@ HOSTILE_VALUES = [
 
 def damage_bytes(content: bytes, rng: random.Random) -> bytes:
     """One kind of damage: flipped bits, a cut, a repeated, removed, inserted or zeroed part, a large number."""
+    if not content:
+        return rng.randbytes(1 << rng.randrange(8))
     damaged = bytearray(content)
     start = rng.randrange(len(content))
     length = min(len(content) - start, 1 << rng.randrange(8))

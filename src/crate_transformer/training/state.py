@@ -43,8 +43,8 @@ class Divergence:
 class State(msgspec.Struct, frozen=True, kw_only=True, forbid_unknown_fields=True):
     """What ``state.json`` says.
 
-    ``run`` are the settings; ``precision``, in Accelerate's words, what ``auto`` was measured to be at first; ``digest``
-    the SHA-256 of the tensors; ``diverged`` how the run that went on from here ended, where it did so badly;
+    ``run`` are the settings; ``precision``, in Accelerate's words, what ``auto`` was measured to be at first;
+    ``digest`` the SHA-256 of the tensors; ``diverged`` how the run that went on from here ended, where it did so badly;
     ``restarts`` the earlier times.
     """
 
