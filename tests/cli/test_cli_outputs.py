@@ -85,13 +85,13 @@ def test_results_of_another_run_are_replaced_only_when_told(crate, refused, chec
     one = (command, pictures / "x", "--checkpoint", checkpoints[0], "--output", output)
     other = "inspect" if command == "segment" else "segment"
     for changed, what in (
-        (one, "another pictures:"),
-        ((command, pictures, "--checkpoint", checkpoints[1], "--output", output), "another checkpoint:"),
-        ((*first, "--size", "20"), "another size:"),
-        ((other, *first[1:]), "another command"),
+        (one, "(pictures):"),
+        ((command, pictures, "--checkpoint", checkpoints[1], "--output", output), "(checkpoint):"),
+        ((*first, "--size", "20"), "(size):"),
+        ((other, *first[1:]), "(command"),
     ):
         told = refused(*changed)
-        assert told.startswith(f"{output} holds the results of another run, made with {what}"), told
+        assert told.startswith(f"{output} holds the results of another run, made with different settings {what}"), told
         assert told.endswith("name another --output, or replace them with --overwrite")
         assert contents(output) == before
     notes = output / ("masks/notes.png" if command == "segment" else "notes.png")
@@ -118,6 +118,17 @@ def test_folders_that_are_not_of_this_command(crate, refused, checkpoints, pictu
     (tmp_path / "other" / "letter.txt").write_text("mine")
     assert crate(*options, tmp_path / "other").code == 0
     assert (tmp_path / "other" / "letter.txt").read_text() == "mine"
+
+
+@pytest.mark.parametrize("command", ["inspect", "segment"])
+@pytest.mark.parametrize("name", ["metrics.jsonl", "model.safetensors"])
+def test_the_folder_of_a_training_is_left_alone(refused, checkpoints, pictures, tmp_path, command, name):
+    run = tmp_path / "run"
+    run.mkdir()
+    (run / name).write_bytes(b"")
+    told = refused(command, pictures, "--checkpoint", checkpoints[0], "--output", run, "--overwrite")
+    assert told == f"{run} holds a training run or a checkpoint: name another --output"
+    assert contents(run) == {name: b""}
 
 
 def test_results_among_the_pictures_are_no_pictures(crate, checkpoints, pictures, monkeypatch):

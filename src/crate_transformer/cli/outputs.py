@@ -13,6 +13,8 @@ if TYPE_CHECKING:
 SETTINGS = "crate_run.json"
 """What the results beside it were made of; ``data`` knows by this name that pictures in the folder are results."""
 
+_OF_TRAINING = ("metrics.jsonl", "model.safetensors")
+
 
 def check_output(folder: Path, settings: Mapping[str, object], *, overwrite: bool, writes: Sequence[str]) -> bool:
     """Whether ``folder`` has the results, perhaps unfinished, of a run with the same settings.
@@ -23,9 +25,11 @@ def check_output(folder: Path, settings: Mapping[str, object], *, overwrite: boo
         writes: files and folders that the command makes, which also tell of results without settings.
 
     Raises:
-        ValueError: it holds the results of another run, which would be lost.
+        ValueError: it holds the results of another run, which would be lost, or a training run, which could not go on.
     """
     recover(folder)
+    if any((folder / name).exists() for name in _OF_TRAINING):
+        raise ValueError(f"{folder} holds a training run or a checkpoint: name another --output")
     here = [name for name in (SETTINGS, *writes) if (folder / name).exists()]
     if not here:
         return False
@@ -35,7 +39,7 @@ def check_output(folder: Path, settings: Mapping[str, object], *, overwrite: boo
         return True
     if overwrite:
         return False
-    which = f"made with another {', '.join(differ).replace('_', ' ')}" if before else f"such as {here[-1]}"
+    which = f"made with different settings ({', '.join(differ).replace('_', ' ')})" if before else f"such as {here[-1]}"
     raise ValueError(
         f"{folder} holds the results of another run, {which}: name another --output, or replace them with --overwrite"
     )

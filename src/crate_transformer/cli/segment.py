@@ -73,7 +73,7 @@ class Command:
         about = {"checkpoint": str(model.provenance).splitlines(), "choices": choices, "left_out": pictures.left_out}
         objects, empty = folder.finish(about)
         count = len(folder.finished)
-        say(f"{objects} objects on {count} picture{'s' * (count > 1)}: {self.output}")
+        say(f"{objects} object{'s' * (objects != 1)} on {count} picture{'s' * (count > 1)}: {self.output}")
         if empty:
             say(f"nothing found, the mask is empty: {listing(empty)}")
         return pictures.ending()
