@@ -45,7 +45,8 @@ def test_a_training_step_needs_gradients_and_both_moments():
         device="cpu",
     )
     parameters = sum(parameter.numel() for parameter in step.ours().parameters()) * 4 / 1e6
-    assert 3 * parameters < peak_memory(step) < 6 * parameters
+    # 3 times the parameters, less the pages that building the model had left; without one of the moments it is 2 times
+    assert 2.5 * parameters < peak_memory(step) < 6 * parameters
 
 
 def test_memory_that_cannot_be_measured_is_one_sentence():
