@@ -45,8 +45,8 @@ def test_a_training_step_needs_gradients_and_both_moments():
         device="cpu",
     )
     parameters = sum(parameter.numel() for parameter in step.ours().parameters()) * 4 / 1e6
-    # 3 times the parameters, less the pages that building the model had left; without one of the moments it is 2 times
-    assert 2.5 * parameters < peak_memory(step) < 6 * parameters
+    # both moments, 2 times the parameters; the gradients' pages may still be there from the warm-up
+    assert 1.8 * parameters < peak_memory(step) < 6 * parameters
 
 
 def test_memory_that_cannot_be_measured_is_one_sentence():
