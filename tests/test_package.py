@@ -67,3 +67,10 @@ def test_the_version_is_that_of_the_distribution():
     from importlib.metadata import version
 
     assert crate_transformer.__version__ == version("crate-transformer")
+
+
+@pytest.mark.parametrize("package, extra", [("timm", "timm"), ("transformers", "hf")])
+def test_an_integration_without_its_package_says_what_to_install(package, extra):
+    done = run(f"import sys; sys.modules[{package!r}] = None; import crate_transformer.integrations.{package}")
+    assert f"ImportError: {package} cannot be used" in done.stderr.splitlines()[-1]
+    assert f"pip install 'crate-transformer[{extra}]'" in done.stderr.splitlines()[-1]

@@ -8,7 +8,6 @@ import inspect
 from collections.abc import Callable
 from dataclasses import asdict
 
-from timm.models import build_model_with_cfg, generate_default_cfgs, is_model, register_model, resolve_pretrained_cfg
 from torch import nn
 
 from crate_transformer.checkpoints import create_model, list_pretrained
@@ -16,6 +15,17 @@ from crate_transformer.checkpoints.native import CONFIG, WEIGHTS
 from crate_transformer.checkpoints.pretrained import BOX
 from crate_transformer.models import MODELS, Preprocessing
 from crate_transformer.storage import read_json
+
+try:
+    from timm.models import (
+        build_model_with_cfg,
+        generate_default_cfgs,
+        is_model,
+        register_model,
+        resolve_pretrained_cfg,
+    )
+except ImportError as error:
+    raise ImportError(f"timm cannot be used ({error}): pip install 'crate-transformer[timm]'") from error
 
 
 def _words(in_chans: int, num_classes: int, preprocessing: dict, **more: object) -> dict[str, object]:

@@ -5,24 +5,29 @@ from pathlib import Path
 
 from jaxtyping import Float, Int
 from torch import Tensor, nn
-from transformers import (
-    AutoConfig,
-    AutoImageProcessor,
-    AutoModel,
-    AutoModelForImageClassification,
-    PreTrainedConfig,
-    PreTrainedModel,
-    initialization,
-)
-from transformers.modeling_outputs import BaseModelOutputWithPooling, ImageClassifierOutput
-from transformers.utils.generic import can_return_tuple
 
 from crate_transformer.checkpoints import Provenance
 from crate_transformer.checkpoints.native import FAMILIES
-from crate_transformer.integrations.transformers_pictures import CrateImageProcessor
 from crate_transformer.layers import hear
 from crate_transformer.models import Backbone, Preprocessing, innermost
 from crate_transformer.storage import as_record
+
+try:
+    from transformers import (
+        AutoConfig,
+        AutoImageProcessor,
+        AutoModel,
+        AutoModelForImageClassification,
+        PreTrainedConfig,
+        PreTrainedModel,
+        initialization,
+    )
+    from transformers.modeling_outputs import BaseModelOutputWithPooling, ImageClassifierOutput
+    from transformers.utils.generic import can_return_tuple
+
+    from crate_transformer.integrations.transformers_pictures import CrateImageProcessor
+except ImportError as error:
+    raise ImportError(f"transformers cannot be used ({error}): pip install 'crate-transformer[hf]'") from error
 
 _NAMES = {
     "img_size": "image_size",
