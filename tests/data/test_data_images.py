@@ -1,6 +1,7 @@
 import hashlib
 import io
 import json
+import logging
 import pickle
 import struct
 import zlib
@@ -10,7 +11,7 @@ import pytest
 from PIL import Image, ImageCms
 from PIL.PngImagePlugin import PngInfo
 
-from crate_transformer.data import PHOTOGRAPHS, BrokenImageError, list_images, photograph, read_image
+from crate_transformer.data import PHOTOGRAPHS, BrokenImageError, list_images, photograph, read_image, read_images
 
 RAMP = np.tile(np.arange(0, 240, 10, dtype=np.uint8), (16, 1))
 
@@ -234,6 +235,26 @@ def test_list_images(tmp_path):
         list_images([tmp_path / "away"])
     with pytest.raises(ValueError, match="name at least one picture or folder of pictures"):
         list_images([])
+
+
+def test_read_images_goes_on_in_folders_only(tmp_path, caplog):
+    for name in ("1.png", "3.png"):
+        colours().save(tmp_path / name)
+    (tmp_path / "2.png").write_text("no picture")
+    (tmp_path / "4.png").symlink_to(tmp_path / "gone")
+    with caplog.at_level(logging.WARNING, "crate_transformer.data"):
+        read = dict(read_images([tmp_path]))
+    assert list(read) == [str(tmp_path / name) for name in ("1.png", "3.png")]
+    assert read[str(tmp_path / "1.png")].tobytes() == colours().tobytes()
+    first, second, count = (record.getMessage() for record in caplog.records)
+    assert first.startswith(f"skipped: {tmp_path}/2.png is not a readable") and "4.png does not exist" in second
+    assert count == "2 of 4 pictures are unreadable and were skipped"
+    with pytest.raises(BrokenImageError, match=r"2\.png"):
+        list(read_images([tmp_path / "1.png", str(tmp_path / "2.png")]))
+    for name in ("1.png", "3.png"):
+        (tmp_path / name).unlink()
+    with pytest.raises(ValueError, match=f"none of the 2 images in {tmp_path} is readable"):
+        list(read_images([tmp_path]))
 
 
 def test_transparent_pixels_show_the_colour_under_them():

@@ -1,8 +1,8 @@
-"""Which files are pictures, in folders and zip files, and reading one of them."""
+"""Which files are pictures, in folders and zip files, and reading them one by one."""
 
 import logging
 from collections import Counter
-from collections.abc import Callable, Iterable
+from collections.abc import Callable, Iterable, Iterator
 from pathlib import Path, PurePosixPath
 
 from PIL import Image
@@ -58,6 +58,34 @@ def list_images(paths: Iterable[str | Path]) -> list[Path]:
     if not found:
         raise ValueError("name at least one picture or folder of pictures")
     return found
+
+
+def read_images(paths: Iterable[str | Path]) -> Iterator[tuple[str, Image.Image]]:
+    """Read the pictures that ``list_images`` finds one by one, each with its path.
+
+    Unreadable ones in a folder are skipped, named and counted in warnings of the logger ``crate_transformer.data``.
+
+    Raises:
+        FileNotFoundError: A path does not exist.
+        ValueError: A picture that ``paths`` names itself is unreadable (``BrokenImageError``), every one of a folder
+            is, or there are none.
+    """
+    paths = [Path(path) for path in paths]
+    found, skipped = list_images(paths), 0
+    for path in found:
+        try:
+            picture = read_image(path)
+        except (BrokenImageError, FileNotFoundError) as error:  # a link in a folder may lead nowhere
+            if path in paths:
+                raise
+            _LOG.warning("skipped: %s", error)
+            skipped += 1
+        else:
+            yield str(path), picture
+    if skipped == len(found):
+        raise ValueError(f"none of the {skipped} images in {', '.join(map(str, paths))} is readable")
+    if skipped:
+        _LOG.warning("%d of %d pictures are unreadable and were skipped", skipped, len(found))
 
 
 def read_picture(
