@@ -234,6 +234,8 @@ def main() -> None:
                 if file.exists():
                     break
     print("\n".join(lines), flush=True)
+    if missing := [name for name, _ in plan if not (arguments.output / f"{name}.safetensors").exists()]:
+        raise SystemExit(f"nothing was trained of {', '.join(missing)}")
 
 
 if __name__ == "__main__":

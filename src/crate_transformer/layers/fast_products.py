@@ -25,7 +25,7 @@ def fast_products(dtype: torch.dtype, device_type: str = "cpu") -> bool:
 
 
 def _seconds(dtype: torch.dtype, device_type: str) -> dict[torch.dtype, float]:
-    """The shortest of some products in each precision, by turns, so that other processes disturb both alike."""
+    """The shortest of some products in each precision, interleaved, so that other processes disturb both alike."""
     side = SIDES[device_type]
     matrices = {kind: torch.ones(side, side, dtype=kind, device=device_type) for kind in (torch.float32, dtype)}
     shortest = dict.fromkeys(matrices, float("inf"))
