@@ -269,3 +269,14 @@ def test_photographs_are_there_offline():
     assert len({picture.tobytes() for picture in sizes.values()}) == len(sizes)
     with pytest.raises(ValueError, match="no photograph 'dog': choose one of cat"):
         photograph("dog")
+
+
+def test_too_little_memory_is_no_fault_of_the_picture(tmp_path, monkeypatch):
+    colours().save(tmp_path / "1.png")
+
+    def load(_: Image.Image) -> None:
+        raise MemoryError
+
+    monkeypatch.setattr("PIL.ImageFile.ImageFile.load", load)
+    with pytest.raises(MemoryError):
+        read_image(tmp_path / "1.png")

@@ -37,6 +37,8 @@ class NpzTensors(Mapping[str, Tensor]):
                 tensor = torch.from_numpy(array.view(np.int16)).view(torch.bfloat16)
             else:
                 tensor = torch.from_numpy(array)
+        except MemoryError:
+            raise
         except Exception as error:  # a broken archive may raise anything
             kind = "Python objects, which could run code" if "Object arrays" in str(error) else "no readable numbers"
             raise ValueError(f"array {name!r} is refused: it holds {kind}; nothing was executed") from error

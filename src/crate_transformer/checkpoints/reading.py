@@ -74,6 +74,8 @@ def _load(path: Path, max_expansion: int) -> object:
         return load_file(path) if path.suffix == ".safetensors" else NpzTensors(path, max_expansion)
     except RefusedError:
         raise
+    except MemoryError:
+        raise
     except Exception as error:  # a broken archive may raise anything
         raise ValueError(f"{path} is not a readable checkpoint: truncated, or a file of another kind") from error
 

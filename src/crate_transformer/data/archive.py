@@ -55,6 +55,8 @@ class Archive:
             raise ValueError("compressed by another method than deflate: pack the zip file again")
         try:
             return self._zip.read(entry)
+        except MemoryError:
+            raise
         except Exception as error:  # zipfile reports damage and encryption in many ways
             raise ValueError(" ".join(str(error).split()) or type(error).__name__) from error
 

@@ -84,6 +84,8 @@ def read_image(
         raise BrokenImageError(name, "not a JPEG, PNG, WebP, TIFF, BMP or GIF file") from None
     except Image.DecompressionBombError:  # Pillow's own bound, which a raised limit lifts
         raise BrokenImageError(name, f"more than {2 * Image.MAX_IMAGE_PIXELS:,} pixels; {HOW_TO_RAISE}") from None
+    except MemoryError:
+        raise
     except Exception as error:  # Pillow's plugins raise nearly every kind of exception on damaged files
         reason = error.strerror if isinstance(error, OSError) and error.strerror else str(error)
         reason = " ".join(reason.removeprefix(f"{name} ").split())

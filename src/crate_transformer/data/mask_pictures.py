@@ -108,6 +108,8 @@ def _read_labels(file: Path) -> Integer[np.ndarray, "height width"]:
     try:
         with open_image(read_file(file, limit=limit // 4), limit, formats=("PNG",)) as image:
             labels = np.array(image)
+    except MemoryError:
+        raise
     except Exception as error:  # Pillow raises nearly every kind of exception on damaged files
         raise ValueError(f"{file} is not a readable PNG ({error})") from error
     if labels.ndim != 2:
