@@ -1,12 +1,13 @@
 """Top-1 and top-5 accuracy with known answers."""
 
 import math
+from itertools import pairwise
 
 import pytest
 import torch
 from torch import nn
 
-from crate_transformer.evaluation import Accuracy, accuracy
+from crate_transformer.evaluation import Accuracy, AccuracyCounts, accuracy, accuracy_counts
 from crate_transformer.evaluation.accuracy import wilson_interval
 
 
@@ -59,3 +60,21 @@ def test_a_label_without_class_and_no_images_are_refused():
         accuracy(Repeat(), [(torch.eye(3), torch.tensor([0, 1, 3]))])
     with pytest.raises(ValueError, match="at least one image"):
         accuracy(Repeat(), [])
+
+
+def test_counts_of_uneven_shares_add_up():
+    """However batches and processes divide the images, the sums and so the results are the same, bit for bit."""
+    generator = torch.Generator().manual_seed(0)
+    logits, labels = torch.randn(103, 12, generator=generator) * 4, torch.randint(12, (103,), generator=generator)
+    whole = accuracy_counts(Repeat(), [(logits, labels)])
+    shares = [[0, 1, 50], [50, 50, 77], [], [77, 103]]
+    parts = [accuracy_counts(Repeat(), [(logits[a:b], labels[a:b]) for a, b in pairwise(ends)]) for ends in shares]
+    assert sum(parts, start=AccuracyCounts()) == whole
+    assert whole.result() == accuracy(Repeat(), [(logits, labels)])
+    assert whole.result().top1 == float((logits.argmax(dim=1) == labels).double().mean())
+    assert whole.pairs.total() == sum(whole.calibration.images) == 103
+
+
+def test_an_answer_that_is_not_finite_is_refused():
+    with pytest.raises(ValueError, match="not finite"):
+        accuracy(Repeat(), [(torch.tensor([[1.0, math.nan]]), torch.tensor([1]))])

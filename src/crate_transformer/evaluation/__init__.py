@@ -1,6 +1,6 @@
 """Numbers about trained models, each beside the controls without which it means nothing."""
 
-from crate_transformer.evaluation.accuracy import Accuracy, accuracy
+from crate_transformer.evaluation.accuracy import Accuracy, AccuracyCounts, accuracy, accuracy_counts
 from crate_transformer.evaluation.average_precision import AveragePrecision, average_precision
 from crate_transformer.evaluation.box_ap import MaskCutPrecision, maskcut_average_precision
 from crate_transformer.evaluation.localisation import CorLoc, corloc
@@ -11,6 +11,7 @@ from crate_transformer.inspection.agreement import rank_auc
 
 __all__ = [
     "Accuracy",
+    "AccuracyCounts",
     "AttentionMIoU",
     "AveragePrecision",
     "CorLoc",
@@ -19,6 +20,7 @@ __all__ = [
     "MaskScore",
     "SegmentationReport",
     "accuracy",
+    "accuracy_counts",
     "attention_miou",
     "attention_segmentation",
     "average_precision",

@@ -2,13 +2,16 @@
 
 import math
 from collections import Counter
-from collections.abc import Iterable
-from dataclasses import dataclass
+from collections.abc import Iterable, Iterator
+from dataclasses import dataclass, field
 from statistics import NormalDist
 
-from torch import nn
+from jaxtyping import Float, Int64
+from torch import Tensor, nn
 
+from crate_transformer.evaluation.calibration import CalibrationCounts, count_calibration
 from crate_transformer.inspection import frozen, to_model
+from crate_transformer.inspection.projected import at_least_float32
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -34,36 +37,96 @@ class Accuracy:
         )
 
 
+@dataclass(frozen=True, kw_only=True)
+class AccuracyCounts:
+    """What was counted on some images; ``a + b`` counts both, so that batches and processes can share the work.
+
+    ``pairs`` has the images of each (label, guess), and ``top5`` those whose label is among the first five guesses.
+    """
+
+    pairs: Counter[tuple[int, int]] = field(default_factory=Counter)
+    top5: int = 0
+    calibration: CalibrationCounts = field(default_factory=CalibrationCounts)
+
+    def __add__(self, other: "AccuracyCounts") -> "AccuracyCounts":
+        return AccuracyCounts(
+            pairs=self.pairs + other.pairs,
+            top5=self.top5 + other.top5,
+            calibration=self.calibration + other.calibration,
+        )
+
+    def result(self) -> Accuracy:
+        """The shares.
+
+        Raises:
+            ValueError: there are no images.
+        """
+        count = self.pairs.total()
+        if not count:
+            raise ValueError("accuracy needs at least one image")
+        top1 = sum(images for (label, guess), images in self.pairs.items() if label == guess)
+        labels: Counter[int] = Counter()
+        for (label, _), images in self.pairs.items():
+            labels[label] += images
+        return Accuracy(
+            top1=top1 / count,
+            top5=self.top5 / count,
+            count=count,
+            top1_interval=wilson_interval(top1, count),
+            chance=max(labels.values()) / count,
+        )
+
+
 def accuracy(model: nn.Module, loader: Iterable) -> Accuracy:
     """Classify every batch of ``(images, labels)`` and count; the model's mode is restored afterwards.
 
     With fewer than five classes ``top5`` looks at all of them.
 
     Raises:
-        ValueError: there are no images, or a label that the model has no class for.
+        ValueError: there are no images; as ``count_answers``.
     """
-    top1 = top5 = count = 0
-    labels_seen: Counter[int] = Counter()
-    with frozen(model):
-        for images, labels in loader:
-            logits = model(to_model(model, images))
-            labels = labels.to(logits.device)
-            classes = logits.shape[-1]
-            if len(labels) and not 0 <= int(labels.min()) <= int(labels.max()) < classes:
-                raise ValueError(f"the data has label {int(labels.max())}, but the model has {classes} classes")
-            hits = logits.topk(min(5, classes)).indices == labels[:, None]
-            top1 += int(hits[:, 0].sum())
-            top5 += int(hits.sum())
-            count += len(labels)
-            labels_seen.update(labels.tolist())
-    if not count:
-        raise ValueError("accuracy needs at least one image")
-    return Accuracy(
-        top1=top1 / count,
-        top5=top5 / count,
-        count=count,
-        top1_interval=wilson_interval(top1, count),
-        chance=max(labels_seen.values()) / count,
+    return accuracy_counts(model, loader).result()
+
+
+def accuracy_counts(model: nn.Module, loader: Iterable) -> AccuracyCounts:
+    """What ``accuracy`` counts; nothing where ``loader`` gives no images.
+
+    Raises:
+        ValueError: as ``count_answers``.
+    """
+    found = (count_answers(logits, labels) for logits, labels in answers(model, loader))
+    return sum(found, start=AccuracyCounts())
+
+
+def answers(
+    model: nn.Module, loader: Iterable
+) -> Iterator[tuple[Float[Tensor, "batch classes"], Int64[Tensor, " batch"]]]:
+    """Logits, in float32 at least, and labels of every batch; the model's mode is restored afterwards."""
+    for images, labels in loader:
+        with frozen(model):
+            logits = at_least_float32(model(to_model(model, images)))
+        yield logits, labels.to(logits.device)
+
+
+def count_answers(logits: Float[Tensor, "batch classes"], labels: Int64[Tensor, " batch"]) -> AccuracyCounts:
+    """The counts of one batch.
+
+    Raises:
+        ValueError: a label that the model has no class for, or an answer that is not finite.
+    """
+    if not len(labels):
+        return AccuracyCounts()
+    classes = logits.shape[-1]
+    if not 0 <= int(labels.min()) <= int(labels.max()) < classes:
+        raise ValueError(f"the data has label {int(labels.max())}, but the model has {classes} classes")
+    if not logits.isfinite().all():
+        raise ValueError("the model's answer is not finite: its weights hold NaN or infinity, or overflow")
+    first = logits.topk(min(5, classes)).indices
+    hits = first == labels[:, None]
+    return AccuracyCounts(
+        pairs=Counter(zip(labels.tolist(), first[:, 0].tolist(), strict=True)),
+        top5=int(hits.sum()),
+        calibration=count_calibration(logits.softmax(dim=-1).amax(dim=-1), hits[:, 0]),
     )
 
 
