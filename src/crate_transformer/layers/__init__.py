@@ -18,6 +18,7 @@ from crate_transformer.layers.packed_linear import pack_linears
 from crate_transformer.layers.patch_embed import ConvPatchEmbed, PatchEmbed
 from crate_transformer.layers.patchify import patchify, unpatchify
 from crate_transformer.layers.position import resample_position
+from crate_transformer.layers.random_numbers import Stream, draw, sample_seeds, uniforms
 from crate_transformer.layers.sincos import sincos_position
 from crate_transformer.layers.sparse_step import SparseStep
 from crate_transformer.layers.synthesis import Synthesis
@@ -41,9 +42,11 @@ __all__ = [
     "LayerScale",
     "PatchEmbed",
     "SparseStep",
+    "Stream",
     "Synthesis",
     "Tap",
     "attend",
+    "draw",
     "drop_path",
     "fold_norm",
     "fold_scale",
@@ -54,6 +57,8 @@ __all__ = [
     "patchify",
     "quantise_linears",
     "resample_position",
+    "sample_seeds",
     "sincos_position",
+    "uniforms",
     "unpatchify",
 ]
