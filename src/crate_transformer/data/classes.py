@@ -13,6 +13,21 @@ _LOG = logging.getLogger("crate_transformer.data")
 _FILE = "classes.json"
 
 
+def relabelled(labels: Sequence[int], classes: Sequence[str], known: Sequence[str], where: str) -> list[int]:
+    """Labels that index ``classes`` as those that index ``known``, however the letters are composed in Unicode.
+
+    Raises:
+        ValueError: Some of the classes are not among the known; the sentence calls their place ``where``.
+    """
+    places = {normalize("NFC", name): label for label, name in enumerate(known)}
+    unknown = sorted(name for name in classes if normalize("NFC", name) not in places)
+    if unknown:
+        more = f" and {len(unknown) - 5} others" if len(unknown) > 5 else ""
+        raise ValueError(f"{where} has classes that are not among the known: {', '.join(unknown[:5])}{more}")
+    new = [places[normalize("NFC", name)] for name in classes]
+    return [new[label] for label in labels]
+
+
 def class_words(path: Path, names: Sequence[str], prefix: str, folders: Sequence[str]) -> tuple[str, ...]:
     """A name for each class folder: its words in the first ``classes.json`` beside the folders, in ``path`` (a folder
     or zip file that holds ``names``), or beside ``path``; else the folder's own name.

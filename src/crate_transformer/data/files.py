@@ -37,7 +37,7 @@ def list_files(container: Path) -> list[str]:
     """
     if not container.exists():
         raise FileNotFoundError(f"{container} does not exist")
-    names = _below(container) if container.is_dir() else _with_folders(open_archive(container).entries)
+    names = _below(container) if container.is_dir() else with_folders(open_archive(container).entries)
     return sorted(_without_outputs(container, names))
 
 
@@ -89,7 +89,7 @@ def _below(root: Path) -> set[str]:
                 found.add(prefix)
             with os.scandir(path) as entries:
                 for entry in entries:
-                    if _is_clutter(entry.name):
+                    if is_clutter(entry.name):
                         continue
                     if entry.is_symlink():
                         heapq.heappush(links, (prefix + entry.name, entry.path))
@@ -128,9 +128,9 @@ def _identity(path: str) -> tuple[int, int]:
     return status.st_dev, status.st_ino
 
 
-def _with_folders(files: Iterable[str]) -> set[str]:
+def with_folders(files: Iterable[str]) -> set[str]:
     """The files and folders of a zip file, whether or not it has entries for the folders."""
-    names = {name for name in files if not any(map(_is_clutter, name.rstrip("/").split("/")))}
+    names = {name for name in files if not any(map(is_clutter, name.rstrip("/").split("/")))}
     for name in list(names):
         while name := name.rstrip("/").rpartition("/")[0]:
             if f"{name}/" in names:
@@ -139,7 +139,8 @@ def _with_folders(files: Iterable[str]) -> set[str]:
     return names
 
 
-def _is_clutter(name: str) -> bool:
+def is_clutter(name: str) -> bool:
+    """Whether a file or folder of this name is hidden, or one of those that systems put beside pictures."""
     return name[:1] == "." or name.lower() in _CLUTTER
 
 

@@ -16,6 +16,7 @@ from torch import Tensor
 from torch.utils.data import get_worker_info
 
 from crate_transformer.data.arrays import ArrayImages
+from crate_transformer.data.classes import relabelled
 from crate_transformer.data.decode import BrokenImageError
 from crate_transformer.data.files import file_sizes, read_bytes
 from crate_transformer.data.images import read_picture
@@ -80,12 +81,7 @@ class ImageFolder:
         Raises:
             ValueError: It lacks some of the classes here.
         """
-        places = {normalize("NFC", name): label for label, name in enumerate(classes)}
-        unknown = sorted(name for name in self.classes if normalize("NFC", name) not in places)
-        if unknown:
-            more = f" and {len(unknown) - 5} others" if len(unknown) > 5 else ""
-            raise ValueError(f"{self.root} has classes that are not among the known: {', '.join(unknown[:5])}{more}")
-        labels = [places[normalize("NFC", self.classes[label])] for label in self.labels]
+        labels = relabelled(self.labels, self.classes, classes, str(self.root))
         return replace(self, labels=labels, classes=tuple(classes), broken={})
 
     def read(self, index: int, at_least: Callable[[int, int], tuple[float, float]] | None = None) -> Image.Image:

@@ -1,0 +1,134 @@
+"""Parts of a set for training, validation and testing, told from the names of files and folders."""
+
+import re
+from collections.abc import Callable, Collection, Sequence
+from dataclasses import dataclass
+from pathlib import Path
+
+from crate_transformer.data.arrays import ArrayImages
+from crate_transformer.data.folder import ImageFolder
+from crate_transformer.data.shards import ShardImages
+
+Source = ImageFolder | ShardImages
+_ROLES = {
+    "training": ("train", "training"),
+    "validation": ("val", "valid", "validation", "dev", "eval", "evaluation"),
+    "test": ("test", "testing"),
+}
+
+
+@dataclass(frozen=True, eq=False)
+class Split:
+    """Pictures for training and held-out ones.
+
+    ``how`` says in one sentence where the division comes from; ``divided_here`` whether it was made here, by the keys
+    of the pictures, and not found on the disk.
+    """
+
+    train: Source | ArrayImages
+    val: Source | ArrayImages
+    how: str
+    divided_here: bool
+
+
+def find_parts(
+    path: Path,
+    names: Sequence[str],
+    images: Sequence[str],
+    archives: Collection[str],
+    open_classes: Callable[[str], Source],
+    open_archive: Callable[[Path], Source] | None = None,
+) -> Source | Split:
+    """Classes, or parts with classes in them, among the names of files and folders."""
+    prefix, heads = "", _heads(images, "")
+    if len({role_of(name) for name in {*heads, *archives}} - {None}) < 2:
+        archives, prefix = set(), pass_wrappers(names, images)
+        heads = _heads(images, prefix)
+    parts = {name: role for name in sorted({*heads, *archives}) if (role := role_of(name))}
+    others = sorted(heads - set(parts)) + sorted(set(archives) - set(parts) if set(archives) & set(parts) else [])
+    holds_classes = any(name in archives for name in parts) or any(
+        name.startswith(f"{prefix}{part}/") and name.count("/", len(prefix) + len(part) + 1)
+        for part in parts
+        for name in images
+    )
+    if not parts or (len(parts) == 1 and (not others or (len(others) > 1 and not holds_classes))):
+        return open_classes(prefix)  # "train" among cars and ships is a class
+
+    def open_part(part: str) -> Source:
+        if part in archives:
+            return open_archive(path / part)
+        start = f"{prefix}{part}/"
+        return open_classes(pass_wrappers(names, [name for name in images if name.startswith(start)], start))
+
+    return open_parts(path, parts, others, open_part)
+
+
+def open_parts(path: Path, parts: dict[str, str], others: list[str], open_part: Callable[[str], Source]) -> Split:
+    """The parts, name -> role, of ``path`` as a split; ``others`` lie beside them and belong to none.
+
+    Raises:
+        ValueError: There are others, or not one part for each purpose, or the classes differ.
+    """
+    training, held_out, alone = _choose_parts(path, parts, others)
+    rest = f"; {' and '.join(alone)} {'was' if len(alone) == 1 else 'were'} left alone" if alone else ""
+    train, val = open_part(training), open_part(held_out)
+    lone = sorted(set(train.classes) ^ set(val.classes))
+    if lone:
+        shown = ", ".join(map(repr, lone[:3]))
+        raise ValueError(f"{training} and {held_out} of {path} differ in their classes: only one of them has {shown}")
+    return Split(train, val, f"{training} and {held_out} of {path}{rest}", divided_here=False)
+
+
+def _heads(images: Sequence[str], prefix: str) -> set[str]:
+    """The folders at ``prefix`` that hold images."""
+    return {name[len(prefix) :].partition("/")[0] for name in images if "/" in name[len(prefix) :]}
+
+
+def role_of(name: str) -> str | None:
+    """What a folder or zip file of this name is for: training, validation, test, or nothing known."""
+    stem = name.lower().removesuffix(".zip")
+    return next((role for role, names in _ROLES.items() if stem in names), None)
+
+
+def role_word(name: str) -> str | None:
+    """The word in the name of a tar file, or in those of its folders, that tells which part it belongs to."""
+    return next((word for word in re.split(r"[^a-z]+", name.lower()) if role_of(word)), None)
+
+
+def _choose_parts(path: Path, parts: dict[str, str], others: list[str]) -> tuple[str, str, list[str]]:
+    """The part to train on, the held-out one, and those that nobody uses."""
+    if others:
+        shown = " and ".join(others[:3]) + (f" and {len(others) - 3} others" if len(others) > 3 else "")
+        raise ValueError(f"{path} holds {shown} beside {' and '.join(parts)}: move one or the other out of it")
+    of_role = {role: [part for part in parts if parts[part] == role] for role in _ROLES}
+    held_out = of_role["validation"] or of_role["test"]
+    for wanted, found in (("to train on", of_role["training"]), ("to hold out", held_out)):
+        if len(found) != 1:
+            raise ValueError(
+                f"{path} holds {' and '.join(parts)}, of which {' and '.join(found) or 'none'} "
+                f"{'are' if len(found) > 1 else 'is'} {wanted}: leave exactly one"
+            )
+    (training,), (chosen,) = of_role["training"], held_out
+    return training, chosen, [part for part in parts if part not in (training, chosen)]
+
+
+def pass_wrappers(names: Sequence[str], images: Sequence[str], prefix: str = "") -> str:
+    """Where the classes begin: below folders that hold one folder, with folders of images in it, and no image."""
+    while images and all(name.count("/", len(prefix)) >= 2 for name in images):
+        folders = folders_at(names, prefix)
+        if len(folders) > 1:
+            break
+        prefix += f"{folders[0]}/"
+    return prefix
+
+
+def folders_at(names: Sequence[str], prefix: str) -> list[str]:
+    """The folders at ``prefix`` among names of which those of folders end in a slash."""
+    ends = ((name, name.find("/", len(prefix))) for name in names if name.startswith(prefix))
+    return sorted(name[len(prefix) : end] for name, end in ends if end == len(name) - 1 and end >= len(prefix))
+
+
+def check_several(where: str, classes: Sequence[str]) -> None:
+    """Refuse, with ``ValueError``, a single class."""
+    if len(classes) == 1:
+        raise ValueError(f"{where} has the single class {classes[0]!r}: a classifier needs at least two")

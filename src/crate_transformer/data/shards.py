@@ -1,0 +1,131 @@
+"""Labelled pictures in tar files, each read at its place in one of them, in any order."""
+
+import os
+from collections.abc import Callable, Sequence
+from dataclasses import dataclass, replace
+from functools import lru_cache
+from hashlib import sha256
+from pathlib import Path
+
+import numpy as np
+from jaxtyping import Int64
+from PIL import Image
+
+from crate_transformer.data.classes import relabelled
+from crate_transformer.data.decode import BrokenImageError, read_image
+from crate_transformer.data.tar_index import Shard, TarIndex
+from crate_transformer.storage import open_file
+from crate_transformer.storage.limits import HOW_TO_RAISE, memory_limit
+
+
+@dataclass(frozen=True, eq=False)
+class ShardImages:
+    """Labelled pictures in the tar files of ``root``, or in the tar file that it is; made by ``open_images``.
+
+    ``rows`` are the pictures' places in ``index``; ``labels`` index ``classes``; ``prefix`` tells which part of the
+    tar files it is.
+    """
+
+    root: Path
+    index: TarIndex
+    rows: Int64[np.ndarray, " images"]
+    labels: list[int]
+    classes: tuple[str, ...]
+    prefix: str = ""
+
+    def __len__(self) -> int:
+        return len(self.rows)
+
+    def subset(self, indices: Sequence[int]) -> "ShardImages":
+        """The pictures at these positions, in this order, with the same classes."""
+        return replace(self, rows=self.rows[list(indices)], labels=[self.labels[i] for i in indices])
+
+    def keys(self) -> list[str]:
+        """16 hex digits for each picture: of its name and its size in bytes.
+
+        The name begins with the class folder, as in ``ImageFolder.keys``, or where labels lie beside the pictures with
+        the name of the tar file.
+        """
+        return [f"{key:016x}" for key in self.index.key[self.rows].tolist()]
+
+    def content_key(self, index: int, key: str) -> str:
+        """32 hex digits: the picture's key, and its content, which tells apart pictures of one name and size."""
+        return key + sha256(self._bytes(index)).hexdigest()[:16]
+
+    def fingerprint(self) -> str:
+        """16 hex digits that change with the pictures' keys, their order, labels and classes."""
+        digest = sha256("\0".join(self.classes).encode("utf-8", "surrogatepass"))
+        digest.update(self.index.key[self.rows].tobytes() + np.array(self.labels, np.int64).tobytes())
+        return digest.hexdigest()[:16]
+
+    def relabel(self, classes: Sequence[str]) -> "ShardImages":
+        """The same pictures, labelled after the classes of a checkpoint.
+
+        Raises:
+            ValueError: It lacks some of the classes here.
+        """
+        labels = relabelled(self.labels, self.classes, classes, str(self.root))
+        return replace(self, labels=labels, classes=tuple(classes))
+
+    def read(self, index: int, at_least: Callable[[int, int], tuple[float, float]] | None = None) -> Image.Image:
+        """One picture as upright RGB, reduced as ``read_image`` does.
+
+        Raises:
+            BrokenImageError: The picture cannot be read.
+            ValueError: Its tar file is missing, changed or truncated.
+            OSError: The tar file cannot be read.
+        """
+        limit, row = memory_limit(), self.rows[index]
+        if self.index.length[row] > limit // 4:
+            size = f"{self.index.length[row]:,} bytes, more than the limit of {limit // 4:,}; {HOW_TO_RAISE}"
+            raise BrokenImageError(self.name(index), size)
+        try:
+            return read_image(self._bytes(index), "", limit=limit, at_least=at_least)
+        except BrokenImageError as error:
+            raise BrokenImageError(self.name(index), error.reason) from error
+
+    def name(self, index: int) -> str:
+        """The tar file and the picture's name in it, as far as its header holds it."""
+        file, row = self._shard(index), self.rows[index]
+        header = file.read(int(self.index.offset[row]) - 512, 100)
+        return f"{file.path}/{header.split(bytes(1))[0].decode('utf-8', 'surrogateescape').removeprefix('./')}"
+
+    def _shard(self, index: int) -> "_OpenShard":
+        shard = self.index.shards[self.index.shard[self.rows[index]]]
+        return _opened(self.index.folder / shard.name, shard)
+
+    def _bytes(self, index: int) -> bytes:
+        row = self.rows[index]
+        return self._shard(index).read(int(self.index.offset[row]), int(self.index.length[row]))
+
+
+class _OpenShard:
+    """An open tar file; reading moves no position, so forked processes and threads may share it."""
+
+    def __init__(self, path: Path, shard: Shard):
+        self.path, self.file = path, None
+        try:
+            self.file = open_file(path)
+        except FileNotFoundError as error:
+            raise ValueError(f"{path} is missing, which was indexed: put it back") from error
+        status = os.fstat(self.file.fileno())
+        if (status.st_size, status.st_mtime_ns) != (shard.size, shard.changed):
+            raise ValueError(f"{path} has changed since it was indexed: restore it, or start again to index it anew")
+
+    def __del__(self) -> None:
+        if self.file:
+            self.file.close()
+
+    def read(self, offset: int, length: int) -> bytes:
+        parts = []
+        while length > 0:
+            parts.append(os.pread(self.file.fileno(), length, offset))
+            if not parts[-1]:
+                raise ValueError(f"{self.path} has been truncated since it was indexed: restore it")
+            offset, length = offset + len(parts[-1]), length - len(parts[-1])
+        return b"".join(parts)
+
+
+@lru_cache(maxsize=256)  # below the usual limit of 1,024 open files
+def _opened(path: Path, shard: Shard) -> _OpenShard:
+    return _OpenShard(path, shard)
