@@ -13,6 +13,7 @@ from crate_transformer.data.runs import decode_mask, encode_mask
 from crate_transformer.data.scenes import Foregrounds, Scene, SceneArrays, SceneSet, cut_foregrounds, cut_square
 from crate_transformer.data.segmentation import open_scenes
 from crate_transformer.data.transforms import MAX_ASPECT, Augment, middle, normalise, pixels, preprocess, resize_crop
+from crate_transformer.data.wordnet import imagenet_words
 
 __all__ = [
     "MAX_ASPECT",
@@ -35,6 +36,7 @@ __all__ = [
     "encode_mask",
     "eval_loader",
     "fits_in_memory",
+    "imagenet_words",
     "in_memory",
     "list_images",
     "middle",

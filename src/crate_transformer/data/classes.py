@@ -1,12 +1,13 @@
-"""Words to show for the classes, from a ``classes.json`` that maps their folders to them."""
+"""Names of classes: words for their folders, and the labels of other sets that have the same names."""
 
 import logging
 from collections import Counter
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 from pathlib import Path
 from unicodedata import normalize
 
 from crate_transformer.data.files import read_bytes
+from crate_transformer.data.wordnet import wordnet_words
 from crate_transformer.storage import as_record, json_limit, parse_json
 
 _LOG = logging.getLogger("crate_transformer.data")
@@ -30,7 +31,8 @@ def relabelled(labels: Sequence[int], classes: Sequence[str], known: Sequence[st
 
 def class_words(path: Path, names: Sequence[str], prefix: str, folders: Sequence[str]) -> tuple[str, ...]:
     """A name for each class folder: its words in the first ``classes.json`` beside the folders, in ``path`` (a folder
-    or zip file that holds ``names``), or beside ``path``; else the folder's own name.
+    or zip file that holds ``names``), or beside ``path``; else, of folders named by WordNet ids, those of ImageNet's
+    classes; else the folder's own name.
 
     A word that the file gives to several folders is told apart by the folder, whichever of these folders are there.
 
@@ -48,6 +50,11 @@ def class_words(path: Path, names: Sequence[str], prefix: str, folders: Sequence
         if missing:
             _LOG.warning("%s is not used: it has no words for %s", where, ", ".join(map(repr, missing[:3])))
             continue
-        count = Counter(words.values())
-        return tuple(words[f] if count[words[f]] == 1 else f"{words[f]} ({f})" for f in folders)
-    return tuple(folders)
+        return _told_apart(words, folders)
+    words = wordnet_words(folders)
+    return tuple(folders) if words is None else _told_apart(words, folders)
+
+
+def _told_apart(words: Mapping[str, str], folders: Sequence[str]) -> tuple[str, ...]:
+    count = Counter(words.values())
+    return tuple(words[f] if count[words[f]] == 1 else f"{words[f]} ({f})" for f in folders)

@@ -23,7 +23,7 @@ def open_images(path: str | Path) -> Source:
 
     Folders that only wrap the classes are passed through, and folders inside a class belong to it. Where a
     ``classes.json`` beside the classes (or beside the folder or zip file) maps every class folder to words, those are
-    the names of the classes.
+    the names of the classes; else folders that are named by WordNet ids get the words of ImageNet's classes.
 
     Of a tar file, or a folder of them, each sample is a picture beside its label (``key.jpg`` and ``key.cls``, or
     ``key.json`` with ``label`` or ``class``), as WebDataset has it; or the folders inside are classes.

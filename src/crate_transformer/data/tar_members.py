@@ -12,6 +12,7 @@ from unicodedata import normalize
 
 from crate_transformer.data.files import is_clutter
 from crate_transformer.data.images import is_image
+from crate_transformer.data.wordnet import WORDNET_ID
 from crate_transformer.storage import open_file, parse_json
 
 _LONGEST_HEADER = 1 << 20  # bytes of one member's headers: long names and PAX records
@@ -20,7 +21,6 @@ _LONGEST_LABEL = 200  # letters
 _GLOBAL_RECORDS = 1000  # PAX records that hold for a whole tar file
 _BLOCK = tarfile.BLOCKSIZE
 _UNKNOWN = re.compile(r"-\d+")  # how test sets say that the class is not told
-_WORDNET_ID = re.compile(r"n\d{8}")
 
 
 class TarPicture(NamedTuple):
@@ -65,7 +65,7 @@ def tar_pictures(path: Path, left_out: Counter[str]) -> Iterator[TarPicture]:
                 continue
             for member in pictures:
                 folder, _, name = member.name.rpartition("/")
-                folder = folder or (path.stem if _WORDNET_ID.fullmatch(path.stem) else "")
+                folder = folder or (path.stem if WORDNET_ID.fullmatch(path.stem) else "")
                 if folder:
                     identity = f"{folder.rpartition('/')[2]}/{name}"
                     yield TarPicture(member.offset_data, member.size, f"{folder}/", identity)
