@@ -79,3 +79,12 @@ def test_a_record_is_what_was_written(tmp_path):
     file = tmp_path / "x.json"
     file.write_text('\ufeff{"step": 3, "loss": 1, "names": ["\u00fc"]}', encoding="utf-8")
     assert read_record(file, Progress) == Progress(3, 1.0, ("\u00fc",))
+
+
+def test_files_that_are_longer_than_they_said():
+    """As files are that grow while they are read, and those of Linux's /proc, whose size is given as 0."""
+    if not os.path.exists("/proc/self/status"):  # noqa: PTH110
+        pytest.skip("there is no /proc")
+    assert b"VmPeak" in read_file("/proc/self/status")
+    with pytest.raises(ValueError, match="grew beyond the limit of 10 bytes"):
+        read_file("/proc/self/status", limit=10)

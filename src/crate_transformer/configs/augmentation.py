@@ -76,6 +76,11 @@ class AugmentConfig:
         return self.min_area < 1
 
     @property
+    def recolours(self) -> bool:
+        """Whether the colours or the sharpness of pictures are changed, other than by RandAugment."""
+        return max(self.colour_jitter, self.grayscale, self.blur, self.solarise) > 0
+
+    @property
     def mixes(self) -> bool:
         """Whether pictures of a batch are mixed with each other."""
         return self.mix_probability > 0 and max(self.mixup, self.cutmix) > 0

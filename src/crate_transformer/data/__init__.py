@@ -1,6 +1,7 @@
 """Pictures in: reading, preprocessing, labelled sets, loaders, and the generated data of the quickstart."""
 
 from crate_transformer.data.arrays import ArrayImages
+from crate_transformer.data.augment import EvalView, MultiCropView, TrainView
 from crate_transformer.data.decode import BrokenImageError, read_image
 from crate_transformer.data.digits import Digits, DigitsConfig, digits
 from crate_transformer.data.folder import ImageFolder
@@ -23,12 +24,15 @@ __all__ = [
     "BrokenImageError",
     "Digits",
     "DigitsConfig",
+    "EvalView",
     "Foregrounds",
     "ImageFolder",
+    "MultiCropView",
     "Scene",
     "SceneArrays",
     "SceneSet",
     "Split",
+    "TrainView",
     "cut_foregrounds",
     "cut_square",
     "decode_mask",

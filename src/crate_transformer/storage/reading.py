@@ -41,7 +41,10 @@ def read_file(path: str | Path, *, limit: int | None = None) -> bytes:
     """
     limit = memory_limit() if limit is None else limit
     with open_file(path, limit=limit) as stream:
-        content = stream.read(limit + 1)
+        size = min(limit, os.fstat(stream.fileno()).st_size)
+        content = stream.read(size + 1)  # not limit + 1, because that much memory would be taken first
+        if len(content) > size:
+            content += stream.read(limit + 1 - len(content))
     if len(content) > limit:
         raise ValueError(f"{path} grew beyond the limit of {limit:,} bytes while it was read")
     return content

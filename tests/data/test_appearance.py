@@ -1,0 +1,86 @@
+import math
+
+import numpy as np
+import pytest
+from PIL import Image
+
+from crate_transformer.configs import AugmentConfig
+from crate_transformer.data import photograph
+from crate_transformer.data.appearance import change_colours, erase
+from crate_transformer.data.rand_augment import OPERATIONS, rand_augment
+from crate_transformer.models import Preprocessing
+
+FILL = (124, 116, 104)
+
+
+@pytest.fixture(scope="module")
+def cat():
+    return photograph("cat").resize((80, 60))
+
+
+@pytest.mark.parametrize("name", OPERATIONS)
+def test_each_operation_does_something_and_keeps_the_shape(cat, name):
+    for strength in (-1.0, -0.5, 0.5, 1.0):
+        changed = OPERATIONS[name](cat, strength, FILL)
+        assert changed.size == cat.size and changed.mode == "RGB"
+        assert (np.asarray(changed) != np.asarray(cat)).any() == (name != "identity"), strength
+
+
+@pytest.mark.parametrize("name", sorted(set(OPERATIONS) - {"autocontrast", "equalize"}))
+def test_no_strength_changes_nothing(cat, name):
+    assert np.array_equal(OPERATIONS[name](cat, 0.0, FILL), cat)
+
+
+def test_operations_do_what_they_say(cat):
+    pixels = np.asarray(cat)
+    moved = np.asarray(OPERATIONS["translate_x"](cat, 1.0, FILL))
+    assert np.array_equal(moved[:, :44], pixels[:, 36:]) and (moved[:, 44:] == FILL).all()
+    moved = np.asarray(OPERATIONS["translate_y"](cat, -1.0, FILL))
+    assert np.array_equal(moved[27:], pixels[:33]) and (moved[:27] == FILL).all()
+    assert len(np.unique(OPERATIONS["posterize"](cat, -1.0, FILL))) <= 16
+    assert np.array_equal(OPERATIONS["solarize"](cat, 1.0, FILL), 255 - pixels)
+    assert np.asarray(OPERATIONS["brightness"](cat, -1.0, FILL)).max() <= math.ceil(25.5)
+    grey = np.asarray(OPERATIONS["color"](cat, -1.0, FILL)).astype(int)
+    assert np.ptp(grey, axis=2).max() <= np.ptp(pixels.astype(int), axis=2).max() * 0.1 + 2
+    for name in ("shear_x", "shear_y", "rotate"):  # about the centre
+        middle = np.asarray(OPERATIONS[name](cat, 1.0, FILL))[29:31, 39:41]
+        assert np.abs(middle.astype(int) - pixels[29:31, 39:41]).max() < 40
+
+
+def test_the_number_of_operations_and_both_directions(cat):
+    assert rand_augment(cat, 0, 1.0, np.random.default_rng(0), FILL) is cat
+    expected = {np.asarray(OPERATIONS[name](cat, sign, FILL)).tobytes() for name in OPERATIONS for sign in (-1.0, 1.0)}
+    random = np.random.default_rng(0)
+    found = {np.asarray(rand_augment(cat, 1, 1.0, random, FILL)).tobytes() for _ in range(300)}
+    assert found == expected
+
+
+@pytest.mark.parametrize("name", ["colour_jitter_probability", "grayscale", "blur", "solarise"])
+def test_each_change_has_its_probability(cat, name):
+    random, draws = np.random.default_rng(0), 400
+    config = AugmentConfig(**{name: 0.3}, colour_jitter=0.4 if name.startswith("colour") else 0.0)
+    changed = sum(np.asarray(change_colours(cat, config, random)).tobytes() != cat.tobytes() for _ in range(draws))
+    assert abs(changed / draws - 0.3) < 4 * math.sqrt(0.3 * 0.7 / draws)
+
+
+def test_jitter_stays_within_its_factors():
+    grey = Image.new("RGB", (8, 8), (100, 100, 100))  # contrast and saturation leave it alone
+    random, config = np.random.default_rng(0), AugmentConfig(colour_jitter=0.4)
+    values = [np.asarray(change_colours(grey, config, random))[0, 0, 0] for _ in range(300)]
+    assert 59 <= min(values) < 64 and 136 < max(values) <= 141
+    assert abs(np.mean(values) - 100) < 5 * 80 / math.sqrt(12 * 300) + 1
+
+
+def test_erasing_leaves_noise_in_one_rectangle():
+    random, areas = np.random.default_rng(0), []
+    for _ in range(200):
+        pixels = np.full((3, 48, 64), 255, dtype=np.uint8)
+        erase(pixels, Preprocessing(mean=(0.2, 0.4, 0.6), std=(0.02, 0.02, 0.02)), random)
+        inside = (pixels != 255).all(axis=0)
+        rows, columns = np.flatnonzero(inside.any(axis=1)), np.flatnonzero(inside.any(axis=0))
+        box = inside[rows[0] : rows[-1] + 1, columns[0] : columns[-1] + 1]
+        assert box.all() and box.sum() == inside.sum() == (pixels != 255).any(axis=0).sum()
+        areas.append(inside.mean())
+        noise = pixels[:, inside].astype(float)
+        assert np.abs(noise.mean(axis=1) - [51, 102, 153]).max() < 0.5 + 5 * 5.1 / math.sqrt(noise.shape[1])
+    assert 0.015 < min(areas) < 0.06 and 0.28 < max(areas) < 0.35
