@@ -9,6 +9,7 @@ from crate_transformer.data.images import list_images, read_images
 from crate_transformer.data.layout import Split, open_evaluation, open_images, open_split
 from crate_transformer.data.loader import eval_loader, train_loader
 from crate_transformer.data.memory import fits_in_memory, in_memory
+from crate_transformer.data.mixing import mix, one_hot
 from crate_transformer.data.photographs import PHOTOGRAPHS, photograph
 from crate_transformer.data.runs import decode_mask, encode_mask
 from crate_transformer.data.scenes import Foregrounds, Scene, SceneArrays, SceneSet, cut_foregrounds, cut_square
@@ -44,7 +45,9 @@ __all__ = [
     "in_memory",
     "list_images",
     "middle",
+    "mix",
     "normalise",
+    "one_hot",
     "open_evaluation",
     "open_images",
     "open_scenes",
