@@ -10,6 +10,7 @@ COMMANDS = {
     "models": "list the models, their sizes and the weights that are in the box",
     "train": "train a model on your own images: one sub-folder per class",
     "evaluate": "measure a checkpoint on a folder of labelled images",
+    "probe": "measure what frozen features know: k nearest neighbours and a linear classifier",
     "classify": "name what is in pictures",
     "convert": "turn a checkpoint of any known kind into ours, or back into the official kind",
     "export": "write a model for other runtimes: ONNX or torch.export",

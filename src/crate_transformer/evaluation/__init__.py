@@ -3,6 +3,9 @@
 from crate_transformer.evaluation.accuracy import Accuracy, AccuracyCounts, accuracy, accuracy_counts
 from crate_transformer.evaluation.average_precision import AveragePrecision, average_precision
 from crate_transformer.evaluation.box_ap import MaskCutPrecision, maskcut_average_precision
+from crate_transformer.evaluation.features import FrozenFeatures, frozen_features
+from crate_transformer.evaluation.knn import KNN, knn
+from crate_transformer.evaluation.linear_probe import LinearProbe, linear_probe
 from crate_transformer.evaluation.localisation import CorLoc, corloc
 from crate_transformer.evaluation.miou import AttentionMIoU, MIoU, attention_miou, coarse_miou
 from crate_transformer.evaluation.scores import MaskScore, top_iou
@@ -15,6 +18,9 @@ __all__ = [
     "AttentionMIoU",
     "AveragePrecision",
     "CorLoc",
+    "FrozenFeatures",
+    "KNN",
+    "LinearProbe",
     "MIoU",
     "MaskCutPrecision",
     "MaskScore",
@@ -26,6 +32,9 @@ __all__ = [
     "average_precision",
     "coarse_miou",
     "corloc",
+    "frozen_features",
+    "knn",
+    "linear_probe",
     "maskcut_average_precision",
     "rank_auc",
     "top_iou",

@@ -3,7 +3,7 @@
 import math
 from collections import Counter
 from collections.abc import Iterable, Iterator
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, replace
 from statistics import NormalDist
 
 from jaxtyping import Float, Int64
@@ -121,13 +121,16 @@ def count_answers(logits: Float[Tensor, "batch classes"], labels: Int64[Tensor, 
         raise ValueError(f"the data has label {int(labels.max())}, but the model has {classes} classes")
     if not logits.isfinite().all():
         raise ValueError("the model's answer is not finite: its weights hold NaN or infinity, or overflow")
-    first = logits.topk(min(5, classes)).indices
-    hits = first == labels[:, None]
-    return AccuracyCounts(
-        pairs=Counter(zip(labels.tolist(), first[:, 0].tolist(), strict=True)),
-        top5=int(hits.sum()),
-        calibration=count_calibration(logits.softmax(dim=-1).amax(dim=-1), hits[:, 0]),
-    )
+    guesses = logits.topk(min(5, classes)).indices
+    confidence = logits.softmax(dim=-1).amax(dim=-1)
+    calibration = count_calibration(confidence, guesses[:, 0] == labels)
+    return replace(count_guesses(guesses, labels), calibration=calibration)
+
+
+def count_guesses(guesses: Int64[Tensor, "batch ranked"], labels: Int64[Tensor, " batch"]) -> AccuracyCounts:
+    """The counts, without calibration, of one batch of classes, the likeliest first."""
+    pairs = Counter(zip(labels.tolist(), guesses[:, 0].tolist(), strict=True))
+    return AccuracyCounts(pairs=pairs, top5=int((guesses[:, :5] == labels[:, None]).sum()))
 
 
 def wilson_interval(hits: int, count: int, z: float = NormalDist().inv_cdf(0.975)) -> tuple[float, float]:

@@ -1,0 +1,51 @@
+"""Features on disk, under a name that says what they were made of."""
+
+from collections.abc import Callable, Mapping
+from hashlib import sha256
+from pathlib import Path
+
+from safetensors.torch import save
+
+from crate_transformer.checkpoints.reading import read_tensors
+from crate_transformer.evaluation.features import ROWS, FrozenFeatures
+from crate_transformer.storage import json_text, plain, write_file
+
+_FORMAT = 1  # another one where the same words stand for other numbers
+_SIDES = ("reference", "reported")
+
+
+def cached_features(
+    folder: str | Path | None, made_of: Mapping[str, object], compute: Callable[[], FrozenFeatures]
+) -> FrozenFeatures:
+    """The features that ``folder`` holds of exactly these things, else computed and kept there.
+
+    Args:
+        folder: made if absent; nothing is kept if ``None``.
+        made_of: everything that the features depend on: weights, pictures with labels, preprocessing, tokens.
+
+    Raises:
+        ValueError: the file is damaged.
+        OSError: it cannot be written.
+    """
+    if folder is None:
+        return compute()
+    words = json_text(plain({"format": _FORMAT, **made_of}, None), sort_keys=True)
+    file = Path(folder) / f"features-{sha256(words.encode('utf-8', 'surrogatepass')).hexdigest()[:32]}.safetensors"
+    if file.exists():
+        return _read(file)
+    features = compute()
+    tensors = {f"{side}_labels": getattr(features, f"{side}_labels") for side in _SIDES}
+    tensors |= {f"{side}.{row}": x for side in _SIDES for row, x in getattr(features, side).items()}
+    write_file(file, save({name: tensor.contiguous() for name, tensor in tensors.items()}))
+    return features
+
+
+def _read(file: Path) -> FrozenFeatures:
+    tensors = read_tensors(file)[0]
+    try:
+        return FrozenFeatures(
+            **{side: {row: tensors[f"{side}.{row}"] for row in ROWS} for side in _SIDES},
+            **{f"{side}_labels": tensors[f"{side}_labels"] for side in _SIDES},
+        )
+    except (KeyError, ValueError, IndexError, TypeError) as error:
+        raise ValueError(f"{file} is damaged ({error}): remove it") from error
