@@ -71,7 +71,8 @@ def test_samples_are_read_in_any_order(shards):
     assert some.keys() == [images.keys()[5], images.keys()[2]] and len(set(images.keys())) == 12
     assert set(map(len, images.keys())) == {16}
     assert images.fingerprint() == open_images(shards).fingerprint() != some.fingerprint()
-    assert images.name(5) == f"{shards}/001.tar/0005.png"
+    assert (images.where, images.name(5)) == (str(shards), "001.tar/0005.png")
+    assert open_images(shards / "001.tar").name(1) == "0005.png"
 
 
 def test_keys_and_index_stay_when_the_folder_moves(shards, tmp_path):

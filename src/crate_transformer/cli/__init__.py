@@ -9,6 +9,7 @@ COMMANDS = {
     "quickstart": "train a small CRATE and a ViT on this machine and show what each layer and head does",
     "models": "list the models, their sizes and the weights that are in the box",
     "train": "train a model on your own images: one sub-folder per class",
+    "check-data": "find broken, double and leaking pictures before a run",
     "evaluate": "measure a checkpoint on a folder of labelled images",
     "probe": "measure what frozen features know: k nearest neighbours and a linear classifier",
     "classify": "name what is in pictures",
@@ -59,7 +60,7 @@ def run(arguments: Sequence[str]) -> int | None:
 
     import tyro
 
-    command = importlib.import_module(f"crate_transformer.cli.{name}")
+    command = importlib.import_module(f"crate_transformer.cli.{name.replace('-', '_')}")
     settings = {"prog": f"crate {name}", "config": (tyro.conf.OmitArgPrefixes,)}
     if hasattr(command, "default"):
         settings["default"] = command.default(arguments[1:])

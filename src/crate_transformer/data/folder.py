@@ -18,8 +18,8 @@ from torch.utils.data import get_worker_info
 from crate_transformer.data.arrays import ArrayImages
 from crate_transformer.data.classes import relabelled
 from crate_transformer.data.decode import BrokenImageError
-from crate_transformer.data.files import file_sizes, read_bytes
-from crate_transformer.data.images import read_picture
+from crate_transformer.data.files import file_sizes
+from crate_transformer.data.images import read_content, read_picture
 from crate_transformer.data.transforms import (
     REDUCING_GAP,
     Augment,
@@ -30,7 +30,6 @@ from crate_transformer.data.transforms import (
     resize_crop,
 )
 from crate_transformer.models.preprocessing import Preprocessing
-from crate_transformer.storage.limits import memory_limit
 
 _LOG = logging.getLogger("crate_transformer.data")
 
@@ -51,8 +50,15 @@ class ImageFolder:
     prefix: str = ""
     broken: dict[str, str] = field(default_factory=dict)
 
+    @property
+    def where(self) -> str:
+        return str(self.root)
+
     def __len__(self) -> int:
         return len(self.names)
+
+    def name(self, index: int) -> str:
+        return self.names[index]
 
     def subset(self, indices: Sequence[int]) -> "ImageFolder":
         """The pictures at these positions, in this order, with the same classes."""
@@ -72,8 +78,10 @@ class ImageFolder:
 
     def content_key(self, index: int, key: str) -> str:
         """32 hex digits: the picture's key, and its content, which tells apart pictures of one name and size."""
-        content = read_bytes(self.root, self.names[index], limit=memory_limit() // 4)
-        return key + sha256(content).hexdigest()[:16]
+        return key + sha256(self.content(index)).hexdigest()[:16]
+
+    def content(self, index: int) -> bytes:
+        return read_content(self.root, self.names[index])
 
     def relabel(self, classes: Sequence[str]) -> "ImageFolder":
         """The same pictures, labelled after the classes of a checkpoint, however their letters are composed in Unicode.

@@ -92,9 +92,13 @@ def read_picture(
     container: Path, name: str, at_least: Callable[[int, int], tuple[float, float]] | None = None
 ) -> Image.Image:
     """A picture out of a folder or zip file, as ``read_image`` decodes it; ``BrokenImageError`` for every fault."""
-    shown, limit = f"{container}/{name}", memory_limit()
+    return read_image(read_content(container, name), name=f"{container}/{name}", at_least=at_least)
+
+
+def read_content(container: Path, name: str) -> bytes:
+    """The bytes of a picture's file in a folder or zip file; ``BrokenImageError`` for every fault."""
+    shown = f"{container}/{name}"
     try:
-        content = read_bytes(container, name, limit=limit // 4)
+        return read_bytes(container, name, limit=memory_limit() // 4)
     except (OSError, ValueError) as error:
         raise BrokenImageError(shown, str(error).removeprefix(f"{shown} ")) from error
-    return read_image(content, name=shown, limit=limit, at_least=at_least)

@@ -32,7 +32,7 @@ def open_images(path: str | Path) -> Source:
         FileNotFoundError: The path does not exist.
         ValueError: No images, no class folders, an empty class, a single class, or a split instead of classes.
     """
-    found = _find(Path(path))
+    found = find(Path(path))
     if isinstance(found, Split):
         raise ValueError(f"{path} is divided ({found.how}), not into classes: name one of those parts")
     return found
@@ -54,18 +54,18 @@ def open_split(path: str | Path, *, val_fraction: float = 0.1) -> Split:
         ValueError: As ``open_images``; there is something else beside the parts; the halves have other classes; a class
             is too small to divide.
     """
-    found = _find(Path(path))
+    found = find(Path(path))
     return found if isinstance(found, Split) else _divide(found, val_fraction)
 
 
 def open_evaluation(path: str | Path) -> Source:
     """Labelled pictures to measure on: the held-out part of a division on the disk (see ``open_split``), else all."""
-    found = _find(Path(path))
+    found = find(Path(path))
     return found.val if isinstance(found, Split) else found
 
 
-def _find(path: Path) -> Source | Split:
-    """What lies at ``path``: classes, or parts with classes in them."""
+def find(path: Path) -> Source | Split:
+    """What lies at ``path``: classes, or parts with classes in them; the errors are those of ``open_split``."""
     if path.suffix.lower() == ".tar" and path.is_file():
         return find_in_tars(path, [path.name])
     names = list_files(path)

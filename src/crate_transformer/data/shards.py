@@ -2,7 +2,7 @@
 
 import os
 from collections.abc import Callable, Sequence
-from dataclasses import dataclass, replace
+from dataclasses import dataclass, field, replace
 from functools import lru_cache
 from hashlib import sha256
 from pathlib import Path
@@ -23,7 +23,7 @@ class ShardImages:
     """Labelled pictures in the tar files of ``root``, or in the tar file that it is; made by ``open_images``.
 
     ``rows`` are the pictures' places in ``index``; ``labels`` index ``classes``; ``prefix`` tells which part of the
-    tar files it is.
+    tar files it is; ``unreadable`` collects the pictures that could not be read, position -> reason.
     """
 
     root: Path
@@ -32,13 +32,19 @@ class ShardImages:
     labels: list[int]
     classes: tuple[str, ...]
     prefix: str = ""
+    unreadable: dict[int, str] = field(default_factory=dict)
+
+    @property
+    def where(self) -> str:
+        """The folder or tar file, for messages."""
+        return str(self.root)
 
     def __len__(self) -> int:
         return len(self.rows)
 
     def subset(self, indices: Sequence[int]) -> "ShardImages":
         """The pictures at these positions, in this order, with the same classes."""
-        return replace(self, rows=self.rows[list(indices)], labels=[self.labels[i] for i in indices])
+        return replace(self, rows=self.rows[list(indices)], labels=[self.labels[i] for i in indices], unreadable={})
 
     def keys(self) -> list[str]:
         """16 hex digits for each picture: of its name and its size in bytes.
@@ -50,7 +56,7 @@ class ShardImages:
 
     def content_key(self, index: int, key: str) -> str:
         """32 hex digits: the picture's key, and its content, which tells apart pictures of one name and size."""
-        return key + sha256(self._bytes(index)).hexdigest()[:16]
+        return key + sha256(self.content(index)).hexdigest()[:16]
 
     def fingerprint(self) -> str:
         """16 hex digits that change with the pictures' keys, their order, labels and classes."""
@@ -65,7 +71,7 @@ class ShardImages:
             ValueError: It lacks some of the classes here.
         """
         labels = relabelled(self.labels, self.classes, classes, str(self.root))
-        return replace(self, labels=labels, classes=tuple(classes))
+        return replace(self, labels=labels, classes=tuple(classes), unreadable={})
 
     def read(self, index: int, at_least: Callable[[int, int], tuple[float, float]] | None = None) -> Image.Image:
         """One picture as upright RGB, reduced as ``read_image`` does.
@@ -75,28 +81,30 @@ class ShardImages:
             ValueError: Its tar file is missing, changed or truncated.
             OSError: The tar file cannot be read.
         """
-        limit, row = memory_limit(), self.rows[index]
-        if self.index.length[row] > limit // 4:
-            size = f"{self.index.length[row]:,} bytes, more than the limit of {limit // 4:,}; {HOW_TO_RAISE}"
-            raise BrokenImageError(self.name(index), size)
         try:
-            return read_image(self._bytes(index), "", limit=limit, at_least=at_least)
+            return read_image(self.content(index), "", at_least=at_least)
         except BrokenImageError as error:
-            raise BrokenImageError(self.name(index), error.reason) from error
+            raise BrokenImageError(f"{self.root}/{self.name(index)}", error.reason) from error
+
+    def content(self, index: int) -> bytes:
+        """The bytes of one picture's file; the errors are those of ``read``."""
+        limit, row = memory_limit() // 4, self.rows[index]
+        offset, length = int(self.index.offset[row]), int(self.index.length[row])
+        if length > limit:
+            raise BrokenImageError("", f"{length:,} bytes, more than the limit of {limit:,}; {HOW_TO_RAISE}")
+        return self._shard(index).read(offset, length)
 
     def name(self, index: int) -> str:
-        """The tar file and the picture's name in it, as far as its header holds it."""
-        file, row = self._shard(index), self.rows[index]
-        header = file.read(int(self.index.offset[row]) - 512, 100)
-        return f"{file.path}/{header.split(bytes(1))[0].decode('utf-8', 'surrogateescape').removeprefix('./')}"
+        """What one picture is called: its name in the tar file, as far as its header holds it, and in a folder of tar
+        files the name of this before it.
+        """
+        file, offset = self._shard(index), int(self.index.offset[self.rows[index]])
+        name = file.read(offset - 512, 100).split(b"\0")[0].decode("utf-8", "surrogateescape").removeprefix("./")
+        return name if self.root == file.path else f"{file.path.relative_to(self.index.folder)}/{name}"
 
     def _shard(self, index: int) -> "_OpenShard":
         shard = self.index.shards[self.index.shard[self.rows[index]]]
         return _opened(self.index.folder / shard.name, shard)
-
-    def _bytes(self, index: int) -> bytes:
-        row = self.rows[index]
-        return self._shard(index).read(int(self.index.offset[row]), int(self.index.length[row]))
 
 
 class _OpenShard:
