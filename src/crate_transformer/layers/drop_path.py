@@ -5,11 +5,27 @@ from torch import Tensor
 
 
 def drop_path(
-    before: Float[Tensor, "batch *tokens"], after: Float[Tensor, "batch *tokens"], rate: float
+    before: Float[Tensor, "batch *tokens"],
+    after: Float[Tensor, "batch *tokens"],
+    rate: float,
+    uniforms: Float[Tensor, " samples"] | None = None,
 ) -> Float[Tensor, "batch *tokens"]:
     r"""Each sample skips a block with probability ``rate`` (arXiv 1603.09382): what the block did is multiplied by
-    :math:`b / (1 - \text{rate})` with :math:`b \sim \mathrm{Bernoulli}(1 - \text{rate})`, so that its mean stays."""
+    :math:`b / (1 - \text{rate})` with :math:`b \sim \mathrm{Bernoulli}(1 - \text{rate})`, so that its mean stays.
+
+    Args:
+        uniforms: A number in [0, 1) for each sample, which skips the block if it is below ``rate``; PyTorch's generator
+            draws them unless given.
+
+    Raises:
+        ValueError: There is not one number for each sample.
+    """
     if rate == 0:
         return after
-    keep = before.new_empty(len(before), *[1] * (before.ndim - 1)).bernoulli_(1 - rate)
-    return before + (after - before) * keep / (1 - rate)
+    if uniforms is None:
+        keep = before.new_empty(len(before)).bernoulli_(1 - rate)
+    elif len(uniforms) == len(before):
+        keep = (uniforms >= rate).to(before.dtype)
+    else:
+        raise ValueError(f"there are random numbers of {len(uniforms)} samples for a batch of {len(before)}")
+    return before + (after - before) * keep.view(-1, *[1] * (before.ndim - 1)) / (1 - rate)

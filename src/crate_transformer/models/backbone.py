@@ -5,11 +5,11 @@ from typing import Literal
 
 import torch
 from einops import rearrange
-from jaxtyping import Float
+from jaxtyping import Float, Int64
 from torch import Tensor, nn
 from torch.utils.checkpoint import checkpoint
 
-from crate_transformer.layers import drop_path, resample_position
+from crate_transformer.layers import draw, drop_path, resample_position
 from crate_transformer.models.config import BackboneConfig
 from crate_transformer.models.features import Features
 from crate_transformer.models.foldable import Foldable
@@ -29,6 +29,9 @@ class Backbone(Features, Foldable, nn.Module):
     not_in_logits: tuple[str, ...] = ()
     """Names of parameters and parts that ``forward`` leaves out, such as a decoder."""
     grad_checkpointing = False
+    sample_seeds: Int64[Tensor, " batch"] | None = None
+    """Seeds of what is random for each image while training; ``None`` draws from PyTorch's generator. They belong to
+    one batch: copies and checkpoints are without them."""
 
     def __init__(self, config: BackboneConfig, *, patch_embed: nn.Module, blocks: list[nn.Module], eps: float = 1e-5):
         super().__init__()
@@ -90,7 +93,8 @@ class Backbone(Features, Foldable, nn.Module):
         after = checkpoint(block, z, use_reentrant=False) if save_memory else block(z)
         if not (self.training and self.config.drop_path_rate):
             return after
-        return drop_path(z, after, self.config.drop_path_rate * layer / max(1, len(self.blocks) - 1))
+        numbers = None if self.sample_seeds is None else draw(self.sample_seeds, layer + 1)[:, layer]
+        return drop_path(z, after, self.config.drop_path_rate * layer / max(1, len(self.blocks) - 1), numbers)
 
     def after_blocks(self, z: Float[Tensor, "batch tokens dim"]) -> Float[Tensor, "batch all_tokens dim"]:
         """What a family does between its blocks and the final norm; nothing here."""
@@ -107,8 +111,17 @@ class Backbone(Features, Foldable, nn.Module):
 
     def forward_head(self, z: Float[Tensor, "batch tokens dim"], pre_logits: bool = False) -> Tensor:
         """Pool the tokens, normalise, classify; ``pre_logits`` leaves the last step out."""
-        pooled = self.head_drop(self.norm(self.pool(z)))
+        pooled = self._drop_features(self.norm(self.pool(z)))
         return pooled if pre_logits else self.head(pooled)
+
+    def _drop_features(self, pooled: Float[Tensor, "batch dim"]) -> Float[Tensor, "batch dim"]:
+        """Dropout before the head."""
+        rate = self.head_drop.p
+        if self.sample_seeds is None or not (self.training and rate):
+            return self.head_drop(pooled)
+        depth = len(self.blocks)
+        numbers = draw(self.sample_seeds, depth + pooled.shape[1])[:, depth:]
+        return pooled * (numbers >= rate) / (1 - rate)
 
     def pool(self, z: Float[Tensor, "batch tokens dim"]) -> Float[Tensor, "batch dim"]:
         """The class token, or the mean of all tokens but the registers."""
@@ -125,6 +138,9 @@ class Backbone(Features, Foldable, nn.Module):
     ) -> Float[Tensor, "*lead rows columns"]:
         """Arrange one value per patch as the picture's grid, for an image of ``height`` x ``width`` pixels."""
         return rearrange(per_patch, "... (r c) -> ... r c", r=self.grid_size(height, width)[0])
+
+    def __getstate__(self) -> dict[str, object]:
+        return {name: value for name, value in self.__dict__.items() if name != "sample_seeds"}
 
     def get_classifier(self) -> nn.Module:
         return self.head
