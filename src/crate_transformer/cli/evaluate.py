@@ -1,7 +1,7 @@
 """``crate evaluate``."""
 
 import logging
-from dataclasses import asdict, dataclass, field
+from dataclasses import dataclass, field
 from hashlib import sha256
 from pathlib import Path
 from typing import TYPE_CHECKING, Annotated
@@ -47,14 +47,19 @@ class Command(Checkpoint):
     batch_size: int = 128
     workers: int = 0
     """Processes that read images."""
+    real: Path | None = None
+    """The authors' real.json: accuracy of ImageNet's validation images by their ReaL labels, too."""
+    report: Path | None = None
+    """Folder for details.json (by class, confusion matrix, calibration), confusion.png and reliability.png."""
     output: Path | None = None
     """JSON file for the numbers; with --segmentation or --boxes runs/segmentation/results.json unless given."""
     overwrite: bool = False
     """Replace a file there that holds anything but the numbers of the same checkpoint on the same data."""
 
     def __call__(self) -> None:
-        from crate_transformer.data import eval_loader, open_evaluation
-        from crate_transformer.evaluation import accuracy
+        from crate_transformer.cli.classification import FILES, measure_classes, write_report
+        from crate_transformer.cli.outputs import check_output, checksum
+        from crate_transformer.data import open_evaluation
         from crate_transformer.recipes.held_out import held_out_of, unseen
         from crate_transformer.storage import plain, write_json
 
@@ -77,20 +82,28 @@ class Command(Checkpoint):
         images = images.relabel(names)
         if warning:
             _LOG.warning("%s", warning)
-        loader = eval_loader(images, model.preprocessing, batch_size=self.batch_size, num_workers=self.workers)
+        images_digest = sha256("".join(sorted(images.keys())).encode()).hexdigest()[:16]
+        settings = {"command": "evaluate", "images": images_digest, "real": self.real}
+        if self.report:
+            settings["checkpoint"] = checksum(model)
+            check_output(self.report, settings, overwrite=self.overwrite, writes=FILES)
+        batches = {"batch_size": self.batch_size, "workers": self.workers}
+        found, counts = measure_classes(model, images, self.real, **batches)
         result = plain(
             {
                 "checkpoint": self.checkpoint,
                 "data": self.data,
                 "images_used": images_used,
-                "images_digest": sha256("".join(sorted(images.keys())).encode()).hexdigest()[:16],
+                "images_digest": images_digest,
                 "warning": warning,
-                **asdict(accuracy(model, loader)),
+                **found,
             }
         )
         print_json(result)
         if self.output:
             write_json(self.output, result)
+        if self.report:
+            write_report(self.report, settings, counts, names, result)
 
     def check_output(self, file: Path) -> None:
         """Refuse to write over numbers of another checkpoint or other data, or over any other file."""

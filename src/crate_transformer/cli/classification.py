@@ -1,0 +1,86 @@
+"""The numbers of ``crate evaluate`` on labelled images."""
+
+from dataclasses import asdict, replace
+from pathlib import Path
+from typing import TYPE_CHECKING
+
+from crate_transformer.cli.terminal import complain
+
+if TYPE_CHECKING:
+    from crate_transformer.data import ImageFolder
+    from crate_transformer.evaluation import AccuracyCounts
+    from crate_transformer.models import Backbone
+
+FILES = ("details.json", "confusion.png", "reliability.png")
+_IN_SHORT = 5
+
+
+def measure_classes(
+    model: "Backbone", images: "ImageFolder", real: Path | None, *, batch_size: int, workers: int
+) -> tuple[dict[str, object], "AccuracyCounts"]:
+    """Accuracy, calibration error, the largest confusions and, with the file ``real``, accuracy by ReaL labels."""
+    import torch
+
+    from crate_transformer.data import eval_loader
+    from crate_transformer.evaluation import AccuracyCounts
+    from crate_transformer.evaluation.accuracy import answers, count_answers
+    from crate_transformer.evaluation.confusion import largest_confusions
+    from crate_transformer.evaluation.real_labels import read_real_labels, real_accuracy, real_labels_of
+    from crate_transformer.progress import tracked
+
+    real_labels = real_labels_of(images.names, read_real_labels(real)) if real else []
+    labels, guesses = torch.tensor(images.labels), torch.full((len(images),), -1)
+    # unreadable images are left out by the loader: instead of a label each image brings its place
+    numbered = replace(images, labels=list(range(len(images))))
+    loader = eval_loader(numbered, model.preprocessing, batch_size=batch_size, num_workers=workers)
+    counts = AccuracyCounts()
+    for logits, places in answers(model, tracked("images", loader, len(loader))):
+        places = places.cpu()
+        counts += count_answers(logits, labels[places].to(logits.device))
+        guesses[places] = logits.argmax(dim=1).cpu()
+    found = {
+        **asdict(counts.result()),
+        "calibration_error": counts.calibration.error,
+        "largest_confusions": list(map(str, largest_confusions(counts, images.classes, _IN_SHORT))),
+    }
+    if real:
+        seen = (guesses >= 0).nonzero()[:, 0].tolist()
+        parts = guesses[seen].tolist(), labels[seen].tolist(), [real_labels[place] for place in seen]
+        found["real"] = asdict(real_accuracy(*parts, model.num_classes))
+    return found, counts
+
+
+def write_report(
+    folder: Path,
+    settings: dict[str, object],
+    counts: "AccuracyCounts",
+    names: tuple[str, ...],
+    result: dict[str, object],
+) -> None:
+    """Write numbers by class, the confusion matrix and both figures, and what they were made of."""
+    from crate_transformer.cli.outputs import SETTINGS
+    from crate_transformer.evaluation.confusion import class_accuracies, confusion_matrix, largest_confusions
+    from crate_transformer.reports.confusion import MOST_CLASSES, confusion_figure
+    from crate_transformer.reports.reliability import reliability_figure
+    from crate_transformer.reports.style import figure_bytes
+    from crate_transformer.storage import json_bytes, write_files
+
+    details = {
+        **result,
+        "classes": names,
+        "by_class": class_accuracies(counts, names),
+        "confusion": [[*pair, images] for pair, images in sorted(counts.pairs.items())],
+        "confusion_is": "label, guess, images; classes are counted from 0",
+        "largest_confusions": [
+            {**asdict(confusion), "words": str(confusion)} for confusion in largest_confusions(counts, names, 50)
+        ],
+        "calibration": counts.calibration,
+        "calibration_is": "images, correct guesses and sum of confidences in 15 bins of equal width from 0 to 1",
+    }
+    figures = {"reliability.png": reliability_figure(counts.calibration)}
+    if len({number for pair in counts.pairs for number in pair}) <= MOST_CLASSES:
+        figures["confusion.png"] = confusion_figure(confusion_matrix(counts, len(names)), names)
+    else:
+        complain(f"no confusion.png: it would show more than {MOST_CLASSES} classes")
+    files = {name: figure_bytes(figure) for name, figure in figures.items()}
+    write_files(folder, {**files, "details.json": json_bytes(details), SETTINGS: json_bytes(settings)})
