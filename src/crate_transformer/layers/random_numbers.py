@@ -30,14 +30,15 @@ def uniforms(
 
 def sample_seeds(seed: int, positions: Int64[Tensor, " batch"], stream: int) -> Int64[Tensor, " batch"]:
     """A seed for each sample, evenly distributed over all 64-bit numbers."""
-    key = _scramble(_scramble(positions.new_full((), seed)) + positions.new_full((), stream) * _GOLDEN)
+    key = _scramble(_scramble(positions.new_full((), seed) + _GOLDEN) + stream)
     return _scramble(positions * _GOLDEN + key)
 
 
 def draw(seeds: Int64[Tensor, " batch"], count: int) -> Float32[Tensor, "batch {count}"]:
-    """``count`` numbers in [0, 1) from each of these seeds: the sequence of SplitMix64, its upper 24 bits."""
-    steps = torch.arange(1, count + 1, device=seeds.device) * _GOLDEN
-    return _shift(_scramble(seeds[:, None] + steps), 40).to(torch.float32) * 2**-24
+    """``count`` numbers in [0, 1) from each of these seeds: the upper 24 bits of SplitMix64's, started at a multiple of
+    the seed."""
+    states = (seeds[:, None] + torch.arange(1, count + 1, device=seeds.device)) * _GOLDEN
+    return _shift(_scramble(states), 40).to(torch.float32) * 2**-24
 
 
 def _scramble(x: Int64[Tensor, "*shape"]) -> Int64[Tensor, "*shape"]:
