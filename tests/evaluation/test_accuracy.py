@@ -1,7 +1,12 @@
 """Top-1 and top-5 accuracy with known answers."""
 
 import math
+import os
+import runpy
+import subprocess
+import sys
 from itertools import pairwise
+from pathlib import Path
 
 import pytest
 import torch
@@ -78,3 +83,19 @@ def test_counts_of_uneven_shares_add_up():
 def test_an_answer_that_is_not_finite_is_refused():
     with pytest.raises(ValueError, match="not finite"):
         accuracy(Repeat(), [(torch.tensor([[1.0, math.nan]]), torch.tensor([1]))])
+
+
+def test_two_processes_with_uneven_shares_count_what_one_counts(tmp_path, monkeypatch, capsys):
+    script = str(Path(__file__).with_name("one_counting_process.py"))
+
+    def given(rank: int, processes: int) -> dict[str, str]:
+        return {"RANK": str(rank), "WORLD_SIZE": str(processes), "INIT": f"file://{tmp_path}/meet"}
+
+    start = {"stdout": subprocess.PIPE, "text": True}
+    running = [subprocess.Popen([sys.executable, script], env=os.environ | given(rank, 2), **start) for rank in (0, 1)]
+    for name, value in given(0, 1).items():
+        monkeypatch.setenv(name, value)
+    runpy.run_path(script)
+    alone = capsys.readouterr().out
+    assert [process.communicate(timeout=120)[0] for process in running] == [alone, alone]
+    assert "of 103 images" in alone

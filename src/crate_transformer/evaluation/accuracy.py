@@ -7,7 +7,7 @@ from dataclasses import dataclass, field, replace
 from statistics import NormalDist
 
 from jaxtyping import Float, Int64
-from torch import Tensor, nn
+from torch import Tensor, distributed, nn
 
 from crate_transformer.evaluation.calibration import CalibrationCounts, count_calibration
 from crate_transformer.inspection import frozen, to_model
@@ -96,6 +96,15 @@ def accuracy_counts(model: nn.Module, loader: Iterable) -> AccuracyCounts:
     """
     found = (count_answers(logits, labels) for logits, labels in answers(model, loader))
     return sum(found, start=AccuracyCounts())
+
+
+def over_processes(counts: AccuracyCounts) -> AccuracyCounts:
+    """The sum of the counts of all processes of ``torch.distributed``, in each of them; alone what was given."""
+    if not (distributed.is_available() and distributed.is_initialized()):
+        return counts
+    gathered: list[AccuracyCounts] = [AccuracyCounts()] * distributed.get_world_size()
+    distributed.all_gather_object(gathered, counts)
+    return sum(gathered, start=AccuracyCounts())
 
 
 def answers(
