@@ -2,9 +2,10 @@
 
 import logging
 from collections.abc import Sequence
-from itertools import groupby
 from pathlib import Path
 from unicodedata import normalize
+
+import numpy as np
 
 from crate_transformer.data.classes import class_words
 from crate_transformer.data.files import list_files
@@ -103,15 +104,15 @@ def _divide(images: Source, val_fraction: float) -> Split:
     """Hold out, of every class, the pictures with the lowest keys."""
     if not 0 < val_fraction < 1:
         raise ValueError(f"val_fraction is {val_fraction}: it must be above 0 and below 1")
-    keys = images.keys()
-    ranked = sorted(range(len(images)), key=lambda index: (images.labels[index], keys[index]))
-    held_out: set[int] = set()
-    for label, group in groupby(ranked, key=images.labels.__getitem__):
-        members = list(group)
-        if len(members) < 2:
-            name = images.classes[label]
-            raise ValueError(f"class {name!r} of {images.root} has one image: it takes two, to train and to hold out")
-        held_out.update(members[: min(max(1, round(val_fraction * len(members))), len(members) - 1)])
-    train, val = ([i for i in range(len(images)) if (i in held_out) == chosen] for chosen in (False, True))
+    labels = np.array(images.labels)
+    counts = np.bincount(labels)
+    if (alone := np.flatnonzero(counts == 1)).size:
+        name = images.classes[alone[0]]
+        raise ValueError(f"class {name!r} of {images.root} has one image: it takes two, to train and to hold out")
+    ranked = np.lexsort((np.array(images.keys(), "S16"), labels))
+    places = np.arange(len(labels)) - (np.cumsum(counts) - counts)[labels[ranked]]  # within the class
+    held_out = np.empty(len(labels), bool)
+    held_out[ranked] = places < np.clip(np.rint(val_fraction * counts), 1, counts - 1)[labels[ranked]]
+    train, val = (images.subset(np.flatnonzero(chosen).tolist()) for chosen in (~held_out, held_out))
     how = f"{val_fraction:.0%} of each class of {images.root} held out, chosen by the names and sizes of the files"
-    return Split(images.subset(train), images.subset(val), how, divided_here=True)
+    return Split(train, val, how, divided_here=True)

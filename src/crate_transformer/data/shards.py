@@ -44,7 +44,8 @@ class ShardImages:
 
     def subset(self, indices: Sequence[int]) -> "ShardImages":
         """The pictures at these positions, in this order, with the same classes."""
-        return replace(self, rows=self.rows[list(indices)], labels=[self.labels[i] for i in indices], unreadable={})
+        labels = [self.labels[i] for i in indices]
+        return replace(self, rows=self.rows[np.asarray(indices, np.int64)], labels=labels, unreadable={})
 
     def keys(self) -> list[str]:
         """16 hex digits for each picture: of its name and its size in bytes.
@@ -52,7 +53,8 @@ class ShardImages:
         The name begins with the class folder, as in ``ImageFolder.keys``, or where labels lie beside the pictures with
         the name of the tar file.
         """
-        return [f"{key:016x}" for key in self.index.key[self.rows].tolist()]
+        digits = self.index.key[self.rows].astype(">u8").tobytes().hex()
+        return [digits[start : start + 16] for start in range(0, len(digits), 16)]
 
     def content_key(self, index: int, key: str) -> str:
         """32 hex digits: the picture's key, and its content, which tells apart pictures of one name and size."""
