@@ -112,7 +112,9 @@ def _inside(groups: Sequence[Sequence[tuple[str, int]]], part: str) -> list[list
 
 
 def _summary(source: Source, found: Sequence[_Found], duplicates: Sequence[Sequence[int]]) -> PartCheck:
-    count = Counter(source.labels)
+    several = source.labels is None  # classes of one picture
+    count = source.targets.sum(axis=0).astype(int).tolist() if several else Counter(source.labels)
+    labels = [row.tobytes() for row in source.targets] if several else source.labels
     readable = [one for one in found if not one.problem]
     shapes = list(zip(*(one.shape for one in readable), strict=True))
     widths, heights = ((min(sides), float(median(sides)), max(sides)) for sides in shapes) if shapes else (None, None)
@@ -124,7 +126,7 @@ def _summary(source: Source, found: Sequence[_Found], duplicates: Sequence[Seque
         empty=[source.name(index) for index, one in enumerate(found) if one.problem and not one.size],
         broken={source.name(index): one.problem for index, one in enumerate(found) if one.problem and one.size},
         duplicates=[names for names, _ in named],
-        contradictions=[names for names, group in named if len({source.labels[index] for index in group}) > 1],
+        contradictions=[names for names, group in named if len({labels[index] for index in group}) > 1],
         formats=dict(Counter(one.format for one in readable).most_common()),
         colour_modes=dict(Counter(one.mode for one in readable).most_common()),
         widths=widths,

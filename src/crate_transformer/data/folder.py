@@ -45,7 +45,7 @@ class ImageFolder:
 
     root: Path
     names: list[str]
-    labels: list[int]
+    labels: list[int] | None
     classes: tuple[str, ...]
     prefix: str = ""
     broken: dict[str, str] = field(default_factory=dict)
@@ -62,7 +62,7 @@ class ImageFolder:
 
     def subset(self, indices: Sequence[int]) -> "ImageFolder":
         """The pictures at these positions, in this order, with the same classes."""
-        names, labels = [self.names[i] for i in indices], [self.labels[i] for i in indices]
+        names, labels = ([of[i] for i in indices] if of is not None else None for of in (self.names, self.labels))
         return replace(self, names=names, labels=labels, broken={})
 
     def keys(self) -> list[str]:

@@ -11,10 +11,13 @@ from crate_transformer.data.classes import class_words
 from crate_transformer.data.files import list_files
 from crate_transformer.data.folder import ImageFolder
 from crate_transformer.data.images import choose_images, is_image
+from crate_transformer.data.label_table import LabelTable, read_table
+from crate_transformer.data.multi_label import MultiLabelFolder
 from crate_transformer.data.parts import Source, Split, check_several, find_parts, folders_at
 from crate_transformer.data.shard_layout import find_in_tars
 
 _LOG = logging.getLogger("crate_transformer.data")
+_KAGGLE = "Data/CLS-LOC/"  # holds train, val and test of ImageNet, beside folders of other things
 
 
 def open_images(path: str | Path) -> Source:
@@ -25,6 +28,9 @@ def open_images(path: str | Path) -> Source:
     Folders that only wrap the classes are passed through, and folders inside a class belong to it. Where a
     ``classes.json`` beside the classes (or beside the folder or zip file) maps every class folder to words, those are
     the names of the classes; else folders that are named by WordNet ids get the words of ImageNet's classes.
+
+    Where there are no such folders, ``labels.csv`` may tell the classes (see ``label_table.read_table``), also several
+    of one picture: then the source has ``targets`` instead of ``labels``. Kaggle's layout of ImageNet opens too.
 
     Of a tar file, or a folder of them, each sample is a picture beside its label (``key.jpg`` and ``key.cls``, or
     ``key.json`` with ``label`` or ``class``), as WebDataset has it; or the folders inside are classes.
@@ -74,7 +80,8 @@ def find(path: Path) -> Source | Split:
     if path.is_dir() and not images and (tars := [name for name in names if name.lower().endswith(".tar")]):
         return find_in_tars(path, tars)
     archives = {name for name in names if name.lower().endswith(".zip") and "/" not in name and path.is_dir()}
-    return find_parts(path, names, images, archives, lambda prefix: _classes(path, names, prefix), open_images)
+    start = next((name for name in names if name.endswith(_KAGGLE)), "")
+    return find_parts(path, names, images, archives, lambda prefix: _classes(path, names, prefix), open_images, start)
 
 
 def _classes(path: Path, names: Sequence[str], prefix: str) -> ImageFolder:
@@ -83,8 +90,15 @@ def _classes(path: Path, names: Sequence[str], prefix: str) -> ImageFolder:
     below = [name for name in names if name.startswith(prefix)]
     images = choose_images([name for name in below if "/" in name[len(prefix) :] or is_image(name)], where)
     inside = [name for name in images if "/" in name[len(prefix) :]]
+    if len({name[len(prefix) :].partition("/")[0] for name in inside}) < 2:  # no folders of classes
+        table = read_table(path, names, [name for name in names if is_image(name)], prefix)
+        if table is not None:
+            return _labelled(path, names, prefix, table)
     if not inside:
-        raise ValueError(f"{where} holds images but no sub-folders: sort the images into one sub-folder per class")
+        raise ValueError(
+            f"{where} holds images but no sub-folders: sort the images into one sub-folder per class, or write "
+            "labels.csv beside them with one line for each, file,class"
+        )
     folders = {folder: normalize("NFC", folder) for folder in folders_at(below, prefix)}
     heads = [folders[name[len(prefix) :].partition("/")[0]] for name in inside]
     classes = sorted(set(folders.values()))
@@ -100,11 +114,21 @@ def _classes(path: Path, names: Sequence[str], prefix: str) -> ImageFolder:
     )
 
 
+def _labelled(path: Path, names: Sequence[str], prefix: str, table: LabelTable) -> ImageFolder:
+    """The pictures and classes of a table."""
+    check_several(f"{path}/{prefix}".rstrip("/"), table.classes)
+    settings = {"root": path, "names": table.names, "prefix": prefix}
+    settings["classes"] = class_words(path, names, prefix, table.classes)
+    if table.targets is not None:
+        return MultiLabelFolder(targets=table.targets, **settings)
+    return ImageFolder(labels=table.labels, **settings)
+
+
 def _divide(images: Source, val_fraction: float) -> Split:
     """Hold out, of every class, the pictures with the lowest keys."""
     if not 0 < val_fraction < 1:
         raise ValueError(f"val_fraction is {val_fraction}: it must be above 0 and below 1")
-    labels = np.array(images.labels)
+    labels = np.zeros(len(images), np.int64) if images.labels is None else np.array(images.labels)
     counts = np.bincount(labels)
     if (alone := np.flatnonzero(counts == 1)).size:
         name = images.classes[alone[0]]

@@ -38,9 +38,10 @@ def find_parts(
     archives: Collection[str],
     open_classes: Callable[[str], Source],
     open_archive: Callable[[Path], Source] | None = None,
+    start: str = "",
 ) -> Source | Split:
-    """Classes, or parts with classes in them, among the names of files and folders."""
-    prefix, heads = "", _heads(images, "")
+    """Classes, or parts with classes in them, among the names of files and folders; parts lie at ``start``."""
+    prefix, heads = start, _heads(images, start)
     if len({role_of(name) for name in {*heads, *archives}} - {None}) < 2:
         archives, prefix = set(), pass_wrappers(names, images)
         heads = _heads(images, prefix)
