@@ -49,7 +49,7 @@ class Command(Checkpoint):
     workers: int = 0
     """Processes that read images."""
     cache: Path | None = None
-    """Folder that keeps the features for another time."""
+    """Folder that keeps the features for another time; it knows pictures by their paths and sizes."""
     output: Path = Path("runs/probe")
     """Where results.json goes."""
     overwrite: bool = False

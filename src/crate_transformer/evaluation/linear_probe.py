@@ -107,8 +107,9 @@ class _Fit:
     """A classifier on features that it standardises by the mean and spread of those to learn from."""
 
     def __init__(self, x: Float[np.ndarray, "images features"], labels: Int64[np.ndarray, " images"]) -> None:
-        self.mean, spread = x.mean(axis=0), x.std(axis=0)
-        self.spread = np.where(spread > 1e-6 * np.abs(self.mean) + 1e-12, spread, 1)
+        mean, spread = x.mean(axis=0, dtype=np.float64), x.std(axis=0, dtype=np.float64)
+        constant = spread <= 1e-6 * np.abs(mean) + 1e-12
+        self.mean, self.spread = mean.astype(x.dtype), np.where(constant, 1.0, spread).astype(x.dtype)
         self.x, self.labels = self._standardised(x), labels
         self.model = None
 
