@@ -3,7 +3,10 @@
 from collections.abc import Collection, Sequence
 from dataclasses import dataclass, replace
 
-from crate_transformer.data import ImageFolder, Split
+import numpy as np
+
+from crate_transformer.data import ArrayImages, Split
+from crate_transformer.data.parts import Source
 from crate_transformer.models import Model
 from crate_transformer.storage import as_record
 
@@ -35,18 +38,18 @@ def keys_held_out(split: Split) -> set[str] | None:
     It is their keys, or ``content_key`` where a training picture in another folder has the same name and size. A
     picture that is among those trained on too is not held out.
     """
-    if not isinstance(split.train, ImageFolder) or not isinstance(split.val, ImageFolder):
+    if isinstance(split.train, ArrayImages) or isinstance(split.val, ArrayImages):
         return None
     trained, kept = split.train.keys(), split.val.keys()
     shared = set(trained) & set(kept)
     return (set(kept) - shared) | (_contents(split.val, kept, shared) - _contents(split.train, trained, shared))
 
 
-def _contents(images: ImageFolder, keys: Sequence[str], shared: Collection[str]) -> set[str]:
+def _contents(images: Source, keys: Sequence[str], shared: Collection[str]) -> set[str]:
     return {images.content_key(index, key) for index, key in enumerate(keys) if key in shared}
 
 
-def _among(images: ImageFolder, known: Collection[str]) -> list[int]:
+def _among(images: Source, known: Collection[str]) -> list[int]:
     """The positions of the pictures that ``known``, from ``keys_held_out``, tells of."""
     known = set(known)
     by_content = {key[:16] for key in known if len(key) > 16}
@@ -60,23 +63,34 @@ def _among(images: ImageFolder, known: Collection[str]) -> list[int]:
 def hold_out_again(split: Split, keys: Collection[str]) -> tuple[Split, int]:
     """The split without the pictures of these keys in its training part, and how many these are.
 
-    Where both parts lie in one folder or zip file, the pictures join the held-out part.
+    Where both parts lie in one folder, zip file or set of tar files, the pictures join the held-out part.
     """
-    if not keys or not isinstance(split.train, ImageFolder):
+    if not keys or isinstance(split.train, ArrayImages):
         return split, 0
     found = _among(split.train, keys)
     if not found:
         return split, 0
     kept = sorted(set(range(len(split.train))) - set(found))
     train, val, moved = split.train.subset(kept), split.val, split.train.subset(found)
-    if len(set(train.labels)) < len(train.classes):
+    if train.labels is not None and len(set(train.labels)) < len(train.classes):
         raise ValueError(f"all pictures of a class of {train.root} were held out by the checkpoint to start from")
     if (val.root, val.prefix) == (moved.root, moved.prefix):
-        val = replace(val, names=[*val.names, *moved.names], labels=[*val.labels, *moved.labels], broken={})
+        val = _joined(val, moved)
     return replace(split, train=train, val=val), len(found)
 
 
-def unseen(images: ImageFolder, held_out: HeldOut | None) -> tuple[ImageFolder, str, str | None]:
+def _joined(first: Source, second: Source) -> Source:
+    """The pictures of both, which are parts of one set."""
+    columns = {}
+    for name in ("names", "rows", "labels", "targets"):
+        ours, theirs = getattr(first, name, None), getattr(second, name, None)
+        if ours is not None:
+            columns[name] = np.concatenate([ours, theirs]) if isinstance(ours, np.ndarray) else [*ours, *theirs]
+    joined = replace(first, **columns)
+    return joined.subset(range(len(joined)))
+
+
+def unseen(images: Source, held_out: HeldOut | None) -> tuple[Source, str, str | None]:
     """The pictures to measure on: those that training held out, wherever they lie now, else all.
 
     Also in words which these are, and a warning where some may have been trained on.
