@@ -88,6 +88,11 @@ def test_a_held_out_picture_is_never_learned_from(pets):
     assert not set(found.reported.keys()) & set(found.reference.keys())
 
 
+def test_a_folder_of_held_out_pictures_is_divided_as_any_other(pets):
+    found = probe_pictures(pets, HeldOut(how="", divided_here=False, held_out=open_images(pets).keys()))
+    assert (len(found.reference), len(found.reported)) == (10, 2) and not found.warnings
+
+
 def test_pictures_to_measure_on_are_left_out_of_the_reference(pets, make_pictures, caplog):
     other = make_pictures("more", cat=7, dog=7)  # those of pets and one more of each
     found = probe_pictures(pets, None, reference=other)
@@ -114,6 +119,8 @@ def test_bad_input_is_one_sentence(refused, pets, coloured, weights, tmp_path):
     assert "not among the known: cat, dog" in refused("probe", weights, pets, "--reference", coloured)
     assert "take k-NN instead" in refused("probe", weights, pets, "--limit", 1, "--output", tmp_path / "out")
     assert not (tmp_path / "out").exists()
+    (tmp_path / "file").write_text("")
+    assert "file" in refused("probe", weights, pets, "--cache", tmp_path / "file", "--output", tmp_path / "out")
     lines = build_language_model("crate_lm_base", depth=1, embed_dim=16, num_heads=2)
     save_checkpoint(lines, tmp_path / "text")
     assert "is a language model" in refused("probe", tmp_path / "text", pets)

@@ -1,5 +1,6 @@
 """Features on disk, under a name that says what they were made of."""
 
+import os
 from collections.abc import Callable, Mapping
 from hashlib import sha256
 from pathlib import Path
@@ -25,7 +26,7 @@ def cached_features(
 
     Raises:
         ValueError: the file is damaged.
-        OSError: it cannot be written.
+        OSError: it cannot be written, which is said before anything is computed where that can be known.
     """
     if folder is None:
         return compute()
@@ -33,6 +34,9 @@ def cached_features(
     file = Path(folder) / f"features-{sha256(words.encode('utf-8', 'surrogatepass')).hexdigest()[:32]}.safetensors"
     if file.exists():
         return _read(file)
+    file.parent.mkdir(parents=True, exist_ok=True)
+    if not os.access(file.parent, os.W_OK):
+        raise PermissionError(f"{file.parent} is read-only: name another folder for the features")
     features = compute()
     tensors = {f"{side}_labels": getattr(features, f"{side}_labels") for side in _SIDES}
     tensors |= {f"{side}.{row}": x for side in _SIDES for row, x in getattr(features, side).items()}

@@ -39,7 +39,8 @@ def probe_pictures(
         raise ValueError(f"there are {per_class} pictures per class to learn from: take at least 1")
     if reference is None:
         split = open_split(data)
-        if split.divided_here and held_out is not None:
+        # where training saw none of them, the division made here is as good as any
+        if split.divided_here and held_out and set(split.train.keys()) - set(held_out.held_out):
             split, _ = hold_out_again(split, held_out.held_out)
         known, reported = split.train, split.val
     else:
