@@ -4,7 +4,7 @@ import heapq
 import logging
 import os
 from collections.abc import Iterable
-from pathlib import Path, PurePosixPath
+from pathlib import Path
 
 from crate_transformer.data.archive import open_archive
 from crate_transformer.storage import read_file
@@ -50,9 +50,10 @@ def read_bytes(container: Path, name: str, *, limit: int) -> bytes:
     """
     if not container.is_dir():
         return open_archive(container).read(name, limit=limit)
-    if PurePosixPath(name).is_absolute() or Path(name).is_absolute() or ".." in Path(name).parts:
+    inside = Path(name)
+    if name.startswith("/") or inside.is_absolute() or ".." in inside.parts:
         raise ValueError(f"{name} does not lie in {container}")
-    return read_file(container / name, limit=limit)
+    return read_file(container / inside, limit=limit)
 
 
 def file_sizes(container: Path, names: Iterable[str]) -> list[int]:
