@@ -97,8 +97,8 @@ def read_picture(
 
 def read_content(container: Path, name: str) -> bytes:
     """The bytes of a picture's file in a folder or zip file; ``BrokenImageError`` for every fault."""
-    shown = f"{container}/{name}"
+    shown, limit = f"{container}/{name}", memory_limit() // 4
     try:
-        return read_bytes(container, name, limit=memory_limit() // 4)
+        return read_bytes(container, name, limit=limit)
     except (OSError, ValueError) as error:
         raise BrokenImageError(shown, str(error).removeprefix(f"{shown} ")) from error
