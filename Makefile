@@ -2,7 +2,7 @@ PYTHON ?= python3
 BIN := .venv/bin
 PIP := $(BIN)/python -m pip --disable-pip-version-check install --quiet
 
-.PHONY: quickstart setup check test test-timm test-triton test-slow test-gpu test-seeds bench format
+.PHONY: quickstart setup check test test-timm test-triton test-datasets test-slow test-gpu test-seeds bench format
 
 quickstart: .venv/core.stamp  ## train a small CRATE here and open up what it does: runs/quickstart/report.html
 	$(BIN)/crate quickstart
@@ -23,7 +23,7 @@ check: .venv/dev.stamp  ## style, import direction
 	$(BIN)/ruff format --check .
 	$(BIN)/lint-imports
 
-test: .venv/dev.stamp test-timm test-triton  ## everything but slow and gpu, under 6 minutes on 2 quiet cores
+test: .venv/dev.stamp test-timm test-triton test-datasets  ## everything but slow and gpu, under 6 minutes on 2 quiet cores
 	$(BIN)/pytest -n 2 --dist loadfile -m "not slow and not gpu"
 
 # timm needs torchvision, which breaks transformers' vision classes beside a CPU build of torch: both stay out of the way
@@ -40,6 +40,14 @@ test-triton: .venv/triton.stamp  ## the GPU's kernels, interpreted on the CPU an
 
 .venv/triton.stamp: .venv/dev.stamp
 	$(PIP) --no-deps --target .venv/triton "triton==3.6.0; sys_platform == 'linux'"
+	touch $@
+
+# datasets brings pandas and pyarrow, which nothing else here needs
+test-datasets: .venv/datasets.stamp  ## data sets of Hugging Face
+	PYTHONPATH=.venv/datasets $(BIN)/pytest tests/data/test_data_hub.py
+
+.venv/datasets.stamp: .venv/dev.stamp
+	$(PIP) --no-deps --target .venv/datasets datasets dill multiprocess pandas pyarrow xxhash
 	touch $@
 
 test-slow: .venv/dev.stamp

@@ -10,10 +10,11 @@ import numpy as np
 from crate_transformer.data.classes import class_words
 from crate_transformer.data.files import list_files
 from crate_transformer.data.folder import ImageFolder
+from crate_transformer.data.hub_dataset import PREFIX, is_saved_dataset, load_parts
 from crate_transformer.data.images import choose_images, is_image
 from crate_transformer.data.label_table import LabelTable, read_table
 from crate_transformer.data.multi_label import MultiLabelFolder
-from crate_transformer.data.parts import Source, Split, check_several, find_parts, folders_at
+from crate_transformer.data.parts import Source, Split, check_several, find_parts, folders_at, open_parts, role_of
 from crate_transformer.data.shard_layout import find_in_tars
 
 _LOG = logging.getLogger("crate_transformer.data")
@@ -34,6 +35,9 @@ def open_images(path: str | Path) -> Source:
 
     Of a tar file, or a folder of them, each sample is a picture beside its label (``key.jpg`` and ``key.cls``, or
     ``key.json`` with ``label`` or ``class``), as WebDataset has it; or the folders inside are classes.
+
+    ``hf:owner/name``, also with ``:part``, is a data set on Hugging Face's hub, read by ``datasets`` where it is
+    installed; so is a folder that its ``save_to_disk`` wrote.
 
     Raises:
         FileNotFoundError: The path does not exist.
@@ -73,6 +77,8 @@ def open_evaluation(path: str | Path) -> Source:
 
 def find(path: Path) -> Source | Split:
     """What lies at ``path``: classes, or parts with classes in them; the errors are those of ``open_split``."""
+    if str(path).startswith(PREFIX) or is_saved_dataset(path):
+        return _found_by_datasets(path)
     if path.suffix.lower() == ".tar" and path.is_file():
         return find_in_tars(path, [path.name])
     names = list_files(path)
@@ -112,6 +118,17 @@ def _classes(path: Path, names: Sequence[str], prefix: str) -> ImageFolder:
     return ImageFolder(
         path, inside, [labels[head] for head in heads], class_words(path, names, prefix, classes), prefix
     )
+
+
+def _found_by_datasets(path: Path) -> Source | Split:
+    """The parts of a data set of Hugging Face's."""
+    found = load_parts(str(path))
+    parts = {name: role for name in found if (role := role_of(name))}
+    if len(set(parts.values())) > 1:
+        return open_parts(path, parts, sorted(set(found) - set(parts)), found.__getitem__)
+    if len(found) > 1:
+        raise ValueError(f"{path} has the parts {', '.join(found)}: name the one to use, {PREFIX}owner/name:part")
+    return next(iter(found.values()))
 
 
 def _labelled(path: Path, names: Sequence[str], prefix: str, table: LabelTable) -> ImageFolder:

@@ -7,9 +7,10 @@ from pathlib import Path
 
 from crate_transformer.data.arrays import ArrayImages
 from crate_transformer.data.folder import ImageFolder
+from crate_transformer.data.hub_dataset import HubDataset
 from crate_transformer.data.shards import ShardImages
 
-Source = ImageFolder | ShardImages
+Source = ImageFolder | ShardImages | HubDataset
 _ROLES = {
     "training": ("train", "training"),
     "validation": ("val", "valid", "validation", "dev", "eval", "evaluation"),
