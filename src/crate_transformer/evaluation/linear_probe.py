@@ -13,7 +13,7 @@ from crate_transformer.evaluation.features import FrozenFeatures
 from crate_transformer.progress import ProgressLine
 
 PENALTIES = (10.0, 3.0, 1.0, 0.3, 0.1, 0.03, 0.01, 0.003, 0.001)
-MAX_ITERATIONS = 200
+MAX_ITERATIONS = 500
 _SPLIT = 5  # every fifth picture of a class chooses the penalty
 
 
