@@ -10,12 +10,13 @@ from crate_transformer.reports import confusion_figure, reliability_figure, save
 
 def test_rows_are_shares_and_unnamed_classes_are_left_out(tmp_path):
     matrix = np.zeros((200, 200), dtype=np.int64)
-    matrix[3, 3], matrix[3, 150], matrix[150, 150] = 3, 1, 2
+    matrix[3, 3], matrix[3, 150], matrix[3, 160], matrix[150, 150] = 2, 1, 1, 2
     names = [f"class {index} {'x' * 40}$" for index in range(200)]
     figure = confusion_figure(matrix, names)
     axes = figure.axes[0]
-    assert np.allclose(axes.images[0].get_array(), [[0.75, 0.25], [0, 1]])
+    assert np.allclose(axes.images[0].get_array(), [[0.5, 0.25, 0.25], [0, 1, 0]])
     assert [label.get_text()[:9] for label in axes.get_yticklabels()] == ["class 3 x", "class 150"]
+    assert [label.get_text()[:9] for label in axes.get_xticklabels()] == ["class 3 x", "class 150", "class 160"]
     save_figure(figure, tmp_path / "confusion.png")
 
 
