@@ -26,9 +26,12 @@ from gpu_recipes import FINAL_SIDE, RUNS, Run
 from safetensors.torch import save_file
 from torch import Tensor, nn
 
+from crate_transformer.configs import AugmentConfig
+from crate_transformer.configs.classification import ClassificationConfig
+from crate_transformer.configs.optimiser import OptimiserConfig
 from crate_transformer.models import Backbone, build_model
-from crate_transformer.training.config import TrainConfig
 from crate_transformer.training.optimisers import build_optimizers
+from crate_transformer.training.tasks.classification import Classification
 
 REPORT_EVERY, SAVE_EVERY = 10.0, 90.0  # seconds
 COMPILE_SHARE = 0.3  # of a model's time at most, else it is trained without
@@ -79,8 +82,9 @@ class Training:
         self.model.load_state_dict(self.average.model.state_dict())
         self.good = copy.deepcopy(self.average.model.state_dict())
         names = ("learning_rate", "matrix_learning_rate", "weight_decay")
-        config = TrainConfig(optimizer="muon", **{name: getattr(self.run, name) for name in names})
-        self.optimizers = build_optimizers(self.model, config, self.device)
+        config = OptimiserConfig(optimizer="muon", **{name: getattr(self.run, name) for name in names})
+        task = Classification(ClassificationConfig(), self.model, AugmentConfig())
+        self.optimizers = build_optimizers(task, config, self.device)
         self.rates = [optimizer.param_groups[0]["lr"] for optimizer in self.optimizers]
 
     def loss(self, stage: tuple[float, int, int], share: float) -> Tensor:

@@ -247,10 +247,10 @@ def test_options_that_do_not_go_together(refused, train, trained, pets, picture,
 
 
 def test_an_unfinished_run_with_other_settings(refused, crate, train, pets, tmp_path, monkeypatch):
-    from crate_transformer.recipes import experiment
+    from crate_transformer.recipes import run as module
 
     with monkeypatch.context() as patch:
-        patch.setattr(experiment, "save_checkpoint", lambda *_, **__: (_ for _ in ()).throw(OSError("no space")))
+        patch.setattr(module, "save_checkpoint", lambda *_, **__: (_ for _ in ()).throw(OSError("no space")))
         assert refused(*train(pets)) == "no space"
     told = refused(*train(pets, "--learning-rate", "0.1"))
     assert told.startswith(f"{tmp_path}/run holds an unfinished run with other settings (learning_rate): repeat")

@@ -11,11 +11,11 @@ import torch
 
 from crate_transformer.checkpoints import list_pretrained, load_checkpoint
 from crate_transformer.cli import train
+from crate_transformer.configs.loop import LoopConfig
 from crate_transformer.data import open_split
 from crate_transformer.models import list_models
 from crate_transformer.recipes import registry
 from crate_transformer.recipes.experiment import Experiment
-from crate_transformer.training.config import TrainConfig
 
 
 def test_models_as_a_table_that_fits(crate):
@@ -155,9 +155,9 @@ def test_what_a_checkpoint_held_out_stays_held_out(crate, trained, tmp_path):
 def test_the_same_command_does_not_train_again(crate, pets, tmp_path, monkeypatch, small):
     command = ("train", "--data", pets, "--output", tmp_path / "run", "--steps", "2", *small)
     first = crate(*command)
-    from crate_transformer.recipes import experiment
+    from crate_transformer.recipes import run as module
 
-    monkeypatch.setattr(experiment, "train", lambda *_, **__: pytest.fail("trained again"))
+    monkeypatch.setattr(module, "Trainer", lambda *_, **__: pytest.fail("trained again"))
     before = (tmp_path / "run" / "config.json").stat().st_ino
     again = crate(*command)
     counts, *_, result = first.out.splitlines()
@@ -208,8 +208,8 @@ def test_mean_pooling_and_a_recipe(pets, tmp_path):
     model = load_checkpoint(tmp_path / "run")
     assert type(model).__name__ == "ViT" and model.config.global_pool == "avg" and model.img_size == (8, 8)
     assert model.preprocessing.crop_pct == 0.5
-    settings = model.provenance.metadata["experiment"]["train"]
-    assert settings["min_area"] == 0.5 and settings["steps"] == 1
+    settings = model.provenance.metadata["experiment"]
+    assert settings["augment"]["min_area"] == 0.5 and settings["schedule"]["steps"] == 1
 
 
 def test_every_setting_of_a_recipe_is_kept(monkeypatch):
@@ -217,14 +217,15 @@ def test_every_setting_of_a_recipe_is_kept(monkeypatch):
         model="vit_micro_patch4_32",
         options={"global_pool": "avg"},
         start_from="parent",
-        train=TrainConfig(seed=7),
+        loop=LoopConfig(seed=7),
         crop_pct=0.9,
     )
     monkeypatch.setattr(registry, "RECIPES", {"mine": lambda: made})
     monkeypatch.setattr(train.tyro, "MISSING", Path("data"))  # where types are checked, the placeholder is no path
-    command = train.default(["--recipe", "mine"])
+    kind, command = train.command(["--recipe", "mine"])
     assert (command.model, command.global_pool, command.start_from) == (made.model, "avg", "parent")
-    assert (command.config, command.crop_pct) == (made.train, 0.9)
+    assert (command.loop, command.augment, command.crop_pct) == (made.loop, made.augment, 0.9)
+    assert kind == train.Command[type(made.task)] and command.objective == made.task
 
 
 def test_the_model_in_the_box_names_a_picture(crate, picture):

@@ -6,7 +6,8 @@ import torch.nn.functional as F
 from scipy.stats import rankdata
 from sklearn.datasets import load_digits
 
-from crate_transformer.data import Augment, DigitsConfig, digits, train_loader
+from crate_transformer.configs import AugmentConfig
+from crate_transformer.data import DigitsConfig, TrainView, digits, train_loader
 from crate_transformer.data.digits import _place, _regions, _strokes
 from crate_transformer.models import Preprocessing
 
@@ -26,10 +27,9 @@ def test_what_comes_out():
     assert data.classes == tuple("0123456789") and set(data.labels.tolist()) <= set(range(10))
     part = data.subset([3, 5])
     assert torch.equal(part.masks, data.masks[[3, 5]]) and torch.equal(part.images, data.images[[3, 5]])
-    (images, _), *_ = train_loader(
-        data, Preprocessing(img_size=(32, 32)), batch_size=8, steps=1, augment=Augment(flip=False)
-    )
-    assert images.shape == (8, 3, 32, 32)
+    view = TrainView(AugmentConfig(), Preprocessing(img_size=(32, 32)))
+    (batch,) = train_loader(data, view, size=(32, 32), batch_size=8, steps=1)
+    assert batch["images"].shape == (8, 3, 32, 32)
 
 
 def test_the_seed_decides_and_the_count_does_not():

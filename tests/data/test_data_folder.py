@@ -8,21 +8,23 @@ import pytest
 import torch
 from PIL import Image
 
+from crate_transformer.configs import AugmentConfig
 from crate_transformer.data import (
     ArrayImages,
-    Augment,
     BrokenImageError,
+    Order,
+    TrainView,
+    eval_loader,
     fits_in_memory,
     in_memory,
     normalise,
     open_evaluation,
     open_images,
     open_split,
-    photograph,
     preprocess,
+    train_loader,
 )
 from crate_transformer.data.folder import SizesDiffer
-from crate_transformer.data.transforms import crop_picture
 from crate_transformer.models import Preprocessing
 
 SMALL = Preprocessing(img_size=(8, 8), crop_pct=1.0)
@@ -227,35 +229,41 @@ def damaged(make_images):
     return folder
 
 
+def evaluated(images, setting=None):
+    """Model inputs and labels of all pictures, as for evaluation."""
+    parts = zip(*eval_loader(images, setting or SMALL, batch_size=64), strict=True)
+    return tuple(map(torch.cat, parts))
+
+
 def test_broken_images_are_left_out_of_evaluation(damaged, caplog):
     images = open_images(damaged)
     with caplog.at_level(logging.WARNING, "crate_transformer.data"):
-        inputs, labels = images.batch([2, 3, 4, 150], SMALL)
-        images.batch([3, 150], SMALL)
-    assert inputs.shape == (2, 3, 8, 8) and labels.tolist() == [0, 0]
-    assert torch.equal(inputs[1], preprocess(images.read(4), SMALL))
-    assert set(images.broken) == {"a/003.png", "b/050.png"}
+        inputs, labels = evaluated(images)
+        evaluated(images)
+    assert inputs.shape == (198, 3, 8, 8) and labels.tolist() == [0] * 99 + [1] * 99
+    assert torch.equal(inputs[3], preprocess(images.read(4), SMALL))
+    assert set(map(images.name, images.unreadable)) == {"a/003.png", "b/050.png"}
     assert len(caplog.messages) == 2 and "003.png is not a readable image" in caplog.messages[0]
 
 
 def test_broken_images_are_replaced_in_training(damaged):
-    images = open_images(damaged)
-    for indices, expected in [([2, 3, 120], [2, 4, 120]), ([150], [151]), ([3], [4])]:
-        inputs, labels = images.batch(indices, SMALL, None, torch.rand(len(indices), 5))
-        assert torch.equal(inputs, images.batch(expected, SMALL)[0])
-        assert labels.tolist() == [images.labels[i] for i in expected]
+    images, plain = open_images(damaged), AugmentConfig(min_area=1.0, flip=False)
+    (batch,) = train_loader(images, TrainView(plain, SMALL), size=(8, 8), batch_size=200, steps=1)
+    order = Order(200, 0)(range(200))
+    expected = [{3: 4, 150: 151}.get(index, index) for index in order]
+    assert batch["labels"].tolist() == [images.labels[index] for index in expected]
+    for place in (order.index(3), order.index(150), order.index(7)):
+        assert torch.equal(normalise(batch["images"][place], SMALL), preprocess(images.read(expected[place]), SMALL))
     with pytest.raises(BrokenImageError, match=r"damaged/b/050\.png"):
         images.read(150)
 
 
 def test_more_than_one_percent_broken_is_an_error(damaged):
     (damaged / "a" / "077.png").write_bytes(b"")
-    images = open_images(damaged)
-    images.batch([3, 150], SMALL)
     with pytest.raises(
         ValueError, match=r"3 of the 200 images of .*damaged are unreadable.*a/003\.png, a/077\.png, b/"
     ):
-        images.batch([77], SMALL)
+        evaluated(open_images(damaged))
     with pytest.raises(ValueError, match="3 of the 200"):
         open_images(damaged).to_arrays((10, 12))
 
@@ -292,7 +300,7 @@ def test_to_arrays(make_images, damaged):
     assert images.to_arrays((6, 6)).images.shape == (5, 3, 6, 6)
     lossy = open_images(damaged)
     arrays = lossy.to_arrays()
-    assert len(arrays) == 198 and len(lossy.broken) == 2
+    assert len(arrays) == 198 and len(lossy.unreadable) == 2
     assert arrays.read(3).tobytes() == lossy.read(4).tobytes() and arrays.labels[99] == 1
 
 
@@ -322,46 +330,8 @@ def test_array_images_evaluate_as_files_do(make_images):
     images = open_images(make_images("pets", {"a": 3, "b": 2}))
     arrays = images.to_arrays()
     for setting in (SMALL, Preprocessing(img_size=(10, 12), crop_pct=1.0), Preprocessing(img_size=(8, 6))):
-        for ours, theirs in zip(arrays.batch([4, 1], setting), images.batch([4, 1], setting), strict=True):
+        for ours, theirs in zip(evaluated(arrays, setting), evaluated(images, setting), strict=True):
             assert torch.equal(ours, theirs)
-
-
-def test_array_and_file_crops_are_the_same_boxes(make_images):
-    images = open_images(make_images("pets", {"a": 3, "b": 2}, size=(20, 20)))
-    setting = Preprocessing(img_size=(24, 24), crop_pct=1.0)
-    uniforms = torch.rand(3, 5, generator=torch.Generator().manual_seed(1))
-    ours, theirs = (source.batch([4, 1, 0], setting, Augment(), uniforms)[0] for source in (images.to_arrays(), images))
-    assert (ours - theirs)[..., 2:-2, 2:-2].abs().mean() < 0.02 < (ours - theirs.flip(3)).abs().mean()
-
-
-@pytest.mark.parametrize("flip", [True, False])
-def test_an_area_of_one_is_cropped_as_for_evaluation(make_images, flip):
-    images = open_images(make_images("pets", {"a": 3, "b": 2}, size=(20, 10)))
-    augment, uniforms = Augment(min_area=1.0, flip=flip), torch.tensor([[0.5] * 4 + [last] for last in (0.2, 0.7)])
-    for source in (images, images.to_arrays()):
-        plain, _ = source.batch([4, 1], SMALL)
-        found, _ = source.batch([4, 1], SMALL, augment, uniforms)
-        assert torch.equal(found, torch.stack([plain[0].flip(2) if flip else plain[0], plain[1]]))
-
-
-def test_crops_of_large_jpegs_are_as_those_of_the_full_picture(tmp_path):
-    for kind in ("a", "b"):
-        (tmp_path / kind).mkdir()
-        photograph("astronaut").resize((1600, 1200), Image.Resampling.BICUBIC).save(
-            tmp_path / kind / "0.jpg", quality=95
-        )
-    images = open_images(tmp_path)
-    setting = Preprocessing(img_size=(64, 64), mean=(0.0,) * 3, std=(1.0,) * 3)
-    reduced = images.read(0, lambda width, height: (width / 4, height / 4))
-    assert reduced.size == (400, 300) and images.read(0, lambda width, height: (width, 1)).size == (1600, 1200)
-    uniforms = torch.rand(8, 5, generator=torch.Generator().manual_seed(0))
-    found, _ = images.batch([0] * 8, setting, Augment(), uniforms)
-    full = images.read(0)
-    for crop, numbers in zip(found, uniforms, strict=True):
-        box = Augment().boxes(numbers[None], 1200 / 1600)[0]
-        expected = normalise(crop_picture(full, box, setting), setting)
-        expected = expected.flip(2) if numbers[4] < 0.5 else expected
-        assert (crop - expected).abs().mean() < 2 / 255 < 10 / 255 < (crop - expected.flip(2)).abs().mean()
 
 
 @pytest.mark.data

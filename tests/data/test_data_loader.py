@@ -5,11 +5,22 @@ import signal
 import pytest
 import torch
 
-from crate_transformer.data import ArrayImages, Augment, eval_loader, open_images, train_loader
+from crate_transformer.configs.augmentation import AugmentConfig
+from crate_transformer.data import ArrayImages, TrainView, eval_loader, normalise, open_images, train_loader
 from crate_transformer.models import Preprocessing
 
 SMALL = Preprocessing(img_size=(8, 8), crop_pct=1.0)
 IDENTITY = Preprocessing(img_size=(8, 8), crop_pct=1.0, mean=(0.0, 0.0, 0.0), std=(1.0, 1.0, 1.0))
+
+
+PLAIN = AugmentConfig(min_area=1.0, flip=False)
+
+
+def batches(images, preprocessing, *, augment=PLAIN, size=None, **options):
+    """Normalised images, labels and positions of every batch of a training loader."""
+    view = TrainView(augment, preprocessing)
+    for batch in train_loader(images, view, size=size or preprocessing.img_size, **options):
+        yield normalise(batch["images"], preprocessing), batch["labels"], batch["positions"]
 
 
 @pytest.fixture
@@ -29,45 +40,47 @@ def same(ours, theirs) -> bool:
 
 
 def test_every_epoch_sees_every_picture_once(arrays):
-    batches = list(train_loader(arrays, IDENTITY, batch_size=5, steps=23))
-    labels = torch.cat([labels for _, labels in batches])
-    assert len(batches) == 23 and all(len(part) == 5 for _, part in batches)
+    found = list(batches(arrays, IDENTITY, batch_size=5, steps=23))
+    labels = torch.cat([labels for _, labels, _ in found])
+    assert len(found) == 23 and all(len(part) == 5 for _, part, _ in found)
+    assert torch.cat([positions for _, _, positions in found]).tolist() == list(range(115))
     epochs = labels.view(5, 23)
     assert all(epoch.sort().values.tolist() == list(range(23)) for epoch in epochs)
     assert len({tuple(epoch.tolist()) for epoch in epochs}) == 5
-    assert all(torch.equal((images[:, 0, 0, 0] * 255).round().long(), labels) for images, labels in batches)
+    assert all(torch.equal((images[:, 0, 0, 0] * 255).round().long(), labels) for images, labels, _ in found)
 
 
 def test_a_set_smaller_than_the_batch_repeats(arrays):
-    ((_, labels),) = train_loader(arrays.subset(range(3)), SMALL, batch_size=8, steps=1)
+    ((_, labels, _),) = batches(arrays.subset(range(3)), SMALL, batch_size=8, steps=1)
     assert len(labels) == 8 and labels[:3].sort().values.tolist() == labels[3:6].sort().values.tolist() == [0, 1, 2]
 
 
 @pytest.mark.parametrize("source", ["arrays", "folder"])
 def test_resuming_repeats_the_same_batches(arrays, make_images, source):
     images = arrays if source == "arrays" else open_images(make_images("pets", {"a": 6, "b": 7}))
-    options = {"batch_size": 4, "steps": 9, "seed": 5, "augment": Augment()}
-    whole = list(train_loader(images, SMALL, **options))
+    options = {"batch_size": 4, "steps": 9, "seed": 5, "augment": AugmentConfig()}
+    whole = list(batches(images, SMALL, **options))
     torch.rand(3)
     for start in (0, 1, 5, 8, 9):
-        assert same(train_loader(images, SMALL, start_step=start, **options), whole[start:])
-    assert not same(train_loader(images, SMALL, **{**options, "seed": 6}), whole)
-    assert len(train_loader(images, SMALL, start_step=5, **options)) == 4
+        assert same(batches(images, SMALL, start_step=start, **options), whole[start:])
+    assert not same(batches(images, SMALL, **{**options, "seed": 6}), whole)
+    loader = train_loader(images, TrainView(PLAIN, SMALL), size=(8, 8), batch_size=4, steps=9, start_step=5)
+    assert len(loader) == 4
 
 
 @pytest.mark.parametrize("kind", ["arrays", "zip"])
 def test_workers_make_the_same_batches(arrays, make_images, kind):
     images = arrays if kind == "arrays" else open_images(make_images("pets", {"a": 6, "b": 7}, archive=True))
-    options = {"batch_size": 4, "steps": 6, "augment": Augment(), "start_step": 1}
-    single = list(train_loader(images, SMALL, **options))
-    assert same(train_loader(images, SMALL, num_workers=2, **options), single)
+    options = {"batch_size": 4, "steps": 6, "augment": AugmentConfig(), "start_step": 1}
+    single = list(batches(images, SMALL, **options))
+    assert same(batches(images, SMALL, num_workers=2, **options), single)
     single = list(eval_loader(images, SMALL, batch_size=5))
     assert same(eval_loader(images, SMALL, batch_size=5, num_workers=2), single)
 
 
 def test_loading_leaves_the_global_random_state_alone(arrays):
     before = torch.get_rng_state()
-    list(train_loader(arrays, SMALL, batch_size=4, steps=3, augment=Augment()))
+    list(batches(arrays, SMALL, batch_size=4, steps=3, augment=AugmentConfig()))
     assert torch.equal(before, torch.get_rng_state())
 
 
@@ -76,61 +89,66 @@ def test_ranks_see_together_what_one_would_see(arrays, make_images, source):
     folder = make_images("pets", {"a": 60, "b": 60})
     (folder / "a" / "007.png").write_text("text")
     images = arrays if source == "arrays" else open_images(folder)
-    options = {"batch_size": 6, "steps": 25, "augment": Augment()}
-    whole = list(train_loader(images, SMALL, **options))
-    ranks = [list(train_loader(images, SMALL, rank=rank, world_size=2, **options)) for rank in range(2)]
-    for step, batch in enumerate(whole):
-        for part, expected in enumerate(batch):
-            together = torch.stack([ranks[0][step][part], ranks[1][step][part]], dim=1).flatten(0, 1)
-            assert torch.equal(together, expected)
-    with pytest.raises(ValueError, match=r"batch_size is 6.*multiple of the 4 processes"):
-        train_loader(arrays, SMALL, world_size=4, **options)
+    options = {"batch_size": 12, "steps": 25, "augment": AugmentConfig()}
+    whole = list(batches(images, SMALL, **options))
+    for world_size, accumulate in ((2, 1), (1, 3), (2, 3)):
+        ranks = [
+            list(batches(images, SMALL, rank=rank, world_size=world_size, accumulate=accumulate, **options))
+            for rank in range(world_size)
+        ]
+        for step, batch in enumerate(whole):
+            parts = [ranks[rank][step * accumulate + part] for part in range(accumulate) for rank in range(world_size)]
+            for together, expected in zip(map(torch.cat, zip(*parts, strict=True)), batch, strict=True):
+                assert torch.equal(together, expected)
+    with pytest.raises(ValueError, match=r"batch_size is 12.*multiple of the 5 processes$"):
+        list(batches(arrays, SMALL, world_size=5, **options))
+    with pytest.raises(ValueError, match=r"batch_size is 12.*multiple of the 2 processes times 4 parts"):
+        list(batches(arrays, SMALL, world_size=2, accumulate=4, **options))
 
 
 def test_crops_do_not_depend_on_the_batch_size(arrays):
-    options = {"augment": Augment(), "seed": 3}
-    large = torch.cat([x for x, _ in train_loader(arrays, SMALL, batch_size=12, steps=4, **options)])
-    small = torch.cat([x for x, _ in train_loader(arrays, SMALL, batch_size=3, steps=16, **options)])
+    options = {"augment": AugmentConfig(), "seed": 3}
+    large = torch.cat([x for x, _, _ in batches(arrays, SMALL, batch_size=12, steps=4, **options)])
+    small = torch.cat([x for x, _, _ in batches(arrays, SMALL, batch_size=3, steps=16, **options)])
     assert torch.equal(large, small)
 
 
 class Deadly(ArrayImages):
-    """Kills the process that asks for a batch, as a system without memory does."""
+    """Kills the process that asks for a picture, as a system without memory does."""
 
-    def batch(self, *arguments):
+    def read(self, *arguments):
         os.kill(os.getpid(), signal.SIGKILL)
 
 
 def test_a_killed_worker_is_one_sentence(arrays):
     images = Deadly(arrays.images, arrays.labels, arrays.classes)
+    larger = Preprocessing(img_size=(12, 12))
     with pytest.raises(OSError, match=r"^a process that reads images was ended from outside.*fewer such processes"):
-        list(eval_loader(images, SMALL, batch_size=4, num_workers=1))
+        list(eval_loader(images, larger, batch_size=4, num_workers=1))
 
 
 def test_crops_differ_by_step_and_picture():
     images = torch.randint(0, 256, (1, 3, 16, 16), dtype=torch.uint8)
     single = ArrayImages(images, torch.tensor([0]), ("only",))
-    crops = torch.cat([x for x, _ in train_loader(single, SMALL, batch_size=2, steps=3, augment=Augment())])
+    crops = torch.cat([x for x, _, _ in batches(single, SMALL, batch_size=2, steps=3, augment=AugmentConfig())])
     assert len({tuple(crop.flatten().tolist()) for crop in crops}) == 6
 
 
 def test_a_schedule_of_resolution(arrays):
-    batches = train_loader(
-        arrays, SMALL, batch_size=4, steps=4, augment=Augment(), sizes=lambda step: (4 + 2 * step, 8)
-    )
-    assert [tuple(images.shape[2:]) for images, _ in batches] == [(4, 8), (6, 8), (8, 8), (10, 8)]
+    found = batches(arrays, SMALL, batch_size=4, steps=4, augment=AugmentConfig(), size=lambda step: (4 + 2 * step, 8))
+    assert [tuple(images.shape[2:]) for images, _, _ in found] == [(4, 8), (6, 8), (8, 8), (10, 8)]
 
 
 def test_evaluation_is_in_order_and_complete(arrays):
     loader = eval_loader(arrays, IDENTITY, batch_size=10)
-    batches = list(loader)
-    assert len(loader) == 3 and [len(labels) for _, labels in batches] == [10, 10, 3]
-    assert torch.cat([labels for _, labels in batches]).tolist() == list(range(23))
+    found = list(loader)
+    assert len(loader) == 3 and [len(labels) for _, labels in found] == [10, 10, 3]
+    assert torch.cat([labels for _, labels in found]).tolist() == list(range(23))
 
 
 def test_nothing_to_train_on(arrays):
     with pytest.raises(ValueError, match="no images to train on"):
-        train_loader(arrays.subset([]), SMALL, batch_size=2, steps=1)
+        list(batches(arrays.subset([]), SMALL, batch_size=2, steps=1))
     with pytest.raises(ValueError, match="batch_size is 0"):
         eval_loader(arrays, SMALL, batch_size=0)
     with pytest.raises(ValueError, match="processes that read images is -1: it must be at least 0"):
@@ -145,11 +163,11 @@ def test_broken_images_met_by_workers_are_reported_once(make_images, caplog, num
     with caplog.at_level(logging.WARNING, "crate_transformer.data"):
         for _ in range(2):
             assert sum(len(y) for _, y in eval_loader(images, SMALL, batch_size=16, num_workers=num_workers)) == 119
-    assert list(images.broken) == ["b/007.png"] and len(caplog.messages) == 1
+    assert list(map(images.name, images.unreadable)) == ["b/007.png"] and len(caplog.messages) == 1
     assert same(
-        train_loader(images, SMALL, batch_size=16, steps=10, augment=Augment(), num_workers=num_workers),
-        train_loader(open_images(folder), SMALL, batch_size=16, steps=10, augment=Augment()),
+        batches(images, SMALL, batch_size=16, steps=10, augment=AugmentConfig(), num_workers=num_workers),
+        batches(open_images(folder), SMALL, batch_size=16, steps=10, augment=AugmentConfig()),
     )
     (folder / "a" / "001.png").write_text("text")
     with pytest.raises(ValueError, match=r"^2 of the 120 images"):
-        list(train_loader(open_images(folder), SMALL, batch_size=16, steps=20, num_workers=num_workers))
+        list(batches(open_images(folder), SMALL, batch_size=16, steps=20, num_workers=num_workers))

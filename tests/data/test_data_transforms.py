@@ -7,8 +7,7 @@ import torch
 from PIL import Image
 from safetensors.torch import load_file
 
-from crate_transformer.data import Augment, normalise, photograph, pixels, preprocess, read_image, resize_crop
-from crate_transformer.data.transforms import crop_batch, crop_picture
+from crate_transformer.data import normalise, pixels, preprocess, read_image, resize_crop
 from crate_transformer.models import Preprocessing
 
 PLAIN = {"mean": (0.0, 0.0, 0.0), "std": (1.0, 1.0, 1.0), "crop_pct": 1.0}
@@ -66,49 +65,3 @@ def test_normalise_channel_by_channel():
         expected = (image[channel] / 255 - statistics.mean[channel]) / statistics.std[channel]
         assert torch.equal(normalise(image, statistics)[channel], expected)
     assert image[0, 0, 1] == 1
-
-
-@pytest.mark.parametrize("aspect", [1.0, 0.4, 3.0])
-def test_boxes_lie_inside_with_the_right_area_and_shape(aspect):
-    boxes = Augment(min_area=0.2).boxes(torch.rand(4000, 5), aspect)
-    assert boxes.min() >= 0 and boxes.max() <= 1 + 1e-6
-    width, height = boxes[:, 2] - boxes[:, 0], boxes[:, 3] - boxes[:, 1]
-    ratio = width / height / aspect
-    assert ratio.min() > 0.749 and ratio.max() < 1.334
-    if aspect == 1:
-        assert (width * height).min() > 0.199 and (width * height).mean() == pytest.approx(0.58, abs=0.03)
-        assert (boxes[:, 0] / (1 - width).clamp(min=1e-6)).mean() == pytest.approx(0.5, abs=0.05)
-    with pytest.raises(ValueError, match="min_area is 0"):
-        Augment(min_area=0.0)
-
-
-def test_the_last_number_says_which_are_mirrored():
-    images, uniforms = torch.rand(200, 3, 2, 4), torch.rand(200, 5)
-    mirrored = Augment().mirror(images, uniforms)
-    for image, found, number in zip(images, mirrored, uniforms[:, 4], strict=True):
-        assert torch.equal(found, image.flip(2) if number < 0.5 else image)
-    assert torch.equal(Augment(flip=False).mirror(images, uniforms), images)
-
-
-def test_shapes_that_do_not_fit_cover_less():
-    uniforms = torch.tensor([[0.0, 0.5, 0.0, 0.0, 0.9]])
-    assert torch.allclose(Augment(min_area=0.9).boxes(uniforms, 4.0), torch.tensor([[0.0, 0.0, 1.0, 0.25]]))
-
-
-def test_crop_batch_reads_the_box():
-    images = torch.randint(0, 256, (4, 3, 32, 32), dtype=torch.uint8)
-    setting = Preprocessing(img_size=(16, 8), **PLAIN)
-    boxes = torch.tensor([[0.25, 0.5, 0.5, 1.0]] * 4)
-    crops = crop_batch(images, boxes, setting)
-    assert torch.allclose(crops, images[:, :, 16:32, 8:16].float() / 255, atol=1e-5)
-
-
-def test_batch_and_single_crops_agree_where_neither_shrinks():
-    picture = photograph("cat").resize((48, 40))
-    setting = Preprocessing(img_size=(56, 56), **PLAIN)
-    boxes = Augment(min_area=0.3).boxes(torch.rand(16, 5), 40 / 48)
-    batch = crop_batch(pixels(picture).expand(16, -1, -1, -1), boxes, setting)
-    for index in range(16):
-        one = normalise(crop_picture(picture, boxes[index], setting), setting)
-        assert (one - batch[index])[:, 2:-2, 2:-2].abs().mean() < 0.006
-        assert (one.flip(2) - batch[index]).abs().mean() > 0.02

@@ -87,8 +87,8 @@ if __name__ == "__main__":
     import crate_transformer.cli.train
     import crate_transformer.evaluation
     import crate_transformer.integrations.export
-    import crate_transformer.recipes.experiment
     import crate_transformer.recipes.quickstart
+    import crate_transformer.recipes.run
     import crate_transformer.reports.inspection  # noqa: F401
 
     for line in sys.stdin:

@@ -1,16 +1,15 @@
 """What every language model must do, at toy size."""
 
-import dataclasses
-
 import pytest
 import torch
 
 from crate_transformer.checkpoints import load_checkpoint, save_checkpoint
+from crate_transformer.configs.language import LanguageConfig as LanguageTaskConfig
+from crate_transformer.configs.optimiser import OptimiserConfig
 from crate_transformer.layers import Tap
 from crate_transformer.models import LANGUAGE_MODELS, build_language_model
-from crate_transformer.training.config import TrainConfig
-from crate_transformer.training.language import NextToken
 from crate_transformer.training.optimisers import build_optimizers
+from crate_transformer.training.tasks.next_token import NextToken
 
 every_model = pytest.mark.parametrize("name", sorted(LANGUAGE_MODELS))
 every_class = pytest.mark.parametrize("name", ["tost_lm_base", "crate_lm_base"])
@@ -185,10 +184,11 @@ def test_bf16_autocast_trains(name):
 @every_class
 def test_the_optimisers_of_the_loop_know_what_decays(name):
     model = toy(name)
-    groups = build_optimizers(model, dataclasses.replace(TrainConfig(), optimizer="adamw"), torch.device("cpu"))[
-        0
-    ].param_groups
-    spared = {id(parameter) for group in groups if not group["weight_decay"] for parameter in group["params"]}
+    task = NextToken(LanguageTaskConfig(), model)
+    (optimizer,) = build_optimizers(task, OptimiserConfig(), torch.device("cpu"))
+    spared = {
+        id(parameter) for group in optimizer.param_groups if not group["weight_decay"] for parameter in group["params"]
+    }
     for key, parameter in model.named_parameters():
         linear = key == "embedding.weight" or (key.endswith((".weight", ".dictionary")) and ".norm" not in f".{key}")
         assert (id(parameter) in spared) != linear, key

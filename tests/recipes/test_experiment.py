@@ -12,27 +12,48 @@ import pytest
 import torch
 
 from crate_transformer.checkpoints import load_checkpoint, save_checkpoint
+from crate_transformer.configs.classification import ClassificationConfig
+from crate_transformer.configs.execution import ExecutionConfig
+from crate_transformer.configs.optimiser import OptimiserConfig
+from crate_transformer.configs.schedule import ScheduleConfig
 from crate_transformer.data import ImageFolder, Split, eval_loader, train_loader
 from crate_transformer.evaluation import accuracy
 from crate_transformer.models import build_model
-from crate_transformer.recipes import experiment as module
-from crate_transformer.recipes.experiment import Experiment, data_hash, fit, seeded_model, training_size
-from crate_transformer.training.classification import Classification
-from crate_transformer.training.config import TrainConfig
+from crate_transformer.recipes import run as module
+from crate_transformer.recipes import tasks
+from crate_transformer.recipes.experiment import Experiment
+from crate_transformer.recipes.run import describe_data, fit
+from crate_transformer.recipes.start import seeded_model, training_size
+from crate_transformer.training.tasks.classification import Classification
 
-TRAIN = TrainConfig(steps=4, batch_size=6, learning_rate=0.00123456789, warmup_steps=0, checkpoint_every=2)
 TINY = {"img_size": 16, "patch_size": 4, "embed_dim": 16, "depth": 2, "num_heads": 2}
-EXPERIMENT = Experiment(model="crate_micro_patch4_32", options=TINY, train=TRAIN)
+EXPERIMENT = Experiment(
+    model="crate_micro_patch4_32",
+    options=TINY,
+    optimiser=OptimiserConfig(learning_rate=0.00123456789),
+    schedule=ScheduleConfig(steps=4, batch_size=6, warmup_steps=0),
+)
+
+
+def changed(experiment, **changes):
+    """The experiment with these fields of its parts changed."""
+    for part in ("optimiser", "schedule", "loop"):
+        config = getattr(experiment, part)
+        own = {name: changes.pop(name) for name in list(changes) if hasattr(config, name)}
+        experiment = dataclasses.replace(experiment, **{part: dataclasses.replace(config, **own)})
+    assert not changes
+    return experiment
 
 
 @pytest.fixture
 def go(tiny_images, tmp_path):
     def go(experiment=EXPERIMENT, folder="run", data_name="noise", count=12, seeds=(0, 1), show=False, **changes):
-        experiment = dataclasses.replace(experiment, train=dataclasses.replace(experiment.train, **changes))
+        experiment = changed(experiment, **changes)
         split = Split(
             tiny_images(16, count=count, seed=seeds[0]), tiny_images(16, count=9, seed=seeds[1]), "noise", False
         )
-        return fit(experiment, split, tmp_path / folder, data_name=data_name, show=show)
+        execution = ExecutionConfig(checkpoint_every=2)
+        return fit(experiment, split, tmp_path / folder, data_name=data_name, execution=execution, show=show)
 
     return go
 
@@ -45,13 +66,13 @@ def losses(monkeypatch):
         shapes: ClassVar[list] = []
         stop_at = None
 
-        def __call__(self, model, batch):
-            self.shapes.append(tuple(batch[0].shape[-2:]))
+        def forward(self, batch, progress):
+            self.shapes.append(tuple(batch["images"].shape[-2:]))
             if len(self.shapes) == Watched.stop_at:
                 os.kill(os.getpid(), signal.SIGINT)
-            return super().__call__(model, batch)
+            return super().forward(batch, progress)
 
-    monkeypatch.setattr(module, "Classification", Watched)
+    monkeypatch.setitem(tasks._TASKS, ClassificationConfig, Watched)
     return Watched
 
 
@@ -68,7 +89,7 @@ def test_what_is_reported_is_what_the_saved_checkpoint_does(go, tiny_images, tmp
         assert (score.top1, score.top5) == (done.metrics["top1"], done.metrics["top5"])
         assert again.preprocessing.crop_pct == 1 and again.class_names == ("a", "b", "c")
         saved = again.provenance.metadata
-        assert saved["experiment"]["train"]["steps"] == 4
+        assert saved["experiment"]["schedule"]["steps"] == 4
         assert saved["metrics"]["steps"] == 4 and "split" not in saved
 
 
@@ -103,7 +124,6 @@ def test_a_finished_run_is_not_overwritten_after_any_change(go, losses, tmp_path
     deeper = dataclasses.replace(EXPERIMENT, options={**TINY, "depth": 3})
     for change, named in (
         ({"seed": 1, "steps": 5}, "seed, steps"),
-        ({"data_name": "other"}, "data"),
         ({"count": 15}, "data_hash, images"),
         ({"seeds": (2, 1)}, "data_hash"),
         ({"seeds": (0, 2)}, "data_hash"),
@@ -120,6 +140,10 @@ def test_a_finished_run_is_not_overwritten_after_any_change(go, losses, tmp_path
     assert {path.name: path.read_bytes() for path in (tmp_path / "run").iterdir()} == before
 
 
+def hash_of(train, val):
+    return describe_data(Split(train, val, "here", divided_here=False))["data_hash"]
+
+
 def test_the_hash_of_data_changes_with_names_sizes_labels_and_order(tiny_images, tmp_path):
     for name, size in (("cat/1.png", 1), ("cat/2.png", 2), ("cat/3.png", 2), ("cat/4.png", 3), ("dog/1.png", 1)):
         (tmp_path / "pets" / name).parent.mkdir(parents=True, exist_ok=True)
@@ -129,19 +153,19 @@ def test_the_hash_of_data_changes_with_names_sizes_labels_and_order(tiny_images,
     arrays = tiny_images(16)
     relabelled = dataclasses.replace(arrays, labels=arrays.labels.flip(0))
     hashes = [
-        data_hash(folder, held_out),
-        data_hash(held_out, folder),
-        data_hash(folder.subset([1, 0]), held_out),
-        data_hash(folder, dataclasses.replace(held_out, names=["cat/3.png"])),
-        data_hash(folder, dataclasses.replace(held_out, names=["cat/4.png"])),
-        data_hash(folder, dataclasses.replace(held_out, labels=[1])),
-        data_hash(arrays, arrays),
-        data_hash(arrays, relabelled),
+        hash_of(folder, held_out),
+        hash_of(held_out, folder),
+        hash_of(folder.subset([1, 0]), held_out),
+        hash_of(folder, dataclasses.replace(held_out, names=["cat/3.png"])),
+        hash_of(folder, dataclasses.replace(held_out, names=["cat/4.png"])),
+        hash_of(folder, dataclasses.replace(held_out, labels=[1])),
+        hash_of(arrays, arrays),
+        hash_of(arrays, relabelled),
     ]
     assert len(set(hashes)) == len(hashes) and {len(value) for value in hashes} == {16}
     shutil.copytree(tmp_path / "pets", tmp_path / "moved")
     moved = dataclasses.replace(folder, root=tmp_path / "moved")
-    assert data_hash(folder, held_out) == data_hash(moved, held_out)
+    assert hash_of(folder, held_out) == hash_of(moved, held_out)
 
 
 def test_records_are_utf8_whatever_the_machine_prefers(go, monkeypatch):
@@ -158,8 +182,8 @@ def test_workers_may_be_spawned(go, monkeypatch):
 
     monkeypatch.setattr(module, "train_loader", watched)
     go(small_until=0.5)
-    sizes = pickle.loads(pickle.dumps(loaders[0].dataset)).sizes
-    assert [sizes(step) for step in range(4)] == [(12, 12), (12, 12), (16, 16), (16, 16)]
+    pickle.dumps(loaders[0].dataset)
+    assert [size for size, _, _ in loaders[0].sampler] == [(12, 12), (12, 12), (16, 16), (16, 16)]
 
 
 def test_an_interrupted_run_goes_on(go, losses, tmp_path):
@@ -177,12 +201,14 @@ def test_an_interrupted_run_goes_on(go, losses, tmp_path):
     assert not list((tmp_path / "run").glob("*state*"))
 
 
-def test_an_interrupted_run_does_not_go_on_with_other_data(go, losses):
+def test_an_interrupted_run_goes_on_with_the_same_data_by_another_name_only(go, losses):
     losses.stop_at = 3
     with pytest.raises(KeyboardInterrupt):
         go()
-    with pytest.raises(ValueError, match=r"unfinished run with other settings \(data\)"):
-        go(data_name="other")
+    with pytest.raises(ValueError, match=r"unfinished run with other settings \(data_hash\)"):
+        go(seeds=(2, 1))
+    assert go(data_name="./noise").metrics["resumed_at"] == 3
+    assert go().metrics["resumed_at"] == 3
 
 
 def test_training_is_not_lost_when_the_checkpoint_cannot_be_written(go, losses, monkeypatch, tmp_path):
@@ -251,7 +277,6 @@ def test_scale_trains_and_evaluates_on_larger_pictures_and_keeps_the_head_of_the
     child = dataclasses.replace(EXPERIMENT, options={}, start_from=str(tmp_path / "run"))
     start = seeded_model(child, parent.model.class_names)
     assert torch.equal(start.head.weight, parent.model.head.weight)
-    config = dataclasses.replace(EXPERIMENT.train, scale=2.0)
-    tuned = go(dataclasses.replace(child, train=config), folder="scaled")
+    tuned = go(child, folder="scaled", scale=2.0)
     assert tuned.model.preprocessing.img_size == tuple(2 * side for side in parent.model.preprocessing.img_size)
     assert tuned.model.img_size == parent.model.img_size

@@ -7,10 +7,11 @@ import signal
 
 import pytest
 
-from crate_transformer.recipes import experiment as module
+from crate_transformer.configs.classification import ClassificationConfig
 from crate_transformer.recipes import quickstart as recipe
+from crate_transformer.recipes import run, tasks
 from crate_transformer.recipes.quickstart import QuickstartConfig, quickstart
-from crate_transformer.training.classification import Classification
+from crate_transformer.training.tasks.classification import Classification
 
 SMALL = QuickstartConfig(steps=2, train_images=128, test_images=40)
 ROWS = {"crate", "crate_untrained", "crate_shuffled", "vit", "vit_untrained", "mean_mask_prior", "brightness"}
@@ -22,14 +23,14 @@ def finished(tmp_path_factory):
     folder, steps = tmp_path_factory.mktemp("quickstart"), []
 
     class Interrupting(Classification):
-        def __call__(self, model, batch):
-            steps.append(type(model).__name__)
+        def forward(self, batch, progress):
+            steps.append(type(self.model).__name__)
             if len(steps) == 3:
                 os.kill(os.getpid(), signal.SIGINT)
-            return super().__call__(model, batch)
+            return super().forward(batch, progress)
 
     with pytest.MonkeyPatch.context() as patch:
-        patch.setattr(module, "Classification", Interrupting)
+        patch.setitem(tasks._TASKS, ClassificationConfig, Interrupting)
         with pytest.raises(KeyboardInterrupt):
             quickstart(folder, SMALL, show=False)
         assert not (folder / "metrics.json").exists()
@@ -76,7 +77,7 @@ def test_run_again_it_trains_nothing_and_says_what_it_does(finished, monkeypatch
 
     folder = finished[0].parent
     before = json.loads((folder / "metrics.json").read_text())
-    monkeypatch.setattr(module, "train", refuse)
+    monkeypatch.setattr(run, "Trainer", refuse)
     monkeypatch.setattr(recipe, "quickstart_page", lambda results, folder: folder)  # drawing takes most of the time
     quickstart(folder, SMALL, show=True)
     captured = capsys.readouterr()

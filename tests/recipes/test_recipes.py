@@ -6,9 +6,9 @@ import re
 import pytest
 
 from crate_transformer.data import Split
-from crate_transformer.recipes.experiment import fit
 from crate_transformer.recipes.quickstart import QuickstartConfig, crate_digits, vit_digits
 from crate_transformer.recipes.registry import RECIPES, recipe
+from crate_transformer.recipes.run import fit
 
 EVERY = {
     **RECIPES,
@@ -21,12 +21,12 @@ COUNTS = {"cifar10": 315_370, "cifar10_vit": 308_042, "crate_digits": 315_370, "
 @pytest.mark.parametrize("name", sorted(EVERY))
 def test_two_steps(name, tiny_images, tmp_path):
     experiment = EVERY[name]()
-    config = dataclasses.replace(experiment.train, steps=2, batch_size=6)
+    schedule = dataclasses.replace(experiment.schedule, epochs=None, steps=2, batch_size=6)
     if experiment.start_from:  # what an earlier stage left; here, what all stages left
         experiment = dataclasses.replace(experiment, start_from="crate_mini_patch8_64.tiny_imagenet_100")
     side = 64 if "imagenet" in name else 32
     done = fit(
-        dataclasses.replace(experiment, train=config),
+        dataclasses.replace(experiment, schedule=schedule),
         Split(tiny_images(side), tiny_images(side, count=9, seed=1), "noise", divided_here=False),
         tmp_path,
         data_name="noise",
@@ -50,10 +50,10 @@ def test_a_recipe_names_its_command(name):
 
 
 def test_pairs_that_are_compared_are_trained_alike():
-    assert recipe("cifar10").train == recipe("cifar10_vit").train
     config = QuickstartConfig(steps=7, seed=3)
-    assert crate_digits(config).train == vit_digits(config).train
-    assert (crate_digits(config).train.steps, crate_digits(config).train.seed) == (7, 3)
+    for ours, vit in ((recipe("cifar10"), recipe("cifar10_vit")), (crate_digits(config), vit_digits(config))):
+        assert dataclasses.replace(ours, model=vit.model) == vit
+    assert (crate_digits(config).schedule.steps, crate_digits(config).loop.seed) == (7, 3)
 
 
 def test_an_unknown_recipe():

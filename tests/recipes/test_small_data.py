@@ -57,7 +57,7 @@ def test_textures(count, tmp_path, capsys):
     how, plan, result = out.splitlines()
     training, held_out = map(int, re.search(r"(\d+) training and (\d+) held-out images, 3 classes$", how).groups())
     assert training + held_out == count
-    used = model.provenance.metadata["experiment"]["train"]
+    used = model.provenance.metadata["experiment"]["schedule"]
     steps, batch, images, warmup = map(
         int, re.match(r"(\d+) steps of (\d+) images, .* over (\d+) images, (\d+) steps of warm-up", plan).groups()
     )
@@ -89,5 +89,5 @@ def test_what_is_given_wins_and_too_little_is_said(tmp_path, capsys):
     _, plan, warning, _ = out.splitlines()
     assert plan == "1 steps of 128 images, 14.2 passes over 9 images, 100 steps of warm-up"
     assert warning.startswith("warning: 1 steps are too few to learn from")
-    used = model.provenance.metadata["experiment"]["train"]
+    used = model.provenance.metadata["experiment"]["schedule"]
     assert (used["steps"], used["batch_size"], used["warmup_steps"]) == (1, 128, 100)

@@ -9,11 +9,14 @@ import threading
 
 import pytest
 import torch
+from small_problem import classification_with
 
-from crate_transformer.training import loop, state
-from crate_transformer.training.classification import Classification
+from crate_transformer.configs import AugmentConfig
+from crate_transformer.configs.classification import ClassificationConfig
+from crate_transformer.training import state, trainer
 from crate_transformer.training.metrics import read_metrics
 from crate_transformer.training.state import remove_states
+from crate_transformer.training.tasks.classification import Classification
 
 needs_muon = pytest.mark.skipif(not hasattr(torch.optim, "Muon"), reason="this PyTorch has no Muon")
 every_optimizer = pytest.mark.parametrize("optimizer", ["adamw", "lion", pytest.param("muon", marks=needs_muon)])
@@ -36,7 +39,10 @@ def stop_at(wanted, number=signal.SIGINT):
 
 
 def test_it_learns(run, tmp_path):
-    result = run(tmp_path, steps=60, augment=False, optimizer="adamw", learning_rate=1e-2, label_smoothing=0.0)
+    def task(model):
+        return Classification(ClassificationConfig(label_smoothing=0.0), model, AugmentConfig())
+
+    result = run(tmp_path, steps=60, augment=False, task=task, learning_rate=1e-2)
     first, last = read_metrics(tmp_path / "metrics.jsonl")
     assert first["step"] == 50 and last["step"] == 60 == result.steps
     assert last["loss"] == result.loss < 0.3 < math.log(2)
@@ -49,12 +55,16 @@ def test_three_steps_against_the_equations(run, tmp_path):
     """AdamW, warm-up, cosine, label smoothing, clipping to a norm of 0.1, with the gradient from autograd."""
     seen = []
 
-    def loss(model, batch):
-        seen.append(batch)
-        return Classification(0.1)(model, batch)
+    class Watched(Classification):
+        def forward(self, batch, progress):
+            seen.append((self.normalise(batch["images"]), batch["labels"]))
+            return super().forward(batch, progress)
+
+    def task(model):
+        return Watched(ClassificationConfig(label_smoothing=0.1), model, AugmentConfig())
 
     changes = {"learning_rate": 0.02, "weight_decay": 0.3, "clip_grad_norm": 0.1, "warmup_steps": 2}
-    run(tmp_path, steps=3, loss=loss, optimizer="adamw", precision="float32", **changes)
+    run(tmp_path, steps=3, task=task, optimizer="adamw", precision="float32", **changes)
     ours = run.weights()
 
     model = run.fresh_model()
@@ -133,10 +143,11 @@ def test_a_crash_costs_the_steps_since_the_last_state(run, tmp_path, optimizer):
 def test_time_adds_up_over_sessions(run, tmp_path):
     with pytest.raises(KeyboardInterrupt):
         run(tmp_path, before=stop_at(3))
-    ((_, loss, _, seconds),) = [record.values() for record in read_metrics(tmp_path / "metrics.jsonl")]
+    (record,) = read_metrics(tmp_path / "metrics.jsonl")
     result = run(tmp_path)
-    assert result.earlier_seconds == seconds and result.seconds > seconds
-    assert math.isfinite(loss)
+    assert result.earlier_seconds == record["seconds"] and result.seconds > record["seconds"]
+    assert math.isfinite(record["loss"]) and record["images_per_second"] > 0
+    assert 0 <= record["waiting_for_data"] <= 1
 
 
 def test_other_settings_do_not_resume(run, tmp_path):
@@ -180,14 +191,9 @@ def test_a_damaged_state_is_named(run, tmp_path):
 
 
 def test_a_loss_that_is_not_finite_ends_the_run_and_spares_the_state(run, tmp_path):
-    counted = []
-
-    def loss(model, batch):
-        counted.append(1)
-        return Classification(0.1)(model, batch) * (math.nan if len(counted) == 5 else 1)
-
-    with pytest.raises(ValueError, match=r"^the loss is nan at step 6: run it again") as error:
-        run(tmp_path, loss=loss, checkpoint_every=2)
+    task = classification_with(lambda loss, model, step: loss * (math.nan if step == 4 else 1))
+    with pytest.raises(ValueError, match=r"^the loss is nan at step 5: run it again") as error:
+        run(tmp_path, task=task, checkpoint_every=2)
     assert "\n" not in str(error.value)
     assert names(tmp_path) == ["metrics.jsonl", "state-00000004"]
     assert steps_of(tmp_path) == [2, 4]
@@ -274,14 +280,14 @@ def test_in_another_thread_it_trains_without_signals(run, tmp_path):
 
 
 def test_evaluation_comes_last(run, tmp_path):
-    modes = []
+    steps = []
 
-    def evaluate(model):
-        modes.append(model.training)
+    def validate(model):
+        steps.append(steps_of(tmp_path))
         return {"top1": 0.5}
 
-    run(tmp_path, steps=2, options={"evaluate": evaluate})
-    assert modes == [False]
+    run(tmp_path, steps=2, options={"validate": validate})
+    assert steps == [[2]]
     assert read_metrics(tmp_path / "metrics.jsonl")[-1].items() >= {"step": 2, "top1": 0.5}.items()
 
 
@@ -298,9 +304,9 @@ def test_after_training_in_bf16_the_model_is_a_float32_model_again(run, tmp_path
 
 def test_a_resumed_run_keeps_the_precision_that_it_began_with(run, tmp_path, monkeypatch):
     """Precision "auto" is measured: on a busy machine a second measurement may turn out otherwise."""
-    monkeypatch.setattr(loop, "choose_precision", lambda *_: "bf16")
+    monkeypatch.setattr(trainer, "choose_precision", lambda *_: "bf16")
     with pytest.raises(KeyboardInterrupt):
         run(tmp_path, steps=4, before=stop_at(2))
-    monkeypatch.setattr(loop, "choose_precision", lambda *_: "no")
+    monkeypatch.setattr(trainer, "choose_precision", lambda *_: "no")
     result = run(tmp_path, steps=4)
     assert result.resumed_at and result.precision == "bf16"

@@ -13,7 +13,7 @@ def test_metrics_go_on_after_the_step_that_a_run_resumes_at(tmp_path):
         log.write(step=step, loss=1 / step, seconds=10.0 * step)
     (tmp_path / "metrics.jsonl").write_text((tmp_path / "metrics.jsonl").read_text() + '{"step": 4, ')
     resumed = MetricsLog(tmp_path, 2)
-    assert (resumed.seconds, resumed.loss) == (20.0, 0.5)
+    assert (resumed.earlier_seconds, resumed.loss) == (20.0, 0.5)
     resumed.write(step=3, loss=0.0)
     assert steps_of(tmp_path) == [1, 2, 3]
     MetricsLog(tmp_path, 3, writing=False).write(step=4)

@@ -5,13 +5,20 @@ import dataclasses
 import pytest
 import torch
 
+from crate_transformer.configs import AugmentConfig
+from crate_transformer.configs.classification import ClassificationConfig
+from crate_transformer.configs.optimiser import OptimiserConfig
 from crate_transformer.models import MODELS, ViT, ViTConfig, build_model
-from crate_transformer.training.config import TrainConfig
 from crate_transformer.training.optimisers import build_optimizers
+from crate_transformer.training.tasks.classification import Classification
 
 CPU = torch.device("cpu")
 RATE, DECAY = 0.01, 0.2
 SETTINGS = {"learning_rate": RATE, "matrix_learning_rate": 0.03, "weight_decay": DECAY, "betas": (0.9, 0.98)}
+
+
+def optimizers_of(model, config):
+    return build_optimizers(Classification(ClassificationConfig(), model, AugmentConfig()), config, CPU)
 
 
 @pytest.fixture
@@ -24,7 +31,7 @@ def model():
 
 
 def before_and_after(model, optimizer, rounds=1):
-    optimizers = build_optimizers(model, TrainConfig(optimizer=optimizer, **SETTINGS), CPU)
+    optimizers = optimizers_of(model, OptimiserConfig(optimizer=optimizer, **SETTINGS))
     old = {name: parameter.detach().double().clone() for name, parameter in model.named_parameters()}
     for _ in range(rounds):
         for stepper in optimizers:
@@ -41,7 +48,8 @@ def test_only_linear_maps_decay(name):
     model_class, config = MODELS[name]
     small = {"img_size": 8, "patch_size": 4, "embed_dim": 4 * config.num_heads, "depth": 1, "num_classes": 3}
     model = model_class(dataclasses.replace(config, **small))
-    (optimizer,) = build_optimizers(model, TrainConfig(optimizer="adamw", weight_decay=DECAY), CPU)
+    model.not_in_logits = ()  # so that a decoder learns too
+    (optimizer,) = optimizers_of(model, OptimiserConfig(optimizer="adamw", weight_decay=DECAY))
     decay = {id(p): group["weight_decay"] for group in optimizer.param_groups for p in group["params"]}
     spared = {name for name, parameter in model.named_parameters() if decay[id(parameter)] == 0}
     assert {"cls_token", "norm.weight", "norm.bias", "head.bias"} | model.no_weight_decay() < spared
@@ -102,6 +110,6 @@ def test_muon_moves_the_matrices_of_blocks_along_the_nearest_orthogonal_one(mode
 
 def test_muon_of_a_vit_leaves_no_parameter_out():
     model = ViT(ViTConfig(img_size=8, patch_size=4, embed_dim=8, depth=2, num_heads=2, num_classes=3))
-    optimizers = build_optimizers(model, TrainConfig(optimizer="muon"), CPU)
+    optimizers = optimizers_of(model, OptimiserConfig(optimizer="muon"))
     held = [id(p) for optimizer in optimizers for group in optimizer.param_groups for p in group["params"]]
     assert sorted(held) == sorted(id(p) for p in model.parameters())

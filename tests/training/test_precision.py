@@ -2,7 +2,6 @@ import pytest
 import torch
 
 from crate_transformer.training import precision as module
-from crate_transformer.training.config import TrainConfig
 from crate_transformer.training.precision import choose_precision
 
 
@@ -21,4 +20,9 @@ from crate_transformer.training.precision import choose_precision
 )
 def test_precision(monkeypatch, precision, width, device, products, chosen):
     monkeypatch.setattr(module, "fast_products", lambda dtype, kind: dtype == torch.bfloat16 and products)
-    assert choose_precision(TrainConfig(precision=precision), width, torch.device(device)) == chosen
+    assert choose_precision(precision, width, torch.device(device)) == chosen
+
+
+def test_fp16_needs_a_gpu():
+    with pytest.raises(ValueError, match=r"^precision is fp16, which needs a GPU: choose bf16 or float32$"):
+        choose_precision("fp16", 64, torch.device("cpu"))

@@ -11,14 +11,15 @@ from types import SimpleNamespace
 
 import pytest
 import torch
-from small_problem import CONFIG
+from small_problem import CONFIG, classification_with
 
+from crate_transformer.configs import AugmentConfig
+from crate_transformer.configs.mae import MAEConfig
 from crate_transformer.models import CRATE, CRATEMAE, CRATEMAEConfig
-from crate_transformer.training import loop
-from crate_transformer.training.classification import Classification
-from crate_transformer.training.loop import step_seed
-from crate_transformer.training.masked_autoencoding import MaskedAutoencoding
+from crate_transformer.training import state
 from crate_transformer.training.metrics import read_metrics
+from crate_transformer.training.schedule import step_seed
+from crate_transformer.training.tasks.masked_autoencoding import MaskedAutoencoding
 
 
 def stop_at(wanted):
@@ -49,7 +50,7 @@ def test_two_files_without_a_pickle(interrupted):
     assert {path.name for path in interrupted.iterdir()} == {"state.json", "tensors.safetensors"}
     record = json.loads((interrupted / "state.json").read_text())
     assert (record["step"], record["diverged"], record["restarts"]) == (3, None, [])
-    assert record["run"]["learning_rate"] == 3e-3 and record["run"]["model"]["depth"] == 2
+    assert record["run"]["optimiser"]["learning_rate"] == 3e-3 and record["run"]["model"]["depth"] == 2
 
 
 @pytest.mark.parametrize("name", ["custom_checkpoint_0.pkl", "random_states_0.pkl", "optimizer.bin"])
@@ -81,7 +82,7 @@ def test_a_state_of_version_0_1_is_refused(run, tmp_path):
         {"step": 4},
         {"step": "3"},
         {"run": []},
-        {"format_version": 2},
+        {"format_version": 1},
         {"digest": "0"},
         {"diverged": 1},
         {"more": 1},
@@ -127,7 +128,7 @@ class Tied(torch.nn.Module):
 
     def __init__(self):
         super().__init__()
-        self.config, self.embed_dim = CONFIG, 8
+        self.config, self.embed_dim, self.not_in_logits = CONFIG, 8, ()
         self.first, self.unused, self.second = torch.nn.Linear(3, 3), torch.nn.Linear(3, 3), torch.nn.Linear(3, 3)
         self.second.weight = self.first.weight
 
@@ -170,9 +171,11 @@ def masking():
 
 @pytest.mark.parametrize("kind", ["dropping", "masking"])
 def test_what_is_random_in_a_step_follows_from_the_seed(run, tmp_path, kind):
-    fresh, loss = {"dropping": (dropping, None), "masking": (masking, MaskedAutoencoding(0.5))}[kind]
-    run.fresh_model = fresh
-    options = {"loss": loss, "augment": False}
+    run.fresh_model, task = {
+        "dropping": (dropping, None),
+        "masking": (masking, lambda model: MaskedAutoencoding(MAEConfig(mask_ratio=0.5), model, AugmentConfig())),
+    }[kind]
+    options = {"task": task, "augment": False}
     weights = []
     for caller, seed in ((1, 0), (2, 0), (1, 3)):
         torch.manual_seed(caller)
@@ -195,18 +198,13 @@ def test_seeds_of_steps_differ():
 
 
 def test_a_run_that_diverged_goes_on_with_a_lower_learning_rate(run, tmp_path):
-    counted = []
-
-    def loss(model, batch):
-        counted.append(1)
-        return Classification(0.1)(model, batch) * (math.inf if len(counted) == 5 else 1)
-
+    failing = classification_with(lambda loss, model, step: loss * (math.inf if step == 4 else 1))
     with pytest.raises(
         ValueError,
-        match=r"^the loss is nan at step 6: run it again with a lower learning rate than 0.003; "
+        match=r"^the loss is inf at step 5: run it again with a lower learning rate than 0.003; "
         r"it goes on from step 4, or from 0 once .* is removed$",
     ):
-        run(tmp_path, loss=loss, checkpoint_every=2)
+        run(tmp_path, task=failing, checkpoint_every=2)
     with pytest.raises(ValueError, match=r"other settings \(learning_rate, weight_decay\)"):
         run(tmp_path, checkpoint_every=2, learning_rate=1e-3, weight_decay=0.3)
     with pytest.raises(KeyboardInterrupt):
@@ -215,22 +213,25 @@ def test_a_run_that_diverged_goes_on_with_a_lower_learning_rate(run, tmp_path):
         run(tmp_path, checkpoint_every=2)
     result = run(tmp_path, checkpoint_every=2, learning_rate=1e-3)
     (restart,) = result.restarts
-    assert (restart.step, restart.learning_rate) == (6, 3e-3)
+    assert (restart.step, restart.learning_rate) == (5, 3e-3)
     rates = {record["step"]: record["learning_rate"] for record in read_metrics(tmp_path / "metrics.jsonl")}
     assert rates[4] > 1e-3 > rates[5] > rates[6]
 
 
-def test_weights_that_are_not_finite_are_not_saved(run, tmp_path):
-    def loss(model, batch):
-        value = Classification(0.1)(model, batch)
-        return value + (model.head.weight.sum() * 0).sqrt()  # its gradient is no number, its value is
+def test_gradients_that_are_not_finite_do_not_reach_the_weights(run, tmp_path):
+    def change(loss, model, step):
+        return loss + (model.head.weight.sum() * 0).sqrt()  # its gradient is no number, its value is
 
-    with pytest.raises(ValueError, match=r"^model\..* is not finite at step 1: run it again .* from step 0$"):
-        run(tmp_path, loss=loss, checkpoint_every=1, clip_grad_norm=0.0)
+    sentence = r"^the gradient of model\.head\.weight is not finite at step 1: run it again .* from step 0$"
+    for clip_grad_norm in (0.0, 1.0):
+        with pytest.raises(ValueError, match=sentence):
+            run(tmp_path, task=classification_with(change), checkpoint_every=1, clip_grad_norm=clip_grad_norm)
+    before = run.fresh_model().state_dict()
+    assert all(torch.equal(weights, before[name]) for name, weights in run.weights().items())
     assert not list(tmp_path.glob("state-*"))
 
 
 def test_too_little_room_is_said_before_training(run, tmp_path, monkeypatch):
-    monkeypatch.setattr(loop.shutil, "disk_usage", lambda folder: SimpleNamespace(free=10_000))
+    monkeypatch.setattr(state.shutil, "disk_usage", lambda folder: SimpleNamespace(free=10_000))
     with pytest.raises(OSError, match=r"has room for 0 MB and this run needs 0 MB: make room or choose another output"):
         run(tmp_path, before=lambda step: pytest.fail("it was trained"))

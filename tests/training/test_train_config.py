@@ -2,7 +2,19 @@ import math
 
 import pytest
 
-from crate_transformer.training.config import TrainConfig
+from crate_transformer.configs.augmentation import AugmentConfig
+from crate_transformer.configs.classification import ClassificationConfig
+from crate_transformer.configs.execution import ExecutionConfig
+from crate_transformer.configs.loop import LoopConfig
+from crate_transformer.configs.optimiser import OptimiserConfig
+from crate_transformer.configs.schedule import ScheduleConfig
+
+CONFIGS = (OptimiserConfig, ScheduleConfig, LoopConfig, ExecutionConfig, AugmentConfig, ClassificationConfig)
+
+
+def config(name, value):
+    (kind,) = (kind for kind in CONFIGS if name in kind.__dataclass_fields__)
+    return kind(**{name: value})
 
 
 @pytest.mark.parametrize(
@@ -16,8 +28,15 @@ from crate_transformer.training.config import TrainConfig
         ("learning_rate", math.nan, "learning_rate is nan"),
         ("matrix_learning_rate", -1.0, "matrix_learning_rate is -1.0"),
         ("checkpoint_every", 0, "checkpoint_every is 0"),
-        ("min_area", 1.5, "min_area is 1.5: it must lie between 0 and 1"),
-        ("min_area", 0.0, "min_area is 0: a crop must keep some of the picture"),
+        ("min_area", 1.5, "min_area is 1.5 and max_area 1.0: they must be above 0, at most 1"),
+        ("samples", -3, "samples is -3: it must be greater than 0"),
+        ("warmup_epochs", -0.5, "warmup_epochs is -0.5: it must not be negative"),
+        ("final_learning_rate", 2.0, "final_learning_rate is 2.0: it must lie between 0 and 1"),
+        ("layer_decay", 0.0, "layer_decay is 0.0: it must be above 0 and at most 1"),
+        ("ema_decay", 1.0, "ema_decay is 1.0: it must be above 0 and below 1"),
+        ("patience", 3, "patience is 3 without evaluate_every: give both"),
+        ("accumulate", 0, "accumulate is 0: it must be greater than 0"),
+        ("workers", -1, "the number of processes that read images is -1: it must be at least 0"),
         ("label_smoothing", -0.1, "label_smoothing is -0.1"),
         ("small_until", math.nan, "small_until is nan"),
         ("weight_decay", -1.0, "weight_decay is -1.0: it must not be negative"),
@@ -30,27 +49,40 @@ from crate_transformer.training.config import TrainConfig
 )
 def test_a_wrong_value_is_named(name, value, sentence):
     with pytest.raises(ValueError, match=f"^{sentence}"):
-        TrainConfig(**{name: value})
+        config(name, value)
 
 
 @pytest.mark.usefixtures("unchecked")
 @pytest.mark.parametrize(
     ("name", "value", "known"),
-    [("optimizer", "auto", "adamw, lion, muon"), ("precision", "fp16", "auto, float32, bf16")],
+    [
+        ("optimizer", "auto", "adamw, lion, muon"),
+        ("precision", "fp64", "auto, float32, bf16, fp16"),
+        ("sharding", "ddp", "none, fsdp"),
+    ],
 )
 def test_a_word_that_nothing_stands_for_is_refused(name, value, known):
     with pytest.raises(ValueError, match=f"^{name} is '{value}': choose one of {known}$"):
-        TrainConfig(**{name: value})
+        config(name, value)
 
 
 def test_edges_are_allowed():
-    TrainConfig(min_area=1.0, small_until=1.0, label_smoothing=0.0)
-    TrainConfig(weight_decay=0.0, warmup_steps=0, clip_grad_norm=0.0, betas=(0.0, 0.0))
+    AugmentConfig(min_area=1.0)
+    ClassificationConfig(label_smoothing=0.0)
+    ScheduleConfig(small_until=1.0, warmup_steps=0, final_learning_rate=1.0)
+    OptimiserConfig(weight_decay=0.0, clip_grad_norm=0.0, betas=(0.0, 0.0))
 
 
 def steps_of(num_images, **given):
-    config = TrainConfig(**given).fitted(num_images)
+    config = ScheduleConfig(**given).fitted(num_images)
     return config.batch_size, config.steps, config.warmup_steps
+
+
+def test_one_length_and_one_warm_up():
+    with pytest.raises(ValueError, match=r"^steps is 5 and samples is 9: give one of them$"):
+        ScheduleConfig(steps=5, samples=9)
+    with pytest.raises(ValueError, match=r"^warmup_steps is 5 and warmup_epochs is 0\.5: give one of them$"):
+        ScheduleConfig(warmup_steps=5, warmup_epochs=0.5)
 
 
 def test_steps_follow_epochs_unless_given():
@@ -58,6 +90,8 @@ def test_steps_follow_epochs_unless_given():
     assert steps_of(90, epochs=0.5, batch_size=10) == (10, 4, 0)  # 4.5, to even
     assert steps_of(5, epochs=1.0, batch_size=128) == (128, 1, 0)
     assert steps_of(100, epochs=3.0, steps=7) == (8, 7, 0)
+    assert steps_of(100, samples=70, batch_size=10) == (10, 7, 0)
+    assert steps_of(100, epochs=3.0, batch_size=10, warmup_epochs=0.5) == (10, 30, 5)
 
 
 @pytest.mark.parametrize(
@@ -76,7 +110,7 @@ def test_what_is_not_given_fits_the_data(num_images, fitted):
 
 
 def test_what_is_given_stays():
-    given = {"steps": 5, "batch_size": 128, "warmup_steps": 100, "learning_rate": 0.5}
-    config = TrainConfig(**given).fitted(48)
+    given = {"steps": 5, "batch_size": 128, "warmup_steps": 100}
+    config = ScheduleConfig(**given).fitted(48)
     assert {name: getattr(config, name) for name in given} == given
     assert config == config.fitted(7)

@@ -60,8 +60,9 @@ def run(arguments: Sequence[str]) -> int | None:
 
     import tyro
 
-    command = importlib.import_module(f"crate_transformer.cli.{name.replace('-', '_')}")
+    module = importlib.import_module(f"crate_transformer.cli.{name.replace('-', '_')}")
     settings = {"prog": f"crate {name}", "config": (tyro.conf.OmitArgPrefixes,)}
-    if hasattr(command, "default"):
-        settings["default"] = command.default(arguments[1:])
-    return tyro.cli(command.Command, args=arguments[1:], **settings)()
+    command = module.Command
+    if hasattr(module, "command"):
+        command, settings["default"] = module.command(arguments[1:])
+    return tyro.cli(command, args=arguments[1:], **settings)()

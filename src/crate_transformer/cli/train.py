@@ -4,16 +4,23 @@ import argparse
 from collections.abc import Sequence
 from dataclasses import dataclass, field
 from pathlib import Path
-from typing import Literal
+from typing import Generic, Literal, TypeVar
 
 import tyro
 
 from crate_transformer.cli.terminal import say
-from crate_transformer.training.config import TrainConfig
+from crate_transformer.configs.augmentation import AugmentConfig
+from crate_transformer.configs.execution import ExecutionConfig
+from crate_transformer.configs.loop import LoopConfig
+from crate_transformer.configs.optimiser import OptimiserConfig
+from crate_transformer.configs.schedule import ScheduleConfig
+from crate_transformer.configs.tasks import TASKS
+
+Options = TypeVar("Options")
 
 
 @dataclass(frozen=True, kw_only=True)
-class Command:
+class Command(Generic[Options]):
     """Train a model on your own images and save it with its class names and preprocessing.
 
     DATA is a folder or a zip with one sub-folder per class; 'train' and 'val' (or 'test') folders are used when
@@ -24,6 +31,8 @@ class Command:
     """Folder or zip of labelled images."""
     recipe: str | None = None
     """Start from the settings of this recipe (cifar10, cifar10_vit, tiny_imagenet_100, tiny_imagenet_100_128)."""
+    task: Literal[tuple(TASKS)] = "classification"
+    """What the model learns; '--task NAME --help' shows the options of one."""
     output: Path = Path("runs/train")
     """Where checkpoint, metrics and, until the end, the resumable state go."""
     model: str = "crate_mini_patch8_64"
@@ -38,16 +47,19 @@ class Command:
     """Classify from the class token or from the mean of all tokens; the model's own unless given."""
     crop_pct: float = 1.0
     """Share of the side that evaluation keeps; 1 crops nothing."""
-    workers: int = 0
-    """Processes that read images."""
-    config: TrainConfig = field(default_factory=lambda: TrainConfig(optimizer="muon"))
+    objective: Options
+    optimiser: OptimiserConfig = field(default_factory=lambda: OptimiserConfig(optimizer="muon"))
+    schedule: ScheduleConfig = field(default_factory=ScheduleConfig)
+    augment: AugmentConfig = field(default_factory=AugmentConfig)
+    loop: LoopConfig = field(default_factory=LoopConfig)
+    execution: ExecutionConfig = field(default_factory=ExecutionConfig)
 
     def __call__(self) -> None:
         from crate_transformer.data import open_split
-        from crate_transformer.recipes.experiment import Experiment, fit
+        from crate_transformer.recipes.experiment import Experiment
+        from crate_transformer.recipes.run import fit
 
         sizes = {"img_size": self.img_size, "patch_size": self.patch_size, "global_pool": self.global_pool}
-        options = {key: value for key, value in sizes.items() if value is not None}
         split = open_split(self.data)
         say(
             f"{split.how}: {len(split.train)} training and {len(split.val)} held-out images, "
@@ -55,31 +67,45 @@ class Command:
         )
         experiment = Experiment(
             model=self.model,
-            options=options,
+            options={key: value for key, value in sizes.items() if value is not None},
             start_from=self.start_from,
-            train=self.config,
+            task=self.objective,
+            optimiser=self.optimiser,
+            schedule=self.schedule,
+            loop=self.loop,
+            augment=self.augment,
             crop_pct=self.crop_pct,
         )
-        done = fit(experiment, split, self.output, data_name=str(self.data), num_workers=self.workers)
-        say(f"{done.accuracy}; saved in {self.output}")
+        done = fit(experiment, split, self.output, data_name=str(self.data), execution=self.execution)
+        say(f"{done.summary}; saved in {self.output}")
 
 
-def default(arguments: Sequence[str]) -> Command | None:
-    """What the options change: the settings of ``--recipe NAME``, where the arguments name one."""
+def command(arguments: Sequence[str]) -> tuple[object, Command | None]:
+    """The command with the options of ``--task NAME``, and the settings of ``--recipe NAME`` where one is named."""
     parser = argparse.ArgumentParser(add_help=False, allow_abbrev=False)
-    parser.add_argument("--recipe", nargs="?")  # tyro complains where the name is missing
-    name = parser.parse_known_args(list(arguments))[0].recipe
-    if name is None:
-        return None
+    for name in ("--recipe", "--task"):
+        parser.add_argument(name, nargs="?")  # tyro complains where the name is missing
+    named = parser.parse_known_args(list(arguments))[0]
+    if named.recipe is None:
+        return Command[TASKS.get(named.task, TASKS["classification"])], None
     from crate_transformer.recipes.registry import recipe
 
-    experiment = recipe(name)
-    return Command(
+    experiment = recipe(named.recipe)
+    kind = type(experiment.task)
+    task = next(name for name, config in TASKS.items() if config is kind)
+    if named.task not in (None, task):
+        raise ValueError(f"recipe {named.recipe} is for the task {task}, not {named.task}: leave --task out")
+    return Command[kind], Command(
         data=tyro.MISSING,
-        recipe=name,
+        recipe=named.recipe,
+        task=task,
         model=experiment.model,
         start_from=experiment.start_from,
         crop_pct=experiment.crop_pct,
-        config=experiment.train,
+        objective=experiment.task,
+        optimiser=experiment.optimiser,
+        schedule=experiment.schedule,
+        augment=experiment.augment,
+        loop=experiment.loop,
         **experiment.options,
     )

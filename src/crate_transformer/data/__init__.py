@@ -2,26 +2,29 @@
 
 from crate_transformer.data.arrays import ArrayImages
 from crate_transformer.data.augment import EvalView, MultiCropView, TrainView
+from crate_transformer.data.batches import Batch
 from crate_transformer.data.decode import BrokenImageError, read_image
 from crate_transformer.data.digits import Digits, DigitsConfig, digits
 from crate_transformer.data.folder import ImageFolder
 from crate_transformer.data.images import list_images, read_images
 from crate_transformer.data.layout import Split, open_evaluation, open_images, open_split
-from crate_transformer.data.loader import eval_loader, train_loader
+from crate_transformer.data.loader import eval_loader, ordered_loader, train_loader
 from crate_transformer.data.memory import fits_in_memory, in_memory
 from crate_transformer.data.mixing import mix, one_hot
+from crate_transformer.data.order import Order
 from crate_transformer.data.photographs import PHOTOGRAPHS, photograph
 from crate_transformer.data.runs import decode_mask, encode_mask
 from crate_transformer.data.scenes import Foregrounds, Scene, SceneArrays, SceneSet, cut_foregrounds, cut_square
 from crate_transformer.data.segmentation import open_scenes
-from crate_transformer.data.transforms import MAX_ASPECT, Augment, middle, normalise, pixels, preprocess, resize_crop
+from crate_transformer.data.source import Source, View
+from crate_transformer.data.transforms import MAX_ASPECT, middle, normalise, pixels, preprocess, resize_crop
 from crate_transformer.data.wordnet import imagenet_words
 
 __all__ = [
     "MAX_ASPECT",
     "PHOTOGRAPHS",
     "ArrayImages",
-    "Augment",
+    "Batch",
     "BrokenImageError",
     "Digits",
     "DigitsConfig",
@@ -29,11 +32,14 @@ __all__ = [
     "Foregrounds",
     "ImageFolder",
     "MultiCropView",
+    "Order",
     "Scene",
     "SceneArrays",
     "SceneSet",
+    "Source",
     "Split",
     "TrainView",
+    "View",
     "cut_foregrounds",
     "cut_square",
     "decode_mask",
@@ -52,6 +58,7 @@ __all__ = [
     "open_images",
     "open_scenes",
     "open_split",
+    "ordered_loader",
     "photograph",
     "pixels",
     "preprocess",

@@ -1,15 +1,13 @@
 """Labelled pictures of one size, held in memory as bytes."""
 
-from collections.abc import Sequence
-from dataclasses import dataclass, fields, replace
+import hashlib
+import json
+from collections.abc import Callable, Sequence
+from dataclasses import dataclass, field, fields, replace
 
-import torch
-from jaxtyping import Float, Int64, UInt8
+from jaxtyping import Int64, UInt8
 from PIL import Image
 from torch import Tensor
-
-from crate_transformer.data.transforms import Augment, crop_batch, normalise, preprocess
-from crate_transformer.models.preprocessing import Preprocessing
 
 
 @dataclass(frozen=True, eq=False)
@@ -19,6 +17,13 @@ class ArrayImages:
     images: UInt8[Tensor, "images 3 height width"]
     labels: Int64[Tensor, " images"]
     classes: tuple[str, ...]
+    unreadable: dict[int, str] = field(default_factory=dict, kw_only=True)
+    """Always empty."""
+
+    @property
+    def where(self) -> str:
+        """Where the pictures lie, for messages."""
+        return "memory"
 
     def __len__(self) -> int:
         return len(self.images)
@@ -28,26 +33,20 @@ class ArrayImages:
         tensors = {f.name: getattr(self, f.name) for f in fields(self) if isinstance(getattr(self, f.name), Tensor)}
         return replace(self, **{name: tensor[indices] for name, tensor in tensors.items()})
 
-    def read(self, index: int) -> Image.Image:
-        """One picture as Pillow has it."""
+    def read(self, index: int, at_least: Callable | None = None) -> Image.Image:
+        """One picture as Pillow has it, in its own size."""
         return Image.fromarray(self.images[index].permute(1, 2, 0).numpy())
 
-    def batch(
-        self,
-        indices: Sequence[int],
-        preprocessing: Preprocessing,
-        augment: Augment | None = None,
-        uniforms: Float[Tensor, "batch 5"] | None = None,
-    ) -> tuple[Float[Tensor, "batch 3 height width"], Int64[Tensor, " batch"]]:
-        """Model inputs and labels of these pictures; augmented only with both ``augment`` and its ``uniforms``."""
-        indices = list(indices)
-        images, labels = self.images[indices], self.labels[indices]
-        size = tuple(images.shape[-2:])
-        if augment and augment.crops and uniforms is not None:
-            (rows, columns), (height, width) = preprocessing.img_size, size
-            inputs = crop_batch(images, augment.boxes(uniforms, columns / rows * height / width), preprocessing)
-        elif size == tuple(preprocessing.img_size) and preprocessing.crop_pct == 1:
-            inputs = normalise(images, preprocessing)
-        else:
-            inputs = torch.stack([preprocess(self.read(index), preprocessing) for index in indices])
-        return (inputs if augment is None or uniforms is None else augment.mirror(inputs, uniforms)), labels
+    def name(self, index: int) -> str:
+        """A picture in memory has only its number."""
+        return str(index)
+
+    def keys(self) -> list[str]:
+        """16 hex digits of each picture's bytes."""
+        return [hashlib.sha256(picture.numpy().tobytes()).hexdigest()[:16] for picture in self.images]
+
+    def fingerprint(self) -> str:
+        """16 hex digits that change with the labels, the classes, or every eighth row and column of a picture."""
+        digest = hashlib.sha256(self.images[..., ::8, ::8].numpy().tobytes())
+        digest.update(self.labels.numpy().tobytes() + json.dumps(self.classes).encode())
+        return digest.hexdigest()[:16]

@@ -13,9 +13,10 @@ import numpy as np
 import torch
 from torch.utils.data import DataLoader, Dataset
 
+from crate_transformer.configs import AugmentConfig
+from crate_transformer.data.augment import TrainView
 from crate_transformer.data.decode import BrokenImageError, open_image, read_image
-from crate_transformer.data.parts import Source
-from crate_transformer.data.transforms import REDUCING_GAP, Augment, crop_picture
+from crate_transformer.data.source import Source
 from crate_transformer.models.preprocessing import Preprocessing
 from crate_transformer.storage.limits import memory_limit
 
@@ -181,22 +182,12 @@ def _leave_signals_to_the_main_process(_worker: int) -> None:
 
 def _speed(source: Source) -> float | None:
     """Pictures that one process reads, decodes and crops at random in a second, as for training."""
-    augment, preprocessing, done = Augment(), Preprocessing(img_size=(224, 224)), 0
+    view, done = TrainView(AugmentConfig(), Preprocessing()), 0
     random, began = np.random.default_rng(0), time.perf_counter()
     for index in np.linspace(0, len(source) - 1, min(_TIMED, len(source))).astype(int).tolist():
-        uniforms = torch.from_numpy(random.random((1, 5), dtype=np.float32))
-
-        def box(width: int, height: int, uniforms: torch.Tensor = uniforms) -> torch.Tensor:
-            return augment.boxes(uniforms, height / width)[0]
-
-        def at_least(width: int, height: int, box: Callable[[int, int], torch.Tensor] = box) -> tuple[float, float]:
-            left, top, right, bottom = box(width, height).tolist()
-            return REDUCING_GAP * 224 / (right - left), REDUCING_GAP * 224 / (bottom - top)
-
         try:
-            picture = source.read(index, at_least)
+            view(source, index, random, (224, 224))
         except BrokenImageError:
             continue
-        crop_picture(picture, box(*picture.size), preprocessing)
         done += 1
     return done / (time.perf_counter() - began) if done else None

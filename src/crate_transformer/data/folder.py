@@ -1,37 +1,23 @@
 """Labelled pictures in a folder or a zip file, one sub-folder per class, read one by one."""
 
-import logging
+import json
 from collections.abc import Callable, Sequence
 from concurrent.futures import ThreadPoolExecutor
 from dataclasses import dataclass, field, replace
 from hashlib import sha256
-from itertools import chain
 from pathlib import Path
 from unicodedata import normalize
 
 import torch
-from jaxtyping import Float, Int64
 from PIL import Image
-from torch import Tensor
-from torch.utils.data import get_worker_info
 
 from crate_transformer.data.arrays import ArrayImages
 from crate_transformer.data.classes import relabelled
 from crate_transformer.data.decode import BrokenImageError
 from crate_transformer.data.files import file_sizes
 from crate_transformer.data.images import read_content, read_picture
-from crate_transformer.data.transforms import (
-    REDUCING_GAP,
-    Augment,
-    crop_picture,
-    normalise,
-    pixels,
-    preprocess,
-    resize_crop,
-)
-from crate_transformer.models.preprocessing import Preprocessing
-
-_LOG = logging.getLogger("crate_transformer.data")
+from crate_transformer.data.transforms import pixels, resize_crop
+from crate_transformer.data.unreadable import note_unreadable
 
 
 @dataclass(frozen=True, eq=False)
@@ -39,8 +25,7 @@ class ImageFolder:
     """Labelled pictures below ``root``, a folder or a zip file; made by ``open_images`` and ``open_split``.
 
     ``names`` are paths within ``root``, all below the folder ``prefix`` of the classes; ``labels`` index ``classes``.
-    Pictures that turn out unreadable are skipped and named once in a warning of the logger ``crate_transformer.data``;
-    ``broken`` holds them with the reason.
+    ``unreadable`` collects the pictures that could not be read, position -> reason.
     """
 
     root: Path
@@ -48,22 +33,28 @@ class ImageFolder:
     labels: list[int] | None
     classes: tuple[str, ...]
     prefix: str = ""
-    broken: dict[str, str] = field(default_factory=dict)
+    unreadable: dict[int, str] = field(default_factory=dict)
 
     @property
     def where(self) -> str:
+        """The folder or zip file, for messages."""
         return str(self.root)
 
     def __len__(self) -> int:
         return len(self.names)
 
     def name(self, index: int) -> str:
+        """The path of one picture within the folder or zip file."""
         return self.names[index]
+
+    def fingerprint(self) -> str:
+        """16 hex digits that change with keys, labels and classes."""
+        return sha256(json.dumps([self.keys(), self.labels, self.classes]).encode()).hexdigest()[:16]
 
     def subset(self, indices: Sequence[int]) -> "ImageFolder":
         """The pictures at these positions, in this order, with the same classes."""
         names, labels = ([of[i] for i in indices] if of is not None else None for of in (self.names, self.labels))
-        return replace(self, names=names, labels=labels, broken={})
+        return replace(self, names=names, labels=labels, unreadable={})
 
     def keys(self) -> list[str]:
         """16 hex digits for each picture: of its path from the class folder on and its size in bytes.
@@ -90,105 +81,21 @@ class ImageFolder:
             ValueError: It lacks some of the classes here.
         """
         labels = relabelled(self.labels, self.classes, classes, str(self.root))
-        return replace(self, labels=labels, classes=tuple(classes), broken={})
+        return replace(self, labels=labels, classes=tuple(classes), unreadable={})
 
     def read(self, index: int, at_least: Callable[[int, int], tuple[float, float]] | None = None) -> Image.Image:
         """One picture as upright RGB, reduced as ``read_image`` does; ``BrokenImageError`` if it cannot be read."""
         return read_picture(self.root, self.names[index], at_least)
 
-    def batch(
-        self,
-        indices: Sequence[int],
-        preprocessing: Preprocessing,
-        augment: Augment | None = None,
-        uniforms: Float[Tensor, "indices 5"] | None = None,
-    ) -> tuple[Float[Tensor, "batch 3 height width"], Int64[Tensor, " batch"]]:
-        """Model inputs and labels of these pictures.
-
-        Without ``uniforms`` (evaluation) unreadable pictures are left out. With them (training) the next readable
-        picture of the set takes the place of an unreadable one, and ``augment`` draws its crops from them.
-        """
-        inputs, labels = [], []
-        for slot, index in enumerate(indices):
-            crop = None if augment is None or uniforms is None or not augment.crops else uniforms[slot : slot + 1]
-            for candidate in [index] if uniforms is None else chain(range(index, len(self)), range(index)):
-                found = self._input(candidate, preprocessing, augment, crop)
-                if found is not None:
-                    inputs.append(found)
-                    labels.append(self.labels[candidate])
-                if found is not None or self._too_many_broken:
-                    break
-        images = torch.stack(inputs) if inputs else torch.empty(0, 3, *preprocessing.img_size)
-        if augment is not None and uniforms is not None and len(inputs) == len(uniforms):
-            images = augment.mirror(images, uniforms)
-        return images, torch.tensor(labels, dtype=torch.int64)
-
-    def _input(
-        self,
-        index: int,
-        preprocessing: Preprocessing,
-        augment: Augment | None,
-        crop: Float[Tensor, "1 5"] | None,
-    ) -> Float[Tensor, "3 height width"] | None:
-        if crop is None:
-            picture = self._readable(index)
-            return None if picture is None else preprocess(picture, preprocessing)
-        rows, columns = preprocessing.img_size
-
-        def box(width: int, height: int) -> Float[Tensor, "4"]:
-            return augment.boxes(crop, columns / rows * height / width)[0]
-
-        def at_least(width: int, height: int) -> tuple[float, float]:
-            left, top, right, bottom = box(width, height).tolist()
-            return REDUCING_GAP * columns / (right - left), REDUCING_GAP * rows / (bottom - top)
-
-        picture = self._readable(index, at_least)
-        if picture is None:
-            return None
-        return normalise(crop_picture(picture, box(*picture.size), preprocessing), preprocessing)
-
-    def _readable(
-        self, index: int, at_least: Callable[[int, int], tuple[float, float]] | None = None
-    ) -> Image.Image | None:
-        if self.names[index] in self.broken:
-            return None
-        try:
-            return self.read(index, at_least)
-        except BrokenImageError as error:
-            self.report({self.names[index]: str(error)})
-            return None
-
-    @property
-    def _too_many_broken(self) -> bool:
-        return len(self.broken) > max(1, len(self) / 100) or len(self.broken) == len(self)
-
-    def report(self, broken: dict[str, str]) -> None:
-        """Note unreadable pictures, name -> reason, each logged once.
-
-        In a loader's worker process they are only noted: the loader reports them again in the main process.
-
-        Raises:
-            ValueError: More than 1% of the set (and more than one picture of a small set) are unreadable.
-        """
-        new = {name: reason for name, reason in broken.items() if name not in self.broken}
-        self.broken.update(new)
-        if get_worker_info() is not None:
-            return
-        for reason in new.values():
-            _LOG.warning("skipped: %s", reason)
-        if new and self._too_many_broken:
-            first = ", ".join(sorted(self.broken)[:3])
-            raise ValueError(
-                f"{len(self.broken)} of the {len(self):,} images of {self.root} are unreadable, more than 1%: "
-                f"{first}{', ...' if len(self.broken) > 3 else ''}; remove or repair them"
-            )
-
     def common_size(self) -> tuple[int, int] | None:
         """Height and width if pictures sampled over the whole set agree in it, else ``None``."""
         sizes = set()
         for index in range(0, len(self), max(1, len(self) // 64)):
-            picture = self._readable(index)
-            if picture is not None:
+            try:
+                picture = self.read(index)
+            except BrokenImageError as error:
+                note_unreadable(self, {index: str(error)})
+            else:
                 sizes.add((picture.height, picture.width))
         return sizes.pop() if len(sizes) == 1 else None
 
@@ -237,7 +144,7 @@ class ImageFolder:
                 if reason is None:
                     kept.append(index)
                 else:
-                    self.report({self.names[index]: reason})
+                    note_unreadable(self, {index: reason})
                 if progress:
                     progress(index + 1)
         finally:

@@ -1,153 +1,124 @@
 """Batches for training, resumable at any step bit for bit, and batches for evaluation, in order."""
 
-import signal
 from collections.abc import Callable, Iterator
-from dataclasses import dataclass, replace
+from dataclasses import dataclass
 
-import numpy as np
-import torch
 from jaxtyping import Float, Int64
 from torch import Tensor
-from torch.utils.data import DataLoader, Dataset, Sampler
 
-from crate_transformer.data.arrays import ArrayImages
-from crate_transformer.data.folder import ImageFolder
-from crate_transformer.data.transforms import Augment
+from crate_transformer.data.augment import EvalView
+from crate_transformer.data.batches import BatchLoader, OrderedBatches, TrainBatches, TrainShares
+from crate_transformer.data.order import Order
+from crate_transformer.data.source import Source, View
+from crate_transformer.data.transforms import normalise
 from crate_transformer.models.preprocessing import Preprocessing
-
-Images = ImageFolder | ArrayImages
 
 
 def train_loader(
-    images: Images,
-    preprocessing: Preprocessing,
+    source: Source,
+    view: View,
     *,
+    size: tuple[int, int] | Callable[[int], tuple[int, int]],
     batch_size: int,
     steps: int,
     start_step: int = 0,
     seed: int = 0,
-    augment: Augment | None = None,
+    order: Order | None = None,
+    rank: int = 0,
+    world_size: int = 1,
+    accumulate: int = 1,
+    num_workers: int = 0,
+) -> BatchLoader:
+    """The batches of the steps ``start_step`` to ``steps - 1``: what ``view`` makes of each picture, ``labels`` (or
+    ``targets``) and ``positions``, the places of the pictures in the endless sequence of ``order``.
+
+    Every batch is full, and a small set simply repeats. The random numbers that a view is given depend on ``seed`` and
+    the picture's position alone: several processes see together what one would see, whatever ``start_step``,
+    ``num_workers`` and ``accumulate``.
+
+    Args:
+        size: Height and width of the inputs, or a function of the step.
+        batch_size: Pictures of one step over all ranks. A step is divided into ``accumulate`` parts, and each part
+            among the ranks, in the order of the sequence.
+        order: Random orders without repetition unless given.
+    """
+    if len(source) == 0:
+        raise ValueError("there are no images to train on")
+    parts = world_size * accumulate
+    if batch_size < 1 or batch_size % parts:
+        of = f"{world_size} processes" + (f" times {accumulate} parts" if accumulate > 1 else "")
+        raise ValueError(f"batch_size is {batch_size}: it must be a positive multiple of the {of}")
+    shares = TrainShares(
+        order or Order(len(source), seed),
+        size if callable(size) else lambda _step: size,
+        batch_size,
+        range(start_step, steps),
+        accumulate,
+        rank,
+        world_size,
+    )
+    return BatchLoader(TrainBatches(source, view, seed), shares, num_workers)
+
+
+def ordered_loader(
+    source: Source,
+    view: View,
+    *,
+    size: tuple[int, int],
+    batch_size: int,
     num_workers: int = 0,
     rank: int = 0,
     world_size: int = 1,
-    sizes: Callable[[int], tuple[int, int]] | None = None,
-) -> "ImageLoader":
-    """The batches of the steps ``start_step`` to ``steps - 1``, as (images, labels).
+) -> BatchLoader:
+    """All samples once, in order, as batches like those of ``train_loader``; unreadable pictures are left out.
 
-    The pictures are taken from one endless sequence of random orders, one order per epoch, so every batch is full and a
-    small set simply repeats. The random numbers of a picture's crop depend on ``seed`` and its place in that sequence
-    alone: several processes see together what one would see, whatever ``start_step`` and ``num_workers``.
+    ``positions`` are the indices of the samples. The view is given no random numbers.
 
     Args:
-        batch_size: Pictures of one step over all ranks; rank ``r`` of ``world_size`` gets every ``world_size``-th.
-        sizes: Height and width of the inputs by step, for a schedule of resolution.
+        rank: Rank ``r`` of ``world_size`` gets every ``world_size``-th.
     """
-    if len(images) == 0:
-        raise ValueError("there are no images to train on")
-    if batch_size < 1 or batch_size % world_size:
-        raise ValueError(f"batch_size is {batch_size}: it must be a positive multiple of the {world_size} processes")
-    shares = _TrainShares(len(images), batch_size, steps, start_step, seed, rank, world_size)
-    return ImageLoader(_Batches(images, preprocessing, augment, sizes), shares, num_workers)
+    if batch_size < 1:
+        raise ValueError(f"batch_size is {batch_size}: it must be at least 1")
+    own = range(rank, len(source), world_size)
+    shares = [own[n : n + batch_size] for n in range(0, len(own), batch_size)]
+    return BatchLoader(OrderedBatches(source, view, size), shares, num_workers)
 
 
 def eval_loader(
-    images: Images, preprocessing: Preprocessing, *, batch_size: int, num_workers: int = 0
-) -> "ImageLoader":
-    """All pictures once, in order, without augmentation, as (images, labels); unreadable pictures are left out."""
-    if batch_size < 1:
-        raise ValueError(f"batch_size is {batch_size}: it must be at least 1")
-    shares = [(0, list(range(n, min(n + batch_size, len(images)))), None) for n in range(0, len(images), batch_size)]
-    return ImageLoader(_Batches(images, preprocessing), shares, num_workers)
-
-
-class ImageLoader(DataLoader):
-    """A PyTorch loader whose workers make whole batches, and which reports the unreadable pictures they met."""
-
-    def __init__(self, batches: "_Batches", shares: Sampler | list, num_workers: int):
-        if num_workers < 0:
-            raise ValueError(f"the number of processes that read images is {num_workers}: it must be at least 0")
-        super().__init__(
-            batches,
-            sampler=shares,
-            batch_size=None,
+    source: Source,
+    preprocessing: Preprocessing,
+    *,
+    batch_size: int,
+    num_workers: int = 0,
+    rank: int = 0,
+    world_size: int = 1,
+) -> "EvalLoader":
+    """All pictures once, in order, as a model was evaluated on them, as (images, labels); see ``ordered_loader``."""
+    view, size = EvalView(preprocessing), preprocessing.img_size
+    return EvalLoader(
+        ordered_loader(
+            source,
+            view,
+            size=size,
+            batch_size=batch_size,
             num_workers=num_workers,
-            pin_memory=torch.cuda.is_available(),
-            generator=torch.Generator(),  # leaves the global random state alone
-            worker_init_fn=_leave_signals_to_the_main_process,
-        )
-
-    def __iter__(self) -> Iterator[tuple[Float[Tensor, "batch 3 height width"], Int64[Tensor, " batch"]]]:
-        source = self.dataset.images
-        batches = super().__iter__()
-        while True:
-            try:
-                images, labels, broken = next(batches)
-            except StopIteration:
-                return
-            except RuntimeError as error:
-                if not str(error).startswith("DataLoader worker (pid"):
-                    raise
-                raise OSError(
-                    "a process that reads images was ended from outside, most often because memory ran out: use fewer "
-                    "such processes or smaller batches"
-                ) from error
-            if broken:
-                source.report(broken)
-            if len(labels):
-                yield images, labels
-
-
-def _leave_signals_to_the_main_process(_worker: int) -> None:
-    """Ctrl-C and SIGTERM reach every process of a group; the main one still needs its workers, and ends them itself."""
-    for number in (signal.SIGINT, signal.SIGTERM):
-        signal.signal(number, signal.SIG_IGN)
+            rank=rank,
+            world_size=world_size,
+        ),
+        preprocessing,
+    )
 
 
 @dataclass(frozen=True)
-class _TrainShares(Sampler):
-    """Yields (step, positions of this rank's pictures, five random numbers for each of them)."""
+class EvalLoader:
+    """Yields (images, labels) as a model takes them."""
 
-    images: int
-    batch_size: int
-    steps: int
-    start_step: int
-    seed: int
-    rank: int
-    world_size: int
+    batches: BatchLoader
+    preprocessing: Preprocessing
 
     def __len__(self) -> int:
-        return max(0, self.steps - self.start_step)
+        return len(self.batches)
 
-    def __iter__(self) -> Iterator[tuple[int, list[int], np.ndarray]]:
-        epoch, order = -1, np.empty(0, dtype=np.int64)
-        key = np.random.SeedSequence(self.seed).generate_state(2, np.uint64)
-        for step in range(self.start_step, self.steps):
-            indices = []
-            for position in range(step * self.batch_size, (step + 1) * self.batch_size):
-                if position // self.images != epoch:
-                    epoch = position // self.images
-                    order = np.random.default_rng((self.seed, epoch)).permutation(self.images)
-                indices.append(int(order[position % self.images]))
-            # one block of Philox holds eight numbers: block n belongs to the n-th picture of the sequence
-            random = np.random.Generator(np.random.Philox(key=key, counter=step * self.batch_size))
-            uniforms = random.random((self.batch_size, 8), dtype=np.float32)[:, :5]
-            yield step, indices[self.rank :: self.world_size], uniforms[self.rank :: self.world_size]
-
-
-@dataclass(frozen=True, eq=False)
-class _Batches(Dataset):
-    """Maps (step, positions, random numbers) to (images, labels, unreadable pictures met so far)."""
-
-    images: Images
-    preprocessing: Preprocessing
-    augment: Augment | None = None
-    sizes: Callable[[int], tuple[int, int]] | None = None
-
-    def __getitem__(self, share: tuple[int, list[int], np.ndarray | None]) -> tuple[Tensor, Tensor, dict[str, str]]:
-        step, indices, random = share
-        uniforms = None if random is None else torch.from_numpy(random.copy())
-        preprocessing = self.preprocessing
-        if self.sizes is not None:
-            preprocessing = replace(preprocessing, img_size=self.sizes(step))
-        images, labels = self.images.batch(indices, preprocessing, self.augment, uniforms)
-        return images, labels, dict(self.images.broken) if isinstance(self.images, ImageFolder) else {}
+    def __iter__(self) -> Iterator[tuple[Float[Tensor, "batch 3 height width"], Int64[Tensor, " batch"]]]:
+        for batch in self.batches:
+            yield normalise(batch["images"], self.preprocessing), batch["labels"]

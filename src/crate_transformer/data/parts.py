@@ -5,12 +5,8 @@ from collections.abc import Callable, Collection, Sequence
 from dataclasses import dataclass
 from pathlib import Path
 
-from crate_transformer.data.arrays import ArrayImages
-from crate_transformer.data.folder import ImageFolder
-from crate_transformer.data.hub_dataset import HubDataset
-from crate_transformer.data.shards import ShardImages
+from crate_transformer.data.source import Source
 
-Source = ImageFolder | ShardImages | HubDataset
 _ROLES = {
     "training": ("train", "training"),
     "validation": ("val", "valid", "validation", "dev", "eval", "evaluation"),
@@ -26,8 +22,8 @@ class Split:
     of the pictures, and not found on the disk.
     """
 
-    train: Source | ArrayImages
-    val: Source | ArrayImages
+    train: Source
+    val: Source
     how: str
     divided_here: bool
 

@@ -163,11 +163,15 @@ class CRATEMAE(Backbone):
         return super().no_weight_decay() | {"mask_token"}
 
     def forward(
-        self, images: Float[Tensor, "batch channels height width"], *, mask_ratio: float | None = None
+        self,
+        images: Float[Tensor, "batch channels height width"],
+        *,
+        mask_ratio: float | None = None,
+        noise: Float[Tensor, "batch patches"] | None = None,
     ) -> Tensor | Reconstruction:
         """Logits ``(batch, classes)``; with ``mask_ratio`` what ``reconstruct`` gives, for wrappers that know only
         ``forward``."""
-        return super().forward(images) if mask_ratio is None else self.reconstruct(images, mask_ratio)
+        return super().forward(images) if mask_ratio is None else self.reconstruct(images, mask_ratio, noise)
 
     def reconstruct(
         self,

@@ -5,8 +5,7 @@ from dataclasses import dataclass, replace
 
 import numpy as np
 
-from crate_transformer.data import ArrayImages, Split
-from crate_transformer.data.parts import Source
+from crate_transformer.data import ArrayImages, Source, Split
 from crate_transformer.models import Model
 from crate_transformer.storage import as_record
 

@@ -13,17 +13,13 @@ from crate_transformer.storage import as_record, printable, recover
 from crate_transformer.training.metrics import FILE as METRICS
 from crate_transformer.training.state import changed_settings
 
+BEST = "best"
 OF_VERSION_0_1 = {"run.json", "split.json"}
 
 
 class Numbers(TypedDict):
-    """What is read again of the numbers of a finished run."""
+    """What is read again of the numbers of every finished run; each task reads its own besides."""
 
-    top1: float
-    top5: float
-    top1_interval: tuple[float, float]
-    chance: float
-    count: int
     parameters: int
     precision: str
     seconds: float
@@ -34,7 +30,7 @@ class Finished:
     """What the checkpoint of a finished run says of it."""
 
     experiment: dict[str, object]
-    metrics: Numbers
+    metrics: dict[str, object]
 
 
 def check_output(folder: Path) -> None:
@@ -54,7 +50,7 @@ def check_output(folder: Path) -> None:
         raise ValueError(
             f"{folder} holds a run of version 0.1, which this version cannot go on with: choose another folder"
         )
-    if strange := names - {CONFIG, WEIGHTS, METRICS}:
+    if strange := names - {CONFIG, WEIGHTS, METRICS, BEST}:
         shown = ", ".join(map(printable, sorted(strange)[:3]))
         raise ValueError(f"{folder} holds {shown}, which belongs to no run: choose another output folder")
 
@@ -84,10 +80,12 @@ def finished_run(folder: Path, settings: Mapping[str, object]) -> tuple[Backbone
     model = load_checkpoint(folder)
     if "experiment" not in model.provenance.metadata:
         raise ValueError(f"{folder} holds a checkpoint that no run wrote: choose another output folder")
-    record = as_record(model.provenance.metadata, Finished, f"the metadata in {folder / CONFIG}")
-    if changed := changed_settings(record.experiment, settings):
+    where = f"the metadata in {folder / CONFIG}"
+    record = as_record(model.provenance.metadata, Finished, where)
+    as_record(record.metrics, Numbers, where)
+    if changed := changed_settings({k: v for k, v in record.experiment.items() if k != "data"}, settings):
         raise ValueError(
-            f"{folder} holds a finished run with other settings ({', '.join(changed)}): "
+            f"{folder} holds a finished run with other settings ({', '.join(sorted(changed))}): "
             "repeat its settings to load it, choose another output folder, or remove this one"
         )
     return model, record

@@ -11,6 +11,12 @@ import torch
 
 import crate_transformer
 from crate_transformer.checkpoints import load_checkpoint
+from crate_transformer.configs.augmentation import AugmentConfig
+from crate_transformer.configs.execution import ExecutionConfig
+from crate_transformer.configs.loop import LoopConfig
+from crate_transformer.configs.optimiser import OptimiserConfig
+from crate_transformer.configs.schedule import ScheduleConfig
+from crate_transformer.configs.tasks import ClassificationConfig
 from crate_transformer.data import Split, digits, normalise, photograph
 from crate_transformer.evaluation import attention_segmentation
 from crate_transformer.inspection import (
@@ -24,12 +30,12 @@ from crate_transformer.inspection import (
 from crate_transformer.layers.fast_products import fast_products
 from crate_transformer.models import Backbone
 from crate_transformer.recipes import findings
-from crate_transformer.recipes.experiment import Experiment, Fit, fit
+from crate_transformer.recipes.experiment import Experiment
 from crate_transformer.recipes.photographs import SUBJECTS, answer, knowledge
+from crate_transformer.recipes.run import Fit, fit
 from crate_transformer.recipes.stages import Stages
 from crate_transformer.reports.quickstart import NAMES, QuickstartResults, quickstart_page
 from crate_transformer.storage import write_json
-from crate_transformer.training.config import TrainConfig
 from crate_transformer.training.metrics import read_metrics
 
 BOX = "crate_mini_patch8_64.tiny_imagenet_100"
@@ -44,6 +50,7 @@ SECONDS = {
 """Of the documented run, on two cores that multiply in 16 bits (docs/results.md)."""
 SLOWER = 1.5
 """How much longer it takes on cores that do not."""
+EXECUTION = ExecutionConfig(checkpoint_every=100)
 SHOWN = 8
 UNTRAINED_MODELS = 5
 
@@ -72,20 +79,14 @@ def vit_digits(config: QuickstartConfig) -> Experiment:
 
 
 def _digits_experiment(model: str, config: QuickstartConfig) -> Experiment:
-    train = TrainConfig(
-        steps=config.steps,
-        batch_size=64,
-        optimizer="muon",
-        learning_rate=2e-3,
-        matrix_learning_rate=8e-3,
-        warmup_steps=min(100, config.steps // 5),
-        label_smoothing=0.0,
-        min_area=1.0,
-        flip=False,
-        checkpoint_every=100,
-        seed=config.seed,
+    return Experiment(
+        model=model,
+        task=ClassificationConfig(label_smoothing=0.0),
+        optimiser=OptimiserConfig(optimizer="muon", learning_rate=2e-3, matrix_learning_rate=8e-3),
+        schedule=ScheduleConfig(steps=config.steps, batch_size=64, warmup_steps=min(100, config.steps // 5)),
+        loop=LoopConfig(seed=config.seed),
+        augment=AugmentConfig(min_area=1.0, flip=False),
     )
-    return Experiment(model=model, train=train)
 
 
 def quickstart(folder: Path, config: QuickstartConfig, *, show: bool = True) -> Path:
@@ -109,7 +110,7 @@ def quickstart(folder: Path, config: QuickstartConfig, *, show: bool = True) -> 
     split, fits = Split(train, test, "generated", divided_here=False), {}
     for key, experiment in experiments.items():
         stages.begin({"crate": "training CRATE", "vit": "training the ViT"}[key])
-        fits[key] = fit(experiment, split, folder / key, data_name="digits", show=show)
+        fits[key] = fit(experiment, split, folder / key, data_name="digits", execution=EXECUTION, show=show)
     stages.begin("measuring")
     models = {key: done.model for key, done in fits.items()}
 

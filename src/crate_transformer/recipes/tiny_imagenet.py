@@ -6,6 +6,9 @@ from pathlib import Path
 import torch
 
 from crate_transformer.checkpoints import save_checkpoint
+from crate_transformer.configs.loop import LoopConfig
+from crate_transformer.configs.optimiser import OptimiserConfig
+from crate_transformer.configs.schedule import ScheduleConfig
 from crate_transformer.data import (
     ArrayImages,
     ImageFolder,
@@ -17,8 +20,8 @@ from crate_transformer.data import (
 )
 from crate_transformer.evaluation import SegmentationReport, accuracy, attention_segmentation
 from crate_transformer.models import Backbone
-from crate_transformer.recipes.experiment import Experiment, fit
-from crate_transformer.training.config import TrainConfig
+from crate_transformer.recipes.experiment import Experiment
+from crate_transformer.recipes.run import fit
 
 COCO_SIZE = 128  # pixels: 16 x 16 tokens
 
@@ -31,15 +34,8 @@ def tiny_imagenet_100() -> Experiment:
     """
     return Experiment(
         model="crate_mini_patch8_64",
-        train=TrainConfig(
-            epochs=16.0,
-            batch_size=128,
-            optimizer="muon",
-            learning_rate=1.5e-3,
-            matrix_learning_rate=4e-3,
-            warmup_steps=150,
-            small_until=0.6,
-        ),
+        optimiser=OptimiserConfig(optimizer="muon", learning_rate=1.5e-3, matrix_learning_rate=4e-3),
+        schedule=ScheduleConfig(epochs=16.0, batch_size=128, warmup_steps=150, small_until=0.6),
     )
 
 
@@ -51,16 +47,9 @@ def tiny_imagenet_100_128(start_from: str = "runs/box-64") -> Experiment:
     return Experiment(
         model="crate_mini_patch8_64",
         start_from=start_from,
-        train=TrainConfig(
-            steps=220,
-            batch_size=64,
-            optimizer="muon",
-            learning_rate=4e-4,
-            matrix_learning_rate=1e-3,
-            warmup_steps=20,
-            scale=2.0,
-            seed=7,
-        ),
+        optimiser=OptimiserConfig(optimizer="muon", learning_rate=4e-4, matrix_learning_rate=1e-3),
+        schedule=ScheduleConfig(steps=220, batch_size=64, warmup_steps=20, scale=2.0),
+        loop=LoopConfig(seed=7),
     )
 
 

@@ -6,7 +6,9 @@ import threading
 from collections.abc import Iterator
 from dataclasses import dataclass
 
-from accelerate import Accelerator
+import torch
+
+from crate_transformer.training.processes import Processes
 
 
 @dataclass
@@ -17,13 +19,11 @@ class Stop:
     number: int = signal.SIGINT
 
 
-def stop_wanted(accelerator: Accelerator, stop: Stop) -> bool:
+def stop_wanted(processes: Processes, stop: Stop) -> bool:
     """Whether any process was asked to stop: all of them get the same answer at the same step."""
-    if accelerator.num_processes == 1:
+    if processes.world_size == 1:
         return stop.wanted
-    if stop.wanted:
-        accelerator.set_trigger()
-    return accelerator.check_trigger()
+    return bool(processes.mean(torch.tensor(float(stop.wanted), device=processes.device)) > 0)
 
 
 @contextlib.contextmanager

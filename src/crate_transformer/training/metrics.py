@@ -16,24 +16,39 @@ Record = dict[str, int | float]
 class MetricsLog:
     """Appends to ``metrics.jsonl``; what an earlier run wrote after the step where this one starts is dropped.
 
-    ``seconds`` and ``loss`` are those of the last line that was kept.
+    ``earlier_seconds`` is the time that earlier sessions took.
     """
 
     def __init__(self, folder: Path, start: int, *, writing: bool = True) -> None:
         self.path, self.writing = folder / FILE, writing
-        kept = [record for record in read_metrics(self.path) if record["step"] <= start]
-        self.seconds = max((record.get("seconds", 0.0) for record in kept), default=0.0)
-        self.loss = next((record["loss"] for record in reversed(kept) if "loss" in record), math.nan)
+        self.records = [record for record in read_metrics(self.path) if record["step"] <= start]
+        self.earlier_seconds = max((record.get("seconds", 0.0) for record in self.records), default=0.0)
         if writing:
-            write_file(self.path, "".join(json.dumps(record) + "\n" for record in kept).encode())
+            write_file(self.path, "".join(json.dumps(record) + "\n" for record in self.records).encode())
 
-    def write(self, **values: int | float) -> None:
-        """Append one line; numbers that are not finite, which JSON does not know, are left out."""
+    @property
+    def loss(self) -> float:
+        """The last loss, or NaN."""
+        return next((record["loss"] for record in reversed(self.records) if "loss" in record), math.nan)
+
+    @property
+    def first_loss(self) -> float | None:
+        """The first loss."""
+        return next((record["loss"] for record in self.records if "loss" in record), None)
+
+    def values(self, name: str) -> dict[int, float]:
+        """The value of this name by step."""
+        return {record["step"]: record[name] for record in self.records if name in record}
+
+    def write(self, **values: object) -> None:
+        """Append one line; what is no finite number is left out."""
+        record = {name: v for name, v in values.items() if isinstance(v, int | float) and math.isfinite(v)}
+        self.records.append(record)
         if not self.writing:
             return
         try:
             with self.path.open("a", encoding="utf-8") as file:
-                file.write(json.dumps({name: v for name, v in values.items() if math.isfinite(v)}) + "\n")
+                file.write(json.dumps(record) + "\n")
         except OSError as error:
             raise OSError(f"{self.path} could not be written: {error.strerror or error}") from error
 

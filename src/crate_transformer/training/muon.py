@@ -34,7 +34,7 @@ class Muon(Optimizer):
 
     def __init__(
         self,
-        parameters: Iterable[nn.Parameter],
+        parameters: Iterable[nn.Parameter | dict[str, object]],
         lr: float,
         *,
         weight_decay: float = 0.1,

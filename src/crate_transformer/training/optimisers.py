@@ -1,51 +1,73 @@
-"""Optimisers."""
+"""Optimisers of a task's parameters."""
 
-from collections.abc import Iterable
+import re
+from collections import defaultdict
+from collections.abc import Callable
 
 import torch
 from torch import nn
 
-from crate_transformer.training.config import TrainConfig
+from crate_transformer.configs.optimiser import OptimiserConfig
 from crate_transformer.training.muon import Muon
 from crate_transformer.training.precision import choose_products
+from crate_transformer.training.task import Task
 
 
-def parameter_groups(
-    parameters: Iterable[tuple[str, nn.Parameter]], spared: set[str], weight_decay: float
-) -> list[dict[str, object]]:
-    """Two groups: matrices decay; vectors and the names in ``spared`` do not."""
-    decayed, rest = [], []
-    for name, parameter in parameters:
-        (decayed if parameter.ndim >= 2 and name not in spared else rest).append(parameter)
-    return [{"params": decayed, "weight_decay": weight_decay}, {"params": rest, "weight_decay": 0.0}]
-
-
-def build_optimizers(model: nn.Module, config: TrainConfig, device: torch.device) -> list[torch.optim.Optimizer]:
+def build_optimizers(task: Task, config: OptimiserConfig, device: torch.device) -> list[torch.optim.Optimizer]:
     """AdamW, Lion (arXiv 2302.06675), or Muon for the blocks' matrices with AdamW for the rest (arXiv 2502.16982).
 
     Args:
-        device: where the model will be trained.
+        device: where the task will be trained.
     """
+    named = {name: parameter for name, parameter in task.named_parameters() if parameter.requires_grad}
+    matrices = {}
+    if config.optimizer == "muon":
+        matrices = {name: p for name, p in named.items() if re.search(r"(^|\.)blocks\.", name) and p.ndim == 2}
+    rest = parameter_groups({name: p for name, p in named.items() if name not in matrices}, task, config)
     if config.optimizer == "lion":
         from lion_pytorch import Lion
 
-        groups = parameter_groups(model.named_parameters(), model.no_weight_decay(), config.weight_decay)
-        return [Lion(groups, lr=config.learning_rate, betas=config.betas)]
-    matrices = {}
-    if config.optimizer == "muon":
-        matrices = {name: p for name, p in model.named_parameters() if name.startswith("blocks.") and p.ndim == 2}
-    rest = [(name, p) for name, p in model.named_parameters() if name not in matrices]
-    groups = parameter_groups(rest, model.no_weight_decay(), config.weight_decay)
-    optimizers: list[torch.optim.Optimizer] = [
-        torch.optim.AdamW(groups, lr=config.learning_rate, betas=config.betas, fused=True)
-    ]
-    if matrices:
-        optimizers.append(
-            Muon(
-                matrices.values(),
-                lr=config.matrix_learning_rate,
-                weight_decay=config.weight_decay,
-                products=choose_products(device),
-            )
+        return [Lion(rest, lr=config.learning_rate, betas=config.betas)]
+    adamw = [torch.optim.AdamW(rest, lr=config.learning_rate, betas=config.betas, fused=True)] if rest else []
+    if not matrices:
+        return adamw
+    groups = parameter_groups(matrices, task, config)
+    rate, products = config.matrix_learning_rate, choose_products(device)
+    return [*adamw, Muon(groups, lr=rate, weight_decay=config.weight_decay, products=products)]
+
+
+def parameter_groups(named: dict[str, nn.Parameter], task: Task, config: OptimiserConfig) -> list[dict[str, object]]:
+    """Parameters that are treated alike: matrices decay, vectors and the model's ``no_weight_decay`` do not.
+
+    ``share`` is what ``layer_decay`` leaves of the learning rate in their layer (arXiv 2003.10555).
+    """
+    spared = {f"model.{name}" for name in task.model.no_weight_decay()}
+    share = _layer_shares(task.model, config.layer_decay)
+    groups = defaultdict(list)
+    for name, parameter in named.items():
+        decay = config.weight_decay if parameter.ndim >= 2 and name not in spared else 0.0
+        groups[decay, share(name)].append(parameter)
+    return [{"params": group, "weight_decay": decay, "share": part} for (decay, part), group in groups.items()]
+
+
+def _layer_shares(model: nn.Module, layer_decay: float) -> Callable[[str], float]:
+    """The share of the learning rate of a parameter: 1 in the last layer and outside of ``model``."""
+    if layer_decay == 1:
+        return lambda _name: 1.0
+    if not hasattr(model, "group_matcher"):
+        raise ValueError(
+            f"layer_decay is {layer_decay}: {type(model).__name__} does not name its layers, leave it at 1"
         )
-    return optimizers
+    layers, matcher = len(model.blocks), model.group_matcher()
+
+    def share(name: str) -> float:
+        name = name.removeprefix("model.")
+        if re.search(matcher["stem"], name):
+            layer = 0
+        elif found := re.search(matcher["blocks"], name):
+            layer = 1 + int(found[1])
+        else:
+            layer = layers + 1
+        return layer_decay ** (layers + 1 - layer)
+
+    return share

@@ -3,16 +3,22 @@
 import torch
 from accelerate.utils import broadcast_object_list
 
+from crate_transformer.configs.loop import Precision
 from crate_transformer.layers.fast_products import fast_products
-from crate_transformer.training.config import TrainConfig
 
 BF16_WIDTH_ON_CPU = 64  # measured on an AVX512-BF16 CPU, docs/results.md
 
 
-def choose_precision(config: TrainConfig, width: int, device: torch.device) -> str:
-    """``"bf16"`` or ``"no"`` in Accelerate's words; see ``TrainConfig.precision``."""
-    if config.precision != "auto":
-        return {"bf16": "bf16", "float32": "no"}[config.precision]
+def choose_precision(precision: Precision, width: int, device: torch.device) -> str:
+    """``"bf16"``, ``"fp16"`` or ``"no"`` in Accelerate's words; see ``LoopConfig.precision``.
+
+    Raises:
+        ValueError: fp16 without a GPU.
+    """
+    if precision == "fp16" and device.type == "cpu":
+        raise ValueError("precision is fp16, which needs a GPU: choose bf16 or float32")
+    if precision != "auto":
+        return "no" if precision == "float32" else precision
     wide = device.type != "cpu" or width >= BF16_WIDTH_ON_CPU
     return "bf16" if wide and choose_products(device) == torch.bfloat16 else "no"
 

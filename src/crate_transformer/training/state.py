@@ -1,8 +1,9 @@
 """Resumable states of a run: tensors and JSON alone, so that nothing can be executed when one is read.
 
-A state is a folder ``state-STEP`` with two files that appear together: ``tensors.safetensors``, the weights and what
-the optimisers remember, and ``state.json``, the step and the settings. Learning rates and random numbers are functions
-of the seed and the step, so they are not stored.
+A state is a folder ``state-STEP`` with two files that appear together: ``tensors.safetensors``, the weights, their
+average and what the optimisers remember, and ``state.json``, the step and the settings. Learning rates and random
+numbers are functions of the seed and the step, so they are not stored. Tensors are stored whole, however they were
+divided among processes: another number of them may go on.
 """
 
 import hashlib
@@ -15,7 +16,6 @@ from typing import Annotated, Literal
 
 import msgspec
 import torch
-from accelerate import Accelerator
 from safetensors import SafetensorError
 from safetensors.torch import load_file, save_file
 from torch import Tensor, nn
@@ -23,6 +23,8 @@ from torch.optim import Optimizer
 
 from crate_transformer.storage import open_file, read_record, recover, write_file, write_files
 from crate_transformer.storage.records import json_text
+from crate_transformer.training.processes import Processes
+from crate_transformer.training.sharding import copy_whole, whole
 
 TENSORS, RECORD = "tensors.safetensors", "state.json"
 MAY_CHANGE = {"learning_rate", "matrix_learning_rate", "warmup_steps", "clip_grad_norm"}
@@ -44,57 +46,58 @@ class State(msgspec.Struct, frozen=True, kw_only=True, forbid_unknown_fields=Tru
     """What ``state.json`` says.
 
     ``run`` are the settings; ``precision``, in Accelerate's words, what ``auto`` was measured to be at first;
-    ``digest`` the SHA-256 of the tensors; ``diverged`` how the run that went on from here ended, where it did so badly;
-    ``restarts`` the earlier times.
+    ``loss_scale`` and ``loss_scale_steps`` those of fp16; ``digest`` the SHA-256 of the tensors; ``diverged`` how the
+    run that went on from here ended, where it did so badly; ``restarts`` the earlier times.
     """
 
     format: Literal["crate-transformer training state"] = "crate-transformer training state"
-    format_version: Literal[1] = 1
+    format_version: Literal[2] = 2
     step: Step
     run: dict[str, object]
-    precision: Literal["no", "bf16"]
+    precision: Literal["no", "bf16", "fp16"]
+    loss_scale: float = 0.0
+    loss_scale_steps: int = 0
     digest: str = ""
     diverged: Divergence | None = None
     restarts: tuple[Divergence, ...] = ()
 
 
-def state_tensors(model: nn.Module, optimizers: Sequence[Optimizer]) -> dict[str, Tensor]:
-    """Every tensor that a run goes on from, by name; they share memory with the model and the optimisers."""
-    tensors = {f"model.{name}": tensor.detach() for name, tensor in model.state_dict().items()}
+def state_tensors(task: nn.Module, average: nn.Module | None, optimizers: Sequence[Optimizer]) -> dict[str, Tensor]:
+    """Every tensor that a run goes on from, by name; they share memory with the task and the optimisers."""
+    tensors = {f"task.{name}": tensor.detach() for name, tensor in task.state_dict().items()}
+    if average is not None:
+        tensors |= {f"average.{name}": tensor.detach() for name, tensor in average.state_dict().items()}
     for number, optimizer in enumerate(optimizers):
         for index, values in optimizer.state_dict()["state"].items():
             tensors |= {f"optimizer.{number}.{index}.{name}": value for name, value in values.items()}
     return tensors
 
 
-def first_not_finite(tensors: Mapping[str, Tensor]) -> str | None:
-    """The name of the first tensor that holds an infinity or no number."""
-    return next((name for name, tensor in tensors.items() if not bool(tensor.isfinite().all())), None)
-
-
 def save_state(
-    accelerator: Accelerator, folder: Path, state: State, model: nn.Module, optimizers: Sequence[Optimizer]
+    processes: Processes, folder: Path, state: State, tensors: Mapping[str, Tensor], *, keep: int = 1
 ) -> None:
-    """Write ``folder/state-STEP``, then remove older states; what was there stays if anything fails.
+    """Write ``folder/state-STEP``, then remove all but the ``keep`` newest states; if anything fails, all stay.
 
     The main process writes, and the others wait for it.
 
     Raises:
         OSError: the state cannot be written.
     """
-    if accelerator.is_main_process:
-        target = _path(folder, state)
-        tensors = {name: t.cpu().contiguous() for name, t in state_tensors(model, optimizers).items()}
+    gathered = ((name, whole(tensor)) for name, tensor in tensors.items())
+    stored = {name: tensor.cpu().contiguous() for name, tensor in gathered if processes.is_main}
+
+    def write() -> None:
         files = {
-            TENSORS: lambda path: _write_tensors(path, tensors),
-            RECORD: _text(msgspec.structs.replace(state, digest=_digest(tensors))),
+            TENSORS: lambda path: _write_tensors(path, stored),
+            RECORD: _text(msgspec.structs.replace(state, digest=_digest(stored))),
         }
         try:
-            write_files(target, files)
+            write_files(_path(folder, state), files)
         except OSError as error:
             raise OSError(f"the training state could not be saved ({error}): is the disk full?") from error
-        _remove(set(_states(folder)) - {target})
-    accelerator.wait_for_everyone()
+        _remove(sorted(_states(folder), reverse=True)[keep:])
+
+    processes.on_main(write)
 
 
 def note_divergence(folder: Path, state: State, diverged: Divergence) -> None:
@@ -126,7 +129,7 @@ def find_state(folder: Path, run: Mapping[str, object]) -> State | None:
         changed = changed_settings(state.run, json.loads(json.dumps(run)))
         if set(changed) - (MAY_CHANGE if state.diverged else set()):
             raise ValueError(
-                f"{folder} holds an unfinished run with other settings ({', '.join(changed)}): "
+                f"{folder} holds an unfinished run with other settings ({', '.join(sorted(changed))}): "
                 "repeat its settings to resume it, or choose another output folder"
             )
         return state
@@ -145,14 +148,17 @@ def changed_settings(old: Mapping[str, object], new: Mapping[str, object]) -> li
     return names
 
 
-def load_state(folder: Path, state: State, model: nn.Module, optimizers: Sequence[Optimizer]) -> None:
-    """Put the weights and the optimisers' tensors back to what they were when ``state`` was saved.
+def load_state(
+    folder: Path, state: State, task: nn.Module, average: nn.Module | None, optimizers: Sequence[Optimizer]
+) -> None:
+    """Put weights, average and the optimisers' tensors back to what they were when ``state`` was saved.
 
     Raises:
-        ValueError: the state is damaged, or its tensors are not those of this model and these optimisers.
+        ValueError: the state is damaged, or its tensors are not those of this task and these optimisers.
     """
     path = _path(folder, state)
-    largest = 4 * sum(t.nbytes for t in model.state_dict().values()) + _HEADER  # weights, and what optimisers remember
+    weights = sum(t.numel() * t.element_size() for t in task.state_dict().values())
+    largest = 5 * weights + _HEADER  # the weights, their average, and what optimisers remember
     try:
         open_file(path / TENSORS, limit=largest).close()
         stored = load_file(path / TENSORS)
@@ -160,12 +166,25 @@ def load_state(folder: Path, state: State, model: nn.Module, optimizers: Sequenc
         raise _damaged(path) from error
     for number, optimizer in enumerate(optimizers):
         _make_tensors(optimizer, {name.split(".")[2] for name in stored if name.startswith(f"optimizer.{number}.")})
-    tensors = state_tensors(model, optimizers)
+    tensors = state_tensors(task, average, optimizers)
     if _kinds(stored) != _kinds(tensors) or _digest(stored) != state.digest:
         raise _damaged(path)
-    with torch.no_grad():
-        for name, tensor in tensors.items():
-            tensor.copy_(stored[name])
+    for name, tensor in tensors.items():
+        copy_whole(tensor, stored[name])
+
+
+def check_room(folder: Path, task: nn.Module, *, copies: int, averaged: bool) -> None:
+    """``OSError`` unless the disk takes so many states.
+
+    A state holds the weights, two tensors for each of them, and their average.
+    """
+    needed = copies * (4 if averaged else 3) * sum(tensor.nbytes for tensor in task.state_dict().values())
+    free = shutil.disk_usage(folder).free
+    if free < needed:
+        raise OSError(
+            f"{folder} has room for {free / 1e6:,.0f} MB and this run needs {needed / 1e6:,.0f} MB: "
+            "make room or choose another output folder"
+        )
 
 
 def remove_states(folder: Path) -> None:

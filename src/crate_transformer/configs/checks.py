@@ -1,0 +1,34 @@
+"""Checks of numbers in settings, each with its one sentence."""
+
+import math
+
+
+def check_positive(settings: object, *names: str) -> None:
+    """``ValueError`` unless each of these numbers is greater than 0 and finite; ``None`` stands for not given."""
+    for name in names:
+        value = getattr(settings, name)
+        if value is not None and not 0 < value < math.inf:
+            raise ValueError(f"{name} is {value}: it must be greater than 0")
+
+
+def check_not_negative(settings: object, *names: str) -> None:
+    """``ValueError`` unless each of these numbers is at least 0 and finite; ``None`` stands for not given."""
+    for name in names:
+        value = getattr(settings, name)
+        if value is not None and not 0 <= value < math.inf:
+            raise ValueError(f"{name} is {value}: it must not be negative")
+
+
+def check_share(settings: object, *names: str) -> None:
+    """``ValueError`` unless each of these numbers lies between 0 and 1; ``None`` stands for not given."""
+    for name in names:
+        value = getattr(settings, name)
+        if value is not None and not 0 <= value <= 1:
+            raise ValueError(f"{name} is {value}: it must lie between 0 and 1")
+
+
+def check_choice(settings: object, name: str, known: tuple[str, ...]) -> None:
+    """``ValueError`` unless the setting is one of those known."""
+    value = getattr(settings, name)
+    if value not in known:
+        raise ValueError(f"{name} is {value!r}: choose one of {', '.join(known)}")

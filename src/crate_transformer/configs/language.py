@@ -1,0 +1,8 @@
+"""Language models."""
+
+from dataclasses import dataclass
+
+
+@dataclass(frozen=True, kw_only=True)
+class LanguageConfig:
+    """Predicting each next token of a text."""

@@ -1,0 +1,9 @@
+"""The objectives that a model can be trained for, by the name that the command line knows them by."""
+
+from crate_transformer.configs.classification import ClassificationConfig
+from crate_transformer.configs.language import LanguageConfig
+from crate_transformer.configs.mae import MAEConfig
+
+TaskConfig = ClassificationConfig | MAEConfig | LanguageConfig
+
+TASKS: dict[str, type] = {"classification": ClassificationConfig, "mae": MAEConfig}

@@ -1,0 +1,144 @@
+"""Batches made of samples, in worker processes or here."""
+
+import signal
+from collections.abc import Callable, Iterator
+from dataclasses import dataclass
+from itertools import chain
+
+import numpy as np
+import torch
+from torch import Tensor
+from torch.utils.data import DataLoader, Dataset, Sampler, default_collate
+
+from crate_transformer.data.decode import BrokenImageError
+from crate_transformer.data.order import Order, SampleRandom
+from crate_transformer.data.source import Source, View
+from crate_transformer.data.unreadable import note_unreadable, too_many_unreadable
+
+Batch = dict[str, Tensor]
+
+
+class BatchLoader(DataLoader):
+    """A PyTorch loader whose workers make whole batches, and which names the unreadable pictures that they met."""
+
+    def __init__(self, batches: "TrainBatches | OrderedBatches", shares: Sampler | list, num_workers: int):
+        if num_workers < 0:
+            raise ValueError(f"the number of processes that read images is {num_workers}: it must be at least 0")
+        super().__init__(
+            batches,
+            sampler=shares,
+            batch_size=None,
+            num_workers=num_workers,
+            pin_memory=torch.cuda.is_available(),
+            generator=torch.Generator(),  # leaves the global random state alone
+            worker_init_fn=_leave_signals_to_the_main_process,
+        )
+
+    def __iter__(self) -> Iterator[Batch]:
+        batches = super().__iter__()
+        while True:
+            try:
+                batch, unreadable = next(batches)
+            except StopIteration:
+                return
+            except RuntimeError as error:
+                if not str(error).startswith("DataLoader worker (pid"):
+                    raise
+                raise OSError(
+                    "a process that reads images was ended from outside, most often because memory ran out: use fewer "
+                    "such processes or smaller batches"
+                ) from error
+            if unreadable:
+                note_unreadable(self.dataset.source, unreadable)
+            if batch:
+                yield batch
+
+
+def _leave_signals_to_the_main_process(_worker: int) -> None:
+    """Ctrl-C and SIGTERM reach every process of a group; the main one still needs its workers, and ends them itself."""
+    for number in (signal.SIGINT, signal.SIGTERM):
+        signal.signal(number, signal.SIG_IGN)
+
+
+@dataclass(frozen=True)
+class TrainShares(Sampler):
+    """Yields (size, positions, indices) of each part of each step of this rank."""
+
+    order: Order
+    size: Callable[[int], tuple[int, int]]
+    batch_size: int
+    steps: range
+    accumulate: int
+    rank: int
+    world_size: int
+
+    def __len__(self) -> int:
+        return len(self.steps) * self.accumulate
+
+    def __iter__(self) -> Iterator[tuple[tuple[int, int], range, list[int]]]:
+        part = self.batch_size // self.accumulate
+        own = part // self.world_size
+        for step in self.steps:
+            for number in range(self.accumulate):
+                start = step * self.batch_size + number * part + self.rank * own
+                positions = range(start, start + own)
+                yield self.size(step), positions, self.order(positions)
+
+
+@dataclass(frozen=True, eq=False)
+class TrainBatches(Dataset):
+    """Maps (size, positions, indices) to a batch and the unreadable pictures met so far.
+
+    The next readable picture of the set takes the place of an unreadable one.
+    """
+
+    source: Source
+    view: View
+    seed: int
+
+    def __getitem__(self, share: tuple[tuple[int, int], range, list[int]]) -> tuple[Batch, dict[int, str]]:
+        size, positions, indices = share
+        random, samples = SampleRandom(self.seed), []
+        for position, index in zip(positions, indices, strict=True):
+            for candidate in chain(range(index, len(self.source)), range(index)):
+                sample = _sample(self.source, self.view, candidate, random(position), size)
+                if sample is not None:
+                    samples.append(sample | {"positions": position})
+                if sample is not None or too_many_unreadable(self.source):
+                    break
+        return _collate(samples), dict(self.source.unreadable)
+
+
+@dataclass(frozen=True, eq=False)
+class OrderedBatches(Dataset):
+    """Maps indices to a batch of those that can be read, and the unreadable pictures met so far."""
+
+    source: Source
+    view: View
+    size: tuple[int, int]
+
+    def __getitem__(self, indices: range) -> tuple[Batch, dict[int, str]]:
+        samples = [_sample(self.source, self.view, index, None, self.size) for index in indices]
+        found = zip(indices, samples, strict=True)
+        batch = _collate([sample | {"positions": index} for index, sample in found if sample is not None])
+        return batch, dict(self.source.unreadable)
+
+
+def _sample(
+    source: Source, view: View, index: int, random: np.random.Generator | None, size: tuple[int, int]
+) -> dict | None:
+    """What the view makes of a picture, with its label; ``None`` if it cannot be read."""
+    if index in source.unreadable:
+        return None
+    try:
+        sample = view(source, index, random, size)
+    except BrokenImageError as error:
+        note_unreadable(source, {index: str(error)})
+        return None
+    if (targets := getattr(source, "targets", None)) is not None:
+        return sample | {"targets": targets[index]}
+    return sample if source.labels is None else sample | {"labels": int(source.labels[index])}
+
+
+def _collate(samples: list[dict]) -> Batch:
+    return default_collate(samples) if samples else {}

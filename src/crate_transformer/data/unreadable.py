@@ -1,0 +1,37 @@
+"""Pictures that cannot be read: each is named once, and too many of them end the work."""
+
+import logging
+
+from torch.utils.data import get_worker_info
+
+from crate_transformer.data.source import Source
+
+_LOG = logging.getLogger("crate_transformer.data")
+
+
+def note_unreadable(source: Source, found: dict[int, str]) -> None:
+    """Add to ``source.unreadable``, each reason logged once.
+
+    In a loader's worker process they are only added: the loader notes them again in the main process.
+
+    Raises:
+        ValueError: More than 1% of the set (and more than one picture of a small set) are unreadable.
+    """
+    new = {index: reason for index, reason in found.items() if index not in source.unreadable}
+    source.unreadable.update(new)
+    if get_worker_info() is not None:
+        return
+    for reason in new.values():
+        _LOG.warning("skipped: %s", reason)
+    if new and too_many_unreadable(source):
+        names = sorted(map(source.name, source.unreadable))
+        raise ValueError(
+            f"{len(names)} of the {len(source):,} images of {source.where} are unreadable, more than 1%: "
+            f"{', '.join(names[:3])}{', ...' if len(names) > 3 else ''}; remove or repair them"
+        )
+
+
+def too_many_unreadable(source: Source) -> bool:
+    """Whether the work should end."""
+    count = len(source.unreadable)
+    return count > max(1, len(source) / 100) or count == len(source)

@@ -1,0 +1,187 @@
+"""How an experiment is run: the one place where data, training, evaluation and checkpoints meet."""
+
+import dataclasses
+import functools
+import hashlib
+from dataclasses import dataclass
+from pathlib import Path
+
+from torch import nn
+
+from crate_transformer.checkpoints import load_checkpoint, save_checkpoint
+from crate_transformer.configs.execution import ExecutionConfig
+from crate_transformer.configs.schedule import ENOUGH_STEPS, ScheduleConfig
+from crate_transformer.data import ArrayImages, Order, Source, Split, in_memory, train_loader
+from crate_transformer.models import CRATEMAE, Backbone
+from crate_transformer.progress import ProgressLine
+from crate_transformer.recipes.experiment import Experiment
+from crate_transformer.recipes.held_out import HeldOut, held_out_of, hold_out_again, keys_held_out
+from crate_transformer.recipes.output import BEST, check_output, finished_run, make_output
+from crate_transformer.recipes.start import scaled_size, seeded_model, training_size
+from crate_transformer.recipes.tasks import build_task
+from crate_transformer.storage import plain
+from crate_transformer.training.processes import Processes
+from crate_transformer.training.state import remove_states
+from crate_transformer.training.trainer import Trainer
+
+
+@dataclass(frozen=True)
+class Fit:
+    """A trained model and its numbers; ``summary`` says in words what was found on the held-out data.
+
+    ``earlier_seconds`` of training were spent before this call, by a run that was found finished or unfinished.
+    """
+
+    model: Backbone
+    folder: Path
+    metrics: dict[str, object]
+    summary: str
+    earlier_seconds: float = 0.0
+
+
+def fit(
+    experiment: Experiment,
+    split: Split,
+    folder: Path,
+    *,
+    data_name: str,
+    execution: ExecutionConfig | None = None,
+    show: bool = True,
+) -> Fit:
+    """Train ``experiment`` on ``split.train``, evaluate on ``split.val``, save everything in ``folder``.
+
+    A finished run of the same settings is loaded instead of repeated; an unfinished one is resumed. What ``experiment``
+    leaves open (batch size, steps, warm-up) is chosen to fit the data. The checkpoint holds, beside the weights, the
+    settings, the numbers, and the keys of the held-out pictures; what the checkpoint to start from held out is held
+    out again. Processes that ``torchrun`` or ``accelerate launch`` started share the work; the main one writes.
+
+    Raises:
+        ValueError: ``folder`` holds something else, a run with other settings or other data; as ``seeded_model`` and
+            ``Trainer``.
+        OSError: ``folder`` cannot be written.
+    """
+    processes, execution = Processes(), execution or ExecutionConfig()
+    show = show and processes.is_main
+    processes.on_main(lambda: check_output(folder))
+    given, schedule = experiment.schedule, experiment.schedule.fitted(len(split.train))
+    experiment = dataclasses.replace(experiment, schedule=schedule)
+    settings = plain({**dataclasses.asdict(experiment), **describe_data(split)})
+    if finished := finished_run(folder, settings):
+        model, record = finished
+        if show:
+            print(f"already finished: loaded from {folder}")
+        processes.on_main(lambda: remove_states(folder))
+        summary = build_task(experiment.task, model, experiment.augment).describe(record.metrics)
+        return Fit(model, folder, dict(record.metrics), summary, record.metrics["seconds"])
+
+    model = seeded_model(experiment, tuple(split.train.classes))
+    if show and isinstance(model, CRATEMAE):
+        print(f"{experiment.start_from}: its encoder learns the classes, its decoder is kept as it is")
+    processes.on_main(lambda: make_output(folder))
+    earlier = held_out_of(model) if experiment.start_from else None
+    split, again = hold_out_again(split, earlier.held_out if earlier else ())
+    if show and again:
+        print(f"{again} images that {experiment.start_from} held out are not trained on here either")
+    keys = keys_held_out(split)
+    images, held_out = read_all(split.train, show=show), read_all(split.val, show=show)
+    if show:
+        print(plan(given, schedule, len(images)))
+    model.class_names = tuple(images.classes)
+    size = scaled_size(model, schedule.scale)
+    model.preprocessing = dataclasses.replace(model.preprocessing, img_size=size, crop_pct=experiment.crop_pct)
+    task = build_task(experiment.task, model, experiment.augment)
+
+    def metadata(metrics: dict[str, object]) -> dict[str, object]:
+        found: dict[str, object] = {"experiment": {**settings, "data": data_name}, "metrics": plain(metrics)}
+        if keys is not None:
+            known = sorted({*keys, *(earlier.held_out if earlier else ())})
+            found["split"] = plain(HeldOut(how=split.how, divided_here=split.divided_here, held_out=known))
+        return found
+
+    def keep_best(model: nn.Module, step: int, numbers: dict[str, object]) -> None:
+        save_checkpoint(model, folder / BEST, metadata=metadata({"steps": step, **numbers}))
+
+    trainer = Trainer(
+        task,
+        folder,
+        optimiser=experiment.optimiser,
+        schedule=schedule,
+        loop=experiment.loop,
+        execution=execution,
+        processes=processes,
+        settings={
+            key: value for key, value in settings.items() if key not in ("optimiser", "schedule", "loop", "model")
+        },
+        validate=lambda model: task.evaluate(model, held_out, processes, num_workers=execution.workers),
+        keep_best=keep_best,
+        title=experiment.start_from or experiment.model,
+        show=show,
+    )
+    augment, seed = experiment.augment, experiment.loop.seed
+    result = trainer.run(
+        lambda start_step: train_loader(
+            images,
+            task.view(),
+            size=functools.partial(
+                training_size,
+                img_size=size,
+                patch_size=model.patch_size,
+                small_until=schedule.small_until,
+                steps=schedule.steps,
+            ),
+            batch_size=schedule.batch_size,
+            steps=schedule.steps,
+            start_step=start_step,
+            seed=seed,
+            order=Order(len(images), seed, schedule.batch_size, augment.repeats),
+            rank=processes.rank,
+            world_size=processes.world_size,
+            accumulate=execution.accumulate,
+            num_workers=execution.workers,
+        )
+    )
+    metrics = {
+        **{field.name: getattr(result, field.name) for field in dataclasses.fields(result) if field.name != "model"},
+        **result.numbers,
+        "training_images": len(images),
+        "parameters": sum(p.numel() for p in model.parameters()),
+    }
+    del metrics["numbers"]
+    processes.on_main(lambda: save_checkpoint(result.model, folder, metadata=metadata(metrics)))
+    processes.on_main(lambda: remove_states(folder))
+    return Fit(load_checkpoint(folder), folder, metrics, task.describe(metrics), result.earlier_seconds)
+
+
+def describe_data(split: Split) -> dict[str, object]:
+    """What must be the same for a run to be resumed."""
+    digest = hashlib.sha256((split.train.fingerprint() + split.val.fingerprint()).encode()).hexdigest()[:16]
+    return {"images": len(split.train), "classes": split.train.classes, "data_hash": digest}
+
+
+def plan(given: ScheduleConfig, schedule: ScheduleConfig, num_images: int) -> str:
+    """What will be done, what of it was chosen to fit the data, and a warning where it is too little to learn from."""
+    chosen = ["batch_size"] if given.batch_size is None else []
+    if given.warmup_steps is None and given.warmup_epochs is None:
+        chosen.append("warmup_steps")
+    if given.steps is None and given.epochs is None and given.samples is None:
+        chosen.insert(0, "steps")
+    passes = schedule.steps * schedule.batch_size / num_images
+    words = (
+        f"{schedule.steps:,} steps of {schedule.batch_size} images, {passes:.1f} passes over {num_images:,} images, "
+        f"{schedule.warmup_steps} steps of warm-up"
+    )
+    if chosen:
+        words += f"; {', '.join(chosen).replace('_', ' ')} chosen to fit so many images"
+    if schedule.steps < ENOUGH_STEPS:
+        words += (
+            f"\nwarning: {schedule.steps} steps are too few to learn from: give more, or give neither steps nor epochs"
+        )
+    return words
+
+
+def read_all(images: Source, *, show: bool) -> Source:
+    """Small pictures of one size decoded once; others are read as they are needed."""
+    if isinstance(images, ArrayImages):
+        return images
+    with ProgressLine(f"reading {images.where}", len(images), show=show) as line:
+        return in_memory(images, progress=line.update)

@@ -1,0 +1,39 @@
+"""Weights and optimisers divided among processes by PyTorch's FSDP2."""
+
+import torch
+from torch import Tensor, nn
+from torch.distributed.device_mesh import init_device_mesh
+from torch.distributed.tensor import DTensor, distribute_tensor
+
+
+def shard(model: nn.Module, device: torch.device, world_size: int) -> None:
+    """Divide the parameters of ``model`` in place, each block by itself, then the rest.
+
+    Accelerate's plugin is not used, because it does nothing on a CPU, where the tests run.
+    """
+    from torch.distributed.fsdp import fully_shard
+
+    mesh = init_device_mesh(device.type, (world_size,))
+    for name, module in model.named_modules():
+        if isinstance(module, nn.ModuleList) and name.rpartition(".")[2] == "blocks":
+            for block in module:
+                fully_shard(block, mesh=mesh)
+    fully_shard(model, mesh=mesh)
+
+
+def is_sharded(model: nn.Module) -> bool:
+    """Whether ``shard`` divided its parameters."""
+    return any(isinstance(parameter, DTensor) for parameter in model.parameters())
+
+
+def whole(tensor: Tensor) -> Tensor:
+    """The tensor itself, or all of a divided one; all processes call this together."""
+    return tensor.full_tensor() if isinstance(tensor, DTensor) else tensor
+
+
+@torch.no_grad()
+def copy_whole(target: Tensor, values: Tensor) -> None:
+    """Put ``values``, which every process has as a whole, into ``target``, which may be divided."""
+    if isinstance(target, DTensor):
+        values = distribute_tensor(values.to(target.device), target.device_mesh, target.placements, src_data_rank=None)
+    target.copy_(values)

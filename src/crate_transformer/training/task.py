@@ -1,0 +1,79 @@
+"""What a training objective is to the loop."""
+
+from dataclasses import dataclass
+from typing import Protocol, runtime_checkable
+
+from torch import Tensor, nn
+
+from crate_transformer.data import Batch, Source, View
+from crate_transformer.layers.random_numbers import Stream, sample_seeds
+
+
+@dataclass(frozen=True)
+class Progress:
+    """How far a run is: ``step`` counts from 0, ``seed`` is the run's."""
+
+    step: int
+    steps: int
+    seed: int
+
+    @property
+    def fraction(self) -> float:
+        """The share of the run that is done."""
+        return self.step / self.steps
+
+
+@runtime_checkable
+class Processes(Protocol):
+    """What evaluation needs to know of the processes that share a run."""
+
+    rank: int
+    world_size: int
+
+    def gather(self, value: object) -> list: ...
+
+
+class Task(nn.Module):
+    """Owns the modules that an objective needs; its ``forward`` is the objective.
+
+    ``model`` is what is averaged, evaluated and saved. Every parameter of the task that requires a gradient is trained.
+    """
+
+    model: nn.Module
+    measure: str
+    """The number of ``evaluate`` that tells which of two models is better."""
+    higher_is_better = True
+
+    def view(self) -> View:
+        """What it is to see of one picture."""
+        raise NotImplementedError
+
+    def forward(self, batch: Batch, progress: Progress) -> tuple[Tensor, dict[str, Tensor]]:
+        """The loss, the mean over the batch, and other numbers worth a line in the log.
+
+        What is random depends on ``progress.seed`` and the batch's ``positions`` alone, so that any division of a batch
+        among processes gives the same.
+        """
+        raise NotImplementedError
+
+    def seed_model(self, batch: Batch, progress: Progress) -> None:
+        """Tell ``model`` what is random for each sample of the batch, such as which blocks it skips."""
+        self.model.sample_seeds = sample_seeds(progress.seed, batch["positions"], Stream.MODEL)
+
+    def after_step(self, progress: Progress) -> None:
+        """Called when the optimiser has moved the parameters; the step is the one just done."""
+
+    def compile_model(self) -> None:
+        """Let PyTorch compile what takes the time."""
+        self.model.compile()
+
+    def evaluate(self, model: nn.Module, held_out: Source, processes: Processes, *, num_workers: int) -> dict:
+        """Numbers of ``model``, which has the parts of ``self.model``, on pictures that nobody trained on.
+
+        All processes call this together and get the same numbers.
+        """
+        raise NotImplementedError
+
+    def describe(self, numbers: dict) -> str:
+        """What ``evaluate`` found, in words."""
+        raise NotImplementedError

@@ -1,0 +1,58 @@
+"""Supervised classification."""
+
+import dataclasses
+
+import torch.nn.functional as F
+from torch import Tensor, nn
+
+from crate_transformer.configs import AugmentConfig
+from crate_transformer.configs.classification import ClassificationConfig
+from crate_transformer.data import Batch, Source, TrainView, View, eval_loader, mix, one_hot
+from crate_transformer.evaluation import Accuracy, AccuracyCounts, accuracy_counts
+from crate_transformer.storage import as_record
+from crate_transformer.training.pictures import Normalise
+from crate_transformer.training.task import Processes, Progress, Task
+
+
+class Classification(Task):
+    """Cross entropy with label smoothing against the labels of the data, or of their mixtures."""
+
+    measure = "top1"
+
+    def __init__(self, config: ClassificationConfig, model: nn.Module, augment: AugmentConfig) -> None:
+        super().__init__()
+        self.config, self.model, self.augment = config, model, augment
+        self.normalise = Normalise(model.preprocessing)
+        for name, parameter in model.named_parameters():
+            if name.startswith(model.not_in_logits):
+                parameter.requires_grad_(False)
+
+    def view(self) -> View:
+        return TrainView(self.augment, self.model.preprocessing)
+
+    def forward(self, batch: Batch, progress: Progress) -> tuple[Tensor, dict[str, Tensor]]:
+        self.seed_model(batch, progress)
+        images, labels = self.normalise(batch["images"]), batch["labels"]
+        if not self.augment.mixes:
+            logits = self.model(images).float()
+            return F.cross_entropy(logits, labels, label_smoothing=self.config.label_smoothing), {}
+        targets = one_hot(labels, self.model.num_classes, self.config.label_smoothing)
+        images, targets = mix(images, targets, batch["positions"], progress.seed, self.augment)
+        return F.cross_entropy(self.model(images).float(), targets), {}
+
+    def evaluate(
+        self, model: nn.Module, held_out: Source, processes: Processes, *, num_workers: int
+    ) -> dict[str, object]:
+        loader = eval_loader(
+            held_out,
+            model.preprocessing,
+            batch_size=256,
+            num_workers=num_workers,
+            rank=processes.rank,
+            world_size=processes.world_size,
+        )
+        counts = processes.gather(accuracy_counts(model, loader))
+        return dataclasses.asdict(sum(counts, AccuracyCounts()).result())
+
+    def describe(self, numbers: dict) -> str:
+        return str(as_record(numbers, Accuracy, "the record of the run"))

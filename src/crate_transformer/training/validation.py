@@ -1,0 +1,71 @@
+"""Measuring a model on held-out data while it is trained."""
+
+from collections.abc import Callable
+
+from torch import nn
+
+from crate_transformer.training.metrics import MetricsLog
+from crate_transformer.training.processes import Processes
+from crate_transformer.training.task import Task
+
+Numbers = dict[str, object]
+
+
+class Validation:
+    """``validation(model, step, seconds)`` measures, writes the numbers into the log and keeps the best model.
+
+    Which evaluations there were is read from the log, so a resumed run knows those of earlier sessions.
+
+    Args:
+        measure: numbers of a model; ``None`` never measures.
+        keep_best: called by the main process with a model better than all before.
+        every: steps between evaluations; only after ``steps`` unless given.
+        patience: evaluations without a better one after which ``is_no_longer_better``.
+    """
+
+    def __init__(
+        self,
+        task: Task,
+        log: MetricsLog,
+        processes: Processes,
+        measure: Callable[[nn.Module], Numbers] | None,
+        keep_best: Callable[[nn.Module, int, Numbers], None] | None,
+        *,
+        steps: int,
+        every: int | None,
+        patience: int | None,
+    ) -> None:
+        self.log, self.processes, self.measure, self.keep_best = log, processes, measure, keep_best
+        self.steps, self.every, self.patience = steps, every, patience
+        self.name, self.better = task.measure, max if task.higher_is_better else min
+        self.numbers: Numbers = {}
+        """Those of the last evaluation."""
+
+    def is_due(self, step: int) -> bool:
+        """Whether the model is measured after so many steps."""
+        wanted = step == self.steps or (self.every is not None and step > 0 and step % self.every == 0)
+        return self.measure is not None and wanted
+
+    def __call__(self, model: nn.Module, step: int, seconds: float) -> None:
+        if self.measure is None:
+            return
+        self.numbers, before = self.measure(model), self.values()
+        if step not in before:
+            self.log.write(step=step, seconds=seconds, **self.numbers)
+        if self.keep_best is not None and self.every is not None and self.best_step() == step:
+            self.processes.on_main(lambda: self.keep_best(model, step, self.numbers))
+
+    def values(self) -> dict[int, float]:
+        """The number that tells which model is better, by step."""
+        return self.log.values(self.name)
+
+    def best_step(self) -> int | None:
+        """The first evaluation that no other surpassed."""
+        values = self.values()
+        return self.better(values, key=values.get) if values else None
+
+    def is_no_longer_better(self) -> bool:
+        """Whether ``patience`` evaluations have passed since the best one."""
+        if self.patience is None or (best := self.best_step()) is None:
+            return False
+        return sum(step > best for step in self.values()) >= self.patience
