@@ -22,9 +22,10 @@ from crate_transformer.data import (
     open_images,
     open_split,
     preprocess,
+    to_arrays,
     train_loader,
 )
-from crate_transformer.data.folder import SizesDiffer
+from crate_transformer.data.memory import SizesDiffer
 from crate_transformer.models import Preprocessing
 
 SMALL = Preprocessing(img_size=(8, 8), crop_pct=1.0)
@@ -265,17 +266,17 @@ def test_more_than_one_percent_broken_is_an_error(damaged):
     ):
         evaluated(open_images(damaged))
     with pytest.raises(ValueError, match="3 of the 200"):
-        open_images(damaged).to_arrays((10, 12))
+        to_arrays(open_images(damaged), (10, 12))
 
 
 def test_one_broken_image_never_stops_a_small_set(make_images):
     folder = make_images("few", {"a": 4, "b": 4})
     (folder / "a" / "000.png").write_text("text")
     images = open_images(folder)
-    assert len(images.to_arrays()) == 7
+    assert len(to_arrays(images)) == 7
     (folder / "a" / "001.png").write_text("text")
     with pytest.raises(ValueError, match="2 of the 8 images"):
-        open_images(folder).to_arrays()
+        to_arrays(open_images(folder))
 
 
 def test_a_damaged_zip_entry_is_a_broken_image(make_images):
@@ -293,13 +294,13 @@ def test_a_damaged_zip_entry_is_a_broken_image(make_images):
 def test_to_arrays(make_images, damaged):
     images = open_images(make_images("pets", {"a": 3, "b": 2}))
     done = []
-    arrays = images.to_arrays(progress=done.append)
+    arrays = to_arrays(images, progress=done.append)
     assert done == [1, 2, 3, 4, 5] and arrays.images.shape == (5, 3, 10, 12) and arrays.classes == images.classes
     assert all(arrays.read(i).tobytes() == images.read(i).tobytes() for i in range(5))
     assert arrays.labels.tolist() == images.labels
-    assert images.to_arrays((6, 6)).images.shape == (5, 3, 6, 6)
+    assert to_arrays(images, (6, 6)).images.shape == (5, 3, 6, 6)
     lossy = open_images(damaged)
-    arrays = lossy.to_arrays()
+    arrays = to_arrays(lossy)
     assert len(arrays) == 198 and len(lossy.unreadable) == 2
     assert arrays.read(3).tobytes() == lossy.read(4).tobytes() and arrays.labels[99] == 1
 
@@ -312,7 +313,7 @@ def test_what_fits_in_memory(make_images):
     make_images("same", {"a": 1}, size=(11, 10))
     assert not fits_in_memory(images)
     with pytest.raises(ValueError, match="differ in size"):
-        images.to_arrays()
+        to_arrays(images)
 
 
 def test_one_picture_of_another_shape_is_never_cropped_to_the_others(make_images):
@@ -323,12 +324,12 @@ def test_one_picture_of_another_shape_is_never_cropped_to_the_others(make_images
     images = open_images(folder)
     assert fits_in_memory(images) and in_memory(images) is images
     with pytest.raises(SizesDiffer, match=r"b/071\.png has 4 x 40 pixels, others 10 x 12"):
-        images.to_arrays()
+        to_arrays(images)
 
 
 def test_array_images_evaluate_as_files_do(make_images):
     images = open_images(make_images("pets", {"a": 3, "b": 2}))
-    arrays = images.to_arrays()
+    arrays = to_arrays(images)
     for setting in (SMALL, Preprocessing(img_size=(10, 12), crop_pct=1.0), Preprocessing(img_size=(8, 6))):
         for ours, theirs in zip(evaluated(arrays, setting), evaluated(images, setting), strict=True):
             assert torch.equal(ours, theirs)
@@ -341,4 +342,4 @@ def test_tiny_imagenet_opens(shared):
     assert split.train.classes[0] == "goldfish, Carassius auratus" and len(split.val.classes) == 100
     assert np.bincount(split.val.labels).tolist() == [50] * 100
     assert fits_in_memory(split.train)
-    assert split.val.subset(range(0, 5000, 100)).to_arrays().images.shape == (50, 3, 64, 64)
+    assert to_arrays(split.val.subset(range(0, 5000, 100))).images.shape == (50, 3, 64, 64)

@@ -9,7 +9,7 @@ from crate_transformer.data.folder import ImageFolder
 from crate_transformer.data.images import list_images, read_images
 from crate_transformer.data.layout import Split, open_evaluation, open_images, open_split
 from crate_transformer.data.loader import eval_loader, ordered_loader, train_loader
-from crate_transformer.data.memory import fits_in_memory, in_memory
+from crate_transformer.data.memory import fits_in_memory, in_memory, to_arrays
 from crate_transformer.data.mixing import mix, one_hot
 from crate_transformer.data.order import Order
 from crate_transformer.data.photographs import PHOTOGRAPHS, photograph
@@ -65,5 +65,6 @@ __all__ = [
     "read_image",
     "read_images",
     "resize_crop",
+    "to_arrays",
     "train_loader",
 ]

@@ -5,18 +5,20 @@ import json
 from collections.abc import Callable, Sequence
 from dataclasses import dataclass, field, fields, replace
 
-from jaxtyping import Int64, UInt8
+from jaxtyping import Float32, Int64, UInt8
 from PIL import Image
 from torch import Tensor
 
 
 @dataclass(frozen=True, eq=False)
 class ArrayImages:
-    """Pictures as bytes, channels first, with labels that index ``classes``."""
+    """Pictures as bytes, channels first, with labels that index ``classes``, with ``targets``, or with neither."""
 
     images: UInt8[Tensor, "images 3 height width"]
-    labels: Int64[Tensor, " images"]
+    labels: Int64[Tensor, " images"] | None
     classes: tuple[str, ...]
+    targets: Float32[Tensor, "images classes"] | None = field(default=None, kw_only=True)
+    """1 where a picture has a class, else 0, of pictures that may have several."""
     unreadable: dict[int, str] = field(default_factory=dict, kw_only=True)
     """Always empty."""
 
@@ -46,7 +48,9 @@ class ArrayImages:
         return [hashlib.sha256(picture.numpy().tobytes()).hexdigest()[:16] for picture in self.images]
 
     def fingerprint(self) -> str:
-        """16 hex digits that change with the labels, the classes, or every eighth row and column of a picture."""
+        """16 hex digits that change with labels, targets, classes, or every eighth row and column of a picture."""
         digest = hashlib.sha256(self.images[..., ::8, ::8].numpy().tobytes())
-        digest.update(self.labels.numpy().tobytes() + json.dumps(self.classes).encode())
+        for told in (self.labels, self.targets):
+            digest.update(b"" if told is None else told.numpy().tobytes())
+        digest.update(json.dumps(self.classes).encode())
         return digest.hexdigest()[:16]

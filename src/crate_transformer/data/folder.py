@@ -2,22 +2,16 @@
 
 import json
 from collections.abc import Callable, Sequence
-from concurrent.futures import ThreadPoolExecutor
 from dataclasses import dataclass, field, replace
 from hashlib import sha256
 from pathlib import Path
 from unicodedata import normalize
 
-import torch
 from PIL import Image
 
-from crate_transformer.data.arrays import ArrayImages
 from crate_transformer.data.classes import relabelled
-from crate_transformer.data.decode import BrokenImageError
 from crate_transformer.data.files import file_sizes
 from crate_transformer.data.images import read_content, read_picture
-from crate_transformer.data.transforms import pixels, resize_crop
-from crate_transformer.data.unreadable import note_unreadable
 
 
 @dataclass(frozen=True, eq=False)
@@ -25,7 +19,8 @@ class ImageFolder:
     """Labelled pictures below ``root``, a folder or a zip file; made by ``open_images`` and ``open_split``.
 
     ``names`` are paths within ``root``, all below the folder ``prefix`` of the classes; ``labels`` index ``classes``.
-    ``unreadable`` collects the pictures that could not be read, position -> reason.
+    ``unreadable`` collects the pictures that could not be read, position -> reason. Without classes ``labels`` is
+    ``None``.
     """
 
     root: Path
@@ -86,72 +81,3 @@ class ImageFolder:
     def read(self, index: int, at_least: Callable[[int, int], tuple[float, float]] | None = None) -> Image.Image:
         """One picture as upright RGB, reduced as ``read_image`` does; ``BrokenImageError`` if it cannot be read."""
         return read_picture(self.root, self.names[index], at_least)
-
-    def common_size(self) -> tuple[int, int] | None:
-        """Height and width if pictures sampled over the whole set agree in it, else ``None``."""
-        sizes = set()
-        for index in range(0, len(self), max(1, len(self) // 64)):
-            try:
-                picture = self.read(index)
-            except BrokenImageError as error:
-                note_unreadable(self, {index: str(error)})
-            else:
-                sizes.add((picture.height, picture.width))
-        return sizes.pop() if len(sizes) == 1 else None
-
-    def to_arrays(
-        self,
-        size: tuple[int, int] | None = None,
-        *,
-        threads: int = 2,
-        progress: Callable[[int], object] | None = None,
-    ) -> ArrayImages:
-        """Decode every picture into one tensor of bytes; unreadable ones are left out.
-
-        Args:
-            size: Height and width; pictures of another size are resized and cropped. ``None``: the common size.
-            threads: How many decode at a time.
-            progress: Called after each picture with the number done.
-
-        Raises:
-            SizesDiffer: No size is given, and the pictures have several.
-            ValueError: Too many are unreadable.
-        """
-        common = size or self.common_size()
-        if common is None:
-            raise SizesDiffer(f"the images of {self.root} differ in size: name the size to bring them to")
-        images = torch.empty(len(self), 3, *common, dtype=torch.uint8)
-
-        def decode(index: int) -> str | None:
-            try:
-                picture = self.read(index)
-            except BrokenImageError as error:
-                return str(error)
-            if (found := (picture.height, picture.width)) != common:
-                if size is None:
-                    raise SizesDiffer(
-                        f"{self.root}/{self.names[index]} has {found[0]} x {found[1]} pixels, "
-                        f"others {common[0]} x {common[1]}: name the size to bring them to"
-                    )
-                picture = resize_crop(picture, size)
-            images[index] = pixels(picture)
-            return None
-
-        kept = []
-        pool = ThreadPoolExecutor(threads)
-        try:
-            for index, reason in enumerate(pool.map(decode, range(len(self)))):
-                if reason is None:
-                    kept.append(index)
-                else:
-                    note_unreadable(self, {index: reason})
-                if progress:
-                    progress(index + 1)
-        finally:
-            pool.shutdown(cancel_futures=True)
-        arrays = ArrayImages(images, torch.tensor(self.labels), self.classes)
-        return arrays if len(kept) == len(self) else arrays.subset(kept)
-
-
-class SizesDiffer(ValueError):  # noqa: N818 -- says what is the case
-    """Pictures that should be of one size are of several."""

@@ -43,13 +43,17 @@ def open_images(path: str | Path) -> Source:
         FileNotFoundError: The path does not exist.
         ValueError: No images, no class folders, an empty class, a single class, or a split instead of classes.
     """
-    found = find(Path(path))
+    return _undivided(Path(path))
+
+
+def _undivided(path: Path, *, labelled: bool = True) -> Source:
+    found = find(path, labelled=labelled)
     if isinstance(found, Split):
         raise ValueError(f"{path} is divided ({found.how}), not into classes: name one of those parts")
     return found
 
 
-def open_split(path: str | Path, *, val_fraction: float = 0.1) -> Split:
+def open_split(path: str | Path, *, labelled: bool = True, val_fraction: float = 0.1) -> Split:
     """Pictures to train on and held-out ones: as divided on the disk, else divided here, class by class.
 
     A division on the disk is a part for training (``train`` or ``training``) beside one for validation (``val``,
@@ -60,12 +64,16 @@ def open_split(path: str | Path, *, val_fraction: float = 0.1) -> Split:
     A division made here belongs to the data: of each class those pictures are held out whose ``ImageFolder.keys`` are
     lowest, so it stays when the data is moved or packed, and nearly so when pictures are added.
 
+    Args:
+        labelled: Whether there must be classes; else any pictures in a folder or zip file do. Without folders of
+            classes, without ``labels.csv``, or where pictures lie beside the folders, ``labels`` is ``None`` then.
+
     Raises:
         FileNotFoundError: The path does not exist.
         ValueError: As ``open_images``; there is something else beside the parts; the halves have other classes; a class
             is too small to divide.
     """
-    found = find(Path(path))
+    found = find(Path(path), labelled=labelled)
     return found if isinstance(found, Split) else _divide(found, val_fraction)
 
 
@@ -75,7 +83,7 @@ def open_evaluation(path: str | Path) -> Source:
     return found.val if isinstance(found, Split) else found
 
 
-def find(path: Path) -> Source | Split:
+def find(path: Path, *, labelled: bool = True) -> Source | Split:
     """What lies at ``path``: classes, or parts with classes in them; the errors are those of ``open_split``."""
     if str(path).startswith(PREFIX) or is_saved_dataset(path):
         return _found_by_datasets(path)
@@ -87,10 +95,17 @@ def find(path: Path) -> Source | Split:
         return find_in_tars(path, tars)
     archives = {name for name in names if name.lower().endswith(".zip") and "/" not in name and path.is_dir()}
     start = next((name for name in names if name.endswith(_KAGGLE)), "")
-    return find_parts(path, names, images, archives, lambda prefix: _classes(path, names, prefix), open_images, start)
+
+    def open_folder(prefix: str) -> ImageFolder:
+        return _classes(path, names, prefix, labelled=labelled)
+
+    def open_archive(part: Path) -> Source:
+        return _undivided(part, labelled=labelled)
+
+    return find_parts(path, names, images, archives, open_folder, open_archive, start)
 
 
-def _classes(path: Path, names: Sequence[str], prefix: str) -> ImageFolder:
+def _classes(path: Path, names: Sequence[str], prefix: str, *, labelled: bool) -> ImageFolder:
     """Every folder at ``prefix`` as a class; two spellings of one name in Unicode are one class."""
     where = f"{path}/{prefix}".rstrip("/")
     below = [name for name in names if name.startswith(prefix)]
@@ -100,6 +115,10 @@ def _classes(path: Path, names: Sequence[str], prefix: str) -> ImageFolder:
         table = read_table(path, names, [name for name in names if is_image(name)], prefix)
         if table is not None:
             return _labelled(path, names, prefix, table)
+        if not labelled:
+            return ImageFolder(path, images, None, (), prefix)
+    if not labelled and len(inside) < len(images):
+        return ImageFolder(path, images, None, (), prefix)
     if not inside:
         raise ValueError(
             f"{where} holds images but no sub-folders: sort the images into one sub-folder per class, or write "
@@ -148,12 +167,13 @@ def _divide(images: Source, val_fraction: float) -> Split:
     labels = np.zeros(len(images), np.int64) if images.labels is None else np.array(images.labels)
     counts = np.bincount(labels)
     if (alone := np.flatnonzero(counts == 1)).size:
-        name = images.classes[alone[0]]
-        raise ValueError(f"class {name!r} of {images.root} has one image: it takes two, to train and to hold out")
+        which = f"class {images.classes[alone[0]]!r} of {images.root}" if images.classes else str(images.root)
+        raise ValueError(f"{which} has one image: it takes two, to train and to hold out")
     ranked = np.lexsort((np.array(images.keys(), "S16"), labels))
     places = np.arange(len(labels)) - (np.cumsum(counts) - counts)[labels[ranked]]  # within the class
     held_out = np.empty(len(labels), bool)
     held_out[ranked] = places < np.clip(np.rint(val_fraction * counts), 1, counts - 1)[labels[ranked]]
     train, val = (images.subset(np.flatnonzero(chosen).tolist()) for chosen in (~held_out, held_out))
-    how = f"{val_fraction:.0%} of each class of {images.root} held out, chosen by the names and sizes of the files"
+    of_what = f"each class of {images.root}" if images.classes else str(images.root)
+    how = f"{val_fraction:.0%} of {of_what} held out, chosen by the names and sizes of the files"
     return Split(train, val, how, divided_here=True)

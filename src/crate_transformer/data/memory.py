@@ -1,26 +1,109 @@
-"""Which sets of pictures are decoded once and kept in memory."""
+"""Sets of small pictures, decoded once and kept in memory."""
 
 from collections.abc import Callable
+from concurrent.futures import ThreadPoolExecutor
+
+import torch
 
 from crate_transformer.data.arrays import ArrayImages
-from crate_transformer.data.folder import ImageFolder, SizesDiffer
+from crate_transformer.data.decode import BrokenImageError
+from crate_transformer.data.source import Source
+from crate_transformer.data.transforms import pixels, resize_crop
+from crate_transformer.data.unreadable import note_unreadable
 
 
-def in_memory(images: ImageFolder, *, progress: Callable[[int], object] | None = None) -> ArrayImages | ImageFolder:
-    """Small pictures of one size decoded once, to be augmented as batches; any others as they are, read when needed.
+class SizesDiffer(ValueError):  # noqa: N818 -- says what is the case
+    """Pictures that should be of one size are of several."""
+
+
+def in_memory(source: Source, *, progress: Callable[[int], object] | None = None) -> Source:
+    """Small pictures of one size decoded once; any others as they are, read when needed.
 
     Args:
         progress: Called after each picture with the number decoded.
     """
-    if not fits_in_memory(images):
-        return images
+    if isinstance(source, ArrayImages) or not fits_in_memory(source):
+        return source
     try:
-        return images.to_arrays(progress=progress)
+        return to_arrays(source, progress=progress)
     except SizesDiffer:
-        return images
+        return source
 
 
-def fits_in_memory(images: ImageFolder, *, largest_side: int = 96, limit: int = 2 * 1024**3) -> bool:
+def fits_in_memory(source: Source, *, largest_side: int = 96, limit: int = 2 * 1024**3) -> bool:
     """Whether sampled pictures are of one small size and all are together below 2 GiB, so that ``to_arrays`` pays."""
-    size = images.common_size()
-    return size is not None and max(size) <= largest_side and len(images) * 3 * size[0] * size[1] <= limit
+    size = common_size(source)
+    return size is not None and max(size) <= largest_side and len(source) * 3 * size[0] * size[1] <= limit
+
+
+def common_size(source: Source) -> tuple[int, int] | None:
+    """Height and width if pictures sampled over the whole set agree in it, else ``None``."""
+    sizes = set()
+    for index in range(0, len(source), max(1, len(source) // 64)):
+        try:
+            picture = source.read(index)
+        except BrokenImageError as error:
+            note_unreadable(source, {index: str(error)})
+        else:
+            sizes.add((picture.height, picture.width))
+    return sizes.pop() if len(sizes) == 1 else None
+
+
+def to_arrays(
+    source: Source,
+    size: tuple[int, int] | None = None,
+    *,
+    threads: int = 2,
+    progress: Callable[[int], object] | None = None,
+) -> ArrayImages:
+    """Decode every picture into one tensor of bytes; unreadable ones are left out.
+
+    Args:
+        size: Height and width; pictures of another size are resized and cropped. ``None``: the common size.
+        threads: How many decode at a time.
+        progress: Called after each picture with the number done.
+
+    Raises:
+        SizesDiffer: No size is given, and the pictures have several.
+        ValueError: Too many are unreadable.
+    """
+    common = size or common_size(source)
+    if common is None:
+        raise SizesDiffer(f"the images of {source.where} differ in size: name the size to bring them to")
+    images = torch.empty(len(source), 3, *common, dtype=torch.uint8)
+
+    def decode(index: int) -> str | None:
+        try:
+            picture = source.read(index)
+        except BrokenImageError as error:
+            return str(error)
+        if (found := (picture.height, picture.width)) != common:
+            if size is None:
+                raise SizesDiffer(
+                    f"{source.where}/{source.name(index)} has {found[0]} x {found[1]} pixels, "
+                    f"others {common[0]} x {common[1]}: name the size to bring them to"
+                )
+            picture = resize_crop(picture, size)
+        images[index] = pixels(picture)
+        return None
+
+    kept = []
+    pool = ThreadPoolExecutor(threads)
+    try:
+        for index, reason in enumerate(pool.map(decode, range(len(source)))):
+            if reason is None:
+                kept.append(index)
+            else:
+                note_unreadable(source, {index: reason})
+            if progress:
+                progress(index + 1)
+    finally:
+        pool.shutdown(cancel_futures=True)
+    labels, targets = source.labels, getattr(source, "targets", None)
+    arrays = ArrayImages(
+        images,
+        None if labels is None else torch.as_tensor(labels),
+        source.classes,
+        targets=None if targets is None else torch.as_tensor(targets),
+    )
+    return arrays if len(kept) == len(source) else arrays.subset(kept)
