@@ -23,20 +23,21 @@ Options = TypeVar("Options")
 class Command(Generic[Options]):
     """Train a model on your own images and save it with its class names and preprocessing.
 
-    DATA is a folder or a zip with one sub-folder per class; 'train' and 'val' (or 'test') folders are used when
-    present, otherwise a tenth of every class is held out; the checkpoint remembers which pictures these were.
+    DATA is a folder or a zip with one sub-folder per class, or tar files, or hf:owner/name; 'train' and 'val' (or
+    'test') folders are used when present, otherwise a tenth of every class is held out; the checkpoint remembers which
+    pictures these were. Where --task teaches no classes, any folder of pictures will do.
     """
 
     data: Path
-    """Folder or zip of labelled images."""
+    """Folder or zip of images."""
     recipe: str | None = None
     """Start from the settings of this recipe (cifar10, cifar10_vit, tiny_imagenet_100, tiny_imagenet_100_128)."""
     task: Literal[tuple(TASKS)] = "classification"
     """What the model learns; '--task NAME --help' shows the options of one."""
     output: Path = Path("runs/train")
     """Where checkpoint, metrics and, until the end, the resumable state go."""
-    model: str = "crate_mini_patch8_64"
-    """A name that 'crate models' lists."""
+    model: str | None = None
+    """A name that 'crate models' lists; crate_mini_patch8_64, or the crate_mae of this size for mae, unless given."""
     start_from: str | None = None
     """Fine-tune this checkpoint (folder, file, or weights in the box) with a fresh head; it replaces --model."""
     img_size: int | None = None
@@ -60,13 +61,11 @@ class Command(Generic[Options]):
         from crate_transformer.recipes.run import fit
 
         sizes = {"img_size": self.img_size, "patch_size": self.patch_size, "global_pool": self.global_pool}
-        split = open_split(self.data)
-        say(
-            f"{split.how}: {len(split.train)} training and {len(split.val)} held-out images, "
-            f"{len(split.train.classes)} classes"
-        )
+        split = open_split(self.data, labelled=self.objective.teaches_classes)
+        classes = f"{len(split.train.classes)} classes" if split.train.classes else "no classes"
+        say(f"{split.how}: {len(split.train)} training and {len(split.val)} held-out images, {classes}")
         experiment = Experiment(
-            model=self.model,
+            model=self.model or self.objective.default_model,
             options={key: value for key, value in sizes.items() if value is not None},
             start_from=self.start_from,
             task=self.objective,

@@ -1,13 +1,17 @@
 """Supervised classification."""
 
 from dataclasses import dataclass
+from typing import ClassVar
 
 from crate_transformer.configs.checks import check_share
+from crate_transformer.configs.objective import ObjectiveConfig
 
 
 @dataclass(frozen=True, kw_only=True)
-class ClassificationConfig:
+class ClassificationConfig(ObjectiveConfig):
     """Cross entropy against the classes of the data."""
+
+    teaches_classes: ClassVar[bool] = True
 
     label_smoothing: float = 0.1
 

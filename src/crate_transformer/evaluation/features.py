@@ -85,7 +85,7 @@ def frozen_features(
         raise ValueError(f"a {type(model).__name__} has no features of pictures: give a model that takes pictures")
     chosen = tokens_of(model, tokens, layers)
     models = {"model": model, "untrained": untrained or untrained_twin(model, seed)}
-    sides = [_features(models, loader, chosen, layers) for loader in (reference, reported)]
+    sides = [features_of(models, loader, chosen, layers) for loader in (reference, reported)]
     return FrozenFeatures(
         reference=sides[0][0], reference_labels=sides[0][1], reported=sides[1][0], reported_labels=sides[1][1]
     )
@@ -103,9 +103,10 @@ def tokens_of(model: Backbone, tokens: Tokens | None, layers: int) -> Tokens:
     return chosen
 
 
-def _features(
+def features_of(
     models: dict[str, Backbone], loader: Iterable, tokens: Tokens, layers: int
 ) -> tuple[dict[str, Tensor], Tensor]:
+    """Features by row, those of the models and the pixels, and labels of the batches ``(images, labels)``."""
     found: dict[str, list[Tensor]] = {row: [] for row in ROWS}
     all_labels = [torch.empty(0, dtype=torch.int64)]
     for images, labels in loader:

@@ -50,6 +50,9 @@ SIZES = {
     "crate_mae_small_patch16_224": CRATEMAEConfig(embed_dim=576, depth=12, num_heads=12),
     "crate_mae_base_patch16_224": CRATEMAEConfig(embed_dim=768, depth=12, num_heads=12),
     "crate_mae_large_patch16_224": CRATEMAEConfig(embed_dim=1024, depth=24, num_heads=16),
+    # ours, for a laptop: the encoders have the sizes of the CRATE of the same name
+    "crate_mae_mini_patch8_64": CRATEMAEConfig(embed_dim=320, depth=6, num_heads=5, patch_size=8, img_size=64),
+    "crate_mae_micro_patch4_32": CRATEMAEConfig(embed_dim=128, depth=6, num_heads=4, patch_size=4, img_size=32),
 }
 
 

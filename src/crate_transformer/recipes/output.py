@@ -14,6 +14,8 @@ from crate_transformer.training.metrics import FILE as METRICS
 from crate_transformer.training.state import changed_settings
 
 BEST = "best"
+FIGURES = {"reconstructions.png"}
+"""What some objectives leave to look at."""
 OF_VERSION_0_1 = {"run.json", "split.json"}
 
 
@@ -50,7 +52,7 @@ def check_output(folder: Path) -> None:
         raise ValueError(
             f"{folder} holds a run of version 0.1, which this version cannot go on with: choose another folder"
         )
-    if strange := names - {CONFIG, WEIGHTS, METRICS, BEST}:
+    if strange := names - {CONFIG, WEIGHTS, METRICS, BEST, *FIGURES}:
         shown = ", ".join(map(printable, sorted(strange)[:3]))
         raise ValueError(f"{folder} holds {shown}, which belongs to no run: choose another output folder")
 

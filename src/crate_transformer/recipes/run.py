@@ -12,14 +12,14 @@ from crate_transformer.checkpoints import load_checkpoint, save_checkpoint
 from crate_transformer.configs.execution import ExecutionConfig
 from crate_transformer.configs.schedule import ENOUGH_STEPS, ScheduleConfig
 from crate_transformer.data import ArrayImages, Order, Source, Split, in_memory, train_loader
-from crate_transformer.models import CRATEMAE, Backbone
+from crate_transformer.models import Backbone
 from crate_transformer.progress import ProgressLine
 from crate_transformer.recipes.experiment import Experiment
 from crate_transformer.recipes.held_out import HeldOut, held_out_of, hold_out_again, keys_held_out
 from crate_transformer.recipes.output import BEST, check_output, finished_run, make_output
 from crate_transformer.recipes.start import scaled_size, seeded_model, training_size
-from crate_transformer.recipes.tasks import build_task
-from crate_transformer.storage import plain
+from crate_transformer.recipes.tasks import build_task, describe, figures
+from crate_transformer.storage import plain, write_files
 from crate_transformer.training.processes import Processes
 from crate_transformer.training.state import remove_states
 from crate_transformer.training.trainer import Trainer
@@ -71,11 +71,11 @@ def fit(
         if show:
             print(f"already finished: loaded from {folder}")
         processes.on_main(lambda: remove_states(folder))
-        summary = build_task(experiment.task, model, experiment.augment).describe(record.metrics)
+        summary = describe(experiment.task, record.metrics)
         return Fit(model, folder, dict(record.metrics), summary, record.metrics["seconds"])
 
     model = seeded_model(experiment, tuple(split.train.classes))
-    if show and isinstance(model, CRATEMAE):
+    if show and experiment.task.teaches_classes and "decoder" in model.not_in_logits:
         print(f"{experiment.start_from}: its encoder learns the classes, its decoder is kept as it is")
     processes.on_main(lambda: make_output(folder))
     earlier = held_out_of(model) if experiment.start_from else None
@@ -86,7 +86,8 @@ def fit(
     images, held_out = read_all(split.train, show=show), read_all(split.val, show=show)
     if show:
         print(plan(given, schedule, len(images)))
-    model.class_names = tuple(images.classes)
+    if experiment.task.teaches_classes:
+        model.class_names = tuple(images.classes)
     size = scaled_size(model, schedule.scale)
     model.preprocessing = dataclasses.replace(model.preprocessing, img_size=size, crop_pct=experiment.crop_pct)
     task = build_task(experiment.task, model, experiment.augment)
@@ -112,7 +113,9 @@ def fit(
         settings={
             key: value for key, value in settings.items() if key not in ("optimiser", "schedule", "loop", "model")
         },
-        validate=lambda model: task.evaluate(model, held_out, processes, num_workers=execution.workers),
+        validate=lambda model: task.evaluate(
+            model, held_out, processes, trained_on=images, num_workers=execution.workers
+        ),
         keep_best=keep_best,
         title=experiment.start_from or experiment.model,
         show=show,
@@ -147,9 +150,16 @@ def fit(
         "parameters": sum(p.numel() for p in model.parameters()),
     }
     del metrics["numbers"]
+    processes.on_main(lambda: write_figures(folder, figures(experiment.task, result.model, held_out)))
     processes.on_main(lambda: save_checkpoint(result.model, folder, metadata=metadata(metrics)))
     processes.on_main(lambda: remove_states(folder))
-    return Fit(load_checkpoint(folder), folder, metrics, task.describe(metrics), result.earlier_seconds)
+    return Fit(load_checkpoint(folder), folder, metrics, describe(experiment.task, metrics), result.earlier_seconds)
+
+
+def write_figures(folder: Path, found: dict[str, bytes]) -> None:
+    """Write what there is to see, if anything."""
+    if found:
+        write_files(folder, found)
 
 
 def describe_data(split: Split) -> dict[str, object]:

@@ -3,7 +3,7 @@
 import torch
 
 from crate_transformer.checkpoints import load_checkpoint
-from crate_transformer.configs.tasks import ClassificationConfig, MAEConfig
+from crate_transformer.configs.objective import ObjectiveConfig
 from crate_transformer.models import CRATEMAE, Backbone, build_model
 from crate_transformer.recipes.experiment import Experiment
 
@@ -14,29 +14,33 @@ def seeded_model(experiment: Experiment, classes: tuple[str, ...]) -> Backbone:
     Raises:
         ValueError: no such model or option; or an option that a checkpoint to start from settles itself.
     """
-    teaches_classes = isinstance(experiment.task, ClassificationConfig)
+    objective = experiment.task
     with torch.random.fork_rng(devices=[]):
         torch.manual_seed(experiment.loop.seed)
         if experiment.start_from is None:
-            head = {"num_classes": len(classes)} if teaches_classes else {}
-            model = build_model(experiment.model, **{**head, **experiment.options})
-            if isinstance(model, CRATEMAE) and teaches_classes:
+            model = build_model(experiment.model, **{**objective.model_options(len(classes)), **experiment.options})
+            if isinstance(model, CRATEMAE) and objective.teaches_classes:
                 raise ValueError(
                     f"{experiment.model} learns by filling in hidden patches, and this training teaches classes: "
                     "choose another model, the task mae, or start from a trained one"
                 )
-            if isinstance(experiment.task, MAEConfig) and not isinstance(model, CRATEMAE):
-                raise ValueError(f"{experiment.model} has no decoder to fill in patches with: choose a crate_mae model")
-            return model
+            return _checked(model, experiment.model, objective)
         settled = ", ".join(sorted(set(experiment.options) - {"global_pool"}))
         if settled:
             raise ValueError(f"start_from {experiment.start_from} settles {settled}: leave that option out")
         model = load_checkpoint(experiment.start_from)
         if not isinstance(model, Backbone):
             raise ValueError(f"start_from {experiment.start_from} is a language model: give one that takes pictures")
-        if teaches_classes and (model.class_names != classes or experiment.options):
+        if objective.teaches_classes and (model.class_names != classes or experiment.options):
             model.reset_classifier(len(classes), **experiment.options)
-        return model
+        return _checked(model, f"start_from {experiment.start_from}", objective)
+
+
+def _checked(model: Backbone, name: str, objective: ObjectiveConfig) -> Backbone:
+    """The model, if it has what the objective needs."""
+    if objective.needs_decoder and not isinstance(model, CRATEMAE):
+        raise ValueError(f"{name} has no decoder to fill in patches with: choose a crate_mae model")
+    return model
 
 
 def scaled_size(model: Backbone, scale: float) -> tuple[int, int]:

@@ -6,13 +6,27 @@ from torch import nn
 
 from crate_transformer.configs import AugmentConfig
 from crate_transformer.configs.tasks import ClassificationConfig, MAEConfig, TaskConfig
+from crate_transformer.data import Source
+from crate_transformer.recipes.reconstructions import reconstructions
 from crate_transformer.training.task import Task
 from crate_transformer.training.tasks.classification import Classification
 from crate_transformer.training.tasks.masked_autoencoding import MaskedAutoencoding
 
 _TASKS: dict[type, Callable[..., Task]] = {ClassificationConfig: Classification, MAEConfig: MaskedAutoencoding}
+_FIGURES: dict[type, Callable[..., dict[str, bytes]]] = {MAEConfig: reconstructions}
 
 
 def build_task(config: TaskConfig, model: nn.Module, augment: AugmentConfig) -> Task:
     """The task that trains ``model`` on pictures changed so."""
     return _TASKS[type(config)](config, model, augment)
+
+
+def describe(config: TaskConfig, numbers: dict[str, object]) -> str:
+    """What a run of this objective came to, in words."""
+    return _TASKS[type(config)].describe(numbers)
+
+
+def figures(config: TaskConfig, model: nn.Module, held_out: Source) -> dict[str, bytes]:
+    """What there is to see of a trained model, as contents of files by name; all of ``FIGURES``."""
+    draw = _FIGURES.get(type(config))
+    return draw(config, model, held_out) if draw else {}

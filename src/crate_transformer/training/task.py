@@ -36,13 +36,18 @@ class Processes(Protocol):
 class Task(nn.Module):
     """Owns the modules that an objective needs; its ``forward`` is the objective.
 
-    ``model`` is what is averaged, evaluated and saved. Every parameter of the task that requires a gradient is trained.
+    Every parameter of the task that requires a gradient is trained, those of ``model`` among them.
     """
 
     model: nn.Module
     measure: str
     """The number of ``evaluate`` that tells which of two models is better."""
     higher_is_better = True
+
+    @property
+    def exported(self) -> nn.Module:
+        """What is averaged, evaluated and saved: the model, or what the objective makes of it."""
+        return self.model
 
     def view(self) -> View:
         """What it is to see of one picture."""
@@ -67,13 +72,19 @@ class Task(nn.Module):
         """Let PyTorch compile what takes the time."""
         self.model.compile()
 
-    def evaluate(self, model: nn.Module, held_out: Source, processes: Processes, *, num_workers: int) -> dict:
-        """Numbers of ``model``, which has the parts of ``self.model``, on pictures that nobody trained on.
+    def evaluate(
+        self, model: nn.Module, held_out: Source, processes: Processes, *, trained_on: Source, num_workers: int
+    ) -> dict[str, object]:
+        """Numbers of ``model``, which has the parts of ``self.exported``, on pictures that nobody trained on.
 
         All processes call this together and get the same numbers.
+
+        Args:
+            trained_on: the pictures of the training, for what is measured by comparing with these.
         """
         raise NotImplementedError
 
-    def describe(self, numbers: dict) -> str:
+    @staticmethod
+    def describe(numbers: dict[str, object]) -> str:
         """What ``evaluate`` found, in words."""
         raise NotImplementedError

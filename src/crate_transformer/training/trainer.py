@@ -105,12 +105,12 @@ class Trainer:
         if state:
             self.precision = state.precision
         task.to(device)
-        self.average = average_of(task.model, self.loop.ema_decay) if self.loop.ema_decay else None
+        self.average = average_of(task.exported, self.loop.ema_decay) if self.loop.ema_decay else None
         self.complete: nn.Module | None = None
         if execution.save_memory:
             task.model.set_grad_checkpointing(True)
         if execution.sharding == "fsdp":
-            self.complete = deepcopy(task.model)
+            self.complete = deepcopy(task.exported)
             for module in filter(None, (task, self.average)):
                 shard(module, device, self.processes.world_size)
         if execution.compile:
@@ -152,7 +152,7 @@ class Trainer:
                 except NotFinite as error:
                     self._stop_diverged(step + 1, str(error))
                 if self.average is not None:
-                    self.average.update_parameters(self.task.model)
+                    self.average.update_parameters(self.task.exported)
                 step += 1
                 stopping = stop_wanted(self.processes, stop)
                 saving = stopping or step % execution.checkpoint_every == 0 or step == steps
@@ -186,7 +186,7 @@ class Trainer:
 
     def _plain_model(self) -> nn.Module:
         """The model, or the average, as an ordinary module that every process has as a whole."""
-        model = self.task.model if self.average is None else self.average.module
+        model = self.task.exported if self.average is None else self.average.module
         if self.complete is None:
             return model
         self.complete.load_state_dict({name: whole(tensor) for name, tensor in model.state_dict().items()})

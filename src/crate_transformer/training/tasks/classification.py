@@ -41,7 +41,7 @@ class Classification(Task):
         return F.cross_entropy(self.model(images).float(), targets), {}
 
     def evaluate(
-        self, model: nn.Module, held_out: Source, processes: Processes, *, num_workers: int
+        self, model: nn.Module, held_out: Source, processes: Processes, *, trained_on: Source, num_workers: int
     ) -> dict[str, object]:
         loader = eval_loader(
             held_out,
@@ -54,5 +54,6 @@ class Classification(Task):
         counts = processes.gather(accuracy_counts(model, loader))
         return dataclasses.asdict(sum(counts, AccuracyCounts()).result())
 
-    def describe(self, numbers: dict) -> str:
+    @staticmethod
+    def describe(numbers: dict[str, object]) -> str:
         return str(as_record(numbers, Accuracy, "the record of the run"))

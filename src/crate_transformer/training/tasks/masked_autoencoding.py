@@ -9,6 +9,7 @@ from crate_transformer.inspection import frozen
 from crate_transformer.layers.random_numbers import Stream, uniforms
 from crate_transformer.models import CRATEMAE
 from crate_transformer.training.pictures import Normalise
+from crate_transformer.training.probe import describe_probe, knn_probe
 from crate_transformer.training.task import Processes, Progress, Task
 
 EVALUATION_SEED = 0  # held-out pictures always hide the same patches
@@ -46,7 +47,9 @@ class MaskedAutoencoding(Task):
         for block in [*self.model.blocks, *self.model.decoder.blocks]:
             block.compile()
 
-    def evaluate(self, model: CRATEMAE, held_out: Source, processes: Processes, *, num_workers: int) -> dict:
+    def evaluate(
+        self, model: CRATEMAE, held_out: Source, processes: Processes, *, trained_on: Source, num_workers: int
+    ) -> dict[str, object]:
         loader = ordered_loader(
             held_out,
             EvalView(model.preprocessing),
@@ -63,7 +66,9 @@ class MaskedAutoencoding(Task):
                 total += len(batch["images"]) * self._loss(model, batch, EVALUATION_SEED).item()
                 count += len(batch["images"])
         totals, counts = zip(*processes.gather((total, count)), strict=True)
-        return {self.measure: sum(totals) / sum(counts)}
+        loss = sum(totals) / sum(counts)
+        return {self.measure: loss, **knn_probe(model, trained_on, held_out, processes, num_workers=num_workers)}
 
-    def describe(self, numbers: dict) -> str:
-        return f"squared error of hidden patches {numbers[self.measure]:.4f}"
+    @staticmethod
+    def describe(numbers: dict[str, object]) -> str:
+        return f"squared error of hidden patches {numbers['held_out_loss']:.4f}{describe_probe(numbers)}"

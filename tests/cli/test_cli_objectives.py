@@ -1,0 +1,58 @@
+"""Objectives other than classification, from the command line."""
+
+import json
+
+import numpy as np
+import pytest
+from PIL import Image
+
+from crate_transformer.checkpoints import load_checkpoint
+
+MAE = ("--task", "mae", "--model", "crate_mae_micro_patch4_32", "--img-size", "8", "--batch-size", "4")
+FEW = ("--steps", "3", "--warmup-steps", "1")
+
+
+@pytest.fixture
+def flat(tmp_path, draw):
+    for seed in range(12):
+        draw(tmp_path / "flat" / f"{seed}.png", seed=seed)
+    return tmp_path / "flat"
+
+
+def numbers(run):
+    return json.loads((run / "config.json").read_text())["metadata"]["metrics"]
+
+
+def test_mae_on_pictures_without_classes(crate, flat, tmp_path):
+    run = tmp_path / "run"
+    arguments = ("train", "--data", flat, "--output", run, *MAE, *FEW)
+    ran = crate(*arguments)
+    assert ran.code == 0, ran
+    assert "10% of" in ran.out and "11 training and 1 held-out images" in ran.out
+    assert "squared error of hidden patches" in ran.out and "nearest" not in ran.out
+    files = {"config.json", "metrics.jsonl", "model.safetensors", "reconstructions.png"}
+    assert {path.name for path in run.iterdir()} == files
+    assert np.asarray(Image.open(run / "reconstructions.png")).std() > 0
+    assert not any(name.startswith("knn") for name in numbers(run))
+    assert "already finished" in crate(*arguments).out
+
+
+def test_mae_on_pictures_with_classes(crate, pets, tmp_path):
+    run = tmp_path / "run"
+    ran = crate("train", "--data", pets, "--output", run, *MAE, *FEW, "--normalise-pixels")
+    assert ran.code == 0, ran
+    assert "20 nearest neighbours top-1" in ran.out and "(untrained " in ran.out
+    assert {"knn_model", "knn_untrained", "knn_pixels", "held_out_loss"} <= numbers(run).keys()
+    model = load_checkpoint(run)
+    assert model.config.normalise_pixels and model.num_classes == 0 and model.class_names is None
+    tuned = crate("train", "--data", pets, "--output", tmp_path / "tuned", "--start-from", run, *FEW)
+    assert tuned.code == 0 and load_checkpoint(tmp_path / "tuned").class_names == ("cat", "dog")
+    again = crate("train", "--data", pets, "--output", tmp_path / "more", "--task", "mae", "--start-from", run, *FEW)
+    assert again.code == 0 and load_checkpoint(tmp_path / "more").config.normalise_pixels
+
+
+def test_what_cannot_fill_in_or_has_no_classes(refused, flat, pets, tmp_path):
+    output = ("--output", tmp_path / "run", *FEW)
+    told = refused("train", "--data", pets, *output, "--task", "mae", "--model", "crate_micro_patch4_32")
+    assert told == "crate_micro_patch4_32 has no decoder to fill in patches with: choose a crate_mae model"
+    assert refused("train", "--data", flat, *output).startswith(f"{flat} holds images but no sub-folders: sort the")
