@@ -9,6 +9,7 @@ COMMANDS = {
     "quickstart": "train a small CRATE and a ViT on this machine and show what each layer and head does",
     "models": "list the models, their sizes and the weights that are in the box",
     "train": "train a model on your own images: one sub-folder per class",
+    "recipes": "list the experiments of the papers: settings, cost, expected numbers",
     "check-data": "find broken, double and leaking pictures before a run",
     "evaluate": "measure a checkpoint on a folder of labelled images",
     "probe": "measure what frozen features know: k nearest neighbours and a linear classifier",

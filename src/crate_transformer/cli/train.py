@@ -31,7 +31,9 @@ class Command(Generic[Options]):
     data: Path
     """Folder or zip of images."""
     recipe: str | None = None
-    """Start from the settings of this recipe (cifar10, cifar10_vit, tiny_imagenet_100, tiny_imagenet_100_128)."""
+    """Start from the settings of this recipe; 'crate recipes' lists them."""
+    debug: bool = False
+    """Try the settings for two steps of a tiny model, to see that everything fits together."""
     task: Literal[tuple(TASKS)] = "classification"
     """What the model learns; '--task NAME --help' shows the options of one."""
     output: Path = Path("runs/train")
@@ -46,6 +48,9 @@ class Command(Generic[Options]):
     """Side of a patch in pixels; the model's own unless given."""
     global_pool: Literal["token", "avg"] | None = None
     """Classify from the class token or from the mean of all tokens; the model's own unless given."""
+    drop_path_rate: float | None = None
+    """Stochastic depth: how often an image skips the last block, earlier ones less often; the model's own unless
+    given."""
     crop_pct: float = 1.0
     """Share of the side that evaluation keeps; 1 crops nothing."""
     objective: Options
@@ -57,16 +62,17 @@ class Command(Generic[Options]):
 
     def __call__(self) -> None:
         from crate_transformer.data import open_split
+        from crate_transformer.recipes.debug import shrink
         from crate_transformer.recipes.experiment import Experiment
         from crate_transformer.recipes.run import fit
 
-        sizes = {"img_size": self.img_size, "patch_size": self.patch_size, "global_pool": self.global_pool}
+        options = {name: getattr(self, name) for name in ("img_size", "patch_size", "global_pool", "drop_path_rate")}
         split = open_split(self.data, labelled=self.objective.teaches_classes)
         classes = f"{len(split.train.classes)} classes" if split.train.classes else "no classes"
         say(f"{split.how}: {len(split.train)} training and {len(split.val)} held-out images, {classes}")
         experiment = Experiment(
             model=self.model or self.objective.default_model,
-            options={key: value for key, value in sizes.items() if value is not None},
+            options={key: value for key, value in options.items() if value is not None},
             start_from=self.start_from,
             task=self.objective,
             optimiser=self.optimiser,
@@ -75,6 +81,8 @@ class Command(Generic[Options]):
             augment=self.augment,
             crop_pct=self.crop_pct,
         )
+        if self.debug:
+            experiment = shrink(experiment)
         done = fit(experiment, split, self.output, data_name=str(self.data), execution=self.execution)
         say(f"{done.summary}; saved in {self.output}")
 

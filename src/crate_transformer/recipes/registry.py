@@ -1,13 +1,15 @@
-"""The experiments that ``crate train --recipe`` knows."""
+"""The experiments that ``crate train --recipe`` and ``crate recipes`` know."""
 
-from collections.abc import Callable
+import difflib
 
-from crate_transformer.recipes.cifar10 import cifar10, cifar10_vit
+from crate_transformer.recipes import cifar10, crate, crate_alpha, crate_mae, tiny_imagenet, tost, transfer
 from crate_transformer.recipes.experiment import Experiment
-from crate_transformer.recipes.tiny_imagenet import tiny_imagenet_100, tiny_imagenet_100_128
+from crate_transformer.recipes.recipe import Recipe, result_of
 
-RECIPES: dict[str, Callable[[], Experiment]] = {
-    recipe.__name__: recipe for recipe in (cifar10, cifar10_vit, tiny_imagenet_100, tiny_imagenet_100_128)
+RECIPES: dict[str, Recipe] = {
+    name: recipe
+    for family in (cifar10, tiny_imagenet, crate, transfer, crate_mae, crate_alpha, tost)
+    for name, recipe in family.RECIPES.items()
 }
 
 
@@ -15,8 +17,15 @@ def recipe(name: str) -> Experiment:
     """The experiment of this name.
 
     Raises:
-        ValueError: there is none; the message lists those that are there.
+        ValueError: there is none; the message names the nearest ones.
     """
     if name not in RECIPES:
-        raise ValueError(f"there is no recipe {name!r}: choose one of {', '.join(RECIPES)}")
-    return RECIPES[name]()
+        near = difflib.get_close_matches(name, RECIPES, n=3, cutoff=0.4)
+        hint = f"did you mean {', '.join(near)}? " if near else ""
+        raise ValueError(f"there is no recipe {name!r}: {hint}'crate recipes' lists all of them")
+    return RECIPES[name].experiment
+
+
+def command(name: str) -> str:
+    """How the recipe is run from the shell, with the folder of the data as an example."""
+    return f"crate train --recipe {name} --data {RECIPES[name].data.folder} --output {result_of(name)}"

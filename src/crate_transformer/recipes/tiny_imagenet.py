@@ -1,37 +1,14 @@
-"""The model in the box: a small CRATE trained on natural photographs, and how it is packed."""
+"""A small CRATE on natural photographs, which becomes the model in the box."""
 
-from dataclasses import asdict
-from pathlib import Path
-
-import torch
-
-from crate_transformer.checkpoints import save_checkpoint
 from crate_transformer.configs.loop import LoopConfig
 from crate_transformer.configs.optimiser import OptimiserConfig
 from crate_transformer.configs.schedule import ScheduleConfig
-from crate_transformer.data import (
-    ArrayImages,
-    ImageFolder,
-    cut_foregrounds,
-    eval_loader,
-    normalise,
-    open_scenes,
-    open_split,
-)
-from crate_transformer.evaluation import SegmentationReport, accuracy, attention_segmentation
-from crate_transformer.models import Backbone
 from crate_transformer.recipes.experiment import Experiment
-from crate_transformer.recipes.run import fit
-
-COCO_SIZE = 128  # pixels: 16 x 16 tokens
+from crate_transformer.recipes.recipe import TINY_IMAGENET_100, Recipe, measured, result_of
 
 
 def tiny_imagenet_100() -> Experiment:
-    """CRATE on 100 classes of Tiny-ImageNet at 64 px, three fifths of the steps at 48 px.
-
-    ``crate train --recipe tiny_imagenet_100 --data tiny_imagenet_100 --output runs/box-64``. Cost and result, with date
-    and hardware: docs/results.md.
-    """
+    """CRATE on 100 classes of Tiny-ImageNet at 64 px, three fifths of the steps at 48 px."""
     return Experiment(
         model="crate_mini_patch8_64",
         optimiser=OptimiserConfig(optimizer="muon", learning_rate=1.5e-3, matrix_learning_rate=4e-3),
@@ -39,11 +16,8 @@ def tiny_imagenet_100() -> Experiment:
     )
 
 
-def tiny_imagenet_100_128(start_from: str = "runs/box-64") -> Experiment:
-    """The same weights tuned to 128 px, so that 16 x 16 tokens are what they know: 220 steps after the first stage.
-
-    ``crate train --recipe tiny_imagenet_100_128 --data tiny_imagenet_100 --output runs/box``. Docs: results.md.
-    """
+def tiny_imagenet_100_128(start_from: str = result_of("tiny_imagenet_100")) -> Experiment:
+    """The same weights tuned to 128 px, so that 16 x 16 tokens are what they know: 220 steps after the first stage."""
     return Experiment(
         model="crate_mini_patch8_64",
         start_from=start_from,
@@ -53,84 +27,18 @@ def tiny_imagenet_100_128(start_from: str = "runs/box-64") -> Experiment:
     )
 
 
-def pack_box(data: Path, coco: Path, runs: Path, box: Path) -> SegmentationReport:
-    """Train (or load) both stages in ``runs``, measure, and write the checkpoint ``box``.
-
-    Weights are stored in bfloat16; everything is measured on the weights as they are stored.
-    """
-    split = open_split(data)
-    fit(tiny_imagenet_100(), split, runs / "box-64", data_name=data.name)
-    done = fit(tiny_imagenet_100_128(str(runs / "box-64")), split, runs / "box", data_name=data.name)
-    return pack(done.model, split.val, coco, box, done.metrics)
-
-
-def pack(
-    model: Backbone, held_out: ArrayImages | ImageFolder, coco: Path, box: Path, training: dict[str, object]
-) -> SegmentationReport:
-    """Round the weights, measure accuracy and attention, and write weights, numbers and model card."""
-    with torch.no_grad():
-        for parameter in model.parameters():
-            parameter.copy_(parameter.bfloat16())
-    metrics = {**training, **asdict(accuracy(model, eval_loader(held_out, model.preprocessing, batch_size=256)))}
-    objects = cut_foregrounds(open_scenes(coco), COCO_SIZE)
-    report = attention_segmentation(
-        {"crate": model}, normalise(objects.pixels, model.preprocessing), objects.masks, objects.pixels
-    )
-    best = report.auc["crate"]
-    metadata = {
-        "recipe": "tiny_imagenet_100, then tiny_imagenet_100_128",
-        "metrics": metrics,
-        "attention": {
-            "layer": best.layer,
-            "head": best.head,
-            "chosen": f"chosen by AUC on {report.num_selection} masked images of COCO val2017",
-            **report.to_dict(),
-        },
-    }
-    save_checkpoint(
-        model, box, metadata=metadata, model_card=model_card(box.name, metrics, report), dtype=torch.bfloat16
-    )
-    return report
-
-
-def model_card(name: str, metrics: dict[str, object], report: SegmentationReport) -> str:
-    """What the weights are, where they come from, and what they can do."""
-    best = report.auc["crate"]
-    rows = "\n".join(
-        f"| {row.replace('_', ' ')} | {score.mean:.3f} | {score.standard_error:.3f} | {report.miou[row].mean:.3f} |"
-        for row, score in report.auc.items()
-    )
-    return f"""---
-license: mit
-library_name: crate-transformer
-tags: [image-classification, white-box, crate]
----
-
-# {name}: CRATE on 100 classes of Tiny-ImageNet
-
-A CRATE (arXiv 2306.01129) with {metrics["parameters"]:,} parameters: patch 8, width 320, depth 6, 5 heads, for pictures
-of 128 px; stored in bfloat16. Small and trained for minutes: good for looking inside, not for products.
-
-**Data.** 50,000 training images of 100 of the 200 classes of Tiny-ImageNet (CS231n), which were taken from ImageNet.
-ImageNet's images are provided for non-commercial research and education; respect these terms when you use the weights.
-
-**Recipe.** `tiny_imagenet_100` (6,250 steps of 128 images at 48 and 64 px), then `tiny_imagenet_100_128` (220 steps of
-64 images at 128 px), random-resized crops and flips, label smoothing, Muon beside AdamW, bf16; time and hardware are in
-docs/results.md of the project.
-
-**Accuracy.** Top-1 {metrics["top1"]:.1%}, top-5 {metrics["top5"]:.1%} on the {metrics["count"]:,} validation
-images of these classes, enlarged from 64 to 128 px.
-
-**Attention of the class token against object masks.** COCO val2017 (images never trained on), union of things, maps of
-{report.grid[0]} x {report.grid[1]} tokens; layer {best.layer}, head {best.head} (zero-based) chosen on
-{report.num_selection} images, scores on {report.num_reported} others; every row has its own choice.
-
-| row | AUC | standard error | mIoU |
-|---|---|---|---|
-{rows}
-
-*shuffled*: the same maps against masks of other images; *centred*: each head's mean map subtracted; *mean mask
-prior*: one mask for all; *brightness, contrast, median difference*: of the patch itself.
-
-**Limits.** Knows only its 100 classes and always names one of them. Not measured for any group of people or any use.
-"""
+RECIPES = {
+    "tiny_imagenet_100": Recipe(
+        experiment=tiny_imagenet_100(),
+        data=TINY_IMAGENET_100,
+        expected=measured("docs/results.md, 2 cores, 2026-11-23", {"top-1": 41.8}),
+        cost="90 minutes on 2 cores beside other work (docs/results.md)",
+    ),
+    "tiny_imagenet_100_128": Recipe(
+        experiment=tiny_imagenet_100_128(),
+        data=TINY_IMAGENET_100,
+        expected=measured("docs/results.md, 2 cores, 2026-11-23, at 128 px", {"top-1": 44.7}),
+        cost="6 minutes on 2 cores beside other work (docs/results.md)",
+        after="tiny_imagenet_100",
+    ),
+}

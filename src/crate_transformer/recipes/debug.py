@@ -1,0 +1,39 @@
+"""A recipe small enough to be tried in seconds."""
+
+import dataclasses
+
+from crate_transformer.models import MODELS, canonical_name
+from crate_transformer.recipes.experiment import Experiment
+
+STEPS, BATCH_SIZE, DEPTH, WIDTH, HEADS, PATCHES = 2, 6, 2, 32, 2, 2
+
+
+def shrink(experiment: Experiment) -> Experiment:
+    """The same experiment with two steps of six pictures of 2 x 2 patches, and two narrow blocks from scratch.
+
+    Everything else stays: objective, optimiser, augmentation, averaging. What it learns means nothing.
+    """
+    config = MODELS[canonical_name(experiment.model)][1]
+    rows, columns = _patch(experiment.options.get("patch_size", config.patch_size))
+    options = {
+        **experiment.options,
+        "depth": DEPTH,
+        "embed_dim": WIDTH,
+        "num_heads": HEADS,
+        "img_size": (PATCHES * rows, PATCHES * columns),
+    }
+    schedule = dataclasses.replace(
+        experiment.schedule,
+        epochs=None,
+        samples=None,
+        steps=STEPS,
+        batch_size=BATCH_SIZE,
+        warmup_steps=1,
+        warmup_epochs=None,
+    )
+    loop = dataclasses.replace(experiment.loop, evaluate_every=None, patience=None)
+    return dataclasses.replace(experiment, options=options, start_from=None, schedule=schedule, loop=loop)
+
+
+def _patch(size: int | tuple[int, int]) -> tuple[int, int]:
+    return (size, size) if isinstance(size, int) else size

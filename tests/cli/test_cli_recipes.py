@@ -1,0 +1,52 @@
+"""``crate recipes`` and ``crate train --recipe NAME --debug``."""
+
+import json
+import re
+import subprocess
+import sys
+
+import pytest
+
+from crate_transformer.recipes.registry import RECIPES
+
+
+def test_all_recipes_are_listed(crate, monkeypatch):
+    monkeypatch.setenv("COLUMNS", "120")
+    ran = crate("recipes")
+    assert ran.code == 0 and all(name in ran.out for name in RECIPES)
+    for told in ("66.7% published", "62.5% measured", "CIFAR-10 79.4% published", "192.2 M", "91 passes"):
+        assert told in ran.out
+    listed = json.loads(crate("recipes", "crate_alpha*", "--json").out)
+    assert len(listed) == 12 and all(entry["name"].startswith("crate_alpha") for entry in listed)
+    assert {entry["expected"][0]["kind"] for entry in listed if entry["expected"]} == {"published"}
+
+
+def test_one_recipe_is_shown_whole(crate):
+    ran = crate("recipes", "crate_base_pets")
+    assert ran.code == 0
+    for told in (
+        "crate train --recipe crate_base_pets --data pets --output runs/crate_base_pets",
+        "crate train --recipe crate_base_imagenet1k --data imagenet1k",
+        "published                top-1 85.3%: arXiv 2306.01129, table 1",
+        "22,055,461",
+        "augment.randaugment                      2",
+    ):
+        assert told in ran.out
+    found = json.loads(crate("recipes", "cifar10", "--json").out)
+    assert found["parameters"] == 315_370 and found["settings"]["schedule.epochs"] == 4.0
+    assert re.fullmatch(r"3\.\de\+13 floating-point operations", found["arithmetic"])
+
+
+def test_a_recipe_that_is_not_there(refused):
+    assert refused("recipes", "crate_tiny_pet").startswith("there is no recipe 'crate_tiny_pet': did you mean")
+
+
+@pytest.mark.parametrize("name", ["tost_small_imagenet1k", "crate_alpha_base_patch16_imagenet1k"])
+def test_a_recipe_is_tried_in_seconds(pets, tmp_path, name):
+    """In a process of its own: where types are checked, tyro's placeholder is no path."""
+    options = ("--recipe", name, "--debug", "--data", str(pets), "--output", str(tmp_path / "run"))
+    ran = subprocess.run([sys.executable, "-m", "crate_transformer", "train", *options], capture_output=True, text=True)
+    assert ran.returncode == 0, ran.stderr
+    experiment = json.loads((tmp_path / "run" / "config.json").read_text())["metadata"]["experiment"]
+    assert experiment["model"] == RECIPES[name].experiment.model and experiment["schedule"]["steps"] == 2
+    assert experiment["augment"]["cutmix"] == 1.0
