@@ -16,6 +16,7 @@ from crate_transformer.data import open_split
 from crate_transformer.models import list_models
 from crate_transformer.recipes import registry
 from crate_transformer.recipes.experiment import Experiment
+from crate_transformer.recipes.recipe import CIFAR10, Recipe
 
 
 def test_models_as_a_table_that_fits(crate):
@@ -220,7 +221,7 @@ def test_every_setting_of_a_recipe_is_kept(monkeypatch):
         loop=LoopConfig(seed=7),
         crop_pct=0.9,
     )
-    monkeypatch.setattr(registry, "RECIPES", {"mine": lambda: made})
+    monkeypatch.setattr(registry, "RECIPES", {"mine": Recipe(experiment=made, data=CIFAR10)})
     monkeypatch.setattr(train.tyro, "MISSING", Path("data"))  # where types are checked, the placeholder is no path
     kind, command = train.command(["--recipe", "mine"])
     assert (command.model, command.global_pool, command.start_from) == (made.model, "avg", "parent")

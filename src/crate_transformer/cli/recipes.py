@@ -44,7 +44,8 @@ class Command:
 
         table = Table(box=None, padding=(0, 2, 0, 0))
         for heading in ("name", "data", "images seen", "result"):
-            table.add_column(heading, no_wrap=heading == "name", justify="right" if "seen" in heading else "left")
+            justify = "right" if "seen" in heading else "left"
+            table.add_column(heading, no_wrap=heading == "name", overflow="fold", justify=justify)
         for name in names:
             one = RECIPES[name]
             table.add_row(name, one.data.name, _images(one), _result(one))
