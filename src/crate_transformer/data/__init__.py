@@ -16,7 +16,7 @@ from crate_transformer.data.photographs import PHOTOGRAPHS, photograph
 from crate_transformer.data.runs import decode_mask, encode_mask
 from crate_transformer.data.scenes import Foregrounds, Scene, SceneArrays, SceneSet, cut_foregrounds, cut_square
 from crate_transformer.data.segmentation import open_scenes
-from crate_transformer.data.source import Source, View
+from crate_transformer.data.source import Samples, Source, View
 from crate_transformer.data.transforms import MAX_ASPECT, middle, normalise, pixels, preprocess, resize_crop
 from crate_transformer.data.wordnet import imagenet_words
 
@@ -33,6 +33,7 @@ __all__ = [
     "ImageFolder",
     "MultiCropView",
     "Order",
+    "Samples",
     "Scene",
     "SceneArrays",
     "SceneSet",

@@ -12,7 +12,7 @@ from torch.utils.data import DataLoader, Dataset, Sampler, default_collate
 
 from crate_transformer.data.decode import BrokenImageError
 from crate_transformer.data.order import Order, SampleRandom
-from crate_transformer.data.source import Source, View
+from crate_transformer.data.source import Samples, View
 from crate_transformer.data.unreadable import note_unreadable, too_many_unreadable
 
 Batch = dict[str, Tensor]
@@ -92,7 +92,7 @@ class TrainBatches(Dataset):
     The next readable picture of the set takes the place of an unreadable one.
     """
 
-    source: Source
+    source: Samples
     view: View
     seed: int
 
@@ -113,7 +113,7 @@ class TrainBatches(Dataset):
 class OrderedBatches(Dataset):
     """Maps indices to a batch of those that can be read, and the unreadable pictures met so far."""
 
-    source: Source
+    source: Samples
     view: View
     size: tuple[int, int]
 
@@ -125,7 +125,7 @@ class OrderedBatches(Dataset):
 
 
 def _sample(
-    source: Source, view: View, index: int, random: np.random.Generator | None, size: tuple[int, int]
+    source: Samples, view: View, index: int, random: np.random.Generator | None, size: tuple[int, int]
 ) -> dict | None:
     """What the view makes of a picture, with its label; ``None`` if it cannot be read."""
     if index in source.unreadable:
@@ -137,7 +137,8 @@ def _sample(
         return None
     if (targets := getattr(source, "targets", None)) is not None:
         return sample | {"targets": targets[index]}
-    return sample if source.labels is None else sample | {"labels": int(source.labels[index])}
+    labels = getattr(source, "labels", None)
+    return sample if labels is None else sample | {"labels": int(labels[index])}
 
 
 def _collate(samples: list[dict]) -> Batch:

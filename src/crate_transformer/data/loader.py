@@ -9,13 +9,13 @@ from torch import Tensor
 from crate_transformer.data.augment import EvalView
 from crate_transformer.data.batches import BatchLoader, OrderedBatches, TrainBatches, TrainShares
 from crate_transformer.data.order import Order
-from crate_transformer.data.source import Source, View
+from crate_transformer.data.source import Samples, View
 from crate_transformer.data.transforms import normalise
 from crate_transformer.models.preprocessing import Preprocessing
 
 
 def train_loader(
-    source: Source,
+    source: Samples,
     view: View,
     *,
     size: tuple[int, int] | Callable[[int], tuple[int, int]],
@@ -61,7 +61,7 @@ def train_loader(
 
 
 def ordered_loader(
-    source: Source,
+    source: Samples,
     view: View,
     *,
     size: tuple[int, int],
@@ -85,7 +85,7 @@ def ordered_loader(
 
 
 def eval_loader(
-    source: Source,
+    source: Samples,
     preprocessing: Preprocessing,
     *,
     batch_size: int,

@@ -5,7 +5,7 @@ from collections.abc import Callable, Collection, Sequence
 from dataclasses import dataclass
 from pathlib import Path
 
-from crate_transformer.data.source import Source
+from crate_transformer.data.source import Samples, Source
 
 _ROLES = {
     "training": ("train", "training"),
@@ -16,14 +16,14 @@ _ROLES = {
 
 @dataclass(frozen=True, eq=False)
 class Split:
-    """Pictures for training and held-out ones.
+    """Samples for training and held-out ones.
 
-    ``how`` says in one sentence where the division comes from; ``divided_here`` whether it was made here, by the keys
-    of the pictures, and not found on the disk.
+    ``how`` says in one sentence where the division comes from; ``divided_here`` whether it was made here,
+    and not found on the disk.
     """
 
-    train: Source
-    val: Source
+    train: Samples
+    val: Samples
     how: str
     divided_here: bool
 

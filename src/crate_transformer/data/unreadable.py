@@ -4,12 +4,12 @@ import logging
 
 from torch.utils.data import get_worker_info
 
-from crate_transformer.data.source import Source
+from crate_transformer.data.source import Samples
 
 _LOG = logging.getLogger("crate_transformer.data")
 
 
-def note_unreadable(source: Source, found: dict[int, str]) -> None:
+def note_unreadable(source: Samples, found: dict[int, str]) -> None:
     """Add to ``source.unreadable``, each reason logged once.
 
     In a loader's worker process they are only added: the loader notes them again in the main process.
@@ -31,7 +31,7 @@ def note_unreadable(source: Source, found: dict[int, str]) -> None:
         )
 
 
-def too_many_unreadable(source: Source) -> bool:
+def too_many_unreadable(source: Samples) -> bool:
     """Whether the work should end."""
     count = len(source.unreadable)
     return count > max(1, len(source) / 100) or count == len(source)

@@ -8,7 +8,7 @@ from typing import TypedDict
 
 from crate_transformer.checkpoints import load_checkpoint
 from crate_transformer.checkpoints.native import CONFIG, WEIGHTS
-from crate_transformer.models import Backbone
+from crate_transformer.models import Model
 from crate_transformer.storage import as_record, printable, recover
 from crate_transformer.training.metrics import FILE as METRICS
 from crate_transformer.training.state import changed_settings
@@ -71,7 +71,7 @@ def make_output(folder: Path) -> None:
         raise OSError(f"{folder} could not be written: {error.strerror or error}") from error
 
 
-def finished_run(folder: Path, settings: Mapping[str, object]) -> tuple[Backbone, Finished] | None:
+def finished_run(folder: Path, settings: Mapping[str, object]) -> tuple[Model, Finished] | None:
     """The model and the record of the run in ``folder``; ``None`` where it has not finished.
 
     Raises:

@@ -1,7 +1,6 @@
 """How an experiment is run: the one place where data, training, evaluation and checkpoints meet."""
 
 import dataclasses
-import functools
 import hashlib
 from dataclasses import dataclass
 from pathlib import Path
@@ -11,14 +10,12 @@ from torch import nn
 from crate_transformer.checkpoints import load_checkpoint, save_checkpoint
 from crate_transformer.configs.execution import ExecutionConfig
 from crate_transformer.configs.schedule import ENOUGH_STEPS, ScheduleConfig
-from crate_transformer.data import ArrayImages, Order, Source, Split, in_memory, train_loader
-from crate_transformer.models import Backbone
+from crate_transformer.data import ArrayImages, Order, Samples, Source, Split, in_memory, train_loader
+from crate_transformer.models import Model
 from crate_transformer.progress import ProgressLine
 from crate_transformer.recipes.experiment import Experiment
-from crate_transformer.recipes.held_out import HeldOut, held_out_of, hold_out_again, keys_held_out
 from crate_transformer.recipes.output import BEST, check_output, finished_run, make_output
-from crate_transformer.recipes.start import scaled_size, seeded_model, training_size
-from crate_transformer.recipes.tasks import build_task, describe, figures
+from crate_transformer.recipes.tasks import build_task, describe, figures, prepare
 from crate_transformer.storage import plain, write_files
 from crate_transformer.training.processes import Processes
 from crate_transformer.training.state import remove_states
@@ -32,7 +29,7 @@ class Fit:
     ``earlier_seconds`` of training were spent before this call, by a run that was found finished or unfinished.
     """
 
-    model: Backbone
+    model: Model
     folder: Path
     metrics: dict[str, object]
     summary: str
@@ -56,7 +53,7 @@ def fit(
     out again. Processes that ``torchrun`` or ``accelerate launch`` started share the work; the main one writes.
 
     Raises:
-        ValueError: ``folder`` holds something else, a run with other settings or other data; as ``seeded_model`` and
+        ValueError: ``folder`` holds something else, a run with other settings or other data; as ``prepare`` and
             ``Trainer``.
         OSError: ``folder`` cannot be written.
     """
@@ -74,29 +71,18 @@ def fit(
         summary = describe(experiment.task, record.metrics)
         return Fit(model, folder, dict(record.metrics), summary, record.metrics["seconds"])
 
-    model = seeded_model(experiment, tuple(split.train.classes))
-    if show and experiment.task.teaches_classes and "decoder" in model.not_in_logits:
-        print(f"{experiment.start_from}: its encoder learns the classes, its decoder is kept as it is")
+    prepared = prepare(experiment, split, show=show)
+    model = prepared.model
     processes.on_main(lambda: make_output(folder))
-    earlier = held_out_of(model) if experiment.start_from else None
-    split, again = hold_out_again(split, earlier.held_out if earlier else ())
-    if show and again:
-        print(f"{again} images that {experiment.start_from} held out are not trained on here either")
-    keys = keys_held_out(split)
-    images, held_out = read_all(split.train, show=show), read_all(split.val, show=show)
-    if show:
-        print(plan(given, schedule, len(images)))
-    if experiment.task.teaches_classes:
-        model.class_names = tuple(images.classes)
-    size = scaled_size(model, schedule.scale)
-    model.preprocessing = dataclasses.replace(model.preprocessing, img_size=size, crop_pct=experiment.crop_pct)
+    images, held_out = read_all(prepared.train, show=show), read_all(prepared.held_out, show=show)
     task = build_task(experiment.task, model, experiment.augment)
+    if show:
+        print(plan(given, schedule, len(images), task.samples))
 
     def metadata(metrics: dict[str, object]) -> dict[str, object]:
         found: dict[str, object] = {"experiment": {**settings, "data": data_name}, "metrics": plain(metrics)}
-        if keys is not None:
-            known = sorted({*keys, *(earlier.held_out if earlier else ())})
-            found["split"] = plain(HeldOut(how=split.how, divided_here=split.divided_here, held_out=known))
+        if prepared.split is not None:
+            found["split"] = plain(prepared.split)
         return found
 
     def keep_best(model: nn.Module, step: int, numbers: dict[str, object]) -> None:
@@ -125,13 +111,7 @@ def fit(
         lambda start_step: train_loader(
             images,
             task.view(),
-            size=functools.partial(
-                training_size,
-                img_size=size,
-                patch_size=model.patch_size,
-                small_until=schedule.small_until,
-                steps=schedule.steps,
-            ),
+            size=prepared.size,
             batch_size=schedule.batch_size,
             steps=schedule.steps,
             start_step=start_step,
@@ -146,7 +126,7 @@ def fit(
     metrics = {
         **{field.name: getattr(result, field.name) for field in dataclasses.fields(result) if field.name != "model"},
         **result.numbers,
-        "training_images": len(images),
+        f"training_{task.samples}": len(images),
         "parameters": sum(p.numel() for p in model.parameters()),
     }
     del metrics["numbers"]
@@ -165,23 +145,24 @@ def write_figures(folder: Path, found: dict[str, bytes]) -> None:
 def describe_data(split: Split) -> dict[str, object]:
     """What must be the same for a run to be resumed."""
     digest = hashlib.sha256((split.train.fingerprint() + split.val.fingerprint()).encode()).hexdigest()[:16]
-    return {"images": len(split.train), "classes": split.train.classes, "data_hash": digest}
+    classes = getattr(split.train, "classes", ())
+    return {"images": len(split.train), "classes": classes, "data_hash": digest}
 
 
-def plan(given: ScheduleConfig, schedule: ScheduleConfig, num_images: int) -> str:
+def plan(given: ScheduleConfig, schedule: ScheduleConfig, count: int, samples: str) -> str:
     """What will be done, what of it was chosen to fit the data, and a warning where it is too little to learn from."""
     chosen = ["batch_size"] if given.batch_size is None else []
     if given.warmup_steps is None and given.warmup_epochs is None:
         chosen.append("warmup_steps")
     if given.steps is None and given.epochs is None and given.samples is None:
         chosen.insert(0, "steps")
-    passes = schedule.steps * schedule.batch_size / num_images
+    passes = schedule.steps * schedule.batch_size / count
     words = (
-        f"{schedule.steps:,} steps of {schedule.batch_size} images, {passes:.1f} passes over {num_images:,} images, "
+        f"{schedule.steps:,} steps of {schedule.batch_size} {samples}, {passes:.1f} passes over {count:,} {samples}, "
         f"{schedule.warmup_steps} steps of warm-up"
     )
     if chosen:
-        words += f"; {', '.join(chosen).replace('_', ' ')} chosen to fit so many images"
+        words += f"; {', '.join(chosen).replace('_', ' ')} chosen to fit so many {samples}"
     if schedule.steps < ENOUGH_STEPS:
         words += (
             f"\nwarning: {schedule.steps} steps are too few to learn from: give more, or give neither steps nor epochs"
@@ -189,9 +170,9 @@ def plan(given: ScheduleConfig, schedule: ScheduleConfig, num_images: int) -> st
     return words
 
 
-def read_all(images: Source, *, show: bool) -> Source:
-    """Small pictures of one size decoded once; others are read as they are needed."""
-    if isinstance(images, ArrayImages):
+def read_all(images: Samples, *, show: bool) -> Samples:
+    """Small pictures of one size decoded once; others, and what is no picture, are read as they are needed."""
+    if isinstance(images, ArrayImages) or not isinstance(images, Source):
         return images
     with ProgressLine(f"reading {images.where}", len(images), show=show) as line:
         return in_memory(images, progress=line.update)

@@ -1,4 +1,4 @@
-"""From the settings of an objective to the task that is trained."""
+"""From the settings of an objective to the task that is trained, and to its model and data."""
 
 from collections.abc import Callable
 
@@ -6,7 +6,10 @@ from torch import nn
 
 from crate_transformer.configs import AugmentConfig
 from crate_transformer.configs.tasks import ClassificationConfig, MAEConfig, TaskConfig
-from crate_transformer.data import Source
+from crate_transformer.data import Samples, Split
+from crate_transformer.recipes.experiment import Experiment
+from crate_transformer.recipes.pictures import prepare_pictures
+from crate_transformer.recipes.prepared import Prepared
 from crate_transformer.recipes.reconstructions import reconstructions
 from crate_transformer.training.task import Task
 from crate_transformer.training.tasks.classification import Classification
@@ -26,7 +29,16 @@ def describe(config: TaskConfig, numbers: dict[str, object]) -> str:
     return _TASKS[type(config)].describe(numbers)
 
 
-def figures(config: TaskConfig, model: nn.Module, held_out: Source) -> dict[str, bytes]:
+def figures(config: TaskConfig, model: nn.Module, held_out: Samples) -> dict[str, bytes]:
     """What there is to see of a trained model, as contents of files by name; all of ``FIGURES``."""
     draw = _FIGURES.get(type(config))
     return draw(config, model, held_out) if draw else {}
+
+
+def prepare(experiment: Experiment, split: Split, *, show: bool) -> Prepared:
+    """The model to train, and the data as its task takes it.
+
+    Raises:
+        ValueError: they do not fit each other, or the settings do not fit them.
+    """
+    return prepare_pictures(experiment, split, show=show)

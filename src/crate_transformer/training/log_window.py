@@ -13,8 +13,8 @@ from crate_transformer.training.processes import Processes
 class LogWindow:
     """Collects loss and other numbers of each step, and how long the steps took and waited for their batches."""
 
-    def __init__(self, batch_size: int) -> None:
-        self.batch_size, self.note = batch_size, ""
+    def __init__(self, batch_size: int, samples: str) -> None:
+        self.batch_size, self.samples, self.note = batch_size, samples, ""
         self._start()
 
     def _start(self) -> None:
@@ -33,14 +33,15 @@ class LogWindow:
         self._steps.append({"loss": loss, **numbers})
 
     def close(self, processes: Processes) -> dict[str, float]:
-        """Means over the steps and all processes, images per second, and the share of time spent waiting for data."""
+        """Means over the steps and all processes, samples per second, and the share of time spent waiting for data."""
         names = list(self._steps[0])
         values = torch.stack([torch.stack([step[name].float() for name in names]) for step in self._steps])
         means = dict(zip(names, processes.mean(values.mean(dim=0)).tolist(), strict=True))
         seconds = time.monotonic() - self._began
-        means["images_per_second"] = len(self._steps) * self.batch_size / seconds
+        speed = len(self._steps) * self.batch_size / seconds
+        means[f"{self.samples}_per_second"] = speed
         means["waiting_for_data"] = self._waited / seconds
-        self.note = f"loss {means['loss']:.3f}, {means['images_per_second']:.0f} images/s"
+        self.note = f"loss {means['loss']:.3f}, {speed:.0f} {self.samples}/s"
         if means["waiting_for_data"] > 0.1:
             self.note += f", {means['waiting_for_data']:.0%} of the time waiting for data"
         self._start()

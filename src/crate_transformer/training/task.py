@@ -5,7 +5,7 @@ from typing import Protocol, runtime_checkable
 
 from torch import Tensor, nn
 
-from crate_transformer.data import Batch, Source, View
+from crate_transformer.data import Batch, Samples, View
 from crate_transformer.layers.random_numbers import Stream, sample_seeds
 
 
@@ -43,6 +43,8 @@ class Task(nn.Module):
     measure: str
     """The number of ``evaluate`` that tells which of two models is better."""
     higher_is_better = True
+    samples = "images"
+    """What it learns from, in the plural."""
 
     @property
     def exported(self) -> nn.Module:
@@ -50,7 +52,7 @@ class Task(nn.Module):
         return self.model
 
     def view(self) -> View:
-        """What it is to see of one picture."""
+        """What it is to see of one sample."""
         raise NotImplementedError
 
     def forward(self, batch: Batch, progress: Progress) -> tuple[Tensor, dict[str, Tensor]]:
@@ -73,14 +75,14 @@ class Task(nn.Module):
         self.model.compile()
 
     def evaluate(
-        self, model: nn.Module, held_out: Source, processes: Processes, *, trained_on: Source, num_workers: int
+        self, model: nn.Module, held_out: Samples, processes: Processes, *, trained_on: Samples, num_workers: int
     ) -> dict[str, object]:
-        """Numbers of ``model``, which has the parts of ``self.exported``, on pictures that nobody trained on.
+        """Numbers of ``model``, which has the parts of ``self.exported``, on samples that nobody trained on.
 
         All processes call this together and get the same numbers.
 
         Args:
-            trained_on: the pictures of the training, for what is measured by comparing with these.
+            trained_on: the samples of the training, for what is measured by comparing with these.
         """
         raise NotImplementedError
 

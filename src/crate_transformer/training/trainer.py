@@ -139,7 +139,7 @@ class Trainer:
         steps, execution = self.schedule.steps, self.execution
         began = time.monotonic() - self.log.earlier_seconds
         step, source = self.start, iter(batches(self.start))
-        validation, window = self.validation, LogWindow(self.schedule.batch_size)
+        validation, window = self.validation, LogWindow(self.schedule.batch_size, self.task.samples)
         self.task.train()
         cuda = [self.processes.device] if self.processes.device.type == "cuda" else []
         line = ProgressLine(self.title, steps, self.start, show=self.show)

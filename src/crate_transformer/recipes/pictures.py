@@ -1,0 +1,45 @@
+"""Models and data of the objectives that learn from pictures."""
+
+import dataclasses
+import functools
+
+from crate_transformer.data import Split
+from crate_transformer.recipes.experiment import Experiment
+from crate_transformer.recipes.held_out import HeldOut, held_out_of, hold_out_again, keys_held_out
+from crate_transformer.recipes.prepared import Prepared
+from crate_transformer.recipes.start import scaled_size, seeded_model, training_size
+
+
+def prepare_pictures(experiment: Experiment, split: Split, *, show: bool) -> Prepared:
+    """A model for the classes and the picture size; what a checkpoint to start from held out is held out again.
+
+    Raises:
+        ValueError: as ``seeded_model``.
+    """
+    model = seeded_model(experiment, tuple(split.train.classes))
+    if show and experiment.task.teaches_classes and "decoder" in model.not_in_logits:
+        print(f"{experiment.start_from}: its encoder learns the classes, its decoder is kept as it is")
+    size, schedule = scaled_size(model, experiment.schedule.scale), experiment.schedule
+    model.preprocessing = dataclasses.replace(model.preprocessing, img_size=size, crop_pct=experiment.crop_pct)
+    earlier = held_out_of(model) if experiment.start_from else None
+    known = earlier.held_out if earlier else ()
+    split, again = hold_out_again(split, known)
+    if show and again:
+        print(f"{again} images that {experiment.start_from} held out are not trained on here either")
+    if experiment.task.teaches_classes:
+        model.class_names = tuple(split.train.classes)
+    if (keys := keys_held_out(split)) is not None:
+        kept = HeldOut(how=split.how, divided_here=split.divided_here, held_out=sorted({*keys, *known}))
+    return Prepared(
+        model=model,
+        train=split.train,
+        held_out=split.val,
+        size=functools.partial(
+            training_size,
+            img_size=size,
+            patch_size=model.patch_size,
+            small_until=schedule.small_until,
+            steps=schedule.steps,
+        ),
+        split=None if keys is None else kept,
+    )
