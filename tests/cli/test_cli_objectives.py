@@ -56,3 +56,18 @@ def test_what_cannot_fill_in_or_has_no_classes(refused, flat, pets, tmp_path):
     told = refused("train", "--data", pets, *output, "--task", "mae", "--model", "crate_micro_patch4_32")
     assert told == "crate_micro_patch4_32 has no decoder to fill in patches with: choose a crate_mae model"
     assert refused("train", "--data", flat, *output).startswith(f"{flat} holds images but no sub-folders: sort the")
+
+
+@pytest.mark.parametrize("kind", ["crate", "vit"])
+def test_simdino(crate, pets, flat, tmp_path, kind):
+    small = ("--task", "simdino", "--model", f"{kind}_micro_patch4_32", "--img-size", "16", "--batch-size", "4", *FEW)
+    ran = crate("train", "--data", pets, "--output", tmp_path / "run", *small, "--hidden-dim", "16", "--local-crops", 2)
+    assert ran.code == 0 and "20 nearest neighbours top-1" in ran.out, ran
+    model = load_checkpoint(tmp_path / "run")
+    assert model.num_classes == 0 and {"knn_model", "held_out_loss"} <= numbers(tmp_path / "run").keys()
+    nameless = crate("train", "--data", flat, "--output", tmp_path / "flat-run", *small, "--hidden-dim", "16")
+    assert nameless.code == 0 and "held-out loss" in nameless.out and "nearest" not in nameless.out
+    tuned = crate("train", "--data", pets, "--output", tmp_path / "tuned", "--start-from", tmp_path / "run", *FEW)
+    assert tuned.code == 0 and load_checkpoint(tmp_path / "tuned").class_names == ("cat", "dog")
+    begun = ("--start-from", tmp_path / "tuned", "--task", "simdino", "--hidden-dim", "16", *FEW)
+    assert crate("train", "--data", flat, "--output", tmp_path / "more", *begun).code == 0

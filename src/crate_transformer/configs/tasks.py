@@ -3,7 +3,8 @@
 from crate_transformer.configs.classification import ClassificationConfig
 from crate_transformer.configs.language import LanguageConfig
 from crate_transformer.configs.mae import MAEConfig
+from crate_transformer.configs.simdino import SimDINOConfig
 
-TaskConfig = ClassificationConfig | MAEConfig | LanguageConfig
+TaskConfig = ClassificationConfig | MAEConfig | SimDINOConfig | LanguageConfig
 
-TASKS: dict[str, type] = {"classification": ClassificationConfig, "mae": MAEConfig}
+TASKS: dict[str, type] = {"classification": ClassificationConfig, "mae": MAEConfig, "simdino": SimDINOConfig}

@@ -75,7 +75,9 @@ def fit(
     model = prepared.model
     processes.on_main(lambda: make_output(folder))
     images, held_out = read_all(prepared.train, show=show), read_all(prepared.held_out, show=show)
-    task = build_task(experiment.task, model, experiment.augment)
+    task = build_task(
+        experiment.task, model, experiment.augment, labelled=getattr(held_out, "labels", None) is not None
+    )
     if show:
         print(plan(given, schedule, len(images), task.samples))
 

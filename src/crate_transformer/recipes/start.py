@@ -33,6 +33,8 @@ def seeded_model(experiment: Experiment, classes: tuple[str, ...]) -> Backbone:
             raise ValueError(f"start_from {experiment.start_from} is a language model: give one that takes pictures")
         if objective.teaches_classes and (model.class_names != classes or experiment.options):
             model.reset_classifier(len(classes), **experiment.options)
+        elif not objective.teaches_classes and model.num_classes:
+            model.reset_classifier(0, **experiment.options)
         return _checked(model, f"start_from {experiment.start_from}", objective)
 
 

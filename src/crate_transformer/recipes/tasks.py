@@ -5,7 +5,7 @@ from collections.abc import Callable
 from torch import nn
 
 from crate_transformer.configs import AugmentConfig
-from crate_transformer.configs.tasks import ClassificationConfig, MAEConfig, TaskConfig
+from crate_transformer.configs.tasks import ClassificationConfig, MAEConfig, SimDINOConfig, TaskConfig
 from crate_transformer.data import Samples, Split
 from crate_transformer.recipes.experiment import Experiment
 from crate_transformer.recipes.pictures import prepare_pictures
@@ -14,14 +14,21 @@ from crate_transformer.recipes.reconstructions import reconstructions
 from crate_transformer.training.task import Task
 from crate_transformer.training.tasks.classification import Classification
 from crate_transformer.training.tasks.masked_autoencoding import MaskedAutoencoding
+from crate_transformer.training.tasks.simdino import SimDINO
 
-_TASKS: dict[type, Callable[..., Task]] = {ClassificationConfig: Classification, MAEConfig: MaskedAutoencoding}
+_TASKS: dict[type, Callable[..., Task]] = {
+    ClassificationConfig: Classification,
+    MAEConfig: MaskedAutoencoding,
+    SimDINOConfig: SimDINO,
+}
 _FIGURES: dict[type, Callable[..., dict[str, bytes]]] = {MAEConfig: reconstructions}
 
 
-def build_task(config: TaskConfig, model: nn.Module, augment: AugmentConfig) -> Task:
-    """The task that trains ``model`` on pictures changed so."""
-    return _TASKS[type(config)](config, model, augment)
+def build_task(config: TaskConfig, model: nn.Module, augment: AugmentConfig, *, labelled: bool = True) -> Task:
+    """The task that trains ``model`` on pictures changed so, each of which has a class if ``labelled``."""
+    task = _TASKS[type(config)](config, model, augment)
+    task.labelled = labelled
+    return task
 
 
 def describe(config: TaskConfig, numbers: dict[str, object]) -> str:

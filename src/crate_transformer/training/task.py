@@ -45,6 +45,10 @@ class Task(nn.Module):
     higher_is_better = True
     samples = "images"
     """What it learns from, in the plural."""
+    labelled = True
+    """Whether each picture has a class; set by whoever knows the pictures."""
+    whole_batches = False
+    """Whether the loss looks at all pictures of a batch together, so that a batch cannot be computed in parts."""
 
     @property
     def exported(self) -> nn.Module:

@@ -80,6 +80,11 @@ class Trainer:
     ) -> None:
         self.task, self.folder, self.processes, self.title = task, folder, processes, title
         self.optimiser, self.schedule, self.loop, self.execution = optimiser, schedule, loop, execution
+        if task.whole_batches and execution.accumulate > 1:
+            raise ValueError(
+                f"accumulate is {execution.accumulate}: this objective looks at all pictures of a batch together, "
+                "leave it at 1"
+            )
         self.show = show and processes.is_main
         configs = {"optimiser": optimiser, "schedule": schedule, "loop": loop, "model": task.model.config}
         self.settings = {name: dataclasses.asdict(config) for name, config in configs.items()} | dict(settings or {})
