@@ -5,6 +5,7 @@ import math
 
 import pytest
 import torch
+from simdino_ranks import loss_and_gradients
 from small_problem import CONFIG, make_images
 
 from crate_transformer.configs import AugmentConfig
@@ -194,3 +195,17 @@ def test_what_simdino_cannot_do(run_simdino, tmp_path):
         SimDINO(SMALL, fresh_model(), AugmentConfig(min_area=0.2))
     with pytest.raises(ValueError, match=r"momentum is 1\.5: it must lie between 0 and 1"):
         SimDINOConfig(momentum=1.5)
+
+
+@pytest.mark.slow
+def test_two_processes_have_the_gradient_of_one(tmp_path):
+    torch.multiprocessing.spawn(loss_and_gradients, (2, tmp_path), nprocs=2)
+    loss_and_gradients(0, 1, tmp_path)
+    alone, first, second = (torch.load(tmp_path / name, weights_only=True) for name in ("1-0.pt", "2-0.pt", "2-1.pt"))
+    for name, number in alone["numbers"].items():
+        assert number.item() == pytest.approx((first["numbers"][name] + second["numbers"][name]).item() / 2, rel=1e-5)
+    assert first["numbers"]["coding_rate"].item() == pytest.approx(alone["numbers"]["coding_rate"].item(), rel=1e-5)
+    largest = max(gradient.abs().max().item() for gradient in alone["gradients"].values())
+    for name, gradient in alone["gradients"].items():
+        assert torch.equal(first["gradients"][name], second["gradients"][name])
+        torch.testing.assert_close(first["gradients"][name], gradient, rtol=1e-4, atol=1e-5 * largest, msg=name)
