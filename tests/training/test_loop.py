@@ -259,7 +259,9 @@ def test_states_are_removed_together_with_what_killed_processes_left(run, tmp_pa
     assert names(tmp_path) == ["metrics.jsonl"]
 
 
-def test_a_second_interrupt_does_not_wait(run, tmp_path):
+def test_a_second_interrupt_does_not_wait(run, tmp_path, monkeypatch):
+    monkeypatch.setattr("crate_transformer.training.interrupt.SAME_WISH", 0)
+
     def impatient(step):
         if step == 3:
             os.kill(os.getpid(), signal.SIGINT)
@@ -269,6 +271,17 @@ def test_a_second_interrupt_does_not_wait(run, tmp_path):
     with pytest.raises(KeyboardInterrupt):
         run(tmp_path, before=impatient)
     assert names(tmp_path) == ["metrics.jsonl"]
+
+
+def test_torchrun_repeats_a_signal_without_harm(run, tmp_path):
+    def twice(step):
+        if step == 3:
+            os.kill(os.getpid(), signal.SIGINT)
+            os.kill(os.getpid(), signal.SIGINT)
+
+    with pytest.raises(KeyboardInterrupt, match="goes on from here"):
+        run(tmp_path, before=twice)
+    assert names(tmp_path) == ["metrics.jsonl", "state-00000003"]
 
 
 def test_in_another_thread_it_trains_without_signals(run, tmp_path):

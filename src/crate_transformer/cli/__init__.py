@@ -58,6 +58,8 @@ def run(arguments: Sequence[str]) -> int | None:
         near = difflib.get_close_matches(name, COMMANDS, n=1)
         hint = f"did you mean {near[0]}?" if near else f"choose one of {', '.join(COMMANDS)}"
         raise ValueError(f"there is no command {name!r}; {hint}")
+    if name != "train" and os.environ.get("WORLD_SIZE", "1") != "1":
+        raise ValueError(f"crate {name} is the work of one process: start it without torchrun or accelerate launch")
 
     import tyro
 

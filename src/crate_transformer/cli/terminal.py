@@ -1,15 +1,21 @@
 """What commands print: text from files can neither steer the terminal nor fail on its alphabet."""
 
 import logging
+import os
 import sys
 from collections.abc import Iterator
 from contextlib import contextmanager
 
 
 def say(*lines: object) -> None:
-    """Print each argument as one line on standard output, with what could steer a terminal shown as escapes."""
+    """Print each argument as one line on standard output, with what could steer a terminal shown as escapes.
+
+    Of processes that share a run only the first one does.
+    """
     from crate_transformer.storage import printable  # here, so that help appears at once
 
+    if os.environ.get("RANK", "0") != "0":
+        return
     for line in lines:
         print(printable(line))
 

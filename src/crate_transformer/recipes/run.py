@@ -17,8 +17,8 @@ from crate_transformer.recipes.experiment import Experiment
 from crate_transformer.recipes.output import BEST, check_output, finished_run, make_output
 from crate_transformer.recipes.tasks import build_task, describe, figures, prepare
 from crate_transformer.storage import plain, write_files
-from crate_transformer.training.processes import Processes
-from crate_transformer.training.state import remove_states
+from crate_transformer.training.processes import Processes, told_if_others_end
+from crate_transformer.training.state import changed_settings, remove_states
 from crate_transformer.training.trainer import Trainer
 
 
@@ -36,6 +36,7 @@ class Fit:
     earlier_seconds: float = 0.0
 
 
+@told_if_others_end()
 def fit(
     experiment: Experiment,
     split: Split,
@@ -53,9 +54,9 @@ def fit(
     out again. Processes that ``torchrun`` or ``accelerate launch`` started share the work; the main one writes.
 
     Raises:
-        ValueError: ``folder`` holds something else, a run with other settings or other data; as ``prepare`` and
-            ``Trainer``.
-        OSError: ``folder`` cannot be written.
+        ValueError: ``folder`` holds something else, a run with other settings or other data; the processes differ in
+            data or settings; as ``prepare`` and ``Trainer``.
+        OSError: ``folder`` cannot be written, or not seen by all processes; another process has ended.
     """
     processes, execution = Processes(), execution or ExecutionConfig()
     show = show and processes.is_main
@@ -63,7 +64,8 @@ def fit(
     given, schedule = experiment.schedule, experiment.schedule.fitted(len(split.train))
     experiment = dataclasses.replace(experiment, schedule=schedule)
     settings = plain({**dataclasses.asdict(experiment), **describe_data(split)})
-    if finished := finished_run(folder, settings):
+    check_alike(processes, settings)
+    if finished := processes.on_main(lambda: finished_run(folder, settings)):
         model, record = finished
         if show:
             print(f"already finished: loaded from {folder}")
@@ -74,6 +76,8 @@ def fit(
     prepared = prepare(experiment, split, show=show)
     model = prepared.model
     processes.on_main(lambda: make_output(folder))
+    if not all(processes.gather(folder.is_dir())):
+        raise OSError(f"{folder} is not there for all processes of this run: choose a folder that their machines share")
     images, held_out = read_all(prepared.train, show=show), read_all(prepared.held_out, show=show)
     task = build_task(
         experiment.task, model, experiment.augment, labelled=getattr(held_out, "labels", None) is not None
@@ -142,6 +146,17 @@ def write_figures(folder: Path, found: dict[str, bytes]) -> None:
     """Write what there is to see, if anything."""
     if found:
         write_files(folder, found)
+
+
+def check_alike(processes: Processes, settings: dict[str, object]) -> None:
+    """``ValueError`` unless all processes were given the same settings and see the same data."""
+    first, *others = processes.gather(settings)
+    for rank, theirs in enumerate(others, 1):
+        if changed := changed_settings(first, theirs):
+            raise ValueError(
+                f"process {rank} of this run has another {', '.join(changed)} than process 0: "
+                "give all of them the same options and the same data"
+            )
 
 
 def describe_data(split: Split) -> dict[str, object]:

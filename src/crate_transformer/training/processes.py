@@ -1,5 +1,7 @@
 """The processes that share a run: started by ``torchrun``, by ``accelerate launch``, or just this one."""
 
+import atexit
+import os
 from collections.abc import Callable, Iterator
 from contextlib import contextmanager
 from typing import TypeVar
@@ -13,10 +15,15 @@ T = TypeVar("T")
 
 
 class Processes:
-    """``rank`` of ``world_size`` processes, and what they do together; all of them must do it."""
+    """``rank`` of ``world_size`` processes, and what they do together; all of them must do it.
+
+    Raises:
+        ValueError: there are more processes than GPUs on this machine.
+        OSError: the processes do not find each other.
+    """
 
     def __init__(self) -> None:
-        self._state = PartialState(cpu=not _has_accelerator())
+        self._state = _meet()
         self.rank, self.world_size = self._state.process_index, self._state.num_processes
         self.is_main = self.rank == 0
         self.device = self._state.device
@@ -48,8 +55,27 @@ class Processes:
         self._state.wait_for_everyone()
 
 
-def _has_accelerator() -> bool:
-    return torch.accelerator.is_available()
+def _meet() -> PartialState:
+    """Join the other processes, which the environment tells of; without an accelerator they exchange by gloo."""
+    count, local = int(os.environ.get("WORLD_SIZE", 1)), int(os.environ.get("LOCAL_RANK", 0))
+    accelerator = torch.accelerator.current_accelerator() if torch.accelerator.is_available() else None
+    on_cpu = accelerator is None or (count > 1 and accelerator.type == "mps")  # which gloo does not know
+    if not on_cpu and local >= torch.accelerator.device_count():
+        raise ValueError(
+            f"process {local} of this machine finds {torch.accelerator.device_count()} GPUs: start one process for each"
+        )
+    alone = not torch.distributed.is_initialized()
+    try:
+        state = PartialState(cpu=on_cpu)
+    except RuntimeError as error:
+        place = f"{os.environ.get('MASTER_ADDR')}:{os.environ.get('MASTER_PORT')}"
+        reason = str(error).partition("\n")[0]
+        if "EADDRINUSE" in reason:
+            reason = "something else uses this port, choose another --master-port"
+        raise OSError(f"the {count} processes of this run do not meet at {place}: {reason}") from error
+    if alone and torch.distributed.is_initialized():
+        atexit.register(torch.distributed.destroy_process_group)
+    return state
 
 
 @contextmanager

@@ -10,7 +10,12 @@ def shard(model: nn.Module, device: torch.device, world_size: int) -> None:
     """Divide the parameters of ``model`` in place, each block by itself, then the rest.
 
     Accelerate's plugin is not used, because it does nothing on a CPU, where the tests run.
+
+    Raises:
+        ValueError: there is one process.
     """
+    if world_size == 1:
+        raise ValueError("sharding is fsdp in one process: start several with torchrun, or leave sharding at none")
     from torch.distributed.fsdp import fully_shard
 
     mesh = init_device_mesh(device.type, (world_size,))
