@@ -71,3 +71,18 @@ def test_simdino(crate, pets, flat, tmp_path, kind):
     assert tuned.code == 0 and load_checkpoint(tmp_path / "tuned").class_names == ("cat", "dog")
     begun = ("--start-from", tmp_path / "tuned", "--task", "simdino", "--hidden-dim", "16", *FEW)
     assert crate("train", "--data", flat, "--output", tmp_path / "more", *begun).code == 0
+
+
+def test_distillation(crate, refused, trained, pets, make_pictures, tmp_path):
+    small = ("--model", "crate_micro_patch4_32", "--img-size", "8", "--batch-size", "4", *FEW)
+    arguments = ("train", "--data", pets, "--task", "distillation", *small)
+    ran = crate(*arguments, "--teacher", trained, "--output", tmp_path / "run", "--mixup", "0.2")
+    assert ran.code == 0 and "top-1" in ran.out, ran
+    assert load_checkpoint(tmp_path / "run").class_names == ("cat", "dog")
+    assert (
+        "already finished"
+        in crate(*arguments, "--teacher", trained, "--output", tmp_path / "run", "--mixup", "0.2").out
+    )
+    others = ("train", "--data", make_pictures("farm", cow=4, horse=4), "--task", "distillation", *small)
+    told = refused(*others, "--teacher", trained, "--output", tmp_path / "other")
+    assert told == f"the data to be taught by {trained} has classes that are not among the known: cow, horse"

@@ -1,10 +1,16 @@
 """The objectives that a model can be trained for, by the name that the command line knows them by."""
 
 from crate_transformer.configs.classification import ClassificationConfig
+from crate_transformer.configs.distillation import DistillationConfig
 from crate_transformer.configs.language import LanguageConfig
 from crate_transformer.configs.mae import MAEConfig
 from crate_transformer.configs.simdino import SimDINOConfig
 
-TaskConfig = ClassificationConfig | MAEConfig | SimDINOConfig | LanguageConfig
+TaskConfig = ClassificationConfig | DistillationConfig | MAEConfig | SimDINOConfig | LanguageConfig
 
-TASKS: dict[str, type] = {"classification": ClassificationConfig, "mae": MAEConfig, "simdino": SimDINOConfig}
+TASKS: dict[str, type] = {
+    "classification": ClassificationConfig,
+    "distillation": DistillationConfig,
+    "mae": MAEConfig,
+    "simdino": SimDINOConfig,
+}

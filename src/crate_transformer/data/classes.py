@@ -50,11 +50,12 @@ def class_words(path: Path, names: Sequence[str], prefix: str, folders: Sequence
         if missing:
             _LOG.warning("%s is not used: it has no words for %s", where, ", ".join(map(repr, missing[:3])))
             continue
-        return _told_apart(words, folders)
+        return told_apart(words, folders)
     words = wordnet_words(folders)
-    return tuple(folders) if words is None else _told_apart(words, folders)
+    return tuple(folders) if words is None else told_apart(words, folders)
 
 
-def _told_apart(words: Mapping[str, str], folders: Sequence[str]) -> tuple[str, ...]:
+def told_apart(words: Mapping[str, str], folders: Sequence[str]) -> tuple[str, ...]:
+    """The words of each folder; those that several have are followed by the folder."""
     count = Counter(words.values())
     return tuple(words[f] if count[words[f]] == 1 else f"{words[f]} ({f})" for f in folders)

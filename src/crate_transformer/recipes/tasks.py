@@ -5,12 +5,19 @@ from collections.abc import Callable
 from torch import nn
 
 from crate_transformer.configs import AugmentConfig
-from crate_transformer.configs.tasks import ClassificationConfig, MAEConfig, SimDINOConfig, TaskConfig
+from crate_transformer.configs.tasks import (
+    ClassificationConfig,
+    DistillationConfig,
+    MAEConfig,
+    SimDINOConfig,
+    TaskConfig,
+)
 from crate_transformer.data import Samples, Split
 from crate_transformer.recipes.experiment import Experiment
 from crate_transformer.recipes.pictures import prepare_pictures
 from crate_transformer.recipes.prepared import Prepared
 from crate_transformer.recipes.reconstructions import reconstructions
+from crate_transformer.recipes.teachers import NamedTeacher
 from crate_transformer.training.task import Task
 from crate_transformer.training.tasks.classification import Classification
 from crate_transformer.training.tasks.masked_autoencoding import MaskedAutoencoding
@@ -18,6 +25,7 @@ from crate_transformer.training.tasks.simdino import SimDINO
 
 _TASKS: dict[type, Callable[..., Task]] = {
     ClassificationConfig: Classification,
+    DistillationConfig: NamedTeacher,
     MAEConfig: MaskedAutoencoding,
     SimDINOConfig: SimDINO,
 }

@@ -3,6 +3,7 @@
 import dataclasses
 
 import torch.nn.functional as F
+from jaxtyping import Float
 from torch import Tensor, nn
 
 from crate_transformer.configs import AugmentConfig
@@ -31,14 +32,22 @@ class Classification(Task):
         return TrainView(self.augment, self.model.preprocessing)
 
     def forward(self, batch: Batch, progress: Progress) -> tuple[Tensor, dict[str, Tensor]]:
+        images, targets = self.inputs(batch, progress)
+        return self.loss(self.model(images).float(), targets), {}
+
+    def inputs(self, batch: Batch, progress: Progress) -> tuple[Float[Tensor, "batch 3 height width"], Tensor]:
+        """Pictures as the model takes them, and their labels; or mixtures of pictures, and shares of the classes."""
         self.seed_model(batch, progress)
         images, labels = self.normalise(batch["images"]), batch["labels"]
         if not self.augment.mixes:
-            logits = self.model(images).float()
-            return F.cross_entropy(logits, labels, label_smoothing=self.config.label_smoothing), {}
+            return images, labels
         targets = one_hot(labels, self.model.num_classes, self.config.label_smoothing)
-        images, targets = mix(images, targets, batch["positions"], progress.seed, self.augment)
-        return F.cross_entropy(self.model(images).float(), targets), {}
+        return mix(images, targets, batch["positions"], progress.seed, self.augment)
+
+    def loss(self, logits: Float[Tensor, "batch classes"], targets: Tensor) -> Float[Tensor, ""]:
+        """Cross entropy against what ``inputs`` gave."""
+        smoothing = 0.0 if targets.is_floating_point() else self.config.label_smoothing
+        return F.cross_entropy(logits, targets, label_smoothing=smoothing)
 
     def evaluate(
         self, model: nn.Module, held_out: Source, processes: Processes, *, trained_on: Source, num_workers: int

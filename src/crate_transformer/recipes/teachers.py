@@ -1,0 +1,146 @@
+"""Models of any origin as teachers."""
+
+from collections.abc import Callable, Iterable, Sequence
+from pathlib import Path
+
+from torch import Tensor, nn
+
+from crate_transformer.checkpoints import load_checkpoint
+from crate_transformer.configs import AugmentConfig
+from crate_transformer.configs.distillation import DistillationConfig
+from crate_transformer.data import imagenet_words
+from crate_transformer.data.classes import relabelled, told_apart
+from crate_transformer.data.wordnet import wordnet_words
+from crate_transformer.models import Backbone, Preprocessing
+from crate_transformer.storage import as_record, read_json
+from crate_transformer.training.tasks.distillation import Distillation, Teacher
+
+Known = tuple[Callable[[Tensor], Tensor], Preprocessing, Sequence[str] | None, int]
+"""Logits, how pictures are prepared for them, names of the classes if these are told, and their number."""
+
+
+class NamedTeacher(Distillation):
+    """Distillation from the teacher that the settings name."""
+
+    def __init__(self, config: DistillationConfig, model: nn.Module, augment: AugmentConfig) -> None:
+        super().__init__(config, model, augment, load_teacher(config.teacher, model.class_names))
+
+
+def load_teacher(name: str, classes: Sequence[str]) -> Teacher:
+    """The model called ``name``, as ``DistillationConfig.teacher`` has it, for the classes of the data.
+
+    A model without names that has 1,000 classes is taken to know ImageNet's.
+
+    Raises:
+        ValueError: it has no classes, tells none, or lacks some of those of the data; it cannot be read.
+        OSError: it is not there.
+        ImportError: it takes a package that is not installed.
+    """
+    door, _, rest = name.partition(":")
+    open_teacher = {"timm": _timm, "hf": _transformers}.get(door)
+    if open_teacher:
+        logits, preprocessing, known, count = open_teacher(rest, name)
+    else:
+        logits, preprocessing, known, count = (_onnx if Path(name).suffix == ".onnx" else _own)(name, name)
+    if known is None and count == len(imagenet_words()):
+        known = imagenet_names(imagenet_words())
+    if known is None:
+        raise ValueError(f"the teacher {name} does not tell the names of its {count} classes: give one that does")
+    return Teacher(logits, preprocessing, columns_of(classes, known, f"the data to be taught by {name}"))
+
+
+def columns_of(classes: Sequence[str], known: Sequence[str], where: str) -> tuple[int, ...]:
+    """The places of the classes among those known: of the same name, or where that fails of the same name up to the
+    first comma, since some lists of ImageNet's classes have all their synonyms.
+
+    Raises:
+        ValueError: some are not among them; the sentence calls their place ``where``.
+    """
+    try:
+        return tuple(relabelled(range(len(classes)), classes, known, where))
+    except ValueError:
+        ours, theirs = ([name.partition(",")[0] for name in names] for names in (classes, known))
+        if len(set(ours)) < len(ours) or any(theirs.count(name) != 1 for name in ours):
+            raise
+        return tuple(map(theirs.index, ours))
+
+
+def imagenet_names(ids: Iterable[str]) -> tuple[str, ...]:
+    """The words of these WordNet ids as ``open_images`` has them."""
+    ids = list(ids)
+    return told_apart(wordnet_words(ids), ids)
+
+
+def _own(path: str, name: str) -> Known:
+    model = load_checkpoint(path)
+    if not isinstance(model, Backbone) or not model.num_classes:
+        raise ValueError(f"the teacher {name} gives no classes: name a classifier of pictures")
+    return _module(model), model.preprocessing, model.class_names, model.num_classes
+
+
+def _onnx(path: str, name: str) -> Known:
+    from crate_transformer.integrations.onnx_model import open_onnx
+
+    logits, size, count = open_onnx(Path(path))
+    described = Path(f"{path}.json")
+    told = read_json(described) if described.is_file() else {}
+    if not isinstance(told, dict):
+        raise ValueError(f"{described} is not what 'crate export' writes beside a model")
+    preprocessing = as_record(told.get("preprocessing", {}), Preprocessing, str(described))
+    if size and size != preprocessing.img_size:
+        preprocessing = Preprocessing(**{**vars(preprocessing), "img_size": size})
+    return logits, preprocessing, as_record(told.get("class_names"), list[str] | None, str(described)), count
+
+
+def _timm(rest: str, name: str) -> Known:
+    try:
+        import timm
+        from timm.data import ImageNetInfo, infer_imagenet_subset
+    except ImportError as error:
+        raise ImportError(f"{name} needs timm: pip install 'crate-transformer[timm]'") from error
+    try:
+        model = timm.create_model(rest, pretrained=True)
+    except RuntimeError as error:  # of a name that timm does not know
+        raise ValueError(f"the teacher {name} cannot be made by timm: {error}") from error
+    words = timm.data.resolve_data_config(model=model)
+    preprocessing = Preprocessing(
+        img_size=tuple(words["input_size"][1:]), mean=tuple(words["mean"]), std=tuple(words["std"])
+    )
+    known, subset = model.pretrained_cfg.get("label_names"), infer_imagenet_subset(model)
+    if not known and subset:
+        known = imagenet_names(ImageNetInfo(subset).label_names())
+    return _module(model), preprocessing, known or None, model.num_classes
+
+
+def _transformers(rest: str, name: str) -> Known:
+    try:
+        from transformers import AutoModelForImageClassification
+        from transformers.image_processing_utils import BaseImageProcessor
+
+        import crate_transformer.integrations.transformers  # noqa: F401 -- our models as transformers knows them
+    except ImportError as error:
+        raise ImportError(f"{name} needs transformers: pip install 'crate-transformer[hf]'") from error
+    try:
+        model = AutoModelForImageClassification.from_pretrained(rest, use_safetensors=True)
+        told, _ = BaseImageProcessor.get_image_processor_dict(rest)
+    except (OSError, ValueError) as error:
+        reason = str(error).strip().partition("\n")[0]
+        raise OSError(f"the teacher {name} cannot be loaded by transformers: {reason}") from error
+    size = told["crop_size"] if told.get("do_center_crop") and "crop_size" in told else told.get("size", {})
+    sides = size if isinstance(size, dict) else {"height": size, "width": size}
+    side = sides.get("shortest_edge") or getattr(model.config, "image_size", 224)
+    preprocessing = Preprocessing(
+        img_size=(sides.get("height", side), sides.get("width", side)),
+        mean=tuple(told.get("image_mean", Preprocessing.mean)),
+        std=tuple(told.get("image_std", Preprocessing.std)),
+    )
+    count = model.config.num_labels
+    known = [model.config.id2label.get(index, "") for index in range(count)]
+    unnamed = known == [f"LABEL_{index}" for index in range(count)]
+    return _module(model, lambda answer: answer.logits), preprocessing, None if unnamed else known, count
+
+
+def _module(model: nn.Module, pick: Callable = lambda answer: answer) -> Callable[[Tensor], Tensor]:
+    """Its answers, on whatever device it is asked on."""
+    model.eval().requires_grad_(False)
+    return lambda images: pick(model.to(images.device)(images.to(next(model.parameters()).dtype)))
