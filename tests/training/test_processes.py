@@ -19,7 +19,7 @@ STEPS, BATCH, PICTURES = 11, 8, 22  # four passes, whose ends lie within batches
 SMALL = {"img_size": 16, "patch_size": 4, "embed_dim": 16, "depth": 2, "num_heads": 2, "drop_path_rate": 0.3}
 COMMON = {
     "options": SMALL,
-    "optimiser": OptimiserConfig(learning_rate=1e-3, optimizer="adamw"),
+    "optimiser": OptimiserConfig(learning_rate=1e-3, optimizer="adamw", clip_grad_norm=0.5),
     "schedule": ScheduleConfig(steps=STEPS, batch_size=BATCH, warmup_steps=2),
     "loop": LoopConfig(precision="float32", ema_decay=0.9, evaluate_every=4),
 }
@@ -54,22 +54,31 @@ def names(folder):
     return sorted(str(path.relative_to(folder)) for path in folder.rglob("*"))
 
 
-@pytest.mark.parametrize("experiment", EXPERIMENTS.values(), ids=EXPERIMENTS)
-def test_any_number_of_processes_follows_the_same_curve(pictures, tmp_path, experiment):
-    def job(folder, signal_at=None, **execution):
-        execution = ExecutionConfig(log_every=1, checkpoint_every=100, **execution)
+@pytest.mark.parametrize(
+    ("name", "sharding"),
+    [
+        *((name, "none") for name in EXPERIMENTS),
+        *(pytest.param(n, "fsdp", marks=pytest.mark.slow if n != "classification" else []) for n in EXPERIMENTS),
+    ],
+)
+def test_any_number_of_processes_follows_the_same_curve(pictures, tmp_path, name, sharding):
+    experiment = EXPERIMENTS[name]
+
+    def job(folder, count, signal_at=None, **execution):
+        shared = sharding if count > 1 else "none"
+        execution = ExecutionConfig(log_every=1, checkpoint_every=100, sharding=shared, **execution)
         return Job(experiment=experiment, execution=execution, data=pictures, folder=folder, signal_at=signal_at)
 
     parts = 1 if isinstance(experiment.task, SimDINOConfig) else 2  # its coding rate is that of a whole batch
-    (alone,) = train_with(1, job(tmp_path / "alone"))
+    (alone,) = train_with(1, job(tmp_path / "alone", 1))
     assert alone.code == 0, alone.text
     expected, weights = curve(tmp_path / "alone"), load_file(tmp_path / "alone/model.safetensors")
     assert len(expected) == STEPS + 3
     for first, then in ((2, 1), (1, 2)):
         folder = tmp_path / f"{first} then {then}"
-        begun = train_with(first, job(folder, signal_at=5, accumulate=parts))
+        begun = train_with(first, job(folder, first, signal_at=5, accumulate=parts))
         assert [ended.code for ended in begun] == [130] * first, begun
-        resumed = train_with(then, job(folder, accumulate=parts, workers=then - 1))
+        resumed = train_with(then, job(folder, then, accumulate=parts, workers=then - 1))
         assert [ended.code for ended in resumed] == [0] * then, resumed
 
         seen = sorted(pair for ended in begun + resumed for pair in ended.positions)

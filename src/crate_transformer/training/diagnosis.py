@@ -6,6 +6,8 @@ import torch
 from torch import Tensor, nn
 from torch.distributed.tensor import DTensor
 
+from crate_transformer.training.sharding import is_sharded
+
 
 def first_not_finite(tensors: Mapping[str, Tensor]) -> str | None:
     """The name of the first tensor that holds an infinity or no number."""
@@ -15,13 +17,16 @@ def first_not_finite(tensors: Mapping[str, Tensor]) -> str | None:
 def blame(task: nn.Module, loss: Tensor, *arguments: object) -> str:
     """What in a step is not finite, in words; the step is computed again to find the first such output.
 
+    That takes all processes, unless weights are divided among them, where it is left out.
+
     Args:
+        loss: the same in all processes.
         arguments: those of the task's forward pass.
     """
     if name := first_not_finite(dict(task.named_parameters())):
         return f"the weight {name} is not finite"
     if not bool(loss.isfinite()):
-        layer = _first_layer(task, *arguments)
+        layer = None if is_sharded(task) else _first_layer(task, *arguments)
         return f"the loss is {loss.item()}" + (f", and the output of {layer} is not finite" if layer else "")
     gradients = {name: p.grad for name, p in task.named_parameters() if p.grad is not None}
     names = [name for name, gradient in gradients.items() if not bool(_local(gradient).isfinite().all())]

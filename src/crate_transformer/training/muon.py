@@ -8,6 +8,8 @@ from jaxtyping import Float
 from torch import Tensor, nn
 from torch.optim import Optimizer
 
+from crate_transformer.training.sharding import divided_like, whole
+
 COEFFICIENTS = (3.4445, -4.7750, 2.0315)  # of a step that lifts small singular values most
 STEPS = 5
 AT_ONCE = 2**24  # numbers of the matrices of one shape that are orthogonalised together
@@ -64,7 +66,7 @@ class Muon(Optimizer):
         return loss
 
     def _move(self, parameters: list[nn.Parameter], group: dict[str, object]) -> None:
-        """Parameters of one shape."""
+        """Parameters of one shape; where they are divided, every process computes the whole step."""
         rate, momentum = group["lr"], group["momentum"]
         ahead = []
         for parameter in parameters:
@@ -72,10 +74,11 @@ class Muon(Optimizer):
             if not state:
                 state["momentum_buffer"] = torch.zeros_like(parameter.grad)
             state["momentum_buffer"].lerp_(parameter.grad, 1 - momentum)
-            ahead.append(parameter.grad.lerp(state["momentum_buffer"], momentum))
+            ahead.append(whole(parameter.grad.lerp(state["momentum_buffer"], momentum)))
         steps = orthogonalised(torch.stack(ahead).to(self.products))
         scale = 0.2 * max(parameters[0].shape) ** 0.5
         for parameter, step in zip(parameters, steps, strict=True):
+            step = divided_like(parameter, step.to(parameter.dtype))
             parameter.mul_(1 - rate * group["weight_decay"]).add_(step, alpha=-rate * scale)
 
 

@@ -3,7 +3,7 @@
 import torch
 from torch import Tensor, nn
 from torch.distributed.device_mesh import init_device_mesh
-from torch.distributed.tensor import DTensor, distribute_tensor
+from torch.distributed.tensor import DTensor, Replicate
 
 
 def shard(model: nn.Module, device: torch.device, world_size: int) -> None:
@@ -36,9 +36,16 @@ def whole(tensor: Tensor) -> Tensor:
     return tensor.full_tensor() if isinstance(tensor, DTensor) else tensor
 
 
+def divided_like(tensor: Tensor, values: Tensor) -> Tensor:
+    """``values``, which every process has as a whole, divided as ``tensor`` is, without an exchange."""
+    if not isinstance(tensor, DTensor):
+        return values
+    mesh = tensor.device_mesh
+    everywhere = DTensor.from_local(values, mesh, [Replicate()] * mesh.ndim, run_check=False)
+    return everywhere.redistribute(placements=tensor.placements)
+
+
 @torch.no_grad()
 def copy_whole(target: Tensor, values: Tensor) -> None:
     """Put ``values``, which every process has as a whole, into ``target``, which may be divided."""
-    if isinstance(target, DTensor):
-        values = distribute_tensor(values.to(target.device), target.device_mesh, target.placements, src_data_rank=None)
-    target.copy_(values)
+    target.copy_(divided_like(target, values.to(target.device)))

@@ -94,7 +94,9 @@ class Stepper:
         norm = nn.utils.get_total_norm([p.grad for p in self.task.parameters() if p.grad is not None])
         scale_is_too_large = self.scaler.is_enabled() and self.scaler.get_scale() > 1
         if not math.isfinite(whole(norm).item()) and not scale_is_too_large:
-            raise NotFinite(blame(self.task, loss, batch, progress))
+            own = math.isfinite(loss.item())
+            found = blame(self.task, self.processes.mean(loss), batch, progress)
+            raise NotFinite(min(self.processes.gather((own, found)))[1])  # a process whose own loss it is knows more
         if self.largest_norm:
             nn.utils.clip_grads_with_norm_(self.task.parameters(), self.largest_norm, norm)
         for optimizer in self.optimizers:

@@ -109,6 +109,8 @@ class Trainer:
         self.precision = choose_precision(self.loop.precision, task.model.embed_dim, device)
         if state:
             self.precision = state.precision
+        if self.precision == "fp16" and execution.sharding == "fsdp":
+            raise ValueError("precision is fp16, which cannot be had with sharding: choose bf16 or float32")
         task.to(device)
         self.average = average_of(task.exported, self.loop.ema_decay) if self.loop.ema_decay else None
         self.complete: nn.Module | None = None
