@@ -18,9 +18,9 @@ from PIL import Image
 
 from crate_transformer.cli.ending import exit_code
 from crate_transformer.configs.execution import ExecutionConfig
-from crate_transformer.data import open_split
 from crate_transformer.recipes import run
 from crate_transformer.recipes.experiment import Experiment
+from crate_transformer.recipes.tasks import open_data
 
 FORKS = multiprocessing.get_context("forkserver")
 FORKS.set_forkserver_preload(["crate_transformer.recipes.run", "crate_transformer.cli.ending"])
@@ -54,7 +54,8 @@ class Job:
     victim: int = 0
 
     def __call__(self, rank: int) -> None:
-        split, loader = open_split(Path(str(self.data).format(rank=rank))), run.train_loader
+        split = open_data(self.experiment.task, Path(str(self.data).format(rank=rank)))
+        loader = run.train_loader
 
         def logged_loader(*arguments, start_step, **options):
             batches = iter(loader(*arguments, start_step=start_step, **options))

@@ -7,6 +7,7 @@ from shared_run import Job, make_pictures, train_with
 
 from crate_transformer.configs.augmentation import AugmentConfig
 from crate_transformer.configs.execution import ExecutionConfig
+from crate_transformer.configs.language import LanguageConfig
 from crate_transformer.configs.loop import LoopConfig
 from crate_transformer.configs.mae import MAEConfig
 from crate_transformer.configs.optimiser import OptimiserConfig
@@ -31,18 +32,27 @@ EXPERIMENTS = {
         task=SimDINOConfig(hidden_dim=16, feature_dim=8, local_crops=2),
         **COMMON,
     ),
+    "language": Experiment(
+        model="tost_lm_micro",
+        task=LanguageConfig(context_length=8),
+        **COMMON | {"options": {name: SMALL[name] for name in ("embed_dim", "depth", "num_heads")}},
+    ),
 }
 """Every task; ToST's stem is left out, because its BatchNorm takes its statistics from a process's own part."""
 
 
 @pytest.fixture(scope="module")
-def pictures(tmp_path_factory):
-    return make_pictures(tmp_path_factory.mktemp("data") / "pictures", PICTURES)
+def data(tmp_path_factory):
+    """Pictures, and a text of as many windows."""
+    folder = tmp_path_factory.mktemp("data")
+    make_pictures(folder / "pictures", PICTURES)
+    (folder / "text.txt").write_bytes((b"what is divided among processes " * 20)[: 8 * PICTURES + 20])
+    return lambda task: folder / ("text.txt" if isinstance(task, LanguageConfig) else "pictures")
 
 
 def curve(folder):
     """Every number of the log that does not tell of time."""
-    times = {"seconds", "images_per_second", "waiting_for_data"}
+    times = {"seconds", "images_per_second", "windows_per_second", "waiting_for_data"}
     records = [
         {name: value for name, value in record.items() if name not in times}
         for record in read_metrics(folder / "metrics.jsonl")
@@ -61,13 +71,15 @@ def names(folder):
         *(pytest.param(n, "fsdp", marks=pytest.mark.slow if n != "classification" else []) for n in EXPERIMENTS),
     ],
 )
-def test_any_number_of_processes_follows_the_same_curve(pictures, tmp_path, name, sharding):
+def test_any_number_of_processes_follows_the_same_curve(data, tmp_path, name, sharding):
     experiment = EXPERIMENTS[name]
 
     def job(folder, count, signal_at=None, **execution):
         shared = sharding if count > 1 else "none"
         execution = ExecutionConfig(log_every=1, checkpoint_every=100, sharding=shared, **execution)
-        return Job(experiment=experiment, execution=execution, data=pictures, folder=folder, signal_at=signal_at)
+        return Job(
+            experiment=experiment, execution=execution, data=data(experiment.task), folder=folder, signal_at=signal_at
+        )
 
     parts = 1 if isinstance(experiment.task, SimDINOConfig) else 2  # its coding rate is that of a whole batch
     (alone,) = train_with(1, job(tmp_path / "alone", 1))

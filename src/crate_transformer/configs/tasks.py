@@ -13,4 +13,5 @@ TASKS: dict[str, type] = {
     "distillation": DistillationConfig,
     "mae": MAEConfig,
     "simdino": SimDINOConfig,
+    "language": LanguageConfig,
 }

@@ -17,11 +17,15 @@ from crate_transformer.data.runs import decode_mask, encode_mask
 from crate_transformer.data.scenes import Foregrounds, Scene, SceneArrays, SceneSet, cut_foregrounds, cut_square
 from crate_transformer.data.segmentation import open_scenes
 from crate_transformer.data.source import Samples, Source, View
+from crate_transformer.data.text import open_text
+from crate_transformer.data.tokenizer import open_tokenizer
+from crate_transformer.data.tokens import NO_TOKEN, Tokens, window
 from crate_transformer.data.transforms import MAX_ASPECT, middle, normalise, pixels, preprocess, resize_crop
 from crate_transformer.data.wordnet import imagenet_words
 
 __all__ = [
     "MAX_ASPECT",
+    "NO_TOKEN",
     "PHOTOGRAPHS",
     "ArrayImages",
     "Batch",
@@ -39,6 +43,7 @@ __all__ = [
     "SceneSet",
     "Source",
     "Split",
+    "Tokens",
     "TrainView",
     "View",
     "cut_foregrounds",
@@ -59,6 +64,8 @@ __all__ = [
     "open_images",
     "open_scenes",
     "open_split",
+    "open_text",
+    "open_tokenizer",
     "ordered_loader",
     "photograph",
     "pixels",
@@ -68,4 +75,5 @@ __all__ = [
     "resize_crop",
     "to_arrays",
     "train_loader",
+    "window",
 ]

@@ -2,26 +2,22 @@
 
 import dataclasses
 
-from crate_transformer.models import MODELS, canonical_name
+from crate_transformer.models import LANGUAGE_MODELS, MODELS, canonical_name
 from crate_transformer.recipes.experiment import Experiment
 
 STEPS, BATCH_SIZE, DEPTH, WIDTH, HEADS, PATCHES = 2, 6, 2, 32, 2, 2
 
 
 def shrink(experiment: Experiment) -> Experiment:
-    """The same experiment with two steps of six pictures of 2 x 2 patches, and two narrow blocks from scratch.
+    """The same experiment with two steps of six pictures of 2 x 2 patches, or windows of text, and two narrow blocks.
 
     Everything else stays: objective, optimiser, augmentation, averaging. What it learns means nothing.
     """
-    config = MODELS[canonical_name(experiment.model)][1]
-    rows, columns = _patch(experiment.options.get("patch_size", config.patch_size))
-    options = {
-        **experiment.options,
-        "depth": DEPTH,
-        "embed_dim": WIDTH,
-        "num_heads": HEADS,
-        "img_size": (PATCHES * rows, PATCHES * columns),
-    }
+    options = {**experiment.options, "depth": DEPTH, "embed_dim": WIDTH, "num_heads": HEADS}
+    if experiment.model not in LANGUAGE_MODELS:
+        config = MODELS[canonical_name(experiment.model)][1]
+        rows, columns = _patch(experiment.options.get("patch_size", config.patch_size))
+        options["img_size"] = (PATCHES * rows, PATCHES * columns)
     schedule = dataclasses.replace(
         experiment.schedule,
         epochs=None,

@@ -18,7 +18,10 @@ class CausalCRATEConfig(LanguageConfig):
     sparsity_weight: float = 0.1
 
 
-SIZES = {"crate_lm_base": CausalCRATEConfig(embed_dim=768, depth=12, num_heads=12)}
+SIZES = {
+    "crate_lm_base": CausalCRATEConfig(embed_dim=768, depth=12, num_heads=12),
+    "crate_lm_micro": CausalCRATEConfig(vocab_size=256, context_length=256, embed_dim=192, depth=6, num_heads=6),
+}
 
 
 class Block(nn.Module):

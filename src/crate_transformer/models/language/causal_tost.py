@@ -22,6 +22,9 @@ SIZES = {
     "tost_lm_base": CausalToSTConfig(embed_dim=768, depth=12, num_heads=12),
     "tost_lm_medium": CausalToSTConfig(embed_dim=1024, depth=24, num_heads=16),
     "tost_lm_large": CausalToSTConfig(embed_dim=1280, depth=36, num_heads=20),
+    "tost_lm_micro": CausalToSTConfig(
+        vocab_size=256, context_length=256, embed_dim=128, depth=6, num_heads=4, layer_scale=0.1
+    ),
 }
 
 

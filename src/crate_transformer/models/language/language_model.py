@@ -4,6 +4,7 @@ import torch
 import torch.nn.functional as F
 from jaxtyping import Float, Int
 from torch import Tensor, nn
+from torch.utils.checkpoint import checkpoint
 
 from crate_transformer.models.foldable import Foldable
 from crate_transformer.models.language.config import LanguageConfig
@@ -26,6 +27,8 @@ class LanguageModel(Foldable, nn.Module):
     Linear maps start as in GPT-2: normal with standard deviation 0.02, those that end a residual branch smaller by
     ``sqrt(2 * depth)``.
     """
+
+    grad_checkpointing = False
 
     def __init__(self, config: LanguageConfig, blocks: list[nn.Module]) -> None:
         super().__init__()
@@ -50,8 +53,9 @@ class LanguageModel(Foldable, nn.Module):
         if length > self.config.context_length:
             raise ValueError(f"{length} tokens are more than the context_length {self.config.context_length}")
         z = self.embedding(token_ids) + self.pos_embed[:length]
+        save_memory = self.grad_checkpointing and torch.is_grad_enabled()
         for block in self.blocks:
-            z = block(z)
+            z = checkpoint(block, z, use_reentrant=False) if save_memory else block(z)
         return self.norm(z)
 
     def forward(self, token_ids: Int[Tensor, "batch tokens"]) -> Float[Tensor, "batch tokens vocabulary"]:
@@ -101,6 +105,10 @@ class LanguageModel(Foldable, nn.Module):
                 choice = torch.multinomial((logits / temperature).softmax(dim=-1), 1, generator=generator)
             token_ids = torch.cat([token_ids, choice.to(token_ids.dtype)], dim=1)
         return token_ids
+
+    def set_grad_checkpointing(self, enable: bool = True) -> None:
+        """Recompute each block in the backward pass instead of keeping its activations."""
+        self.grad_checkpointing = enable
 
     def no_weight_decay(self) -> set[str]:
         """Names of parameters that are matrices by shape but no linear maps."""
