@@ -1,6 +1,7 @@
 """Objectives other than classification, from the command line."""
 
 import json
+import tarfile
 
 import numpy as np
 import pytest
@@ -86,3 +87,35 @@ def test_distillation(crate, refused, trained, pets, make_pictures, tmp_path):
     others = ("train", "--data", make_pictures("farm", cow=4, horse=4), "--task", "distillation", *small)
     told = refused(*others, "--teacher", trained, "--output", tmp_path / "other")
     assert told == f"the data to be taught by {trained} has classes that are not among the known: cow, horse"
+
+
+def pack(folder, file):
+    with tarfile.open(file, "w") as archive:
+        archive.add(folder, arcname=folder.name)
+    return file
+
+
+def test_tar_files(crate, pets, flat, tmp_path):
+    run, tar = tmp_path / "run", pack(pets, tmp_path / "pets.tar")
+    small = ("--model", "crate_micro_patch4_32", "--img-size", "8", "--batch-size", "4", *FEW)
+    trained = crate("train", "--data", tar, "--output", run, *small)
+    assert trained.code == 0 and "10 training and 2 held-out images, 2 classes" in trained.out, trained
+    measured = crate("evaluate", run, "--data", tar)
+    assert measured.code == 0 and f"2 of the 12 images of {tar}" in measured.out, measured
+    assert crate("evaluate", run, "--data", pets).out.count("2 of the 12 images") == 1  # the same ones as files
+    filled = crate("train", "--data", pack(flat, tmp_path / "flat.tar"), "--output", tmp_path / "mae", *MAE, *FEW)
+    assert filled.code == 0 and "11 training and 1 held-out images, no classes" in filled.out, filled
+
+
+@pytest.mark.filterwarnings("ignore")  # of this library
+def test_data_sets_of_hugging_face(crate, pets, tmp_path):
+    datasets = pytest.importorskip("datasets")
+    files = sorted(pets.rglob("*.png"))
+    columns = {"image": list(map(str, files)), "label": [int(file.parent.name == "dog") for file in files]}
+    features = datasets.Features({"image": datasets.Image(), "label": datasets.ClassLabel(names=["cat", "dog"])})
+    datasets.Dataset.from_dict(columns, features=features).save_to_disk(tmp_path / "set")
+    run = tmp_path / "run"
+    small = ("--model", "crate_micro_patch4_32", "--img-size", "8", "--batch-size", "4", *FEW)
+    assert crate("train", "--data", tmp_path / "set", "--output", run, *small).code == 0
+    measured = crate("evaluate", run, "--data", tmp_path / "set")
+    assert measured.code == 0 and "2 of the 12 images" in measured.out, measured

@@ -65,7 +65,7 @@ def open_split(path: str | Path, *, labelled: bool = True, val_fraction: float =
     lowest, so it stays when the data is moved or packed, and nearly so when pictures are added.
 
     Args:
-        labelled: Whether there must be classes; else any pictures in a folder or zip file do. Without folders of
+        labelled: Whether there must be classes; else any pictures in files do. Without folders of
             classes, without ``labels.csv``, or where pictures lie beside the folders, ``labels`` is ``None`` then.
 
     Raises:
@@ -88,11 +88,11 @@ def find(path: Path, *, labelled: bool = True) -> Source | Split:
     if str(path).startswith(PREFIX) or is_saved_dataset(path):
         return _found_by_datasets(path)
     if path.suffix.lower() == ".tar" and path.is_file():
-        return find_in_tars(path, [path.name])
+        return find_in_tars(path, [path.name], labelled=labelled)
     names = list_files(path)
     images = [name for name in names if is_image(name)]
     if path.is_dir() and not images and (tars := [name for name in names if name.lower().endswith(".tar")]):
-        return find_in_tars(path, tars)
+        return find_in_tars(path, tars, labelled=labelled)
     archives = {name for name in names if name.lower().endswith(".zip") and "/" not in name and path.is_dir()}
     start = next((name for name in names if name.endswith(_KAGGLE)), "")
 

@@ -19,10 +19,13 @@ from crate_transformer.data.tar_index import TarIndex, open_index
 _LOG = logging.getLogger("crate_transformer.data")
 
 
-def find_in_tars(path: Path, tars: list[str]) -> ShardImages | Split:
+def find_in_tars(path: Path, tars: list[str], *, labelled: bool = True) -> ShardImages | Split:
     """Classes or parts in the tar files ``tars`` of a folder, or in the one tar file that ``path`` is.
 
     Parts are told by the names of the tar files or of their folders, else by folders inside.
+
+    Args:
+        labelled: Whether there must be several classes; else pictures without have no labels.
 
     Raises:
         ValueError: There are no labelled pictures, a single class, or something beside the parts; or as ``open_index``.
@@ -44,21 +47,23 @@ def find_in_tars(path: Path, tars: list[str]) -> ShardImages | Split:
 
         def open_part(part: str) -> ShardImages:
             chosen = np.array([word == part for word in words])[index.shard[rows]]
-            return replace(_classes(path, index, rows[chosen]), prefix=part)
+            return replace(_classes(path, index, rows[chosen], labelled=labelled), prefix=part)
 
         return open_parts(path, parts, others, open_part)
     if told.any():
-        return _classes(path, index, rows)
+        return _classes(path, index, rows, labelled=labelled)
 
     def open_folder(prefix: str) -> ShardImages:
         inside = np.array([label.startswith(prefix) for label in index.labels], bool)[index.label]
-        return _classes(path, index, np.flatnonzero(inside), prefix)
+        return _classes(path, index, np.flatnonzero(inside), prefix, labelled=labelled)
 
     files = _files(index.labels)
     return find_parts(path, sorted(with_folders(files)), files, set(), open_folder)
 
 
-def _classes(path: Path, index: TarIndex, rows: Int64[np.ndarray, " images"], prefix: str = "") -> ShardImages:
+def _classes(
+    path: Path, index: TarIndex, rows: Int64[np.ndarray, " images"], prefix: str = "", *, labelled: bool
+) -> ShardImages:
     """Pictures of tar files; their classes are what lies beside them, or the folders below ``prefix``."""
     labels = {number: index.labels[number] for number in np.unique(index.label[rows]).tolist()}
     if all(label.endswith("/") for label in labels.values()):
@@ -68,6 +73,8 @@ def _classes(path: Path, index: TarIndex, rows: Int64[np.ndarray, " images"], pr
     heads = {number: normalize("NFC", label) for number, label in labels.items()}
     numbered = all(head.isascii() and head.isdecimal() for head in heads.values())
     classes = sorted(set(heads.values()), key=(lambda head: (int(head), head)) if numbered else None)
+    if not labelled and len(classes) < 2:
+        return ShardImages(path, index, rows, None, (), prefix)
     check_several(f"{path}/{prefix}".rstrip("/"), classes)
     places = {name: label for label, name in enumerate(classes)}
     table = np.zeros(len(index.labels), np.int32)

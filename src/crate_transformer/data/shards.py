@@ -29,7 +29,7 @@ class ShardImages:
     root: Path
     index: TarIndex
     rows: Int64[np.ndarray, " images"]
-    labels: list[int]
+    labels: list[int] | None
     classes: tuple[str, ...]
     prefix: str = ""
     unreadable: dict[int, str] = field(default_factory=dict)
@@ -44,7 +44,7 @@ class ShardImages:
 
     def subset(self, indices: Sequence[int]) -> "ShardImages":
         """The pictures at these positions, in this order, with the same classes."""
-        labels = [self.labels[i] for i in indices]
+        labels = None if self.labels is None else [self.labels[i] for i in indices]
         return replace(self, rows=self.rows[np.asarray(indices, np.int64)], labels=labels, unreadable={})
 
     def keys(self) -> list[str]:
@@ -63,7 +63,7 @@ class ShardImages:
     def fingerprint(self) -> str:
         """16 hex digits that change with the pictures' keys, their order, labels and classes."""
         digest = sha256("\0".join(self.classes).encode("utf-8", "surrogatepass"))
-        digest.update(self.index.key[self.rows].tobytes() + np.array(self.labels, np.int64).tobytes())
+        digest.update(self.index.key[self.rows].tobytes() + np.array(self.labels or [], np.int64).tobytes())
         return digest.hexdigest()[:16]
 
     def relabel(self, classes: Sequence[str]) -> "ShardImages":
