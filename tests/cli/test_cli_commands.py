@@ -50,7 +50,9 @@ def test_train_evaluate_classify(crate, refused, pets, picture, tmp_path, small)
     ran = crate("train", "--data", pets, "--output", output, "--steps", "3", *small)
     assert ran.code == 0
     assert "10 training and 2 held-out images, 2 classes" in ran.out and f"saved in {output}" in ran.out
-    assert {path.name for path in output.iterdir()} == {"config.json", "metrics.jsonl", "model.safetensors"}
+    report = {"metrics.csv", "curves.png", "report.html"}
+    assert {path.name for path in output.iterdir()} == {"config.json", "metrics.jsonl", "model.safetensors", *report}
+    assert "95% interval" in (output / "report.html").read_text()
     model = load_checkpoint(output)
     split = model.provenance.metadata["split"]
     assert split["divided_here"] and split["held_out"] == sorted(open_split(pets).val.keys())

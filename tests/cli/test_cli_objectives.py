@@ -31,7 +31,8 @@ def test_mae_on_pictures_without_classes(crate, flat, tmp_path):
     assert ran.code == 0, ran
     assert "10% of" in ran.out and "11 training and 1 held-out images" in ran.out
     assert "squared error of hidden patches" in ran.out and "nearest" not in ran.out
-    files = {"config.json", "metrics.jsonl", "model.safetensors", "reconstructions.png"}
+    report = {"metrics.csv", "curves.png", "report.html"}
+    files = {"config.json", "metrics.jsonl", "model.safetensors", "reconstructions.png", *report}
     assert {path.name for path in run.iterdir()} == files
     assert np.asarray(Image.open(run / "reconstructions.png")).std() > 0
     assert not any(name.startswith("knn") for name in numbers(run))

@@ -1,6 +1,6 @@
 import math
 
-from crate_transformer.training.metrics import MetricsLog, read_metrics
+from crate_transformer.training.metrics import MetricsLog, metrics_csv, read_metrics
 
 
 def steps_of(folder):
@@ -20,3 +20,8 @@ def test_metrics_go_on_after_the_step_that_a_run_resumes_at(tmp_path):
     assert steps_of(tmp_path) == [1, 2, 3]
     assert math.isnan(MetricsLog(tmp_path, 0).loss)
     assert steps_of(tmp_path) == []
+
+
+def test_the_table_has_a_column_for_every_name():
+    records = [{"step": 1, "loss": 0.5}, {"step": 2, "top1": 0.25, "seconds": 3.0}]
+    assert metrics_csv(records) == b"step,loss,top1,seconds\n1,0.5,,\n2,,0.25,3.0\n"

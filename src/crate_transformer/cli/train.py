@@ -49,6 +49,7 @@ class Run(Generic[Options]):
     def __call__(self) -> None:
         from crate_transformer.recipes.debug import shrink
         from crate_transformer.recipes.experiment import Experiment
+        from crate_transformer.recipes.report import report_run
         from crate_transformer.recipes.run import fit
         from crate_transformer.recipes.tasks import open_data
 
@@ -66,6 +67,7 @@ class Run(Generic[Options]):
         if self.debug:
             experiment = shrink(experiment)
         done = fit(experiment, split, self.output, data_name=str(self.data), execution=self.execution)
+        report_run(done)
         say(f"{done.summary}; saved in {self.output}")
 
     def found(self, split: "Split") -> str:

@@ -31,9 +31,13 @@ class ExecutionConfig:
     """Steps between lines of metrics.jsonl."""
     tracker: Tracker | None = None
     """Also send the numbers to TensorBoard or Weights & Biases."""
+    layerwise: bool = False
+    """At each evaluation, also record R^c and the share of non-zeros of every layer, on 64 held-out images."""
 
     def __post_init__(self) -> None:
         check_positive(self, "accumulate", "checkpoint_every", "keep_states", "log_every")
         if self.workers < 0:
             raise ValueError(f"the number of processes that read images is {self.workers}: it must be at least 0")
         check_choice(self, "sharding", get_args(Sharding))
+        if self.layerwise and self.compile:
+            raise ValueError("layerwise cannot look inside a compiled model: leave out layerwise or compile")

@@ -100,7 +100,9 @@ def layerwise_objective(
     check_normalisation(normalisation)
     if place not in get_args(Place):
         raise ValueError(f"place is {place!r}: choose 'input' or 'half'")
-    measure = partial(_measure, epsilon_squared=epsilon_squared, place=place, normalisation=normalisation, rates=rates)
+    measure = partial(
+        measure_layers, epsilon_squared=epsilon_squared, place=place, normalisation=normalisation, rates=rates
+    )
     judges = {"": model, "untrained_": untrained_twin(model) if untrained is None else untrained}
     measured: dict[str, list[np.ndarray]] = {}
     for batch in batches(images, batch_size=64):
@@ -118,17 +120,16 @@ def layerwise_objective(
     )
 
 
-def _measure(
+def measure_layers(
     model: Backbone,
-    images: Tensor,
+    images: Float[Tensor, "images channels height width"],
     *,
-    epsilon_squared: float,
-    place: Place,
-    normalisation: Normalisation,
-    rates: bool,
-) -> dict[str, Tensor]:
-    """``(images, layers)`` of every quantity of one batch."""
-
+    epsilon_squared: float = 0.01,
+    place: Place = "input",
+    normalisation: Normalisation = "head",
+    rates: bool = False,
+) -> dict[str, Float[Tensor, "images layers"]]:
+    """``subspace_rate``, ``nonzero`` and, if asked for, ``rate`` of one batch, without a control."""
     seen: dict[str, list[dict[str, Tensor]]] = {}
     with frozen(model), ExitStack() as recording:
 

@@ -4,10 +4,11 @@ import tempfile
 from collections.abc import Mapping
 from dataclasses import dataclass
 from pathlib import Path
-from typing import TypedDict
+from typing import TypedDict, get_args
 
 from crate_transformer.checkpoints import load_checkpoint
 from crate_transformer.checkpoints.native import CONFIG, WEIGHTS
+from crate_transformer.configs.execution import Tracker
 from crate_transformer.models import Model
 from crate_transformer.storage import as_record, printable, recover
 from crate_transformer.training.metrics import FILE as METRICS
@@ -16,6 +17,8 @@ from crate_transformer.training.state import changed_settings
 BEST = "best"
 FIGURES = {"reconstructions.png"}
 """What some objectives leave to look at."""
+REPORT = ("metrics.csv", "curves.png", "report.html")
+"""What ``report_run`` writes when a run ends."""
 OF_VERSION_0_1 = {"run.json", "split.json"}
 
 
@@ -52,7 +55,7 @@ def check_output(folder: Path) -> None:
         raise ValueError(
             f"{folder} holds a run of version 0.1, which this version cannot go on with: choose another folder"
         )
-    if strange := names - {CONFIG, WEIGHTS, METRICS, BEST, *FIGURES}:
+    if strange := names - {CONFIG, WEIGHTS, METRICS, BEST, *FIGURES, *REPORT, *get_args(Tracker)}:
         shown = ", ".join(map(printable, sorted(strange)[:3]))
         raise ValueError(f"{folder} holds {shown}, which belongs to no run: choose another output folder")
 

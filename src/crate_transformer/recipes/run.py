@@ -11,9 +11,10 @@ from crate_transformer.checkpoints import load_checkpoint, save_checkpoint
 from crate_transformer.configs.execution import ExecutionConfig
 from crate_transformer.configs.schedule import ENOUGH_STEPS, ScheduleConfig
 from crate_transformer.data import ArrayImages, Order, Samples, Source, Split, in_memory, train_loader
-from crate_transformer.models import Model
+from crate_transformer.models import Backbone, Model
 from crate_transformer.progress import ProgressLine
 from crate_transformer.recipes.experiment import Experiment
+from crate_transformer.recipes.layer_curves import LayerCurves
 from crate_transformer.recipes.output import BEST, check_output, finished_run, make_output
 from crate_transformer.recipes.tasks import build_task, describe, figures, prepare
 from crate_transformer.storage import plain, write_files
@@ -91,6 +92,12 @@ def fit(
             found["split"] = plain(prepared.split)
         return found
 
+    layers = LayerCurves(held_out, model) if execution.layerwise and isinstance(model, Backbone) else None
+
+    def validate(model: nn.Module) -> dict[str, object]:
+        numbers = task.evaluate(model, held_out, processes, trained_on=images, num_workers=execution.workers)
+        return numbers if layers is None else {**numbers, **layers(model)}
+
     def keep_best(model: nn.Module, step: int, numbers: dict[str, object]) -> None:
         save_checkpoint(model, folder / BEST, metadata=metadata({"steps": step, **numbers}))
 
@@ -105,9 +112,7 @@ def fit(
         settings={
             key: value for key, value in settings.items() if key not in ("optimiser", "schedule", "loop", "model")
         },
-        validate=lambda model: task.evaluate(
-            model, held_out, processes, trained_on=images, num_workers=execution.workers
-        ),
+        validate=validate,
         keep_best=keep_best,
         title=experiment.start_from or experiment.model,
         show=show,

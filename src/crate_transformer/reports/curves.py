@@ -1,11 +1,25 @@
 """How training went."""
 
+import re
 from collections.abc import Mapping, Sequence
 
+from matplotlib import colormaps
+from matplotlib.axes import Axes
 from matplotlib.figure import Figure
-from matplotlib.ticker import MaxNLocator
+from matplotlib.ticker import MaxNLocator, PercentFormatter
 
-from crate_transformer.reports.style import COLOURS, legend_below, new_figure, styled
+from crate_transformer.reports.style import COLOURS, RATE, legend_below, new_figure, styled
+
+LAYER = re.compile(r"layer_(\d+)_(subspace_rate|nonzero)")
+"""Names of the numbers of single layers."""
+_WORDS = {
+    "loss": "Training loss",
+    "waiting_for_data": "Share of the time spent waiting for data",
+    "top1": "Held-out top-1",
+    "subspace_rate": f"{RATE} of every layer's input (nats), held-out images",
+    "nonzero": "Share of non-zeros after every layer's sparse step",
+}
+_SHARES = ("waiting_for_data", "top1", "nonzero")
 
 
 @styled
@@ -32,3 +46,57 @@ def training_figure(runs: Mapping[str, Sequence[Mapping[str, object]]]) -> Figur
     axes.set_ylim(bottom=0)
     legend_below(figure, axes, columns=min(4, len(runs)))
     return figure
+
+
+@styled
+def run_figure(records: Sequence[Mapping[str, int | float]]) -> Figure:
+    """Every number of the training steps of one run, the first one on held-out data, and what was recorded of its
+    layers.
+
+    Args:
+        records: of ``metrics.jsonl``.
+
+    Raises:
+        ValueError: there is no loss.
+    """
+    training = dict.fromkeys(name for record in records if "loss" in record for name in record)
+    if not training:
+        raise ValueError("the records hold no loss: nothing can be drawn")
+    names = [name for name in training if name not in ("step", "seconds")]
+    held_out = dict.fromkeys(name for record in records if "loss" not in record for name in record)
+    names[1:1] = [name for name in held_out if name not in ("step", "seconds") and not LAYER.fullmatch(name)][:1]
+    layers = {found[2] for record in records for name in record if (found := LAYER.fullmatch(name))}
+    names += sorted(layers, reverse=True)
+    rows = -(-len(names) // 2)
+    figure = new_figure(height=2.5 * rows)
+    panels = figure.subplots(rows, 2, squeeze=False).flatten()
+    for axes in panels[len(names) :]:
+        axes.set_axis_off()
+    for name, axes in zip(names, panels, strict=False):
+        axes.set_title(_WORDS.get(name, name.replace("_", " ").capitalize()))
+        axes.set_xlabel("step")
+        axes.xaxis.set_major_locator(MaxNLocator(integer=True, nbins=6))
+        if name in layers:
+            _layer_curves(axes, records, name)
+        else:
+            points = [(record["step"], record[name]) for record in records if name in record]
+            axes.plot(*zip(*points, strict=True), color=COLOURS[0], marker="o" if len(points) < 30 else None, ms=3)
+        if name in _SHARES:
+            axes.yaxis.set_major_formatter(PercentFormatter(xmax=1))
+        if name.endswith("_per_second") or name in ("learning_rate", "waiting_for_data"):
+            axes.set_ylim(bottom=0)
+    return figure
+
+
+def _layer_curves(axes: Axes, records: Sequence[Mapping[str, int | float]], quantity: str) -> None:
+    """One curve a layer, dark for the first and light for the last."""
+    curves: dict[int, list[tuple[float, float]]] = {}
+    for record in records:
+        for name, value in record.items():
+            if (found := LAYER.fullmatch(name)) and found[2] == quantity:
+                curves.setdefault(int(found[1]), []).append((record["step"], value))
+    for layer, points in sorted(curves.items()):
+        colour = colormaps["viridis"](0.9 * layer / max(1, max(curves)))
+        label = f"layer {layer}" if layer in (0, max(curves)) else None
+        axes.plot(*zip(*points, strict=True), color=colour, marker="o", markersize=3, label=label)
+    axes.legend()

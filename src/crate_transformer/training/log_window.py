@@ -15,9 +15,10 @@ class LogWindow:
 
     def __init__(self, batch_size: int, samples: str) -> None:
         self.batch_size, self.samples, self.note = batch_size, samples, ""
-        self._start()
+        self.start()
 
-    def _start(self) -> None:
+    def start(self) -> None:
+        """Time counts from now."""
         self._steps: list[dict[str, Tensor]] = []
         self._began, self._waited = time.monotonic(), 0.0
 
@@ -44,5 +45,5 @@ class LogWindow:
         self.note = f"loss {means['loss']:.3f}, {speed:.0f} {self.samples}/s"
         if means["waiting_for_data"] > 0.1:
             self.note += f", {means['waiting_for_data']:.0%} of the time waiting for data"
-        self._start()
+        self.start()
         return means

@@ -1,7 +1,10 @@
 """The record of a run, one JSON object a line."""
 
+import csv
+import io
 import json
 import math
+from collections.abc import Callable, Sequence
 from pathlib import Path
 
 import msgspec
@@ -17,10 +20,15 @@ class MetricsLog:
     """Appends to ``metrics.jsonl``; what an earlier run wrote after the step where this one starts is dropped.
 
     ``earlier_seconds`` is the time that earlier sessions took.
+
+    Args:
+        send: also called with every record that is written.
     """
 
-    def __init__(self, folder: Path, start: int, *, writing: bool = True) -> None:
-        self.path, self.writing = folder / FILE, writing
+    def __init__(
+        self, folder: Path, start: int, *, writing: bool = True, send: Callable[[Record], None] | None = None
+    ) -> None:
+        self.path, self.writing, self.send = folder / FILE, writing, send
         self.records = [record for record in read_metrics(self.path) if record["step"] <= start]
         self.earlier_seconds = max((record.get("seconds", 0.0) for record in self.records), default=0.0)
         if writing:
@@ -51,6 +59,8 @@ class MetricsLog:
                 file.write(json.dumps(record) + "\n")
         except OSError as error:
             raise OSError(f"{self.path} could not be written: {error.strerror or error}") from error
+        if self.send is not None:
+            self.send(record)
 
 
 def read_metrics(path: Path) -> list[Record]:
@@ -70,3 +80,13 @@ def read_metrics(path: Path) -> list[Record]:
             raise ValueError(f"line {number} of {path} is no record of a step: remove the line or the file")
         records.append(record)
     return records
+
+
+def metrics_csv(records: Sequence[Record]) -> bytes:
+    """The records as a table with a column for every name, which is empty where a record has no such number."""
+    names = dict.fromkeys(name for record in records for name in record)
+    text = io.StringIO(newline="")
+    table = csv.DictWriter(text, names, lineterminator="\n")
+    table.writeheader()
+    table.writerows(records)
+    return text.getvalue().encode()

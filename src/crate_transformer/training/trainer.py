@@ -37,6 +37,7 @@ from crate_transformer.training.state import (
 )
 from crate_transformer.training.stepper import NotFinite, Stepper
 from crate_transformer.training.task import Batch, Task
+from crate_transformer.training.tracking import Tracking
 from crate_transformer.training.validation import Validation
 
 RISE = 10.0
@@ -89,7 +90,8 @@ class Trainer:
         configs = {"optimiser": optimiser, "schedule": schedule, "loop": loop, "model": task.model.config}
         self.settings = {name: dataclasses.asdict(config) for name, config in configs.items()} | dict(settings or {})
         self._prepare(processes.on_main(self._find))
-        self.log = MetricsLog(folder, self.start, writing=processes.is_main)
+        self.tracking = Tracking(execution.tracker, folder, self.settings, self.start, processes)
+        self.log = MetricsLog(folder, self.start, writing=processes.is_main, send=self.tracking)
         every = loop.evaluate_every
         self.validation = Validation(
             task, self.log, processes, validate, keep_best, steps=schedule.steps, every=every, patience=loop.patience
@@ -172,10 +174,12 @@ class Trainer:
                     raise KeyboardInterrupt("the same command goes on from here", stop.number)
                 if validation.is_due(step):
                     self._validate(step, began)
+                    window.start()
                     if validation.is_no_longer_better() and not saving:
                         self._save(step)
             if not validation.numbers:
                 self._validate(step, began)
+        self.tracking.finish()
         return self._result(step, time.monotonic() - began)
 
     def _validate(self, step: int, began: float) -> None:

@@ -1,0 +1,37 @@
+"""What every layer does to the objective while a model is trained."""
+
+import numpy as np
+from torch import nn
+
+from crate_transformer.data import EvalView, Source, normalise, ordered_loader
+from crate_transformer.inspection import to_model
+from crate_transformer.inspection.layerwise import measure_layers
+from crate_transformer.models import Backbone
+
+IMAGES = 64
+
+
+class LayerCurves:
+    """``curves(model)`` measures R^c of each layer's input and the share of non-zeros that it leaves, in the mean over
+    at most 64 pictures, always the same ones from all over ``held_out``.
+
+    The names, such as ``layer_03_subspace_rate``, are those that ``reports.curves`` draws.
+    """
+
+    def __init__(self, held_out: Source, model: Backbone) -> None:
+        chosen = np.unique(np.linspace(0, len(held_out) - 1, IMAGES).round().astype(int)).tolist()
+        loader = ordered_loader(
+            held_out.subset(chosen),
+            EvalView(model.preprocessing),
+            size=model.preprocessing.img_size,
+            batch_size=IMAGES,
+        )
+        self.images = normalise(next(iter(loader))["images"], model.preprocessing)
+
+    def __call__(self, model: nn.Module) -> dict[str, float]:
+        found = measure_layers(model, to_model(model, self.images))
+        return {
+            f"layer_{layer:02d}_{quantity}": float(value)
+            for quantity, values in found.items()
+            for layer, value in enumerate(values.float().mean(dim=0))
+        }
