@@ -44,7 +44,8 @@ test-triton: .venv/triton.stamp  ## the GPU's kernels, interpreted on the CPU an
 
 # datasets brings pandas and pyarrow, which nothing else here needs
 test-datasets: .venv/datasets.stamp  ## data sets of Hugging Face
-	PYTHONPATH=.venv/datasets $(BIN)/pytest tests/data/test_data_hub.py
+	PYTHONPATH=.venv/datasets $(BIN)/pytest tests/data/test_data_hub.py \
+		tests/cli/test_cli_objectives.py::test_data_sets_of_hugging_face
 
 .venv/datasets.stamp: .venv/dev.stamp
 	$(PIP) --no-deps --target .venv/datasets datasets dill multiprocess pandas pyarrow xxhash

@@ -112,7 +112,8 @@ def test_tar_files(crate, pets, flat, tmp_path):
 def test_data_sets_of_hugging_face(crate, pets, tmp_path):
     datasets = pytest.importorskip("datasets")
     files = sorted(pets.rglob("*.png"))
-    columns = {"image": list(map(str, files)), "label": [int(file.parent.name == "dog") for file in files]}
+    pictures = [{"bytes": file.read_bytes(), "path": None} for file in files]
+    columns = {"image": pictures, "label": [int(file.parent.name == "dog") for file in files]}
     features = datasets.Features({"image": datasets.Image(), "label": datasets.ClassLabel(names=["cat", "dog"])})
     datasets.Dataset.from_dict(columns, features=features).save_to_disk(tmp_path / "set")
     run = tmp_path / "run"

@@ -4,10 +4,11 @@ import pytest
 import torch
 from PIL import Image
 
-from crate_transformer.checkpoints import create_model, list_pretrained, save_checkpoint
+from crate_transformer.checkpoints import create_model, list_pretrained, load_checkpoint, save_checkpoint
 from crate_transformer.data import preprocess
 from crate_transformer.integrations import __doc__ as doors
 from crate_transformer.models import MODELS
+from crate_transformer.recipes.teachers import load_teacher
 
 MICRO, MINI = "crate_micro_patch4_32", "crate_mini_patch8_64"
 TAGGED = f"{MINI}.tiny_imagenet_100"
@@ -159,3 +160,16 @@ def test_set_input_size_and_reset(timm):
     model.reset_classifier(5, "avg")
     assert model(torch.randn(1, 3, 16, 48)).shape == (1, 5)
     assert timm.data.resolve_data_config(model=model)["input_size"] == (3, 16, 48)
+
+
+def test_a_model_of_timm_teaches(timm):
+    name = "crate_mini_patch8_64.tiny_imagenet_100"
+    classes = load_checkpoint(name).class_names[5:9]
+    theirs, ours = (load_teacher(teacher, classes) for teacher in (f"timm:{name}", name))
+    pixels = torch.rand(2, 3, 64, 64)
+    assert (
+        theirs.columns == ours.columns == (5, 6, 7, 8) and theirs.preprocessing.img_size == ours.preprocessing.img_size
+    )
+    torch.testing.assert_close(theirs(pixels), ours(pixels))
+    with pytest.raises(ValueError, match="the teacher timm:nothing_at_all cannot be made by timm: Unknown model"):
+        load_teacher("timm:nothing_at_all", classes)
