@@ -2,15 +2,18 @@
 
 import dataclasses
 
+import numpy as np
 import pytest
 
+from crate_transformer.configs.language import LanguageConfig
 from crate_transformer.data import Split
-from crate_transformer.models import MODELS
+from crate_transformer.models import LANGUAGE_MODELS, MODELS
 from crate_transformer.recipes.debug import shrink
 from crate_transformer.recipes.experiment import Experiment
 from crate_transformer.recipes.quickstart import QuickstartConfig, crate_digits, vit_digits
 from crate_transformer.recipes.registry import RECIPES, command, recipe
 from crate_transformer.recipes.run import fit
+from crate_transformer.recipes.tasks import open_data
 
 DIGITS = {"crate_digits": crate_digits(QuickstartConfig()), "vit_digits": vit_digits(QuickstartConfig())}
 COUNTS = {"cifar10": 315_370, "cifar10_vit": 308_042, "crate_digits": 315_370, "vit_digits": 308_042}
@@ -28,12 +31,22 @@ def noise(tiny_images):
     return Split(tiny_images(32), tiny_images(32, count=9, seed=1), "noise", divided_here=False)
 
 
+@pytest.fixture
+def text(tmp_path):
+    """Token ids of no meaning."""
+    file = tmp_path.with_name(f"{tmp_path.name}.bin")
+    (np.arange(8192, dtype="<u2") % 250).tofile(file)
+    return file
+
+
 @pytest.mark.parametrize(("name", "experiment"), small().items(), ids=small())
-def test_two_steps(name, experiment, noise, tmp_path):
-    done = fit(experiment, noise, tmp_path, data_name="noise", show=False)
+def test_two_steps(name, experiment, noise, text, tmp_path):
+    data = open_data(experiment.task, text) if isinstance(experiment.task, LanguageConfig) else noise
+    done = fit(experiment, data, tmp_path, data_name="noise", show=False)
     assert done.metrics["steps"] == 2
     assert len(done.model.blocks) == 2
-    assert done.model.class_names == (("a", "b", "c") if done.model.num_classes else None)
+    if data is noise:
+        assert done.model.class_names == (("a", "b", "c") if done.model.num_classes else None)
 
 
 @pytest.mark.parametrize("name", COUNTS)
@@ -48,7 +61,7 @@ def test_two_steps_at_full_size(name, noise, tmp_path):
 @pytest.mark.parametrize("name", RECIPES)
 def test_facts_fit_the_experiment(name):
     one = RECIPES[name]
-    assert name in command(name) and one.experiment.model in MODELS
+    assert name in command(name) and one.experiment.model in MODELS | LANGUAGE_MODELS
     assert one.after is None or (one.after in RECIPES and one.experiment.start_from in command(one.after).split())
     assert (one.experiment.start_from is None) == (one.after is None)
     assert all(0 < expected.value < 100 and expected.source for expected in one.expected)
@@ -62,6 +75,7 @@ def test_pairs_that_are_compared_are_trained_alike():
         (recipe("crate_small_imagenet1k"), recipe("vit_small_imagenet1k")),
         (recipe("crate_base_patch8_imagenet21k"), recipe("vit_base_patch8_imagenet21k")),
         (recipe("crate_tiny_pets"), recipe("vit_tiny_pets")),
+        (recipe("crate_lm_base_openwebtext"), recipe("tost_lm_large_openwebtext")),
         (recipe("tost_small_imagenet1k"), recipe("vit_small_imagenet1k_as_tost")),
         (crate_digits(config), vit_digits(config)),
     ]

@@ -1,5 +1,6 @@
 """``crate models``."""
 
+import fnmatch
 from dataclasses import dataclass
 from typing import Annotated
 
@@ -10,7 +11,7 @@ from crate_transformer.cli.terminal import print_json
 
 @dataclass(frozen=True, kw_only=True)
 class Command:
-    """List the models: size, depth, heads, parameters, and which have weights in the box."""
+    """List the models: size, depth, heads, parameters, and which have weights in the box; language models come last."""
 
     pattern: Annotated[str, tyro.conf.Positional] = "*"
     """Shell pattern, such as 'crate_*'."""
@@ -21,25 +22,27 @@ class Command:
         import torch
 
         from crate_transformer.checkpoints import list_pretrained
-        from crate_transformer.models import MODELS, build_model, list_models
+        from crate_transformer.models import LANGUAGE_MODELS, MODELS, list_models
 
-        names = list_models(self.pattern)
+        names = [*list_models(self.pattern), *sorted(fnmatch.filter(LANGUAGE_MODELS, self.pattern))]
         if not names:
             raise ValueError(f"no model matches {self.pattern!r}: 'crate models' lists all of them")
         rows = []
         for name in names:
-            config = MODELS[name][1]
+            model_class, config = (MODELS | LANGUAGE_MODELS)[name]
             with torch.device("meta"):
-                parameters = sum(p.numel() for p in build_model(name).parameters())
+                parameters = sum(p.numel() for p in model_class(config).parameters())
+            if name in MODELS:
+                takes = {"image": config.img_size, "patch": config.patch_size, "classes": config.num_classes}
+            else:
+                takes = {"vocabulary": config.vocab_size, "context": config.context_length}
             rows.append(
                 {
                     "name": name,
-                    "image": config.img_size,
-                    "patch": config.patch_size,
+                    **takes,
                     "width": config.embed_dim,
                     "depth": config.depth,
                     "heads": config.num_heads,
-                    "classes": config.num_classes,
                     "parameters": parameters,
                     "weights": [tag.partition(".")[2] for tag in list_pretrained() if tag.partition(".")[0] == name],
                 }

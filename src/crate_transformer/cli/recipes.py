@@ -63,7 +63,7 @@ class Command:
             if name not in ("name", "expected", "notes") and value not in (None, ""):
                 say(f"{name.replace('_', ' '):<24} {_count(value)}")
         for expected in recipe.expected:
-            say(f"{expected.kind:<24} {expected.measure} {expected.value}%: {expected.source}")
+            say(f"{expected.kind:<24} {expected.measure} {expected.value}{expected.unit}: {expected.source}")
         for note in recipe.notes:
             say(f"{'note':<24} {note}")
         say("", *(f"{name:<40} {value}" for name, value in settings.items()))
@@ -93,26 +93,31 @@ def _size(recipe: "Recipe") -> dict[str, object]:
     import torch
 
     from crate_transformer.benchmarks.flops import count_flops
-    from crate_transformer.models import CRATEMAE, build_model
+    from crate_transformer.models import CRATEMAE, LanguageModel, build_language_model, build_model
 
     experiment = recipe.experiment
     with torch.device("meta"):
-        model = build_model(experiment.model, **experiment.options)
-        if model.num_classes:
-            model.reset_classifier(recipe.data.classes)
+        if not recipe.data.classes:
+            model = build_language_model(experiment.model, **experiment.task.model_options(0), **experiment.options)
+        else:
+            model = build_model(experiment.model, **experiment.options)
+            if model.num_classes:
+                model.reset_classifier(recipe.data.classes)
     found: dict[str, object] = {"parameters": sum(p.numel() for p in model.parameters())}
-    if recipe.samples_seen and not isinstance(model, CRATEMAE):  # whose forward pass is that of the encoder alone
+    if recipe.samples_seen and not isinstance(model, CRATEMAE | LanguageModel):  # the first's decoder is not counted
         flops = 3 * count_flops(model, model.config.in_chans, *model.img_size) * recipe.samples_seen
         found["arithmetic"] = f"{flops:.1e} floating-point operations"
     return found
 
 
 def _images(recipe: "Recipe") -> str:
-    """How many images training sees, where the size of the data is known."""
+    """How many images, or windows of text, training sees, where the size of the data is known."""
     seen = recipe.samples_seen
+    passes = recipe.experiment.schedule.epochs
     if seen is None:
-        return f"{recipe.experiment.schedule.epochs:g} passes"
-    return f"{seen / 1e6:,.1f} M" if seen >= 1e6 else f"{seen:,}"
+        return "" if passes is None else f"{passes:g} passes"
+    words = "" if recipe.data.classes else " texts"
+    return (f"{seen / 1e6:,.1f} M" if seen >= 1e6 else f"{seen:,}") + words
 
 
 def _result(recipe: "Recipe") -> str:
@@ -121,7 +126,7 @@ def _result(recipe: "Recipe") -> str:
         return ""
     first = recipe.expected[0]
     measure = "" if first.measure == "top-1" else f"{first.measure} "
-    return f"{measure}{first.value}% {first.kind}"
+    return f"{measure}{first.value}{first.unit} {first.kind}"
 
 
 def _count(value: object) -> str:

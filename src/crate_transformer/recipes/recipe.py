@@ -9,7 +9,7 @@ from crate_transformer.recipes.experiment import Experiment
 
 @dataclass(frozen=True, kw_only=True)
 class DataSet:
-    """What a recipe is trained on: its name, its classes, its training samples where a paper tells, its folder."""
+    """What a recipe is trained on: name, classes (0 of a text), training samples where a paper tells, folder."""
 
     name: str
     classes: int
@@ -29,12 +29,13 @@ TINY_IMAGENET_100 = DataSet(name="Tiny-ImageNet-100", classes=100, samples=50_00
 
 @dataclass(frozen=True, kw_only=True)
 class Expected:
-    """A number in percent that the recipe should give; ``published``: it stands in a paper and was not reproduced."""
+    """A number that the recipe should give; ``published``: it stands in a paper and was not reproduced."""
 
     value: float
     measure: str
     kind: Literal["published", "measured"]
     source: str
+    unit: str = "%"
 
 
 @dataclass(frozen=True, kw_only=True)
