@@ -21,6 +21,7 @@ from crate_transformer.checkpoints.official import (
     unfold,
 )
 from crate_transformer.checkpoints.official_crate_alpha import describe
+from crate_transformer.layers import resize_kernel
 from crate_transformer.models import CRATEAlpha
 
 RENAMED = {
@@ -91,7 +92,7 @@ def released_resize(
     table = F.interpolate(table, resized.grid_size(*resized.img_size), mode="bilinear", align_corners=True)
     state["pos_embed"] = torch.cat([prefix, rearrange(table, "1 d h w -> 1 (h w) d")], dim=1)
     kernel = state["patch_embed.proj.weight"]
-    state["patch_embed.proj.weight"] = F.interpolate(kernel, resized.patch_size, mode="bilinear", antialias=True)
+    state["patch_embed.proj.weight"] = resize_kernel(kernel, resized.patch_size)
     resized.load_state_dict(state)
     resized.preprocessing = dataclasses.replace(model.preprocessing, img_size=resized.img_size)
     resized.class_names = model.class_names

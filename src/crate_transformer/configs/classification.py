@@ -14,6 +14,8 @@ class ClassificationConfig(ObjectiveConfig):
     teaches_classes: ClassVar[bool] = True
 
     label_smoothing: float = 0.1
+    freeze_backbone: bool = False
+    """Only the head learns; everything before it stays as it is, and works as in evaluation."""
 
     def __post_init__(self) -> None:
         check_share(self, "label_smoothing")

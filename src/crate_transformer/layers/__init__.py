@@ -15,7 +15,7 @@ from crate_transformer.layers.mlp import MLP
 from crate_transformer.layers.mssa import MSSA
 from crate_transformer.layers.odl import ODL
 from crate_transformer.layers.packed_linear import pack_linears
-from crate_transformer.layers.patch_embed import ConvPatchEmbed, PatchEmbed
+from crate_transformer.layers.patch_embed import ConvPatchEmbed, PatchEmbed, resize_flat, resize_kernel
 from crate_transformer.layers.patchify import patchify, unpatchify
 from crate_transformer.layers.position import resample_position
 from crate_transformer.layers.random_numbers import Stream, draw, sample_seeds, uniforms
@@ -57,6 +57,8 @@ __all__ = [
     "patchify",
     "quantise_linears",
     "resample_position",
+    "resize_flat",
+    "resize_kernel",
     "sample_seeds",
     "sincos_position",
     "uniforms",

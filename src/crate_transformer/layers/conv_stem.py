@@ -41,6 +41,15 @@ class ConvStem(nn.Module):
             x = norm(conv(F.gelu(x)))
         return rearrange(x, "b d h w -> b (h w) d")
 
+    def resize_(self, patch_size: tuple[int, int]) -> None:
+        """Refuse any other size of patches: it takes another number of convolutions.
+
+        Raises:
+            ValueError: it is another size.
+        """
+        if patch_size != self.patch_size:
+            raise ValueError(f"a convolutional stem for patches of {self.patch_size} cannot take {patch_size}")
+
     def fold_(self) -> None:
         """Let the convolutions take the batch norms' running statistics and affine parts along."""
         for i, (conv, norm) in enumerate(zip(self.convs, self.norms, strict=True)):

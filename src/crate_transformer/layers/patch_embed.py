@@ -1,8 +1,26 @@
 """From images to tokens."""
 
+import torch
+import torch.nn.functional as F
 from einops import rearrange
 from jaxtyping import Float
 from torch import Tensor, nn
+
+
+def resize_kernel(
+    kernel: Float[Tensor, "filters channels _ _"], size: tuple[int, int]
+) -> Float[Tensor, "filters channels rows columns"]:
+    """A kernel for patches of another size in pixels, linearly interpolated with antialiasing, as CRATE-alpha's
+    released code does before it fine-tunes with smaller patches."""
+    return F.interpolate(kernel, size, mode="bilinear", antialias=True)
+
+
+def resize_flat(
+    values: Float[Tensor, "filters values"], before: tuple[int, int], after: tuple[int, int]
+) -> Float[Tensor, "filters new_values"]:
+    """``resize_kernel`` for kernels whose pixels are flattened in (row, column, channel) order."""
+    kernel = rearrange(values, "f (r s c) -> f c r s", r=before[0], s=before[1])
+    return rearrange(resize_kernel(kernel, after), "f c r s -> f (r s c)")
 
 
 class PatchEmbed(nn.Module):
@@ -24,6 +42,17 @@ class PatchEmbed(nn.Module):
         patches = rearrange(images, "b c (h r) (w s) -> b (h w) (r s c)", r=rows, s=columns)
         return self.norm_out(self.proj(self.norm_in(patches)))
 
+    @torch.no_grad()
+    def resize_(self, patch_size: tuple[int, int]) -> None:
+        """Take patches of another size in pixels from now on, see ``resize_kernel``."""
+        norm, before = self.norm_in, self.patch_size
+        weight = resize_flat(self.proj.weight, before, patch_size)
+        self.norm_in = nn.LayerNorm(weight.shape[1], eps=norm.eps).to(weight)
+        for new, old in ((self.norm_in.weight, norm.weight), (self.norm_in.bias, norm.bias)):
+            new.copy_(resize_flat(old[None], before, patch_size)[0])
+        self.proj.weight, self.proj.in_features = nn.Parameter(weight), weight.shape[1]
+        self.patch_size = patch_size
+
 
 class ConvPatchEmbed(nn.Module):
     """ViT's patch embedding: a convolution whose stride is its kernel size (arXiv 2010.11929, eq. 1)."""
@@ -35,3 +64,9 @@ class ConvPatchEmbed(nn.Module):
 
     def forward(self, images: Float[Tensor, "batch channels height width"]) -> Float[Tensor, "batch patches dim"]:
         return rearrange(self.proj(images), "b d h w -> b (h w) d")
+
+    @torch.no_grad()
+    def resize_(self, patch_size: tuple[int, int]) -> None:
+        """Take patches of another size in pixels from now on, see ``resize_kernel``."""
+        self.proj.weight = nn.Parameter(resize_kernel(self.proj.weight, patch_size))
+        self.proj.kernel_size = self.proj.stride = self.patch_size = patch_size

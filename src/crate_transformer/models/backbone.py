@@ -157,12 +157,27 @@ class Backbone(Features, Foldable, nn.Module):
         """Recompute each block in the backward pass instead of keeping its activations."""
         self.grad_checkpointing = enable
 
-    def set_input_size(self, img_size: int | tuple[int, int]) -> None:
-        """Make ``img_size`` the native size: the position table is resampled once and for all."""
-        before, self.config = self.img_size, replace(self.config, img_size=img_size)
-        self.img_size = self.config.image_shape
+    def set_input_size(
+        self, img_size: int | tuple[int, int] | None = None, patch_size: int | tuple[int, int] | None = None
+    ) -> None:
+        """Make these the native sizes: position table and patch embedding are resampled once and for all.
+
+        Raises:
+            ValueError: ``img_size`` is no multiple of ``patch_size``, or the patch embedding fits one size only.
+        """
+        config = replace(
+            self.config, img_size=img_size or self.config.img_size, patch_size=patch_size or self.config.patch_size
+        )
+        before = self.grid_size(*self.img_size)
+        if config.patch_shape != self.patch_size:
+            self._resize_patches(config.patch_shape)
+        self.config, self.img_size, self.patch_size = config, config.image_shape, config.patch_shape
         self.preprocessing = replace(self.preprocessing, img_size=self.img_size)
-        self._resize_position(self.grid_size(*before), self.grid_size(*self.img_size))
+        self._resize_position(before, self.grid_size(*self.img_size))
+
+    def _resize_patches(self, patch_size: tuple[int, int]) -> None:
+        """Bring what knows the pixels of a patch to another size."""
+        self.patch_embed.resize_(patch_size)
 
     def _resize_position(self, before: tuple[int, int], after: tuple[int, int]) -> None:
         """Replace the position table of one grid by that of another."""

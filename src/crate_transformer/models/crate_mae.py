@@ -15,6 +15,7 @@ from crate_transformer.layers import (
     fold_norm,
     patchify,
     resample_position,
+    resize_flat,
     sincos_position,
     unpatchify,
 )
@@ -161,6 +162,15 @@ class CRATEMAE(Backbone):
 
     def _resize_position(self, before: tuple[int, int], after: tuple[int, int]) -> None:
         self.pos_embed = resample_position(self.pos_embed, before, after, self.num_prefix_tokens).clone()
+
+    @torch.no_grad()
+    def _resize_patches(self, patch_size: tuple[int, int]) -> None:
+        pixels, before = self.decoder.pixels, self.patch_size
+        resized = resize_flat(torch.cat([pixels.weight, pixels.bias[:, None]], dim=1).T, before, patch_size)
+        self.decoder.pixels = nn.Linear(self.embed_dim, resized.shape[1]).to(resized)
+        self.decoder.pixels.weight.copy_(resized[:-1].T)
+        self.decoder.pixels.bias.copy_(resized[-1])
+        super()._resize_patches(patch_size)
 
     def no_weight_decay(self) -> set[str]:
         return super().no_weight_decay() | {"mask_token"}

@@ -1,11 +1,16 @@
 """The model that a run starts with, and the sizes of the pictures that it sees."""
 
+import dataclasses
+
 import torch
 
 from crate_transformer.checkpoints import load_checkpoint
 from crate_transformer.configs.objective import ObjectiveConfig
 from crate_transformer.models import CRATEMAE, Backbone, build_model
 from crate_transformer.recipes.experiment import Experiment
+
+MAY_CHANGE = {"global_pool", "img_size", "patch_size", "drop_path_rate"}
+"""Options that a model to start from may be given otherwise than it has them."""
 
 
 def seeded_model(experiment: Experiment, classes: tuple[str, ...]) -> Backbone:
@@ -25,17 +30,29 @@ def seeded_model(experiment: Experiment, classes: tuple[str, ...]) -> Backbone:
                     "choose another model, the task mae, or start from a trained one"
                 )
             return _checked(model, experiment.model, objective)
-        settled = ", ".join(sorted(set(experiment.options) - {"global_pool"}))
-        if settled:
-            raise ValueError(f"start_from {experiment.start_from} settles {settled}: leave that option out")
+        if settled := sorted(set(experiment.options) - MAY_CHANGE):
+            raise ValueError(f"start_from {experiment.start_from} settles {', '.join(settled)}: leave that option out")
         model = load_checkpoint(experiment.start_from)
         if not isinstance(model, Backbone):
             raise ValueError(f"start_from {experiment.start_from} is a language model: give one that takes pictures")
-        if objective.teaches_classes and (model.class_names != classes or experiment.options):
-            model.reset_classifier(len(classes), **experiment.options)
-        elif not objective.teaches_classes and model.num_classes:
-            model.reset_classifier(0, **experiment.options)
+        change_model(model, classes if objective.teaches_classes else (), experiment.options)
         return _checked(model, f"start_from {experiment.start_from}", objective)
+
+
+def change_model(model: Backbone, classes: tuple[str, ...], options: dict[str, object]) -> None:
+    """Bring a trained model to these classes and options; the head stays where it is for the same ones.
+
+    Raises:
+        ValueError: the model cannot have such a picture or patch size.
+    """
+    pool = options.get("global_pool", model.config.global_pool)
+    same = model.num_classes == len(classes) and (model.class_names or ()) == classes
+    if not same or pool != model.config.global_pool:
+        model.reset_classifier(len(classes), pool)
+    if "img_size" in options or "patch_size" in options:
+        model.set_input_size(options.get("img_size"), options.get("patch_size"))
+    if "drop_path_rate" in options:
+        model.config = dataclasses.replace(model.config, drop_path_rate=options["drop_path_rate"])
 
 
 def _checked(model: Backbone, name: str, objective: ObjectiveConfig) -> Backbone:

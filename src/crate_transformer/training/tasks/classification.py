@@ -25,8 +25,14 @@ class Classification(Task):
         self.config, self.model, self.augment = config, model, augment
         self.normalise = Normalise(model.preprocessing)
         for name, parameter in model.named_parameters():
-            if name.startswith(model.not_in_logits):
+            if name.startswith(model.not_in_logits) or (config.freeze_backbone and not name.startswith("head.")):
                 parameter.requires_grad_(False)
+
+    def train(self, mode: bool = True) -> "Classification":
+        super().train(mode)
+        if self.config.freeze_backbone:
+            self.model.eval()
+        return self
 
     def view(self) -> View:
         return TrainView(self.augment, self.model.preprocessing)
