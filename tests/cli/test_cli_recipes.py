@@ -50,3 +50,9 @@ def test_a_recipe_is_tried_in_seconds(pets, tmp_path, name):
     experiment = json.loads((tmp_path / "run" / "config.json").read_text())["metadata"]["experiment"]
     assert experiment["model"] == RECIPES[name].experiment.model and experiment["schedule"]["steps"] == 2
     assert experiment["augment"]["cutmix"] == 1.0
+
+
+def test_a_run_is_measured_without_being_made(crate, pets, tmp_path, small):
+    ran = crate("train", "--data", pets, "--output", tmp_path / "run", "--dry-run", "--steps", "3", *small)
+    assert ran.code == 0 and not (tmp_path / "run").exists()
+    assert "3 steps of 4 images" in ran.out and "floating-point operations in all" in ran.out

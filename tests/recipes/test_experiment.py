@@ -19,8 +19,8 @@ from crate_transformer.configs.schedule import ScheduleConfig
 from crate_transformer.data import ImageFolder, Split, eval_loader, train_loader
 from crate_transformer.evaluation import accuracy
 from crate_transformer.models import build_model
+from crate_transformer.recipes import ready, tasks
 from crate_transformer.recipes import run as module
-from crate_transformer.recipes import tasks
 from crate_transformer.recipes.experiment import Experiment
 from crate_transformer.recipes.run import describe_data, fit
 from crate_transformer.recipes.start import seeded_model, training_size
@@ -180,7 +180,7 @@ def test_workers_may_be_spawned(go, monkeypatch):
         loaders.append(train_loader(*arguments, **options))
         return loaders[-1]
 
-    monkeypatch.setattr(module, "train_loader", watched)
+    monkeypatch.setattr(ready, "train_loader", watched)
     go(small_until=0.5)
     pickle.dumps(loaders[0].dataset)
     assert [size for size, _, _ in loaders[0].sampler] == [(12, 12), (12, 12), (16, 16), (16, 16)]

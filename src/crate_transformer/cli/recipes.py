@@ -89,11 +89,11 @@ def _facts(name: str, recipe: "Recipe") -> dict[str, object]:
 
 
 def _size(recipe: "Recipe") -> dict[str, object]:
-    """Parameters, and the arithmetic of the whole training: a backward pass takes twice that of a forward pass."""
+    """Parameters with the classes of the data, and the arithmetic of the whole training."""
     import torch
 
-    from crate_transformer.benchmarks.flops import count_flops
-    from crate_transformer.models import CRATEMAE, LanguageModel, build_language_model, build_model
+    from crate_transformer.cli.arithmetic import training_flops
+    from crate_transformer.models import build_language_model, build_model
 
     experiment = recipe.experiment
     with torch.device("meta"):
@@ -104,8 +104,7 @@ def _size(recipe: "Recipe") -> dict[str, object]:
             if model.num_classes:
                 model.reset_classifier(recipe.data.classes)
     found: dict[str, object] = {"parameters": sum(p.numel() for p in model.parameters())}
-    if recipe.samples_seen and not isinstance(model, CRATEMAE | LanguageModel):  # the first's decoder is not counted
-        flops = 3 * count_flops(model, model.config.in_chans, *model.img_size) * recipe.samples_seen
+    if recipe.samples_seen and (flops := training_flops(experiment, recipe.samples_seen)):
         found["arithmetic"] = f"{flops:.1e} floating-point operations"
     return found
 

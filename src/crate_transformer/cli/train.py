@@ -19,6 +19,7 @@ from crate_transformer.configs.tasks import TASKS
 
 if TYPE_CHECKING:
     from crate_transformer.data import Split
+    from crate_transformer.recipes.experiment import Experiment
 
 Options = TypeVar("Options")
 
@@ -32,6 +33,8 @@ class Run(Generic[Options]):
     """Start from the settings of this recipe; 'crate recipes' lists them."""
     debug: bool = False
     """Try the settings for two steps of a tiny model, to see that everything fits together."""
+    dry_run: bool = False
+    """Train a few steps, say what the whole run would take in time, memory and on the disk, and keep nothing."""
     task: Literal[tuple(TASKS)] = "classification"
     """What the model learns; '--task NAME --help' shows the options of one."""
     output: Path = Path("runs/train")
@@ -66,9 +69,22 @@ class Run(Generic[Options]):
         )
         if self.debug:
             experiment = shrink(experiment)
+        if self.dry_run:
+            self.measure(experiment, split)
+            return
         done = fit(experiment, split, self.output, data_name=str(self.data), execution=self.execution)
         report_run(done)
         say(f"{done.summary}; saved in {self.output}")
+
+    def measure(self, experiment: "Experiment", split: "Split") -> None:
+        """Say what the run would take."""
+        from crate_transformer.cli.arithmetic import training_flops
+        from crate_transformer.recipes.dry_run import dry_run
+
+        found = dry_run(experiment, split, self.output, execution=self.execution)
+        say(*str(found).splitlines())
+        if not self.start_from and (flops := training_flops(experiment, found.steps * found.batch_size)):
+            say(f"{flops:.1e} floating-point operations in all")
 
     def found(self, split: "Split") -> str:
         """What there is to train and to measure on, in words."""

@@ -10,13 +10,13 @@ from torch import nn
 from crate_transformer.checkpoints import load_checkpoint, save_checkpoint
 from crate_transformer.configs.execution import ExecutionConfig
 from crate_transformer.configs.schedule import ENOUGH_STEPS, ScheduleConfig
-from crate_transformer.data import ArrayImages, Order, Samples, Source, Split, in_memory, train_loader
+from crate_transformer.data import Split
 from crate_transformer.models import Backbone, Model
-from crate_transformer.progress import ProgressLine
 from crate_transformer.recipes.experiment import Experiment
 from crate_transformer.recipes.layer_curves import LayerCurves
 from crate_transformer.recipes.output import BEST, check_output, finished_run, make_output
-from crate_transformer.recipes.tasks import build_task, describe, figures, prepare
+from crate_transformer.recipes.ready import make_ready
+from crate_transformer.recipes.tasks import describe, figures, prepare
 from crate_transformer.storage import plain, write_files
 from crate_transformer.training.processes import Processes, told_if_others_end
 from crate_transformer.training.state import changed_settings, remove_states
@@ -79,10 +79,8 @@ def fit(
     processes.on_main(lambda: make_output(folder))
     if not all(processes.gather(folder.is_dir())):
         raise OSError(f"{folder} is not there for all processes of this run: choose a folder that their machines share")
-    images, held_out = read_all(prepared.train, show=show), read_all(prepared.held_out, show=show)
-    task = build_task(
-        experiment.task, model, experiment.augment, labelled=getattr(held_out, "labels", None) is not None
-    )
+    ready = make_ready(experiment, prepared, show=show)
+    task, images, held_out = ready.task, ready.train, ready.held_out
     if show:
         print(plan(given, schedule, len(images), task.samples))
 
@@ -117,23 +115,7 @@ def fit(
         title=experiment.start_from or experiment.model,
         show=show,
     )
-    augment, seed = experiment.augment, experiment.loop.seed
-    result = trainer.run(
-        lambda start_step: train_loader(
-            images,
-            task.view(),
-            size=prepared.size,
-            batch_size=schedule.batch_size,
-            steps=schedule.steps,
-            start_step=start_step,
-            seed=seed,
-            order=Order(len(images), seed, schedule.batch_size, augment.repeats),
-            rank=processes.rank,
-            world_size=processes.world_size,
-            accumulate=execution.accumulate,
-            num_workers=execution.workers,
-        )
-    )
+    result = trainer.run(lambda start_step: ready.batches(execution, processes, start_step))
     metrics = {
         **{field.name: getattr(result, field.name) for field in dataclasses.fields(result) if field.name != "model"},
         **result.numbers,
@@ -190,11 +172,3 @@ def plan(given: ScheduleConfig, schedule: ScheduleConfig, count: int, samples: s
             f"\nwarning: {schedule.steps} steps are too few to learn from: give more, or give neither steps nor epochs"
         )
     return words
-
-
-def read_all(images: Samples, *, show: bool) -> Samples:
-    """Small pictures of one size decoded once; others, and what is no picture, are read as they are needed."""
-    if isinstance(images, ArrayImages) or not isinstance(images, Source):
-        return images
-    with ProgressLine(f"reading {images.where}", len(images), show=show) as line:
-        return in_memory(images, progress=line.update)

@@ -1,0 +1,58 @@
+"""A task and its data, ready for the first step."""
+
+from dataclasses import dataclass
+
+from crate_transformer.configs.execution import ExecutionConfig
+from crate_transformer.data import ArrayImages, Order, Samples, Source, in_memory, train_loader
+from crate_transformer.data.batches import BatchLoader
+from crate_transformer.progress import ProgressLine
+from crate_transformer.recipes.experiment import Experiment
+from crate_transformer.recipes.prepared import Prepared
+from crate_transformer.recipes.tasks import build_task
+from crate_transformer.training.processes import Processes
+from crate_transformer.training.task import Task
+
+
+@dataclass(frozen=True, kw_only=True, eq=False)
+class Ready:
+    """An experiment with a fitted schedule, its task, and its data, in memory where it is small."""
+
+    experiment: Experiment
+    prepared: Prepared
+    task: Task
+    train: Samples
+    held_out: Samples
+
+    def batches(self, execution: ExecutionConfig, processes: Processes, start_step: int) -> BatchLoader:
+        """The batches of this process from this step on."""
+        schedule, seed = self.experiment.schedule, self.experiment.loop.seed
+        return train_loader(
+            self.train,
+            self.task.view(),
+            size=self.prepared.size,
+            batch_size=schedule.batch_size,
+            steps=schedule.steps,
+            start_step=start_step,
+            seed=seed,
+            order=Order(len(self.train), seed, schedule.batch_size, self.experiment.augment.repeats),
+            rank=processes.rank,
+            world_size=processes.world_size,
+            accumulate=execution.accumulate,
+            num_workers=execution.workers,
+        )
+
+
+def make_ready(experiment: Experiment, prepared: Prepared, *, show: bool) -> Ready:
+    """Read what fits into memory, and build the task."""
+    train, held_out = read_all(prepared.train, show=show), read_all(prepared.held_out, show=show)
+    labelled = getattr(held_out, "labels", None) is not None
+    task = build_task(experiment.task, prepared.model, experiment.augment, labelled=labelled)
+    return Ready(experiment=experiment, prepared=prepared, task=task, train=train, held_out=held_out)
+
+
+def read_all(images: Samples, *, show: bool) -> Samples:
+    """Small pictures of one size decoded once; others, and what is no picture, are read as they are needed."""
+    if isinstance(images, ArrayImages) or not isinstance(images, Source):
+        return images
+    with ProgressLine(f"reading {images.where}", len(images), show=show) as line:
+        return in_memory(images, progress=line.update)
