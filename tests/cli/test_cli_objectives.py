@@ -121,3 +121,30 @@ def test_data_sets_of_hugging_face(crate, pets, tmp_path):
     assert crate("train", "--data", tmp_path / "set", "--output", run, *small).code == 0
     measured = crate("evaluate", run, "--data", tmp_path / "set")
     assert measured.code == 0 and "2 of the 12 images" in measured.out, measured
+
+
+def test_several_classes_a_picture(crate, refused, flat, tmp_path):
+    rows = [f"{number}.png,{('cat', 'dog', 'cat;dog', '')[number % 4]}" for number in range(12)]
+    for part, kept in (("train", rows[:8]), ("val", rows[8:])):
+        (flat / part).mkdir()
+        (flat / part / "labels.csv").write_text("\n".join(kept))
+        for row in kept:
+            (flat / row.partition(",")[0]).rename(flat / part / row.partition(",")[0])
+    run = tmp_path / "run"
+    small = ("--model", "crate_micro_patch4_32", "--img-size", "8", "--batch-size", "4", *FEW)
+    ran = crate("train", "--data", flat, "--output", run, *small)
+    assert ran.code == 0 and "mean average precision" in ran.out, ran
+    assert load_checkpoint(run).class_names == ("cat", "dog") and "mean_average_precision" in numbers(run)
+    assert "already finished" in crate("train", "--data", flat, "--output", run, *small).out
+    measured = crate("evaluate", run, "--data", flat)
+    assert measured.code == 0 and json.loads(measured.out)["classes"] == 2, measured
+    told = refused("evaluate", run, "--data", flat, "--report", tmp_path / "report")
+    assert told == f"{flat} tells several classes of a picture: leave --report and --real out"
+    told = refused("train", "--data", flat, "--output", tmp_path / "other", *small, "--balanced")
+    assert told == f"balanced needs one class for each picture, which {flat} does not tell"
+
+
+def test_balanced(crate, make_pictures, tmp_path):
+    few = make_pictures("few", cat=20, dog=3)
+    small = ("--model", "crate_micro_patch4_32", "--img-size", "8", "--batch-size", "4", *FEW)
+    assert crate("train", "--data", few, "--output", tmp_path / "run", *small, "--balanced").code == 0

@@ -1,12 +1,14 @@
 import logging
+import math
 import os
 import signal
 
+import numpy as np
 import pytest
 import torch
 
 from crate_transformer.configs.augmentation import AugmentConfig
-from crate_transformer.data import ArrayImages, TrainView, eval_loader, normalise, open_images, train_loader
+from crate_transformer.data import ArrayImages, Order, TrainView, eval_loader, normalise, open_images, train_loader
 from crate_transformer.models import Preprocessing
 
 SMALL = Preprocessing(img_size=(8, 8), crop_pct=1.0)
@@ -171,3 +173,11 @@ def test_broken_images_met_by_workers_are_reported_once(make_images, caplog, num
     (folder / "a" / "001.png").write_text("text")
     with pytest.raises(ValueError, match=r"^2 of the 120 images"):
         list(batches(open_images(folder), SMALL, batch_size=16, steps=20, num_workers=num_workers))
+
+
+def test_balanced_orders_draw_every_class_equally_often():
+    labels = [0] * 90 + [1] * 10
+    drawn = np.bincount([labels[index] for index in Order(100, 3, labels=labels, balanced=True)(range(4000))])
+    assert abs(drawn[0] - 2000) < 5 * math.sqrt(4000) / 2  # five standard deviations
+    again = Order(100, 3, labels=labels, balanced=True)(range(150, 160))
+    assert again == Order(100, 3, labels=labels, balanced=True)(range(160))[150:]

@@ -8,6 +8,7 @@ from crate_transformer.cli.terminal import complain
 
 if TYPE_CHECKING:
     from crate_transformer.data import ImageFolder
+    from crate_transformer.data.multi_label import MultiLabelFolder
     from crate_transformer.evaluation import AccuracyCounts
     from crate_transformer.models import Backbone
 
@@ -48,6 +49,18 @@ def measure_classes(
         parts = guesses[seen].tolist(), labels[seen].tolist(), [real_labels[place] for place in seen]
         found["real"] = asdict(real_accuracy(*parts, model.num_classes))
     return found, counts
+
+
+def measure_several(
+    model: "Backbone", images: "MultiLabelFolder", *, batch_size: int, workers: int
+) -> dict[str, object]:
+    """Mean average precision on pictures that may have several classes."""
+    from crate_transformer.data import eval_loader
+    from crate_transformer.evaluation.several_classes import logits_and_targets, mean_average_precision
+    from crate_transformer.progress import tracked
+
+    loader = eval_loader(images, model.preprocessing, batch_size=batch_size, num_workers=workers)
+    return asdict(mean_average_precision(*logits_and_targets(model, tracked("images", loader, len(loader)))))
 
 
 def write_report(

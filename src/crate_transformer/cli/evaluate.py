@@ -57,7 +57,7 @@ class Command(Checkpoint):
     """Replace a file there that holds anything but the numbers of the same checkpoint on the same data."""
 
     def __call__(self) -> None:
-        from crate_transformer.cli.classification import FILES, measure_classes, write_report
+        from crate_transformer.cli.classification import FILES, measure_classes, measure_several, write_report
         from crate_transformer.cli.outputs import check_output, checksum
         from crate_transformer.data import open_evaluation
         from crate_transformer.recipes.held_out import held_out_of, unseen
@@ -88,7 +88,12 @@ class Command(Checkpoint):
             settings["checkpoint"] = checksum(model)
             check_output(self.report, settings, overwrite=self.overwrite, writes=FILES)
         batches = {"batch_size": self.batch_size, "workers": self.workers}
-        found, counts = measure_classes(model, images, self.real, **batches)
+        if getattr(images, "targets", None) is not None:
+            if self.report or self.real:
+                raise ValueError(f"{self.data} tells several classes of a picture: leave --report and --real out")
+            found = measure_several(model, images, **batches)
+        else:
+            found, counts = measure_classes(model, images, self.real, **batches)
         result = plain(
             {
                 "checkpoint": self.checkpoint,

@@ -52,6 +52,8 @@ class AugmentConfig:
     """Share of the mixed pictures that are mixed by CutMix, where both kinds are on."""
     repeats: int = 1
     """How often a picture comes in a batch, each time changed otherwise (arXiv 1901.09335)."""
+    balanced: bool = False
+    """Draw pictures of every class equally often, however many there are, instead of each picture once an epoch."""
 
     def __post_init__(self) -> None:
         if not 0 < self.min_area <= self.max_area <= 1:

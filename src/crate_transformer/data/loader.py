@@ -111,7 +111,7 @@ def eval_loader(
 
 @dataclass(frozen=True)
 class EvalLoader:
-    """Yields (images, labels) as a model takes them."""
+    """Yields (images, labels) as a model takes them; targets instead of labels where pictures have several classes."""
 
     batches: BatchLoader
     preprocessing: Preprocessing
@@ -119,6 +119,11 @@ class EvalLoader:
     def __len__(self) -> int:
         return len(self.batches)
 
-    def __iter__(self) -> Iterator[tuple[Float[Tensor, "batch 3 height width"], Int64[Tensor, " batch"]]]:
+    def __iter__(
+        self,
+    ) -> Iterator[
+        tuple[Float[Tensor, "batch 3 height width"], Int64[Tensor, " batch"] | Float[Tensor, "batch classes"]]
+    ]:
         for batch in self.batches:
-            yield normalise(batch["images"], self.preprocessing), batch["labels"]
+            said = batch["targets"] if "targets" in batch else batch["labels"]
+            yield normalise(batch["images"], self.preprocessing), said

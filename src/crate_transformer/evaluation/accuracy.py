@@ -107,10 +107,8 @@ def over_processes(counts: AccuracyCounts) -> AccuracyCounts:
     return sum(gathered, start=AccuracyCounts())
 
 
-def answers(
-    model: nn.Module, loader: Iterable
-) -> Iterator[tuple[Float[Tensor, "batch classes"], Int64[Tensor, " batch"]]]:
-    """Logits, in float32 at least, and labels of every batch; the model's mode is restored afterwards."""
+def answers(model: nn.Module, loader: Iterable) -> Iterator[tuple[Float[Tensor, "batch classes"], Tensor]]:
+    """Logits, in float32 at least, and labels (or targets) of every batch; the model's mode is restored afterwards."""
     for images, labels in loader:
         with frozen(model):
             logits = at_least_float32(model(to_model(model, images)))

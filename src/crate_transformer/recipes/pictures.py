@@ -14,8 +14,9 @@ def prepare_pictures(experiment: Experiment, split: Split, *, show: bool) -> Pre
     """A model for the classes and the picture size; what a checkpoint to start from held out is held out again.
 
     Raises:
-        ValueError: as ``seeded_model``.
+        ValueError: as ``check_labels`` and ``seeded_model``.
     """
+    check_labels(experiment, split)
     model = seeded_model(experiment, tuple(split.train.classes))
     if show and experiment.task.teaches_classes and "decoder" in model.not_in_logits:
         print(f"{experiment.start_from}: its encoder learns the classes, its decoder is kept as it is")
@@ -43,3 +44,12 @@ def prepare_pictures(experiment: Experiment, split: Split, *, show: bool) -> Pre
         ),
         split=None if keys is None else kept,
     )
+
+
+def check_labels(experiment: Experiment, split: Split) -> None:
+    """Refuse, with ``ValueError``, what the labels do not serve for: drawing classes alike, measuring."""
+    if experiment.augment.balanced and split.train.labels is None:
+        raise ValueError(f"balanced needs one class for each picture, which {split.train.where} does not tell")
+    targets = getattr(split.val, "targets", None)
+    if targets is not None and not targets.any():
+        raise ValueError(f"none of the held-out images of {split.val.where} has a class: there is nothing to measure")

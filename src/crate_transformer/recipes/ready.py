@@ -25,7 +25,8 @@ class Ready:
 
     def batches(self, execution: ExecutionConfig, processes: Processes, start_step: int) -> BatchLoader:
         """The batches of this process from this step on."""
-        schedule, seed = self.experiment.schedule, self.experiment.loop.seed
+        schedule, seed, augment = self.experiment.schedule, self.experiment.loop.seed, self.experiment.augment
+        labels = list(map(int, self.train.labels)) if augment.balanced else None
         return train_loader(
             self.train,
             self.task.view(),
@@ -34,7 +35,7 @@ class Ready:
             steps=schedule.steps,
             start_step=start_step,
             seed=seed,
-            order=Order(len(self.train), seed, schedule.batch_size, self.experiment.augment.repeats),
+            order=Order(len(self.train), seed, schedule.batch_size, augment.repeats, labels, augment.balanced),
             rank=processes.rank,
             world_size=processes.world_size,
             accumulate=execution.accumulate,

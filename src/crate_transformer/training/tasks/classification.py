@@ -2,6 +2,7 @@
 
 import dataclasses
 
+import numpy as np
 import torch.nn.functional as F
 from jaxtyping import Float
 from torch import Tensor, nn
@@ -10,15 +11,26 @@ from crate_transformer.configs import AugmentConfig
 from crate_transformer.configs.classification import ClassificationConfig
 from crate_transformer.data import Batch, Source, TrainView, View, eval_loader, mix, one_hot
 from crate_transformer.evaluation import Accuracy, AccuracyCounts, accuracy_counts
+from crate_transformer.evaluation.several_classes import (
+    MeanAveragePrecision,
+    logits_and_targets,
+    mean_average_precision,
+)
 from crate_transformer.storage import as_record
 from crate_transformer.training.pictures import Normalise
 from crate_transformer.training.task import Processes, Progress, Task
 
 
 class Classification(Task):
-    """Cross entropy with label smoothing against the labels of the data, or of their mixtures."""
+    """Cross entropy with label smoothing against the labels of the data, or of their mixtures.
 
-    measure = "top1"
+    Of pictures that may have several classes (not ``labelled``, with ``targets``) the mean binary cross entropy of each
+    class, whose smoothing goes towards 1/2.
+    """
+
+    @property
+    def measure(self) -> str:
+        return "top1" if self.labelled else "mean_average_precision"
 
     def __init__(self, config: ClassificationConfig, model: nn.Module, augment: AugmentConfig) -> None:
         super().__init__()
@@ -44,14 +56,21 @@ class Classification(Task):
     def inputs(self, batch: Batch, progress: Progress) -> tuple[Float[Tensor, "batch 3 height width"], Tensor]:
         """Pictures as the model takes them, and their labels; or mixtures of pictures, and shares of the classes."""
         self.seed_model(batch, progress)
-        images, labels = self.normalise(batch["images"]), batch["labels"]
+        images, smoothing = self.normalise(batch["images"]), self.config.label_smoothing
+        if not self.labelled:
+            targets = batch["targets"].lerp(batch["targets"].new_tensor(0.5), smoothing)
+        elif self.augment.mixes:
+            targets = one_hot(batch["labels"], self.model.num_classes, smoothing)
+        else:
+            targets = batch["labels"]
         if not self.augment.mixes:
-            return images, labels
-        targets = one_hot(labels, self.model.num_classes, self.config.label_smoothing)
+            return images, targets
         return mix(images, targets, batch["positions"], progress.seed, self.augment)
 
     def loss(self, logits: Float[Tensor, "batch classes"], targets: Tensor) -> Float[Tensor, ""]:
         """Cross entropy against what ``inputs`` gave."""
+        if not self.labelled:
+            return F.binary_cross_entropy_with_logits(logits, targets)
         smoothing = 0.0 if targets.is_floating_point() else self.config.label_smoothing
         return F.cross_entropy(logits, targets, label_smoothing=smoothing)
 
@@ -66,9 +85,13 @@ class Classification(Task):
             rank=processes.rank,
             world_size=processes.world_size,
         )
+        if not self.labelled:
+            shares = processes.gather(logits_and_targets(model, loader))
+            return dataclasses.asdict(mean_average_precision(*map(np.concatenate, zip(*shares, strict=True))))
         counts = processes.gather(accuracy_counts(model, loader))
         return dataclasses.asdict(sum(counts, AccuracyCounts()).result())
 
     @staticmethod
     def describe(numbers: dict[str, object]) -> str:
-        return str(as_record(numbers, Accuracy, "the record of the run"))
+        kind = Accuracy if "top1" in numbers else MeanAveragePrecision
+        return str(as_record(numbers, kind, "the record of the run"))

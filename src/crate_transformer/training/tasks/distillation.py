@@ -56,6 +56,8 @@ class Distillation(Classification):
         self.teacher = teacher
 
     def forward(self, batch: Batch, progress: Progress) -> tuple[Tensor, dict[str, Tensor]]:
+        if not self.labelled:
+            raise ValueError("a teacher's answers are about one class a picture, and these pictures may have several")
         images, targets = self.inputs(batch, progress)
         logits, temperature = self.model(images).float(), self.config.temperature
         answers = self.teacher(undo(self.normalise, images))

@@ -49,7 +49,7 @@ class SimDINO(Task):
 
     def __init__(self, config: SimDINOConfig, model: Backbone, augment: AugmentConfig) -> None:
         super().__init__()
-        if dataclasses.replace(augment, repeats=1) != AugmentConfig():
+        if dataclasses.replace(augment, repeats=1, balanced=False) != AugmentConfig():
             raise ValueError("the crops of simdino are changed as its paper has it: leave the options of augment out")
         self.config, self.model, self.augment = config, model, augment
         self.crops = MultiCropConfig(local_crops=config.local_crops, local_size=config.local_size or _small(model))
