@@ -30,7 +30,7 @@ def test_from_the_shell(command, result, tmp_path, capsys, monkeypatch):
         assert row["images_per_second"] > 0 and row["peak_memory_mb"] == 12 and 0 < row["ceiling_fraction"] < 2
     assert {row["ratio"] for row in result()["rows"] if row["contender"] == "textbook"} == {1.0}
     assert result()["complete"] and result()["curves"] == []
-    assert [path.name for path in (tmp_path / "bench").iterdir()] == ["bench.json"]
+    assert {path.name for path in (tmp_path / "bench").iterdir()} == {"bench.json", "crate_run.json"}
 
 
 def test_curves_from_the_shell(command, result, tmp_path, monkeypatch):
@@ -85,6 +85,16 @@ def test_what_cannot_be_measured_is_refused(command, tmp_path, capsys, options, 
     assert main([*command, *options]) == 2
     assert sentence in capsys.readouterr().err
     assert not (tmp_path / "bench").exists()
+
+
+def test_numbers_measured_otherwise_are_not_replaced_unasked(command, result, capsys):
+    assert main([*command, "--no-memory"]) == 0
+    assert main([*command, "--no-memory"]) == 0
+    assert main([*command, "--no-memory", "--batch", "3"]) == 2
+    assert "another run, made with different settings (batch): name another --output" in capsys.readouterr().err
+    assert result()["batch"] == 2
+    assert main([*command, "--no-memory", "--batch", "3", "--overwrite"]) == 0
+    assert result()["batch"] == 3
 
 
 def test_an_unknown_model_is_refused(capsys):

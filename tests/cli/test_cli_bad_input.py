@@ -10,6 +10,7 @@ import shutil
 import pytest
 import torch
 
+from crate_transformer.checkpoints import load_checkpoint, save_checkpoint
 from crate_transformer.models import build_model
 
 
@@ -203,7 +204,6 @@ def test_an_output_folder_that_holds_something_else(refused, train, pets, tmp_pa
 
 
 def test_an_output_folder_with_another_checkpoint(refused, train, pets, tmp_path):
-    from crate_transformer.checkpoints import save_checkpoint
 
     run = save_checkpoint(build_model("crate_micro_patch4_32", num_classes=2), tmp_path / "run")
     before = (run / "model.safetensors").read_bytes()
@@ -221,7 +221,6 @@ def test_a_masked_autoencoder_is_not_taught_classes(refused, pets, tmp_path):
 
 
 def test_a_model_without_a_classifier_cannot_classify(refused, picture, pets, tmp_path):
-    from crate_transformer.checkpoints import save_checkpoint
 
     folder = save_checkpoint(build_model("crate_micro_patch4_32", num_classes=0), tmp_path / "headless")
     told = refused("classify", picture, "--checkpoint", folder)
@@ -233,7 +232,6 @@ def test_options_that_do_not_go_together(refused, train, trained, pets, picture,
     assert refused(*train(pets, "--img-size", "10")) == "img_size 10 is not a multiple of patch_size 4"
     assert "did you mean crate_mini_patch8_64" in refused(*train(pets, "--model", "craet_mini"))
     assert refused(*train(pets, "--recipe", "cifar100")).startswith("there is no recipe 'cifar100'")
-    assert "settles img_size" in refused(*train(pets, "--start-from", trained))
     assert refused("classify", picture, "--top", "0") == "--top is 0: it must be at least 1"
     assert refused("evaluate", trained, "--data", pets, "--batch-size", "0").startswith("batch_size is 0")
     assert refused("models", "zzz") == "no model matches 'zzz': 'crate models' lists all of them"
@@ -257,6 +255,33 @@ def test_an_unfinished_run_with_other_settings(refused, crate, train, pets, tmp_
     assert crate(*train(pets)).code == 0
     told = refused(*train(pets, "--learning-rate", "0.1"))
     assert told.startswith(f"{tmp_path}/run holds a finished run with other settings (learning_rate): repeat")
+
+
+def test_a_run_is_replaced_only_when_asked(crate, refused, train, pets, tmp_path, monkeypatch):
+    from crate_transformer.recipes import run as module
+
+    run = tmp_path / "run"
+    assert crate(*train(pets)).code == 0
+    other = train(pets, "--learning-rate", "0.01")
+    assert refused(*other).endswith("or replace it with --overwrite")
+    with monkeypatch.context() as patch:
+        patch.setattr(module, "save_checkpoint", lambda *_, **__: (_ for _ in ()).throw(OSError("no space")))
+        assert refused(*other, "--overwrite") == "no space"
+    assert [path.name for path in run.glob("state-*")] and not (run / "config.json").exists()
+    assert refused(*train(pets)).endswith("or replace it with --overwrite")
+    ran = crate(*other, "--overwrite")  # goes on with what is there
+    assert ran.code == 0 and load_checkpoint(run).provenance.metadata["metrics"]["resumed_at"] > 0
+    assert "already finished" in crate(*other, "--overwrite").out
+    told = refused(*other, "--overwrite", "--start-from", run)
+    assert told == f"--overwrite would remove {run}, which --start-from needs: name another --output"
+
+
+def test_hints_are_told_as_options(crate, refused, pets, tmp_path):
+    model = build_model("crate_micro_patch4_32", embed_dim=24, num_heads=2, depth=1, img_size=16, num_classes=2)
+    ours = save_checkpoint(model, tmp_path / "ours")
+    assert crate("convert", ours, tmp_path / "official.pt", "--to", "official").code == 0
+    told = refused("evaluate", tmp_path / "official.pt", "--data", pets)
+    assert "give --num-heads" in told and "num_heads" not in told
 
 
 @pytest.mark.parametrize("limit", [50, 300_000, 1_500_000])

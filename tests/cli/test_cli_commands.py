@@ -5,6 +5,7 @@ import shutil
 import subprocess
 import sys
 from pathlib import Path
+from unicodedata import normalize
 
 import pytest
 import torch
@@ -201,6 +202,17 @@ def test_fine_tuning(crate, trained, make_pictures, tmp_path):
     assert 0 < moved < 0.01
 
 
+def test_the_head_of_the_same_classes_is_kept_however_they_are_written(crate, make_pictures, trained, tmp_path):
+    for form in ("NFC", "NFD"):
+        make_pictures(form, **{normalize(form, "é"): 4, "z": 4})
+    short = ("--steps", "1", "--batch-size", "4", "--learning-rate", "1e-9", "--matrix-learning-rate", "1e-9")
+    first = ("train", "--data", tmp_path / "NFC", "--output", tmp_path / "first", "--start-from", trained, *short)
+    again = ("train", "--data", tmp_path / "NFD", "--output", tmp_path / "again", "--start-from", tmp_path / "first")
+    assert crate(*first).code == 0 and crate(*again, *short).code == 0
+    one, two = (load_checkpoint(tmp_path / name).head.weight for name in ("first", "again"))
+    assert torch.allclose(one, two, atol=1e-6)
+
+
 def test_mean_pooling_and_a_recipe(pets, tmp_path):
     """In another process: where types are checked, tyro's placeholder for what is still missing is no path."""
     options = ("--steps", "1", "--batch-size", "4", "--img-size", "8", "--global-pool", "avg")
@@ -237,6 +249,7 @@ def test_the_model_in_the_box_names_a_picture(crate, picture):
     assert ran.code == 0 and len(result["top"]) == 5
     model = load_checkpoint("crate_mini_patch8_64.tiny_imagenet_100")
     assert {entry["class"] for entry in result["top"]} <= set(model.class_names)
+    assert "the weights in the box, know only their 100 classes: anything else gets the name of one" in ran.err
 
 
 def test_names_with_brackets_are_no_markup(crate, trained, tmp_path, draw):

@@ -58,6 +58,21 @@ def test_polygons_are_drawn(tmp_path):
 
 
 @pytest.mark.parametrize(
+    ("polygon", "reason"),
+    [
+        ([3, 2, 9, 2, 9, 8, 3], "a polygon of COCO needs at least three points, x and y in turn"),
+        ([3, 2, 9, 2, 9, 1e9], "a polygon has the coordinate 1000000000.0, far outside of 20 x 30 pixels"),
+        ([3, 2, 9, 2, 9, -21], "a polygon has the coordinate -21.0, far outside of 20 x 30 pixels"),
+    ],
+)
+def test_an_odd_polygon_is_left_out_and_told(tmp_path, caplog, polygon, reason):
+    write_coco(tmp_path, [polygon])
+    (scene,) = open_scenes(tmp_path)
+    np.testing.assert_array_equal(scene.objects, [LABELS == 3])
+    assert f"left out 1 of 2 masks of a.jpg: {reason}" in caplog.text
+
+
+@pytest.mark.parametrize(
     ("pictures", "masks", "layout"), [("JPEGImages", "SegmentationClass", "voc"), ("images", "masks", "masks")]
 )
 def test_a_folder_of_masks(tmp_path, pictures, masks, layout):
@@ -125,10 +140,7 @@ def test_what_does_not_fit_is_named(tmp_path):
         ({"size": [20, 30], "counts": [10]}, (20, 30), r"a mask of a\.jpg .* do not add up"),
         ({"size": [30, 20], "counts": [600]}, (20, 30), r"30 x 20 pixels, but the image is 20 x 30"),
         ({"size": [10, 10], "counts": [100]}, (10, 10), r"a\.jpg has 20 x 30 pixels, but .* says 10 x 10"),
-        ([[3, 2, 9, 2, 9, 8, 3]], (20, 30), "at least three points, x and y in turn"),
         ([["x"] * 6], (20, 30), r"Expected `float`.*annotations\[0\]\.segmentation"),
-        ([[3, 2, 9, 2, 9, 1e9]], (20, 30), r"coordinate 1000000000\.0, far outside of 20 x 30 pixels"),
-        ([[3, 2, 9, 2, 9, -21]], (20, 30), "far outside"),
         ({"size": [], "counts": []}, (20, 30), r"segmentation\.size"),
         ({"size": [20, 30], "counts": "oooooooooooooooo"}, (20, 30), "more than 64 bits"),
     ],

@@ -134,7 +134,7 @@ def test_a_finished_run_is_not_overwritten_after_any_change(go, losses, tmp_path
             go(**change)
         assert str(error.value) == (
             f"{tmp_path}/run holds a finished run with other settings ({named}): "
-            "repeat its settings to load it, choose another output folder, or remove this one"
+            "repeat its settings to load it, choose another output folder, or replace it with --overwrite"
         )
     assert len(losses.shapes) == 4
     assert {path.name: path.read_bytes() for path in (tmp_path / "run").iterdir()} == before

@@ -18,7 +18,7 @@ from PIL import Image
 
 from crate_transformer.cli.ending import exit_code
 from crate_transformer.configs.execution import ExecutionConfig
-from crate_transformer.recipes import run
+from crate_transformer.recipes import ready, run
 from crate_transformer.recipes.experiment import Experiment
 from crate_transformer.recipes.tasks import open_data
 
@@ -55,7 +55,7 @@ class Job:
 
     def __call__(self, rank: int) -> None:
         split = open_data(self.experiment.task, Path(str(self.data).format(rank=rank)))
-        loader = run.train_loader
+        loader = ready.train_loader
 
         def logged_loader(*arguments, start_step, **options):
             batches = iter(loader(*arguments, start_step=start_step, **options))
@@ -67,7 +67,7 @@ class Job:
                     print("".join(f"at {step} {position}\n" for position in batch["positions"].tolist()), end="")
                     yield batch
 
-        run.train_loader = logged_loader
+        ready.train_loader = logged_loader
         run.fit(self.experiment, split, self.folder, data_name="pictures", execution=self.execution, show=False)
 
 

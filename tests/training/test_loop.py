@@ -164,7 +164,7 @@ def test_other_settings_do_not_resume(run, tmp_path):
             run(tmp_path, **{"options": {"settings": {"data": "cats"}}, **changes})
         assert str(error.value) == (
             f"{tmp_path} holds an unfinished run with other settings ({named}): "
-            "repeat its settings to resume it, or choose another output folder"
+            "repeat its settings to resume it, choose another output folder, or replace it with --overwrite"
         )
     assert names(tmp_path) == ["metrics.jsonl", "state-00000003"]
     assert (tmp_path / "metrics.jsonl").read_bytes() == before

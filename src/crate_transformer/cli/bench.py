@@ -2,7 +2,7 @@
 
 import sys
 from collections.abc import Callable
-from dataclasses import dataclass, replace
+from dataclasses import dataclass, fields, replace
 from pathlib import Path
 from typing import TYPE_CHECKING, Annotated, Literal
 
@@ -12,6 +12,9 @@ from crate_transformer.cli.terminal import say
 
 if TYPE_CHECKING:
     from crate_transformer.benchmarks.cases import ModelCase
+
+
+_ABOUT_OUTPUT = ("output", "overwrite")
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -28,6 +31,8 @@ class Command:
     """A name that 'crate models' lists."""
     output: Path = Path("runs/bench")
     """Folder for the numbers and the plot."""
+    overwrite: bool = False
+    """Replace numbers there that were measured with other options."""
     tasks: tuple[Literal["inference", "training"], ...] = ("inference", "training")
     precisions: tuple[Literal["float32", "bf16"], ...] = ("float32", "bf16")
     batch: int = 8
@@ -54,10 +59,11 @@ class Command:
         from crate_transformer.benchmarks.cases import ModelCase
         from crate_transformer.benchmarks.curves import measure_curve
         from crate_transformer.benchmarks.measure import keep_freed_memory
+        from crate_transformer.cli.outputs import SETTINGS, check_output
         from crate_transformer.models import canonical_name
         from crate_transformer.reports.speed import curves_figure
         from crate_transformer.reports.style import save_figure
-        from crate_transformer.storage import write_json
+        from crate_transformer.storage import json_bytes, write_files
 
         if min(self.batch, self.repeats, self.threads) < 1:
             raise ValueError("--batch, --repeats and --threads must be at least 1")
@@ -85,19 +91,21 @@ class Command:
             "curves": [],
             "complete": False,
         }
-        settings = {"repeats": self.repeats, "memory": self.memory}
+        settings = {field.name: getattr(self, field.name) for field in fields(self) if field.name not in _ABOUT_OUTPUT}
+        check_output(self.output, settings, overwrite=self.overwrite, writes=("bench.json", "curves.png"))
+        turns = {"repeats": self.repeats, "memory": self.memory}
         self.output.mkdir(parents=True, exist_ok=True)
         try:
             for task in self.tasks:
                 for precision in self.precisions:
                     case = replace(first, task=task, precision=precision)
                     names = self.chosen(case)
-                    result["rows"] += measure_rows(case, names, show=labelled(task, precision), **settings)
+                    result["rows"] += measure_rows(case, names, show=labelled(task, precision), **turns)
             for curve in self.curves:
                 for task in self.tasks:
                     case = replace(first, task=task)
                     names = self.chosen(case)
-                    result["curves"] += measure_curve(curve, case, names, show=labelled(curve, task), **settings)
+                    result["curves"] += measure_curve(curve, case, names, show=labelled(curve, task), **turns)
             result["complete"] = True
         except RuntimeError as error:
             if "memory" not in str(error):
@@ -111,7 +119,8 @@ class Command:
         finally:
             show("")
             if result["rows"]:
-                write_json(self.output / "bench.json", result)
+                files = {"bench.json": json_bytes(result), SETTINGS: json_bytes(settings)}
+                write_files(self.output, files)
                 print_rows(result)
             if result["curves"]:
                 save_figure(curves_figure(result["curves"]), self.output / "curves.png")

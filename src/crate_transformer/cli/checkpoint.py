@@ -1,5 +1,6 @@
 """The options that say which weights a command takes."""
 
+import re
 from dataclasses import dataclass, fields
 from typing import TYPE_CHECKING, Literal
 
@@ -42,7 +43,10 @@ class Checkpoint:
         hints = {name: hint for name, hint in hints.items() if hint is not None}
         for name in {"img_size", "patch_size"} & hints.keys():
             hints[name] = hints[name][0] if len(hints[name]) == 1 else hints[name]
-        return load_checkpoint(self.checkpoint, **hints)
+        try:
+            return load_checkpoint(self.checkpoint, **hints)
+        except ValueError as error:
+            raise ValueError(_as_options(str(error))) from error
 
     def load(self) -> "Backbone":
         """The model, in evaluation mode, which must be one for pictures."""
@@ -54,3 +58,9 @@ class Checkpoint:
                 f"{self.checkpoint} is a language model ({type(model).__name__}): this command takes pictures"
             )
         return model
+
+
+def _as_options(sentence: str) -> str:
+    """The sentence with hints as the command line has them: ``num_heads=3`` is ``--num-heads 3`` there."""
+    names = "|".join(field.name for field in fields(Checkpoint))
+    return re.sub(rf"\b({names})=(\S?)", lambda found: f"--{found[1].replace('_', '-')} {found[2]}".rstrip(), sentence)

@@ -7,7 +7,7 @@ from typing import Annotated
 import tyro
 
 from crate_transformer.cli.checkpoint import Checkpoint
-from crate_transformer.cli.terminal import print_json, say
+from crate_transformer.cli.terminal import complain, print_json, say
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -23,6 +23,7 @@ class Command:
     """Print JSON instead of tables."""
 
     def __call__(self) -> int:
+        from crate_transformer.checkpoints import list_pretrained
         from crate_transformer.cli.pictures import Pictures
         from crate_transformer.inspection import classify
         from crate_transformer.reports import print_table
@@ -33,6 +34,11 @@ class Command:
         if not model.num_classes:
             raise ValueError(f"{self.weights.checkpoint} has no classifier: num_classes is 0")
         results, pictures = [], Pictures(self.images)
+        if self.weights.checkpoint in list_pretrained():
+            complain(
+                f"{self.weights.checkpoint}, the weights in the box, know only their {model.num_classes} classes: "
+                "anything else gets the name of one of these; --checkpoint takes other weights"
+            )
         for name, picture in pictures:
             top = classify(model, picture, self.top)
             results.append({"image": name, "top": [{"class": kind, "probability": p} for kind, p in top]})

@@ -34,6 +34,7 @@ class Command:
         from crate_transformer.cli.terminal import say
         from crate_transformer.integrations.export import check_export, export_program, onnx_content, program_content
         from crate_transformer.layers import quantise_linears
+        from crate_transformer.progress import ProgressLine
         from crate_transformer.storage import json_text, write_files
 
         if self.output.suffix not in (".onnx", ".pt2"):
@@ -52,9 +53,14 @@ class Command:
         exported = model.fold() if self.fold or self.int8 else model
         if self.int8:
             quantise_linears(exported)
-        program = export_program(exported, dynamic=self.dynamic)
-        content = onnx_content(program) if self.output.suffix == ".onnx" else program_content(program)
-        difference = check_export(content, exported, dynamic=self.dynamic)
+        with ProgressLine(f"writing {self.output}", 3) as line:
+            line.update(0, "reading the model's operations")
+            program = export_program(exported, dynamic=self.dynamic)
+            line.update(1, "making the file")
+            content = onnx_content(program) if self.output.suffix == ".onnx" else program_content(program)
+            line.update(2, "comparing it with PyTorch")
+            difference = check_export(content, exported, dynamic=self.dynamic)
+            line.update(3)
         description = {
             **made_of,
             "family": type(model).__name__,

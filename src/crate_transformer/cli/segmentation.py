@@ -95,7 +95,7 @@ def box_tables(
     height, width = pixels.shape[-2:]
     larger = F.interpolate(pixels.float(), size=(side, side), mode="bilinear", antialias=True)
     scale = np.array([side / width, side / height] * 2)
-    found = corloc(model, larger.round().clamp(0, 255).byte(), edges * scale)
+    found = corloc(model, larger.round().clamp(0, 255).byte(), edges * scale, show=True)
     rows = [[text, found.rows[row].corloc, found.rows[row].mean_iou] for row, text in CALLED.items()]
     print_table(
         ["", "CorLoc", "mean IoU"], rows, f"Boxes from attention, {found.num_images} images, {side} x {side} pixels"

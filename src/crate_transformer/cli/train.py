@@ -39,6 +39,8 @@ class Run(Generic[Options]):
     """What the model learns; '--task NAME --help' shows the options of one."""
     output: Path = Path("runs/train")
     """Where checkpoint, metrics and, until the end, the resumable state go."""
+    overwrite: bool = False
+    """Replace a run with other settings that lies there."""
     model: str | None = None
     """A name that 'crate models' lists; a small one that suits the task unless given."""
     start_from: str | None = None
@@ -56,6 +58,10 @@ class Run(Generic[Options]):
         from crate_transformer.recipes.run import fit
         from crate_transformer.recipes.tasks import open_data
 
+        if self.overwrite and self.start_from and Path(self.start_from).resolve().is_relative_to(self.output.resolve()):
+            raise ValueError(
+                f"--overwrite would remove {self.start_from}, which --start-from needs: name another --output"
+            )
         split = open_data(self.objective, self.data)
         say(f"{split.how}: {self.found(split)}")
         experiment = Experiment(
@@ -72,7 +78,9 @@ class Run(Generic[Options]):
         if self.dry_run:
             self.measure(experiment, split)
             return
-        done = fit(experiment, split, self.output, data_name=str(self.data), execution=self.execution)
+        done = fit(
+            experiment, split, self.output, data_name=str(self.data), execution=self.execution, overwrite=self.overwrite
+        )
         report_run(done)
         say(f"{done.summary}; saved in {self.output}")
 

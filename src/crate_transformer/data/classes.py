@@ -29,6 +29,11 @@ def relabelled(labels: Sequence[int], classes: Sequence[str], known: Sequence[st
     return [new[label] for label in labels]
 
 
+def same_names(names: Sequence[str], others: Sequence[str]) -> bool:
+    """Whether these are the same classes in the same order, however the letters are composed in Unicode."""
+    return [normalize("NFC", name) for name in names] == [normalize("NFC", name) for name in others]
+
+
 def class_words(path: Path, names: Sequence[str], prefix: str, folders: Sequence[str]) -> tuple[str, ...]:
     """A name for each class folder: its words in the first ``classes.json`` beside the folders, in ``path`` (a folder
     or zip file that holds ``names``), or beside ``path``; else, of folders named by WordNet ids, those of ImageNet's

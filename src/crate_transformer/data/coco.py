@@ -61,7 +61,7 @@ def open_coco(root: Path) -> SceneSet:
     """The scenes of ``root/instances.json``; the numbers of images may be written as numbers or as text.
 
     Annotations of images that are not listed, or without a mask (a box only), are left out; warnings count them. So are
-    polygons of fewer than three points.
+    polygons of fewer than three points, and masks with a polygon that cannot be drawn.
 
     Raises:
         ValueError: the list has another form, or names an image twice.
@@ -86,11 +86,17 @@ def open_coco(root: Path) -> SceneSet:
                 f"{name} has {picture.height} x {picture.width} pixels, but {file} says {height} x {width}"
             )
         classes: dict[int, np.ndarray] = {}
-        masks, crowd = [], []
+        masks, crowd, odd = [], [], []
         try:
             check_memory(len(annotations) * height * width, memory_limit())
             for annotation in annotations:
-                mask = _draw(annotation, height, width)
+                try:
+                    mask = _draw(annotation, height, width)
+                except ValueError as error:
+                    if isinstance(annotation.segmentation, _Runs):
+                        raise
+                    odd.append(error)
+                    continue
                 if not mask.any():
                     _LOG.warning("%s: left out a mask of %s that covers no pixel", file, name)
                     continue
@@ -100,6 +106,8 @@ def open_coco(root: Path) -> SceneSet:
                 crowd.append(bool(annotation.iscrowd))
         except ValueError as error:
             raise ValueError(f"a mask of {name} in {file} does not fit: {error}") from error
+        if odd:
+            _LOG.warning("%s: left out %d of %d masks of %s: %s", file, len(odd), len(annotations), name, odd[0])
         return Scene(name=name, picture=picture, classes=classes, objects=tuple(masks), crowd=tuple(crowd))
 
     class_names = {category.id: category.name for category in content.categories}

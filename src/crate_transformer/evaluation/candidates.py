@@ -11,6 +11,7 @@ from torch import Tensor, nn
 from crate_transformer.data import normalise
 from crate_transformer.inspection import attention_maps, patch_luminance
 from crate_transformer.models import Preprocessing
+from crate_transformer.progress import tracked
 
 _BATCH = 32
 
@@ -28,10 +29,16 @@ class Candidates:
 
 
 def of_model(
-    model: nn.Module, pixels: UInt8[Tensor, "images 3 height width"], preprocessing: Preprocessing
+    model: nn.Module,
+    pixels: UInt8[Tensor, "images 3 height width"],
+    preprocessing: Preprocessing,
+    *,
+    show: bool = False,
 ) -> Candidates:
     """The class token's attention in every layer and head, in batches of pictures."""
-    return of_batches(model, (normalise(batch, preprocessing) for batch in pixels.split(_BATCH)))
+    batches = pixels.split(_BATCH)
+    batches = tracked("batches of pictures", batches, len(batches), show=show)
+    return of_batches(model, (normalise(batch, preprocessing) for batch in batches))
 
 
 def of_batches(

@@ -70,6 +70,7 @@ def corloc(
     *,
     untrained: nn.Module | None = None,
     seed: int = 0,
+    show: bool = False,
 ) -> CorLoc:
     """Localise the labelled object of each image by the class token's attention (CorLoc, correct localisation).
 
@@ -89,7 +90,7 @@ def corloc(
         raise ValueError(f"box {empty[0]} is empty: give left, top, right and bottom edge in pixels")
     fold = halves(len(boxes), seed)
     judges = {"model": model, "untrained": untrained or untrained_twin(model, seed)}
-    rows = {row: of_model(judged, pixels, preprocessing_of(model)) for row, judged in judges.items()}
+    rows = {row: of_model(judged, pixels, preprocessing_of(model), show=show) for row, judged in judges.items()}
     height, width = pixels.shape[-2:]
     grid = rows["model"].maps.shape[-2:]
     scale = np.array([grid[1] / width, grid[0] / height] * 2)

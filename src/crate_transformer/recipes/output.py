@@ -1,5 +1,6 @@
 """The folder of a run: what may lie there before it begins, and what a finished one holds."""
 
+import shutil
 import tempfile
 from collections.abc import Mapping
 from dataclasses import dataclass
@@ -12,13 +13,14 @@ from crate_transformer.configs.execution import Tracker
 from crate_transformer.models import Model
 from crate_transformer.storage import as_record, printable, recover
 from crate_transformer.training.metrics import FILE as METRICS
-from crate_transformer.training.state import changed_settings
+from crate_transformer.training.state import OtherRun, changed_settings, remove_states
 
 BEST = "best"
 FIGURES = {"reconstructions.png"}
 """What some objectives leave to look at."""
 REPORT = ("metrics.csv", "curves.png", "report.html")
 """What ``report_run`` writes when a run ends."""
+_OF_RUNS = {CONFIG, WEIGHTS, METRICS, BEST, *FIGURES, *REPORT, *get_args(Tracker)}
 OF_VERSION_0_1 = {"run.json", "split.json"}
 
 
@@ -55,9 +57,17 @@ def check_output(folder: Path) -> None:
         raise ValueError(
             f"{folder} holds a run of version 0.1, which this version cannot go on with: choose another folder"
         )
-    if strange := names - {CONFIG, WEIGHTS, METRICS, BEST, *FIGURES, *REPORT, *get_args(Tracker)}:
+    if strange := names - _OF_RUNS:
         shown = ", ".join(map(printable, sorted(strange)[:3]))
         raise ValueError(f"{folder} holds {shown}, which belongs to no run: choose another output folder")
+
+
+def remove_run(folder: Path) -> None:
+    """Remove a run, finished or not, and nothing else."""
+    remove_states(folder)
+    for entry in folder.iterdir():
+        if entry.name in _OF_RUNS:
+            shutil.rmtree(entry) if entry.is_dir() and not entry.is_symlink() else entry.unlink()
 
 
 def make_output(folder: Path) -> None:
@@ -89,8 +99,8 @@ def finished_run(folder: Path, settings: Mapping[str, object]) -> tuple[Model, F
     record = as_record(model.provenance.metadata, Finished, where)
     as_record(record.metrics, Numbers, where)
     if changed := changed_settings({k: v for k, v in record.experiment.items() if k != "data"}, settings):
-        raise ValueError(
+        raise OtherRun(
             f"{folder} holds a finished run with other settings ({', '.join(sorted(changed))}): "
-            "repeat its settings to load it, choose another output folder, or remove this one"
+            "repeat its settings to load it, choose another output folder, or replace it with --overwrite"
         )
     return model, record

@@ -14,12 +14,12 @@ from crate_transformer.data import Split
 from crate_transformer.models import Backbone, Model
 from crate_transformer.recipes.experiment import Experiment
 from crate_transformer.recipes.layer_curves import LayerCurves
-from crate_transformer.recipes.output import BEST, check_output, finished_run, make_output
+from crate_transformer.recipes.output import BEST, check_output, finished_run, make_output, remove_run
 from crate_transformer.recipes.ready import make_ready
 from crate_transformer.recipes.tasks import describe, figures, prepare
 from crate_transformer.storage import plain, write_files
 from crate_transformer.training.processes import Processes, told_if_others_end
-from crate_transformer.training.state import changed_settings, remove_states
+from crate_transformer.training.state import OtherRun, changed_settings, remove_states
 from crate_transformer.training.trainer import Trainer
 
 
@@ -45,6 +45,7 @@ def fit(
     *,
     data_name: str,
     execution: ExecutionConfig | None = None,
+    overwrite: bool = False,
     show: bool = True,
 ) -> Fit:
     """Train ``experiment`` on ``split.train``, evaluate on ``split.val``, save everything in ``folder``.
@@ -54,12 +55,28 @@ def fit(
     settings, the numbers, and the keys of the held-out pictures; what the checkpoint to start from held out is held
     out again. Processes that ``torchrun`` or ``accelerate launch`` started share the work; the main one writes.
 
+    Args:
+        overwrite: remove a run with other settings that lies in ``folder``.
+
     Raises:
         ValueError: ``folder`` holds something else, a run with other settings or other data; the processes differ in
             data or settings; as ``prepare`` and ``Trainer``.
         OSError: ``folder`` cannot be written, or not seen by all processes; another process has ended.
     """
-    processes, execution = Processes(), execution or ExecutionConfig()
+    how = {"data_name": data_name, "execution": execution or ExecutionConfig(), "show": show}
+    try:
+        return _fit(experiment, split, folder, **how)
+    except OtherRun:
+        if not overwrite:
+            raise
+    Processes().on_main(lambda: remove_run(folder))
+    return _fit(experiment, split, folder, **how)
+
+
+def _fit(
+    experiment: Experiment, split: Split, folder: Path, *, data_name: str, execution: ExecutionConfig, show: bool
+) -> Fit:
+    processes = Processes()
     show = show and processes.is_main
     processes.on_main(lambda: check_output(folder))
     given, schedule = experiment.schedule, experiment.schedule.fitted(len(split.train))

@@ -6,6 +6,7 @@ import torch
 
 from crate_transformer.checkpoints import load_checkpoint
 from crate_transformer.configs.objective import ObjectiveConfig
+from crate_transformer.data.classes import same_names
 from crate_transformer.models import CRATEMAE, Backbone, build_model
 from crate_transformer.recipes.experiment import Experiment
 
@@ -46,7 +47,7 @@ def change_model(model: Backbone, classes: tuple[str, ...], options: dict[str, o
         ValueError: the model cannot have such a picture or patch size.
     """
     pool = options.get("global_pool", model.config.global_pool)
-    same = model.num_classes == len(classes) and (model.class_names or ()) == classes
+    same = model.num_classes == len(classes) and same_names(model.class_names or (), classes)
     if not same or pool != model.config.global_pool:
         model.reset_classifier(len(classes), pool)
     if "img_size" in options or "patch_size" in options:

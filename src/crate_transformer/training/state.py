@@ -106,6 +106,10 @@ def note_divergence(folder: Path, state: State, diverged: Divergence) -> None:
     write_file(path, _text(msgspec.structs.replace(read_record(path, State), diverged=diverged)))
 
 
+class OtherRun(ValueError):  # noqa: N818 -- says what is the case
+    """A folder holds a run with other settings."""
+
+
 def find_state(folder: Path, run: Mapping[str, object]) -> State | None:
     """The newest state of this run; ``None`` where there is none.
 
@@ -128,9 +132,9 @@ def find_state(folder: Path, run: Mapping[str, object]) -> State | None:
             raise _damaged(path)
         changed = changed_settings(state.run, json.loads(json.dumps(run)))
         if set(changed) - (MAY_CHANGE if state.diverged else set()):
-            raise ValueError(
+            raise OtherRun(
                 f"{folder} holds an unfinished run with other settings ({', '.join(sorted(changed))}): "
-                "repeat its settings to resume it, or choose another output folder"
+                "repeat its settings to resume it, choose another output folder, or replace it with --overwrite"
             )
         return state
     return None
