@@ -122,7 +122,7 @@ def settle(config_class: type[ModelConfig], inferred: Mapping[str, object], hint
     for name, value in hints.items():
         if name not in valid:
             raise ValueError(f"{name!r} is no option of this model; it has {', '.join(sorted(valid))}")
-        if name not in ("img_size", "patch_size", "global_pool") and not _is_number(value, valid[name].default):
+        if name not in ("img_size", "patch_size", "global_pool", "stem") and not _is_number(value, valid[name].default):
             raise ValueError(f"{name}={value!r} is not a number that this option can have")
         if name in inferred and as_pair(name, inferred[name]) != as_pair(name, value):
             raise ValueError(f"{name}={value} contradicts the tensors, which say {inferred[name]}")

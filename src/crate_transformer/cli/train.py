@@ -118,6 +118,8 @@ class Command(Run[Options], Generic[Options]):
     """Side of the training pictures in pixels; the model's own unless given."""
     patch_size: int | None = None
     """Side of a patch in pixels; the model's own unless given."""
+    stem: Literal["patch", "conv"] | None = None
+    """conv: convolutions with pooling make the tokens, of CRATE and ViT; the model's own unless given."""
     global_pool: Literal["token", "avg"] | None = None
     """Classify from the class token or from the mean of all tokens; the model's own unless given."""
     drop_path_rate: float | None = None
@@ -132,7 +134,9 @@ class Command(Run[Options], Generic[Options]):
         return f"{len(split.train)} training and {len(split.val)} held-out images, {classes}"
 
     def about_data(self) -> dict[str, object]:
-        options = {name: getattr(self, name) for name in ("img_size", "patch_size", "global_pool", "drop_path_rate")}
+        options = {
+            name: getattr(self, name) for name in ("img_size", "patch_size", "stem", "global_pool", "drop_path_rate")
+        }
         options = {key: value for key, value in options.items() if value is not None}
         return {"options": options, "augment": self.augment, "crop_pct": self.crop_pct}
 

@@ -17,6 +17,7 @@ from crate_transformer.layers.odl import ODL
 from crate_transformer.layers.packed_linear import pack_linears
 from crate_transformer.layers.patch_embed import ConvPatchEmbed, PatchEmbed, resize_flat, resize_kernel
 from crate_transformer.layers.patchify import patchify, unpatchify
+from crate_transformer.layers.pooled_stem import PooledStem
 from crate_transformer.layers.position import resample_position
 from crate_transformer.layers.random_numbers import Stream, draw, sample_seeds, uniforms
 from crate_transformer.layers.sincos import sincos_position
@@ -41,6 +42,7 @@ __all__ = [
     "FourierPosition",
     "LayerScale",
     "PatchEmbed",
+    "PooledStem",
     "SparseStep",
     "Stream",
     "Synthesis",

@@ -62,6 +62,8 @@ class BackboneConfig:
         for name in ("in_chans", "embed_dim", "depth", "num_heads"):
             if getattr(self, name) < 1:
                 raise ValueError(f"{name} is {getattr(self, name)}: it must be at least 1")
+        if getattr(self, "stem", "patch") not in ("patch", "conv"):
+            raise ValueError(f"stem is {self.stem!r}: choose 'patch' or 'conv'")
         if self.num_classes < 0:
             raise ValueError(f"num_classes is {self.num_classes}: it must be 0 (no head) or more")
         if self.reg_tokens < 0:

@@ -1,19 +1,25 @@
 """CRATE, the coding rate reduction transformer (arXiv 2306.01129)."""
 
 from dataclasses import dataclass
+from typing import Literal
 
 from jaxtyping import Float
 from torch import Tensor, nn
 
-from crate_transformer.layers import ISTA, MSSA, PatchEmbed, Tap, fold_norm
+from crate_transformer.layers import ISTA, MSSA, PatchEmbed, PooledStem, Tap, fold_norm
 from crate_transformer.models.backbone import Backbone
 from crate_transformer.models.config import BackboneConfig
 
 
 @dataclass(frozen=True, kw_only=True)
 class CRATEConfig(BackboneConfig):
-    """Architecture of a CRATE; ``step_size`` is eta and ``sparsity_weight`` is lambda of the ISTA step."""
+    """Architecture of a CRATE; ``step_size`` is eta and ``sparsity_weight`` is lambda of the ISTA step.
 
+    Args:
+        stem: ``"conv"`` makes tokens by convolutions with pooling (``PooledStem``), not by one linear map of a patch.
+    """
+
+    stem: Literal["patch", "conv"] = "patch"
     head_dim: int | None = None
     step_size: float = 0.1
     sparsity_weight: float = 0.1
@@ -32,6 +38,9 @@ SIZES = {
     "crate_compact_patch8_64": CRATEConfig(embed_dim=512, depth=7, num_heads=8, patch_size=8, img_size=64),
     "crate_mini_patch8_64": CRATEConfig(embed_dim=320, depth=6, num_heads=5, patch_size=8, img_size=64),
     "crate_micro_patch4_32": CRATEConfig(embed_dim=128, depth=6, num_heads=4, patch_size=4, img_size=32),
+    "crate_micro_conv_patch4_32": CRATEConfig(
+        embed_dim=192, depth=6, num_heads=6, patch_size=4, img_size=32, stem="conv"
+    ),
 }
 
 
@@ -80,8 +89,9 @@ class CRATE(Backbone):
     """The white-box vision transformer: every block is one step on the sparse rate reduction objective."""
 
     def __init__(self, config: CRATEConfig) -> None:
+        patch_embed = PooledStem if config.stem == "conv" else PatchEmbed
         super().__init__(
             config,
-            patch_embed=PatchEmbed(config.patch_shape, config.in_chans, config.embed_dim),
+            patch_embed=patch_embed(config.patch_shape, config.in_chans, config.embed_dim),
             blocks=[Block(config) for _ in range(config.depth)],
         )

@@ -41,6 +41,8 @@ class CRATEMAEConfig(CRATEConfig):
         super().__post_init__()
         if self.decoder_depth is not None and self.decoder_depth < 1:
             raise ValueError(f"decoder_depth is {self.decoder_depth}: it must be at least 1")
+        if self.stem != "patch":
+            raise ValueError(f"stem is {self.stem!r}: a CRATE-MAE predicts whole patches, leave it 'patch'")
         if self.embed_dim % 4:
             raise ValueError(f"embed_dim is {self.embed_dim}: sin-cos positions need a multiple of 4")
 

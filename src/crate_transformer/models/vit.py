@@ -1,19 +1,25 @@
 """The ordinary vision transformer, the baseline that CRATE is compared with (arXiv 2010.11929)."""
 
 from dataclasses import dataclass
+from typing import Literal
 
 from jaxtyping import Float
 from torch import Tensor, nn
 
-from crate_transformer.layers import MLP, Attention, ConvPatchEmbed, Tap, fold_norm
+from crate_transformer.layers import MLP, Attention, ConvPatchEmbed, PooledStem, Tap, fold_norm
 from crate_transformer.models.backbone import Backbone
 from crate_transformer.models.config import BackboneConfig
 
 
 @dataclass(frozen=True, kw_only=True)
 class ViTConfig(BackboneConfig):
-    """Architecture of a ViT."""
+    """Architecture of a ViT.
 
+    Args:
+        stem: ``"conv"`` makes tokens by convolutions with pooling (``PooledStem``), not by one linear map of a patch.
+    """
+
+    stem: Literal["patch", "conv"] = "patch"
     mlp_ratio: float = 4.0
 
 
@@ -25,6 +31,7 @@ SIZES = {
     # as many parameters as the CRATE of the same name
     "vit_mini_patch8_64": ViTConfig(embed_dim=160, depth=6, num_heads=5, patch_size=8, img_size=64),
     "vit_micro_patch4_32": ViTConfig(embed_dim=64, depth=6, num_heads=4, patch_size=4, img_size=32),
+    "vit_micro_conv_patch4_32": ViTConfig(embed_dim=104, depth=6, num_heads=4, patch_size=4, img_size=32, stem="conv"),
 }
 
 
@@ -63,9 +70,10 @@ class ViT(Backbone):
     """Vision transformer with the same interface as ``CRATE``."""
 
     def __init__(self, config: ViTConfig) -> None:
+        patch_embed = PooledStem if config.stem == "conv" else ConvPatchEmbed
         super().__init__(
             config,
-            patch_embed=ConvPatchEmbed(config.patch_shape, config.in_chans, config.embed_dim),
+            patch_embed=patch_embed(config.patch_shape, config.in_chans, config.embed_dim),
             blocks=[Block(config) for _ in range(config.depth)],
             eps=1e-6,
         )
