@@ -150,5 +150,8 @@ def test_what_training_and_generating_refuse(refused, trained, text, tmp_path):
     assert "does not tell its tokenizer" in refused("generate", tmp_path / "toy")
     generate = ("generate", tmp_path / "toy", "--tokenizer", "bytes")
     assert refused(*generate, "--prompt", "") == "--prompt is empty: give at least one letter"
+    toy = build_language_model("crate_lm_base", vocab_size=300, context_length=4, embed_dim=8, depth=1, num_heads=2)
+    told = refused("generate", save_checkpoint(toy, tmp_path / "more"), "--tokenizer", "bytes")
+    assert "knows 300 tokens, and the tokenizer bytes has 256: name another --tokenizer" in told
     assert "temperature -1.0" in refused(*generate, "--temperature", "-1")
     assert not (tmp_path / "run").exists() or not any((tmp_path / "run").iterdir())

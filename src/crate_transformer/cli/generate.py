@@ -6,7 +6,7 @@ from typing import TYPE_CHECKING, Annotated
 import tyro
 
 from crate_transformer.cli.terminal import say
-from crate_transformer.configs.language import TokenizerName
+from crate_transformer.configs.language import VOCABULARY, TokenizerName
 
 if TYPE_CHECKING:
     from crate_transformer.models import LanguageModel
@@ -40,7 +40,13 @@ class Command:
         model = load_checkpoint(self.checkpoint)
         if not isinstance(model, LanguageModel):
             raise ValueError(f"{self.checkpoint} takes pictures ({type(model).__name__}): this command takes text")
-        tokenizer = open_tokenizer(self.tokenizer_of(model))
+        name = self.tokenizer_of(model)
+        if model.config.vocab_size > VOCABULARY[name]:
+            raise ValueError(
+                f"{self.checkpoint} knows {model.config.vocab_size:,} tokens, and the tokenizer {name} has "
+                f"{VOCABULARY[name]:,}: name another --tokenizer"
+            )
+        tokenizer = open_tokenizer(name)
         ids = tokenizer.encode(self.prompt)
         if not ids:
             raise ValueError("--prompt is empty: give at least one letter")
