@@ -1,5 +1,6 @@
 import logging
 import math
+import multiprocessing
 import os
 import signal
 
@@ -127,6 +128,21 @@ def test_a_killed_worker_is_one_sentence(arrays):
     larger = Preprocessing(img_size=(12, 12))
     with pytest.raises(OSError, match=r"^a process that reads images was ended from outside.*fewer such processes"):
         list(eval_loader(images, larger, batch_size=4, num_workers=1))
+
+
+class Lost(ArrayImages):
+    """Its file is gone, as a shard that was there when the run began."""
+
+    def read(self, *arguments):
+        raise FileNotFoundError(2, "No such file or directory", "001.tar")
+
+
+@pytest.mark.parametrize("num_workers", [0, 1])
+def test_errors_of_a_source_come_from_workers_as_they_are(arrays, num_workers):
+    images = Lost(arrays.images, arrays.labels, arrays.classes)
+    with pytest.raises(FileNotFoundError, match=r"^\[Errno 2\] No such file or directory: '001.tar'$"):
+        list(eval_loader(images, SMALL, batch_size=4, num_workers=num_workers))
+    assert not multiprocessing.active_children()
 
 
 def test_crops_differ_by_step_and_picture():

@@ -25,7 +25,7 @@ class BatchLoader(DataLoader):
         if num_workers < 0:
             raise ValueError(f"the number of processes that read images is {num_workers}: it must be at least 0")
         super().__init__(
-            batches,
+            OrError(batches),
             sampler=shares,
             batch_size=None,
             num_workers=num_workers,
@@ -36,28 +36,47 @@ class BatchLoader(DataLoader):
 
     def __iter__(self) -> Iterator[Batch]:
         batches = super().__iter__()
-        while True:
-            try:
-                batch, unreadable = next(batches)
-            except StopIteration:
-                return
-            except RuntimeError as error:
-                if not str(error).startswith("DataLoader worker (pid"):
-                    raise
-                raise OSError(
-                    "a process that reads images was ended from outside, most often because memory ran out: use fewer "
-                    "such processes or smaller batches"
-                ) from error
-            if unreadable:
-                note_unreadable(self.dataset.source, unreadable)
-            if batch:
-                yield batch
+        try:
+            for found in batches:
+                if isinstance(found, Exception):
+                    raise found
+                batch, unreadable = found
+                if unreadable:
+                    note_unreadable(self.dataset.batches.source, unreadable)
+                if batch:
+                    yield batch
+        except RuntimeError as error:
+            if not str(error).startswith("DataLoader worker (pid"):
+                raise
+            raise OSError(
+                "a process that reads images was ended from outside, most often because memory ran out: use fewer "
+                "such processes or smaller batches"
+            ) from error
+        finally:
+            if self.num_workers:  # garbage collection, which PyTorch leaves it to, may begin with their queues
+                batches._shutdown_workers()
+
+
+@dataclass(frozen=True, eq=False)
+class OrError(Dataset):
+    """What ``batches`` gives, or the error that it raises: PyTorch passes on no more than text of one in a worker."""
+
+    batches: "TrainBatches | OrderedBatches"
+
+    def __getitem__(self, share: tuple | range) -> tuple[Batch, dict[int, str]] | ValueError | OSError:
+        try:
+            return self.batches[share]
+        except (ValueError, OSError) as error:
+            return error
 
 
 def _leave_signals_to_the_main_process(_worker: int) -> None:
-    """Ctrl-C and SIGTERM reach every process of a group; the main one still needs its workers, and ends them itself."""
-    for number in (signal.SIGINT, signal.SIGTERM):
-        signal.signal(number, signal.SIG_IGN)
+    """Ctrl-C and SIGTERM reach every process of a group; the main one still needs its workers, and ends them itself.
+
+    Where it cannot reach them any more, its own SIGTERM follows as the second one.
+    """
+    signal.signal(signal.SIGINT, signal.SIG_IGN)
+    signal.signal(signal.SIGTERM, lambda *_: signal.signal(signal.SIGTERM, signal.SIG_DFL))
 
 
 @dataclass(frozen=True)
