@@ -104,6 +104,10 @@ class Started:
         for process in self.processes:
             process.start()
 
+    def kill(self, rank: int) -> None:
+        """As a system without memory does."""
+        self.processes[rank].kill()
+
     def wait(self, seconds: float = 100) -> list[Ended]:
         """Every process must end within these seconds."""
         deadline, ended = time.monotonic() + seconds, []
