@@ -77,7 +77,7 @@ class Way:
 IN_BF16 = {
     "CRATE": (0.04, 0.15),
     "CRATEAlpha": (0.045, 0.08),
-    "CRATEMAE": (0.05, 0.08),
+    "CRATEMAE": (0.09, 0.28),  # with lambda 0.5 few entries of a code remain, and these are small
     "ToST": (0.02, 0.035),
     "ViT": (0.025, 0.045),
     "CausalCRATE": (0.025, 0.035),
