@@ -2,13 +2,23 @@
 
 import difflib
 
-from crate_transformer.recipes import cifar10, crate, crate_alpha, crate_mae, language, tiny_imagenet, tost, transfer
+from crate_transformer.recipes import (
+    cifar10,
+    crate,
+    crate_alpha,
+    crate_mae,
+    language,
+    self_supervised,
+    tiny_imagenet,
+    tost,
+    transfer,
+)
 from crate_transformer.recipes.experiment import Experiment
 from crate_transformer.recipes.recipe import Recipe, result_of
 
 RECIPES: dict[str, Recipe] = {
     name: recipe
-    for family in (cifar10, tiny_imagenet, crate, transfer, crate_mae, crate_alpha, tost, language)
+    for family in (cifar10, tiny_imagenet, self_supervised, crate, transfer, crate_mae, crate_alpha, tost, language)
     for name, recipe in family.RECIPES.items()
 }
 
