@@ -22,7 +22,7 @@ import crate_transformer
 
 count = 0
 for module in pkgutil.walk_packages(crate_transformer.__path__, "crate_transformer."):
-    parts = ("reports.", "recipes.quickstart", "kernels.")  # that draw; that need triton
+    parts = ("reports.", "recipes.quickstart", "recipes.report", "kernels.")  # that draw; that need triton
     apart = module.name.startswith(tuple("crate_transformer." + part for part in parts))
     if module.name.split(".")[1] not in ("cli", "integrations", "__main__") and not apart:
         importlib.import_module(module.name)

@@ -1,4 +1,5 @@
 import math
+import time
 
 from crate_transformer.training.metrics import MetricsLog, metrics_csv, read_metrics
 
@@ -25,3 +26,15 @@ def test_metrics_go_on_after_the_step_that_a_run_resumes_at(tmp_path):
 def test_the_table_has_a_column_for_every_name():
     records = [{"step": 1, "loss": 0.5}, {"step": 2, "top1": 0.25, "seconds": 3.0}]
     assert metrics_csv(records) == b"step,loss,top1,seconds\n1,0.5,,\n2,,0.25,3.0\n"
+
+
+def test_time_for_evaluating_does_not_slow_the_steps_after_it(run, tmp_path):
+    """Two steps of eight tiny pictures take far less than the second that the evaluation before them takes."""
+
+    def validate(_model):
+        time.sleep(1.0)
+        return {"top1": 0.5}
+
+    run(tmp_path, steps=4, evaluate_every=2, log_every=2, options={"validate": validate})
+    speeds = [record["images_per_second"] for record in read_metrics(tmp_path / "metrics.jsonl") if "loss" in record]
+    assert len(speeds) == 2 and speeds[1] > 2 * 8 / 0.9

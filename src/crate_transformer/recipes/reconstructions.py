@@ -10,14 +10,15 @@ from crate_transformer.data import EvalView, Source, normalise, ordered_loader
 from crate_transformer.inspection import frozen, to_model
 from crate_transformer.layers.random_numbers import Stream, uniforms
 from crate_transformer.models import CRATEMAE, Preprocessing
-from crate_transformer.reports import reconstruction_figure
-from crate_transformer.reports.style import figure_bytes
 
 PICTURES = 8
 
 
 def reconstructions(config: MAEConfig, model: CRATEMAE, held_out: Source) -> dict[str, bytes]:
     """A figure of some held-out pictures: as they are, with patches hidden, and filled in."""
+    from crate_transformer.reports.reconstruction import reconstruction_figure  # here: other objectives draw nothing
+    from crate_transformer.reports.style import figure_bytes
+
     chosen = np.unique(np.linspace(0, len(held_out) - 1, PICTURES).astype(np.int64)).tolist()
     preprocessing = model.preprocessing
     size = preprocessing.img_size
