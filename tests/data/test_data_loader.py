@@ -141,7 +141,7 @@ class Lost(ArrayImages):
 def test_errors_of_a_source_come_from_workers_as_they_are(arrays, num_workers):
     images = Lost(arrays.images, arrays.labels, arrays.classes)
     with pytest.raises(FileNotFoundError, match=r"^\[Errno 2\] No such file or directory: '001.tar'$"):
-        list(eval_loader(images, SMALL, batch_size=4, num_workers=num_workers))
+        list(eval_loader(images, Preprocessing(img_size=(12, 12)), batch_size=4, num_workers=num_workers))
     assert not multiprocessing.active_children()
 
 

@@ -21,6 +21,7 @@ from crate_transformer.configs.execution import ExecutionConfig
 from crate_transformer.recipes import ready, run
 from crate_transformer.recipes.experiment import Experiment
 from crate_transformer.recipes.tasks import open_data
+from crate_transformer.training.processes import Processes
 
 FORKS = multiprocessing.get_context("forkserver")
 FORKS.set_forkserver_preload(["crate_transformer.recipes.run", "crate_transformer.cli.ending"])
@@ -55,7 +56,7 @@ class Job:
 
     def __call__(self, rank: int) -> None:
         split = open_data(self.experiment.task, Path(str(self.data).format(rank=rank)))
-        loader = ready.train_loader
+        loader, run.Processes = ready.train_loader, _meet
 
         def logged_loader(*arguments, start_step, **options):
             batches = iter(loader(*arguments, start_step=start_step, **options))
@@ -87,7 +88,7 @@ class Ended:
     @property
     def said(self) -> str:
         """What it printed besides."""
-        return "\n".join(line for line in self.text.splitlines() if not line.startswith("at "))
+        return "\n".join(line for line in self.text.splitlines() if not line.startswith(("at ", "met")))
 
 
 class Started:
@@ -101,12 +102,17 @@ class Started:
             FORKS.Process(target=_process, args=(job, rank, count, port, output))
             for rank, output in zip(ranks, self.outputs, strict=True)
         ]
-        for process in self.processes:
+        for output, process in zip(self.outputs, self.processes, strict=True):
+            output.write_text("")
             process.start()
 
     def kill(self, rank: int) -> None:
-        """As a system without memory does."""
+        """As a system without memory does; where the processes have not met yet, the others too, as torchrun does."""
         self.processes[rank].kill()
+        time.sleep(0.2)
+        if any("met" not in output.read_text() for output in self.outputs):
+            for process in self.processes:
+                process.kill()
 
     def wait(self, seconds: float = 100) -> list[Ended]:
         """Every process must end within these seconds."""
@@ -126,6 +132,12 @@ class Started:
 def train_with(count: int, job: Job) -> list[Ended]:
     """Run a job in so many processes to its end."""
     return Started(job, count).wait()
+
+
+def _meet() -> Processes:
+    processes = Processes()
+    print("met", flush=True)
+    return processes
 
 
 def _free_port() -> int:

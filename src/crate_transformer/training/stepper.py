@@ -47,6 +47,7 @@ class Stepper:
     ) -> None:
         self.task, self.processes, self.schedule = task, processes, schedule
         self.seed, self.parts, self.largest_norm = seed, parts, optimiser.clip_grad_norm
+        self.parameters = [parameter for parameter in task.parameters() if parameter.requires_grad]
         self.optimizers = build_optimizers(task, optimiser, processes.device)
         self.scaler = torch.amp.GradScaler(processes.device.type, enabled=precision == "fp16")
         self.dtype = _DTYPES.get(precision)
@@ -91,18 +92,18 @@ class Stepper:
         """Let the optimisers move the weights, unless a gradient is not finite."""
         for optimizer in self.optimizers:
             self.scaler.unscale_(optimizer)
-        norm = nn.utils.get_total_norm([p.grad for p in self.task.parameters() if p.grad is not None])
+        norm = nn.utils.get_total_norm([p.grad for p in self.parameters if p.grad is not None])
         scale_is_too_large = self.scaler.is_enabled() and self.scaler.get_scale() > 1
         if not math.isfinite(whole(norm).item()) and not scale_is_too_large:
             own = math.isfinite(loss.item())
             found = blame(self.task, self.processes.mean(loss), batch, progress)
             raise NotFinite(min(self.processes.gather((own, found)))[1])  # a process whose own loss it is knows more
         if self.largest_norm:
-            nn.utils.clip_grads_with_norm_(self.task.parameters(), self.largest_norm, norm)
+            nn.utils.clip_grads_with_norm_(self.parameters, self.largest_norm, norm)
         for optimizer in self.optimizers:
             self.scaler.step(optimizer)
+            optimizer.zero_grad()
         self.scaler.update()
-        self.task.zero_grad()
 
     def loss_scale(self) -> tuple[float, int]:
         """The factor of the loss in fp16, and for how many steps it has been good; zeros in other precisions."""
