@@ -58,7 +58,7 @@ def test_sizes_that_no_tensor_tells_are_given_in_the_shell(shared, tmp_path, cap
     official = shared / "golden" / "crate" / "crate_rect.pth.tar"
     command = ["convert", str(official), str(tmp_path / "ours"), "--num-heads", "6"]
     assert main([*command]) == 2
-    assert "img_size" in capsys.readouterr().err
+    assert "--img-size" in capsys.readouterr().err
     assert main([*command, "--img-size", "32", "48"]) == 0
 
 

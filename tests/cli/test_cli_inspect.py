@@ -123,8 +123,8 @@ def test_hints_for_an_official_checkpoint(crate, refused, picture, tmp_path, com
     torch.save({official: state[own] for official, own in names.items()}, tmp_path / "odd.pth")
     out = ("--output", tmp_path / "out") if command == "inspect" else ()
     told = refused(command, picture, "--checkpoint", tmp_path / "odd.pth", *out)
-    assert "num_heads" in told
+    assert "--num-heads" in told
     ran = crate(command, picture, "--checkpoint", tmp_path / "odd.pth", "--num-heads", "2", "--img-size", "16", *out)
     assert ran.code == 0, ran.err
     told = refused(command, picture, "--checkpoint", tmp_path / "odd.pth", "--num-heads", "2", "--img-size", "20", *out)
-    assert "img_size=20 does not give the 16 patches" in told
+    assert "--img-size 20 does not give the 16 patches" in told

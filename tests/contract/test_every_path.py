@@ -31,6 +31,12 @@ def test_it_answers_and_learns_as_in_float64(way, name):
     compare(build(name).to(WAYS[way].dtype), WAYS[way], SIZES, f"{name} {way}")
 
 
+@pytest.mark.parametrize("name", ["crate_micro_conv_patch4_32", "vit_micro_conv_patch4_32"])
+@pytest.mark.parametrize("way", ["plain", "folded", "checkpointed in float64", "packed"])
+def test_with_a_convolutional_stem(way, name):
+    compare(build(name).to(WAYS[way].dtype), WAYS[way], SIZES, f"{name} {way}")
+
+
 @pytest.mark.parametrize("way", ["plain in float64", "folded in float64", "autocast", "plain in bf16", "packed"])
 def test_many_wide_pictures(way):
     """What is done piece by piece at this size is whole at that of toys."""

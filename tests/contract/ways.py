@@ -128,7 +128,7 @@ def build(name, depth=2):
 
 def reference(model):
     """The same weights in float64; for a CRATE the independent transcription of the equations."""
-    if type(model) is not CRATE:
+    if type(model) is not CRATE or model.config.stem == "conv":
         return copy.deepcopy(model).double()
     textbook = TextbookCRATE(model.config).double()
     textbook.load_state_dict(model.state_dict())

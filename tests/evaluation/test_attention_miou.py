@@ -77,7 +77,7 @@ def oracle(monkeypatch):
     """Models are replaced by maps: layer 1, head 2 of ``Seer`` is the mask, all others are noise."""
 
     def install(masks):
-        def of_model(model, pixels, preprocessing):
+        def of_model(model, pixels, preprocessing, show=False):
             maps = np.random.default_rng(isinstance(model, Seer)).random((6, len(pixels), GRID, GRID))
             if isinstance(model, Seer):
                 maps[5] = masks[-len(pixels) :]
