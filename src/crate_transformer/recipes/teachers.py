@@ -36,8 +36,8 @@ def load_teacher(name: str, classes: Sequence[str]) -> Teacher:
         OSError: it is not there.
         ImportError: it takes a package that is not installed.
     """
-    door, _, rest = name.partition(":")
-    open_teacher = {"timm": _timm, "hf": _transformers}.get(door)
+    library, _, rest = name.partition(":")
+    open_teacher = {"timm": _timm, "hf": _transformers}.get(library)
     if open_teacher:
         logits, preprocessing, known, count = open_teacher(rest, name)
     else:

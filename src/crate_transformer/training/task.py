@@ -81,7 +81,7 @@ class Task(nn.Module):
     def evaluate(
         self, model: nn.Module, held_out: Samples, processes: Processes, *, trained_on: Samples, num_workers: int
     ) -> dict[str, object]:
-        """Numbers of ``model``, which has the parts of ``self.exported``, on samples that nobody trained on.
+        """Numbers of ``model``, which has the parts of ``self.exported``, on held-out samples.
 
         All processes call this together and get the same numbers.
 

@@ -159,7 +159,7 @@ class SimDINO(Task):
 
 
 class Projection(nn.Sequential):
-    """A perceptron with two hidden layers; its outputs have length 1 (DINO, arXiv 2104.14294)."""
+    """An MLP with two hidden layers; its outputs have length 1 (DINO, arXiv 2104.14294)."""
 
     def __init__(self, dim: int, hidden_dim: int, feature_dim: int) -> None:
         widths = ((dim, hidden_dim), (hidden_dim, hidden_dim), (hidden_dim, feature_dim))
