@@ -5,9 +5,11 @@ import tarfile
 
 import numpy as np
 import pytest
+import torch
 from PIL import Image
 
 from crate_transformer.checkpoints import load_checkpoint
+from crate_transformer.data import preprocess
 
 MAE = ("--task", "mae", "--model", "crate_mae_micro_patch4_32", "--img-size", "8", "--batch-size", "4")
 FEW = ("--steps", "3", "--warmup-steps", "1")
@@ -123,7 +125,7 @@ def test_data_sets_of_hugging_face(crate, pets, tmp_path):
     assert measured.code == 0 and "2 of the 12 images" in measured.out, measured
 
 
-def test_several_classes_a_picture(crate, refused, flat, tmp_path):
+def test_several_classes_a_picture(crate, refused, flat, pets, tmp_path):
     rows = [f"{number}.png,{('cat', 'dog', 'cat;dog', '')[number % 4]}" for number in range(12)]
     for part, kept in (("train", rows[:8]), ("val", rows[8:])):
         (flat / part).mkdir()
@@ -140,6 +142,14 @@ def test_several_classes_a_picture(crate, refused, flat, tmp_path):
     assert measured.code == 0 and json.loads(measured.out)["classes"] == 2, measured
     told = refused("evaluate", run, "--data", flat, "--report", tmp_path / "report")
     assert told == f"{flat} tells several classes of a picture: leave --report and --real out"
+    measured = crate("evaluate", run, "--data", pets)  # whose pictures have one class each
+    assert measured.code == 0 and json.loads(measured.out)["count"] == 12, measured
+    named = crate("classify", flat / "val" / "8.png", "--checkpoint", run, "--json")
+    trained = load_checkpoint(run)
+    with Image.open(flat / "val" / "8.png") as picture, torch.no_grad():
+        expected = trained(preprocess(picture, trained.preprocessing)[None]).sigmoid()[0]
+    found = {top["class"]: top["probability"] for top in json.loads(named.out)[0]["top"]}
+    assert found == pytest.approx(dict(zip(("cat", "dog"), expected.tolist(), strict=True)), abs=1e-4)
     told = refused("train", "--data", flat, "--output", tmp_path / "other", *small, "--balanced")
     assert told == f"balanced needs one class for each picture, which {flat} does not tell"
 

@@ -53,3 +53,10 @@ def test_only_held_out_pictures_are_measured(sources, name):
     images, which, warning = unseen(everything, known)
     assert warning is None and which.endswith("which training held out")
     assert set(images.keys()) == set(known.held_out)
+
+
+def test_a_class_that_was_held_out_whole(sources):
+    split = open_split(sources / "set")
+    cats = [key for key, label in zip(split.train.keys(), split.train.labels, strict=True) if label == 0]
+    with pytest.raises(ValueError, match=r"held out all pictures of 'cat' of .*: nothing is left to train on"):
+        hold_out_again(split, cats)

@@ -73,6 +73,27 @@ def test_a_folder_of_transformers(model, pixels, tmp_path):
         load_teacher(f"hf:{tmp_path / 'nothing'}", ("cat",))
 
 
+@pytest.mark.usefixtures("unchecked")
+@pytest.mark.filterwarnings("ignore::FutureWarning", "ignore::DeprecationWarning")
+def test_models_of_several_classes_a_picture(model, tmp_path):
+    model.exclusive_classes = False
+    save_checkpoint(model, tmp_path / "ours")
+    pytest.importorskip("onnxruntime")
+    export_onnx(export_program(model), tmp_path / "teacher.onnx")
+    (tmp_path / "teacher.onnx.json").write_text(json.dumps({"class_names": NAMES, "exclusive_classes": False}))
+    pytest.importorskip("transformers")
+    from crate_transformer.integrations.transformers import from_transformers, to_transformers
+    from crate_transformer.integrations.transformers_pictures import CrateImageProcessor
+
+    theirs = to_transformers(model)
+    assert not from_transformers(theirs).exclusive_classes
+    theirs.save_pretrained(tmp_path / "theirs")
+    CrateImageProcessor.of(model.preprocessing).save_pretrained(tmp_path / "theirs")
+    for name in (str(tmp_path / "ours"), str(tmp_path / "teacher.onnx"), f"hf:{tmp_path / 'theirs'}"):
+        with pytest.raises(ValueError, match="gives a picture several classes"):
+            load_teacher(name, ("cat",))
+
+
 def test_a_thousand_unnamed_classes_are_those_of_imagenet(tmp_path):
     model = build_model("crate_micro_patch4_32", img_size=16, depth=1, embed_dim=16)
     save_checkpoint(model, tmp_path / "teacher")

@@ -40,6 +40,7 @@ class Description:
     config: dict[str, Any]
     preprocessing: dict[str, Any] | None = None
     class_names: list[str] | None = None
+    exclusive_classes: bool = True
     metadata: dict[str, Any] = field(default_factory=dict)
     weights_sha256: str | None = None
 
@@ -164,7 +165,11 @@ def _sha256(path: Path) -> str:
 
 def _about_pictures(model: Backbone) -> dict[str, object]:
     names = None if model.class_names is None else _class_names(model.class_names, model.num_classes)
-    return {"preprocessing": plain(model.preprocessing, digits=None), "class_names": names and list(names)}
+    return {
+        "preprocessing": plain(model.preprocessing, digits=None),
+        "class_names": names and list(names),
+        "exclusive_classes": model.exclusive_classes,
+    }
 
 
 def _class_names(names: object, num_classes: int) -> tuple[str, ...] | None:
@@ -191,7 +196,8 @@ def _read_about_pictures(description: Description, config: BackboneConfig) -> di
         raise ValueError(
             f"{CONFIG}: its preprocessing makes {rows} x {columns} patches of a picture, more than {_MOST_PATCHES:,}"
         )
-    return {"preprocessing": preprocessing, "class_names": class_names}
+    exclusive = description.exclusive_classes
+    return {"preprocessing": preprocessing, "class_names": class_names, "exclusive_classes": exclusive}
 
 
 def _check_metadata(metadata: object, where: str) -> None:

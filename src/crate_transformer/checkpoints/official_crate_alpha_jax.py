@@ -95,7 +95,7 @@ def released_resize(
     state["patch_embed.proj.weight"] = resize_kernel(kernel, resized.patch_size)
     resized.load_state_dict(state)
     resized.preprocessing = dataclasses.replace(model.preprocessing, img_size=resized.img_size)
-    resized.class_names = model.class_names
+    resized.class_names, resized.exclusive_classes = model.class_names, model.exclusive_classes
     return resized.to(kernel).train(model.training)
 
 

@@ -88,9 +88,12 @@ class Command(Checkpoint):
             settings["checkpoint"] = checksum(model)
             check_output(self.report, settings, overwrite=self.overwrite, writes=FILES)
         batches = {"batch_size": self.batch_size, "workers": self.workers}
-        if getattr(images, "targets", None) is not None:
+        several = self.data if getattr(images, "targets", None) is not None else None
+        if several is None and not model.exclusive_classes:
+            several = self.checkpoint
+        if several is not None:
             if self.report or self.real:
-                raise ValueError(f"{self.data} tells several classes of a picture: leave --report and --real out")
+                raise ValueError(f"{several} tells several classes of a picture: leave --report and --real out")
             found = measure_several(model, images, **batches)
         else:
             found, counts = measure_classes(model, images, self.real, **batches)

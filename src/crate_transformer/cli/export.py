@@ -66,6 +66,7 @@ class Command:
             "family": type(model).__name__,
             "preprocessing": asdict(model.preprocessing),
             "class_names": model.class_names,
+            "exclusive_classes": model.exclusive_classes,
             "bytes": len(content),
             "largest_difference": difference,
         }

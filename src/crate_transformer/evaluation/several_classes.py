@@ -4,6 +4,7 @@ from collections.abc import Iterable
 from dataclasses import dataclass
 
 import numpy as np
+import torch.nn.functional as F
 from jaxtyping import Float, Float32
 from torch import nn
 
@@ -30,11 +31,12 @@ class MeanAveragePrecision:
 def logits_and_targets(
     model: nn.Module, loader: Iterable
 ) -> tuple[Float32[np.ndarray, "images classes"], Float32[np.ndarray, "images classes"]]:
-    """Of all batches of (images, targets)."""
+    """Of all batches of (images, targets); a picture's label is its only target."""
     nothing = np.empty((0, model.num_classes), np.float32)
     logits, targets = [nothing], [nothing]
     for ours, theirs in answers(model, loader):
         logits.append(ours.float().cpu().numpy())
+        theirs = F.one_hot(theirs, model.num_classes) if theirs.ndim == 1 else theirs
         targets.append(theirs.float().cpu().numpy())
     return np.concatenate(logits), np.concatenate(targets)
 

@@ -11,6 +11,8 @@ from crate_transformer.models import Backbone
 def classify(model: Backbone, picture: Image.Image, top: int = 5) -> tuple[tuple[str, float], ...]:
     """Names and probabilities of the ``top`` likeliest classes, best first, of a picture as the model was evaluated.
 
+    Where a picture may have several classes, each has a probability of its own.
+
     Raises:
         ValueError: the model has no classifier, or gives values that are not finite.
     """
@@ -20,7 +22,8 @@ def classify(model: Backbone, picture: Image.Image, top: int = 5) -> tuple[tuple
         logits = at_least_float32(model(to_model(model, preprocess(picture, model.preprocessing)[None])))[0]
     if not logits.isfinite().all():
         raise ValueError("the model's answer is not finite: its weights hold NaN or infinity, or overflow")
-    best = logits.softmax(dim=-1).topk(min(top, len(logits)))
+    probabilities = logits.softmax(dim=-1) if model.exclusive_classes else logits.sigmoid()
+    best = probabilities.topk(min(top, len(logits)))
     names = class_names(model)
     return tuple((names[i], p) for i, p in zip(best.indices.tolist(), best.values.tolist(), strict=True))
 

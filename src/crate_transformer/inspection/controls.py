@@ -19,5 +19,6 @@ def untrained_twin(model: nn.Module, seed: int = 0) -> Backbone:
         torch.default_generator.manual_seed(seed)
         twin = type(model)(model.config)
     parameter = next(model.parameters())
-    twin.preprocessing, twin.class_names = model.preprocessing, model.class_names
+    for name in ("preprocessing", "class_names", "exclusive_classes"):
+        setattr(twin, name, getattr(model, name))
     return twin.to(parameter.device, parameter.dtype).eval()

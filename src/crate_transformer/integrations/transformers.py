@@ -205,6 +205,7 @@ def to_transformers(model: nn.Module) -> CratePreTrainedModel:
         preprocessing=asdict(model.preprocessing),
         id2label=dict(enumerate(names)),
         label2id={name: index for index, name in enumerate(names)},
+        problem_type=None if model.exclusive_classes else "multi_label_classification",
         **{_NAMES.get(name, name): value for name, value in own.items()},
     )
     converted = (CrateForImageClassification if model.num_classes else CrateModel)(config)
@@ -224,6 +225,7 @@ def from_transformers(model: CratePreTrainedModel) -> Backbone:
     names = tuple(config.id2label[index] for index in range(converted.num_classes))
     if names and names != tuple(f"LABEL_{index}" for index in range(len(names))):
         converted.class_names = names
+    converted.exclusive_classes = config.problem_type != "multi_label_classification"
     converted.provenance = Provenance(
         source=config.name_or_path or type(model).__name__, format="transformers", family=config.family
     )

@@ -21,7 +21,8 @@ class Backbone(Features, Foldable, nn.Module):
 
     Images may have any size that is a multiple of the patch: the position table is resampled. As in the released CRATE
     code, the mean pool of ``global_pool="avg"`` includes the class token, and the final norm follows the pooling.
-    What belongs to the weights travels with the model: ``preprocessing`` and ``class_names`` (``None`` if unknown).
+    What belongs to the weights travels with the model: ``preprocessing``, ``class_names`` (``None`` if unknown) and
+    ``exclusive_classes``: whether a picture has one class alone, so that its logits go through softmax, not sigmoid.
     """
 
     num_prefix_tokens = 1
@@ -44,6 +45,7 @@ class Backbone(Features, Foldable, nn.Module):
         self.num_prefix_tokens = type(self).num_prefix_tokens + config.reg_tokens
         self.preprocessing = Preprocessing(img_size=self.img_size)
         self.class_names: tuple[str, ...] | None = None
+        self.exclusive_classes = True
         self.patch_embed = patch_embed
         self._make_tokens()
         self.blocks = nn.ModuleList(blocks)

@@ -71,8 +71,12 @@ def hold_out_again(split: Split, keys: Collection[str]) -> tuple[Split, int]:
         return split, 0
     kept = sorted(set(range(len(split.train))) - set(found))
     train, val, moved = split.train.subset(kept), split.val, split.train.subset(found)
-    if train.labels is not None and len(set(train.labels)) < len(train.classes):
-        raise ValueError(f"all pictures of a class of {train.root} were held out by the checkpoint to start from")
+    if train.labels is not None and (lost := set(split.train.labels) - set(train.labels)):
+        names = ", ".join(repr(train.classes[label]) for label in sorted(lost)[:3])
+        raise ValueError(
+            f"the checkpoint to start from held out all pictures of {names} of {train.root}: nothing is left to train "
+            "on, add other pictures of them"
+        )
     if (val.root, val.prefix) == (moved.root, moved.prefix):
         val = _joined(val, moved)
     return replace(split, train=train, val=val), len(found)

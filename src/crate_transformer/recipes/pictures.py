@@ -29,6 +29,7 @@ def prepare_pictures(experiment: Experiment, split: Split, *, show: bool) -> Pre
         print(f"{again} images that {experiment.start_from} held out are not trained on here either")
     if experiment.task.teaches_classes:
         model.class_names = tuple(split.train.classes)
+        model.exclusive_classes = getattr(split.train, "targets", None) is None
     if (keys := keys_held_out(split)) is not None:
         kept = HeldOut(how=split.how, divided_here=split.divided_here, held_out=sorted({*keys, *known}))
     return Prepared(

@@ -2,6 +2,7 @@
 
 from collections.abc import Callable, Iterable, Sequence
 from pathlib import Path
+from typing import NamedTuple
 
 from torch import Tensor, nn
 
@@ -15,8 +16,16 @@ from crate_transformer.models import Backbone, Preprocessing
 from crate_transformer.storage import as_record, read_json
 from crate_transformer.training.tasks.distillation import Distillation, Teacher
 
-Known = tuple[Callable[[Tensor], Tensor], Preprocessing, Sequence[str] | None, int]
-"""Logits, how pictures are prepared for them, names of the classes if these are told, and their number."""
+
+class Opened(NamedTuple):
+    """A model of any origin: logits, how pictures are prepared for them, the number of classes, and their names if
+    these are told; ``exclusive`` says whether a picture has one of them alone."""
+
+    logits: Callable[[Tensor], Tensor]
+    preprocessing: Preprocessing
+    count: int
+    names: Sequence[str] | None
+    exclusive: bool = True
 
 
 class NamedTeacher(Distillation):
@@ -37,16 +46,21 @@ def load_teacher(name: str, classes: Sequence[str]) -> Teacher:
         ImportError: it takes a package that is not installed.
     """
     library, _, rest = name.partition(":")
-    open_teacher = {"timm": _timm, "hf": _transformers}.get(library)
-    if open_teacher:
-        logits, preprocessing, known, count = open_teacher(rest, name)
+    if open_from := {"timm": _timm, "hf": _transformers}.get(library):
+        found = open_from(rest, name)
+    elif Path(name).suffix == ".onnx":
+        found = _onnx(name)
     else:
-        logits, preprocessing, known, count = (_onnx if Path(name).suffix == ".onnx" else _own)(name, name)
-    if known is None and count == len(imagenet_words()):
+        found = _own(name)
+    if not found.exclusive:
+        raise ValueError(f"the teacher {name} gives a picture several classes: name one that gives it one")
+    known = found.names
+    if known is None and found.count == len(imagenet_words()):
         known = imagenet_names(imagenet_words())
     if known is None:
-        raise ValueError(f"the teacher {name} does not tell the names of its {count} classes: give one that does")
-    return Teacher(logits, preprocessing, columns_of(classes, known, f"the data to be taught by {name}"))
+        raise ValueError(f"the teacher {name} does not tell the names of its {found.count} classes: give one that does")
+    columns = columns_of(classes, known, f"the data to be taught by {name}")
+    return Teacher(found.logits, found.preprocessing, columns)
 
 
 def columns_of(classes: Sequence[str], known: Sequence[str], where: str) -> tuple[int, ...]:
@@ -71,14 +85,14 @@ def imagenet_names(ids: Iterable[str]) -> tuple[str, ...]:
     return told_apart(wordnet_words(ids), ids)
 
 
-def _own(path: str, name: str) -> Known:
-    model = load_checkpoint(path)
+def _own(name: str) -> Opened:
+    model = load_checkpoint(name)
     if not isinstance(model, Backbone) or not model.num_classes:
         raise ValueError(f"the teacher {name} gives no classes: name a classifier of pictures")
-    return _module(model), model.preprocessing, model.class_names, model.num_classes
+    return Opened(_module(model), model.preprocessing, model.num_classes, model.class_names, model.exclusive_classes)
 
 
-def _onnx(path: str, name: str) -> Known:
+def _onnx(path: str) -> Opened:
     from crate_transformer.integrations.onnx_model import open_onnx
 
     logits, size, count = open_onnx(Path(path))
@@ -89,10 +103,11 @@ def _onnx(path: str, name: str) -> Known:
     preprocessing = as_record(told.get("preprocessing", {}), Preprocessing, str(described))
     if size and size != preprocessing.img_size:
         preprocessing = Preprocessing(**{**vars(preprocessing), "img_size": size})
-    return logits, preprocessing, as_record(told.get("class_names"), list[str] | None, str(described)), count
+    names = as_record(told.get("class_names"), list[str] | None, str(described))
+    return Opened(logits, preprocessing, count, names, told.get("exclusive_classes", True) is True)
 
 
-def _timm(rest: str, name: str) -> Known:
+def _timm(rest: str, name: str) -> Opened:
     try:
         import timm
         from timm.data import ImageNetInfo, infer_imagenet_subset
@@ -109,10 +124,10 @@ def _timm(rest: str, name: str) -> Known:
     known, subset = model.pretrained_cfg.get("label_names"), infer_imagenet_subset(model)
     if not known and subset:
         known = imagenet_names(ImageNetInfo(subset).label_names())
-    return _module(model), preprocessing, known or None, model.num_classes
+    return Opened(_module(model), preprocessing, model.num_classes, known or None)
 
 
-def _transformers(rest: str, name: str) -> Known:
+def _transformers(rest: str, name: str) -> Opened:
     try:
         from transformers import AutoModelForImageClassification
         from transformers.image_processing_utils import BaseImageProcessor
@@ -137,7 +152,9 @@ def _transformers(rest: str, name: str) -> Known:
     count = model.config.num_labels
     known = [model.config.id2label.get(index, "") for index in range(count)]
     unnamed = known == [f"LABEL_{index}" for index in range(count)]
-    return _module(model, lambda answer: answer.logits), preprocessing, None if unnamed else known, count
+    exclusive = model.config.problem_type != "multi_label_classification"
+    logits = _module(model, lambda answer: answer.logits)
+    return Opened(logits, preprocessing, count, None if unnamed else known, exclusive)
 
 
 def _module(model: nn.Module, pick: Callable = lambda answer: answer) -> Callable[[Tensor], Tensor]:

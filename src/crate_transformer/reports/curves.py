@@ -72,7 +72,7 @@ def run_figure(records: Sequence[Mapping[str, int | float]]) -> Figure:
     panels = figure.subplots(rows, 2, squeeze=False).flatten()
     for axes in panels[len(names) :]:
         axes.set_axis_off()
-    for name, axes in zip(names, panels, strict=False):
+    for name, axes in zip(names, panels[: len(names)], strict=True):
         axes.set_title(_WORDS.get(name, name.replace("_", " ").capitalize()))
         axes.set_xlabel("step")
         axes.xaxis.set_major_locator(MaxNLocator(integer=True, nbins=6))
