@@ -1,8 +1,7 @@
 """Labelled pictures in data sets of Hugging Face's ``datasets``: from the hub, or as ``save_to_disk`` wrote them."""
 
-import json
 import logging
-from collections.abc import Callable, Sequence
+from collections.abc import Sequence
 from dataclasses import dataclass, field, replace
 from hashlib import sha256
 from pathlib import Path
@@ -11,10 +10,9 @@ from unicodedata import normalize
 
 import numpy as np
 from jaxtyping import Int64
-from PIL import Image
 
-from crate_transformer.data.classes import relabelled
-from crate_transformer.data.decode import BrokenImageError, read_image
+from crate_transformer.data.decode import BrokenImageError
+from crate_transformer.data.labelled import LabelledFiles
 from crate_transformer.storage import read_file
 from crate_transformer.storage.limits import HOW_TO_RAISE, memory_limit
 
@@ -28,7 +26,7 @@ _LABEL_NAMES = ("label", "labels", "class", "fine_label", "target")
 
 
 @dataclass(frozen=True, eq=False)
-class HubDataset:
+class HubDataset(LabelledFiles):
     """Labelled pictures in ``data``, whose column ``column`` has their files as bytes; ``rows`` are their places in it.
 
     ``root`` is the folder, or ``hf:owner/name``; ``prefix`` the part of the data set.
@@ -42,11 +40,6 @@ class HubDataset:
     classes: tuple[str, ...]
     prefix: str = ""
     unreadable: dict[int, str] = field(default_factory=dict)
-
-    @property
-    def where(self) -> str:
-        """The folder or the name on the hub, for messages."""
-        return self.root
 
     def __len__(self) -> int:
         return len(self.rows)
@@ -68,30 +61,6 @@ class HubDataset:
             f"{self.prefix}\0{row}\0{name}\0{sizes[row]}" for row, name in zip(self.rows.tolist(), names, strict=True)
         ]
         return [sha256(identity.encode("utf-8", "surrogatepass")).hexdigest()[:16] for identity in identities]
-
-    def content_key(self, index: int, key: str) -> str:
-        """32 hex digits: the picture's key, and its content."""
-        return key + sha256(self.content(index)).hexdigest()[:16]
-
-    def fingerprint(self) -> str:
-        """16 hex digits that change with keys, labels and classes."""
-        return sha256(json.dumps([self.keys(), self.labels, self.classes]).encode()).hexdigest()[:16]
-
-    def relabel(self, classes: Sequence[str]) -> "HubDataset":
-        """The same pictures, labelled after the classes of a checkpoint.
-
-        Raises:
-            ValueError: It lacks some of the classes here.
-        """
-        labels = relabelled(self.labels, self.classes, classes, self.root)
-        return replace(self, labels=labels, classes=tuple(classes), unreadable={})
-
-    def read(self, index: int, at_least: Callable[[int, int], tuple[float, float]] | None = None) -> Image.Image:
-        """One picture as upright RGB, reduced as ``read_image`` does; ``BrokenImageError`` if it cannot be read."""
-        try:
-            return read_image(self.content(index), "", at_least=at_least)
-        except BrokenImageError as error:
-            raise BrokenImageError(f"{self.root}/{self.name(index)}", error.reason) from error
 
     def content(self, index: int) -> bytes:
         """The bytes of one picture's file; ``BrokenImageError`` if they cannot be had."""

@@ -1,7 +1,7 @@
 """Labelled pictures in tar files, each read at its place in one of them, in any order."""
 
 import os
-from collections.abc import Callable, Sequence
+from collections.abc import Sequence
 from dataclasses import dataclass, field, replace
 from functools import lru_cache
 from hashlib import sha256
@@ -9,21 +9,19 @@ from pathlib import Path
 
 import numpy as np
 from jaxtyping import Int64
-from PIL import Image
 
-from crate_transformer.data.classes import relabelled
-from crate_transformer.data.decode import BrokenImageError, read_image
+from crate_transformer.data.decode import BrokenImageError
+from crate_transformer.data.labelled import LabelledFiles
 from crate_transformer.data.tar_index import Shard, TarIndex
 from crate_transformer.storage import open_file
 from crate_transformer.storage.limits import HOW_TO_RAISE, memory_limit
 
 
 @dataclass(frozen=True, eq=False)
-class ShardImages:
+class ShardImages(LabelledFiles):
     """Labelled pictures in the tar files of ``root``, or in the tar file that it is; made by ``open_images``.
 
-    ``rows`` are the pictures' places in ``index``; ``labels`` index ``classes``; ``prefix`` tells which part of the
-    tar files it is; ``unreadable`` collects the pictures that could not be read, position -> reason.
+    ``rows`` are the pictures' places in ``index``.
     """
 
     root: Path
@@ -33,11 +31,6 @@ class ShardImages:
     classes: tuple[str, ...]
     prefix: str = ""
     unreadable: dict[int, str] = field(default_factory=dict)
-
-    @property
-    def where(self) -> str:
-        """The folder or tar file, for messages."""
-        return str(self.root)
 
     def __len__(self) -> int:
         return len(self.rows)
@@ -56,40 +49,20 @@ class ShardImages:
         digits = self.index.key[self.rows].astype(">u8").tobytes().hex()
         return [digits[start : start + 16] for start in range(0, len(digits), 16)]
 
-    def content_key(self, index: int, key: str) -> str:
-        """32 hex digits: the picture's key, and its content, which tells apart pictures of one name and size."""
-        return key + sha256(self.content(index)).hexdigest()[:16]
-
     def fingerprint(self) -> str:
         """16 hex digits that change with the pictures' keys, their order, labels and classes."""
         digest = sha256("\0".join(self.classes).encode("utf-8", "surrogatepass"))
         digest.update(self.index.key[self.rows].tobytes() + np.array(self.labels or [], np.int64).tobytes())
         return digest.hexdigest()[:16]
 
-    def relabel(self, classes: Sequence[str]) -> "ShardImages":
-        """The same pictures, labelled after the classes of a checkpoint.
+    def content(self, index: int) -> bytes:
+        """The bytes of one picture's file.
 
         Raises:
-            ValueError: It lacks some of the classes here.
-        """
-        labels = relabelled(self.labels, self.classes, classes, str(self.root))
-        return replace(self, labels=labels, classes=tuple(classes), unreadable={})
-
-    def read(self, index: int, at_least: Callable[[int, int], tuple[float, float]] | None = None) -> Image.Image:
-        """One picture as upright RGB, reduced as ``read_image`` does.
-
-        Raises:
-            BrokenImageError: The picture cannot be read.
+            BrokenImageError: They are too many.
             ValueError: Its tar file is missing, changed or truncated.
             OSError: The tar file cannot be read.
         """
-        try:
-            return read_image(self.content(index), "", at_least=at_least)
-        except BrokenImageError as error:
-            raise BrokenImageError(f"{self.root}/{self.name(index)}", error.reason) from error
-
-    def content(self, index: int) -> bytes:
-        """The bytes of one picture's file; the errors are those of ``read``."""
         limit, row = memory_limit() // 4, self.rows[index]
         offset, length = int(self.index.offset[row]), int(self.index.length[row])
         if length > limit:
