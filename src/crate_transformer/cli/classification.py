@@ -7,8 +7,7 @@ from typing import TYPE_CHECKING
 from crate_transformer.cli.terminal import complain
 
 if TYPE_CHECKING:
-    from crate_transformer.data import ImageFolder
-    from crate_transformer.data.multi_label import MultiLabelFolder
+    from crate_transformer.data import LabelledFiles
     from crate_transformer.evaluation import AccuracyCounts
     from crate_transformer.models import Backbone
 
@@ -17,7 +16,7 @@ _IN_SHORT = 5
 
 
 def measure_classes(
-    model: "Backbone", images: "ImageFolder", real: Path | None, *, batch_size: int, workers: int
+    model: "Backbone", images: "LabelledFiles", real: Path | None, *, batch_size: int, workers: int
 ) -> tuple[dict[str, object], "AccuracyCounts"]:
     """Accuracy, calibration error, the largest confusions and, with the file ``real``, accuracy by ReaL labels."""
     import torch
@@ -51,9 +50,7 @@ def measure_classes(
     return found, counts
 
 
-def measure_several(
-    model: "Backbone", images: "MultiLabelFolder", *, batch_size: int, workers: int
-) -> dict[str, object]:
+def measure_several(model: "Backbone", images: "LabelledFiles", *, batch_size: int, workers: int) -> dict[str, object]:
     """Mean average precision on pictures that may have several classes."""
     from crate_transformer.data import eval_loader
     from crate_transformer.evaluation.several_classes import logits_and_targets, mean_average_precision

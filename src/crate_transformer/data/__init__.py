@@ -7,6 +7,7 @@ from crate_transformer.data.decode import BrokenImageError, read_image
 from crate_transformer.data.digits import Digits, DigitsConfig, digits
 from crate_transformer.data.folder import ImageFolder
 from crate_transformer.data.images import list_images, read_images
+from crate_transformer.data.labelled import LabelledFiles
 from crate_transformer.data.layout import Split, open_evaluation, open_images, open_split
 from crate_transformer.data.loader import eval_loader, ordered_loader, train_loader
 from crate_transformer.data.memory import fits_in_memory, in_memory, to_arrays
@@ -35,6 +36,7 @@ __all__ = [
     "EvalView",
     "Foregrounds",
     "ImageFolder",
+    "LabelledFiles",
     "MultiCropView",
     "Order",
     "Samples",

@@ -7,6 +7,7 @@ from unicodedata import normalize
 
 import numpy as np
 
+from crate_transformer.data.cifar import find_cifar
 from crate_transformer.data.classes import class_words
 from crate_transformer.data.files import list_files
 from crate_transformer.data.folder import ImageFolder
@@ -59,7 +60,7 @@ def open_split(path: str | Path, *, labelled: bool = True, val_fraction: float =
     A division on the disk is a part for training (``train`` or ``training``) beside one for validation (``val``,
     ``valid``, ``validation``, ``dev``, ``eval`` or ``evaluation``) or, where there is none, for testing (``test`` or
     ``testing``), in any case: folders, zip files, folders within a zip file, or tar files that have such a word in
-    their names or those of their folders (``train-0001.tar``).
+    their names or those of their folders (``train-0001.tar``). So is CIFAR in its authors' binary version.
 
     A division made here belongs to the data: of each class those pictures are held out whose ``ImageFolder.keys`` are
     lowest, so it stays when the data is moved or packed, and nearly so when pictures are added.
@@ -87,6 +88,8 @@ def find(path: Path, *, labelled: bool = True) -> Source | Split:
     """What lies at ``path``: classes, or parts with classes in them; the errors are those of ``open_split``."""
     if str(path).startswith(PREFIX) or is_saved_dataset(path):
         return _found_by_datasets(path)
+    if found := find_cifar(path):
+        return found
     if path.suffix.lower() == ".tar" and path.is_file():
         return find_in_tars(path, [path.name], labelled=labelled)
     names = list_files(path)

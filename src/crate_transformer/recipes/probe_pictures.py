@@ -4,7 +4,7 @@ from collections import defaultdict
 from dataclasses import dataclass
 from pathlib import Path
 
-from crate_transformer.data import ImageFolder, open_evaluation, open_images, open_split
+from crate_transformer.data import LabelledFiles, open_evaluation, open_images, open_split
 from crate_transformer.recipes.held_out import HeldOut, hold_out_again, unseen
 
 
@@ -12,8 +12,8 @@ from crate_transformer.recipes.held_out import HeldOut, hold_out_again, unseen
 class ProbePictures:
     """Pictures to learn from and to measure on, in words too, and what may be wrong with these numbers."""
 
-    reference: ImageFolder
-    reported: ImageFolder
+    reference: LabelledFiles
+    reported: LabelledFiles
     reference_used: str
     reported_used: str
     warnings: tuple[str, ...]
@@ -65,7 +65,7 @@ def probe_pictures(
     )
 
 
-def without(images: ImageFolder, others: ImageFolder) -> tuple[ImageFolder, int]:
+def without(images: LabelledFiles, others: LabelledFiles) -> tuple[LabelledFiles, int]:
     """The images that are not among the others by path inside the classes, size and content, and how many are.
 
     Raises:
@@ -82,7 +82,7 @@ def without(images: ImageFolder, others: ImageFolder) -> tuple[ImageFolder, int]
     return (images, 0) if len(kept) == len(images) else (images.subset(kept), len(images) - len(kept))
 
 
-def first_of_each_class(images: ImageFolder, count: int) -> ImageFolder:
+def first_of_each_class(images: LabelledFiles, count: int) -> LabelledFiles:
     """So many pictures of each class, those with the lowest keys, in their order."""
     members: dict[int, list[int]] = defaultdict(list)
     keys = images.keys()
