@@ -11,6 +11,7 @@ _HOMES = {
     "load_checkpoint": "checkpoints",
     "save_checkpoint": "checkpoints",
     "record": "inspection",
+    "intervene": "inspection",
 }
 _MODULES = ("checkpoints", "data", "evaluation", "inspection", "layers", "models", "objective", "reports", "training")
 

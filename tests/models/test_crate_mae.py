@@ -45,7 +45,7 @@ def test_every_tap_fires_once_in_a_reconstruction():
     with torch.no_grad():
         model.reconstruct(IMAGES)
     assert sorted(fired) == sorted(key for key, module in model.named_modules() if isinstance(module, Tap))
-    assert sum(key.startswith("decoder.blocks.") for key in fired) == 6
+    assert sum(key.startswith("decoder.blocks.") for key in fired) == 8
 
 
 @pytest.mark.parametrize(("size", "millions"), [("small", 25.4), ("base", 44.6)])

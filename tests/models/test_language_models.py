@@ -63,7 +63,7 @@ def test_a_later_token_never_changes_an_earlier_logit(name, listening):
             torch.testing.assert_close(after[:, :position], before[:, :position], rtol=0, atol=1e-12)
             assert (after[:, position] - before[:, position]).abs().max() > 1e-6
             torch.testing.assert_close(model(ids[:, :position]), before[:, :position], rtol=0, atol=1e-12)
-    assert len(handles) in (0, 3 * len(model.blocks))
+    assert len(handles) >= 3 * len(model.blocks) * listening
 
 
 @every_class

@@ -3,6 +3,14 @@
 from crate_transformer.inspection.attention import AttentionMaps, attention_maps
 from crate_transformer.inspection.classify import class_names, classify
 from crate_transformer.inspection.controls import untrained_twin
+from crate_transformer.inspection.effects import (
+    HeadEffects,
+    ReferenceMeans,
+    head_effects,
+    num_atoms,
+    probabilities_without,
+    reference_means,
+)
 from crate_transformer.inspection.foreground import (
     Foreground,
     foreground,
@@ -14,6 +22,7 @@ from crate_transformer.inspection.foreground import (
 from crate_transformer.inspection.frozen import batches, frozen, to_model
 from crate_transformer.inspection.heads import HeadSummary, head_summary
 from crate_transformer.inspection.inside import Inside, look_inside
+from crate_transformer.inspection.intervene import intervene
 from crate_transformer.inspection.layerwise import LayerwiseObjective, layerwise_objective
 from crate_transformer.inspection.look import Look, has_attention, look, whole_picture
 from crate_transformer.inspection.maskcut import MaskCut, ObjectCuts, cut_objects, maskcut
@@ -34,6 +43,7 @@ __all__ = [
     "FeaturePCA",
     "Foreground",
     "Geometry",
+    "HeadEffects",
     "HeadSemantics",
     "HeadSummary",
     "Inside",
@@ -44,6 +54,7 @@ __all__ = [
     "MaskCut",
     "ObjectCuts",
     "PatchFeatures",
+    "ReferenceMeans",
     "SparseDescent",
     "Steps",
     "SubspaceGeometry",
@@ -57,19 +68,24 @@ __all__ = [
     "foreground",
     "frozen",
     "has_attention",
+    "head_effects",
     "head_semantics",
     "head_summary",
+    "intervene",
     "layer_steps",
     "layerwise_objective",
     "look",
     "look_inside",
     "map_separation",
     "maskcut",
+    "num_atoms",
     "on_grid",
     "patch_features",
     "patch_luminance",
     "preprocessing_of",
+    "probabilities_without",
     "record",
+    "reference_means",
     "subspace_geometry",
     "threshold_entries",
     "threshold_mass",

@@ -22,10 +22,11 @@ def best_head(model: Backbone) -> BestHead | None:
         ValueError: it is stored, but not as layer, head and the words how they were chosen, or the model has no such
             layer or head.
     """
-    stored = model.provenance.metadata.get("attention")
+    provenance = getattr(model, "provenance", None)  # which a model that was just made has not
+    stored = provenance and provenance.metadata.get("attention")
     if stored is None:
         return None
-    where = f"the entry 'attention' in the metadata of {model.provenance.source}"
+    where = f"the entry 'attention' in the metadata of {provenance.source}"
     best = as_record(stored, BestHead, where)
     depth, num_heads = len(model.blocks), model.config.num_heads
     if not (0 <= best.layer < depth and 0 <= best.head < num_heads):

@@ -1,6 +1,8 @@
 """What a model calls a picture."""
 
+from jaxtyping import Float
 from PIL import Image
+from torch import Tensor
 
 from crate_transformer.data import preprocess
 from crate_transformer.inspection.frozen import frozen, to_model
@@ -22,10 +24,14 @@ def classify(model: Backbone, picture: Image.Image, top: int = 5) -> tuple[tuple
         logits = at_least_float32(model(to_model(model, preprocess(picture, model.preprocessing)[None])))[0]
     if not logits.isfinite().all():
         raise ValueError("the model's answer is not finite: its weights hold NaN or infinity, or overflow")
-    probabilities = logits.softmax(dim=-1) if model.exclusive_classes else logits.sigmoid()
-    best = probabilities.topk(min(top, len(logits)))
+    best = probabilities(model, logits).topk(min(top, len(logits)))
     names = class_names(model)
     return tuple((names[i], p) for i, p in zip(best.indices.tolist(), best.values.tolist(), strict=True))
+
+
+def probabilities(model: Backbone, logits: Float[Tensor, "*batch classes"]) -> Float[Tensor, "*batch classes"]:
+    """Those of all classes together, or, where a picture may have several, of each for itself."""
+    return logits.softmax(dim=-1) if model.exclusive_classes else logits.sigmoid()
 
 
 def class_names(model: Backbone) -> tuple[str, ...]:

@@ -59,7 +59,7 @@ def feature_pca(
     features = seen.features.astype(np.float64)
     grid = features.shape[:3]
     everything = np.ones(grid, dtype=bool)
-    scores, first_share = _components(features[everything], 1)
+    scores, first_share = principal_components(features[everything], 1)
     first = scores[:, 0].reshape(grid)
     border = everything.copy()
     border[:, 1:-1, 1:-1] = False
@@ -70,7 +70,7 @@ def feature_pca(
     foreground = (first > _HALF if remove_background else everything) & seen_something
     colours, colour_shares = np.zeros((*grid, 3)), np.zeros(3)
     if foreground.any():
-        scores, colour_shares = _components(features[foreground], 3)
+        scores, colour_shares = principal_components(features[foreground], 3)
         colours[foreground] = _unit_range(scores)
     return FeaturePCA(
         first=first,
@@ -85,7 +85,7 @@ def feature_pca(
     )
 
 
-def _components(
+def principal_components(
     features: Float[np.ndarray, "patches dim"], count: int
 ) -> tuple[Float[np.ndarray, "patches {count}"], Float[np.ndarray, "{count}"]]:
     """Scores on the first components and their shares of variance; zeros where there are no more components."""

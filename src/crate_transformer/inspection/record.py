@@ -13,9 +13,10 @@ def _matches(name: str, pattern: str) -> bool:
     return len(parts) == len(wanted) and all(map(fnmatchcase, parts, wanted))
 
 
-def _select(model: nn.Module, patterns: tuple[str, ...]) -> dict[str, nn.Module]:
+def select_modules(model: nn.Module, *patterns: str) -> dict[str, nn.Module]:
+    """The modules that the patterns name, see ``record``; a ``ValueError`` tells the nearest names of a miss."""
     if not patterns:
-        raise ValueError("record needs the name of at least one module, such as 'blocks.*.mssa.attention'")
+        raise ValueError("give the name of at least one module, such as 'blocks.*.mssa.attention'")
     modules = {name.removeprefix("_orig_mod."): module for name, module in model.named_modules()}
     for pattern in patterns:
         if not any(_matches(name, pattern) for name in modules):
@@ -47,7 +48,7 @@ def record(
         RuntimeError: a matched module never ran. PyTorch silently skips hooks that are added to a model which has
             already run under ``torch.compile``.
     """
-    modules = _select(model, patterns)
+    modules = select_modules(model, *patterns)
     seen: dict[str, Tensor] = {}
 
     def listener(name: str) -> Callable[[nn.Module, tuple, Tensor], None]:

@@ -19,7 +19,8 @@ class MSSA(nn.Module):
     key and value.
 
     Taps: ``projection`` :math:`U_k^\top z`, ``(batch, heads, tokens, head_dim)``; ``attention``, the softmax map
-    ``(batch, heads, tokens, tokens)``, computed only when somebody listens.
+    ``(batch, heads, tokens, tokens)``, computed only when somebody listens; ``head_output`` :math:`\mathrm{SSA}_k`,
+    before the output map, as ``projection``.
 
     Args:
         head_dim: dimension ``p`` of each subspace; ``dim // num_heads`` unless given.
@@ -53,6 +54,7 @@ class MSSA(nn.Module):
         self.attend = attend  # fuse_kernels puts a kernel here
         self.projection = Tap()
         self.attention = Tap()
+        self.head_output = Tap()
 
     def project(self, z: Float[Tensor, "batch tokens dim"]) -> Float[Tensor, "batch heads tokens head_dim"]:
         r""":math:`U_k^\top z` of every head."""
@@ -60,5 +62,5 @@ class MSSA(nn.Module):
 
     def forward(self, z: Float[Tensor, "batch tokens dim"]) -> Float[Tensor, "batch tokens dim"]:
         w = self.projection(self.project(z))
-        ssa = self.attend(w, w, w, self.attention, causal=self.causal)
+        ssa = self.head_output(self.attend(w, w, w, self.attention, causal=self.causal))
         return self.out(rearrange(ssa, "b h n p -> b n (h p)"))

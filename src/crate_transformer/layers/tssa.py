@@ -22,7 +22,7 @@ class TSSA(nn.Module):
     linear in their number. Sums over tokens are taken in float32 or better, also under autocast.
 
     Taps: ``projection`` :math:`U_k^\top z`, ``(batch, heads, tokens, head_dim)``; ``membership`` :math:`\pi`, the share
-    of each head in each token, ``(batch, heads, tokens)``.
+    of each head in each token, ``(batch, heads, tokens)``; ``head_output``, what each head adds, before the output map.
     """
 
     def __init__(self, dim: int, num_heads: int) -> None:
@@ -35,6 +35,7 @@ class TSSA(nn.Module):
         self.out = nn.Linear(dim, dim)
         self.projection = Tap()
         self.membership = Tap()
+        self.head_output = Tap()
 
     def project(self, z: Float[Tensor, "batch tokens dim"]) -> Float[Tensor, "batch heads tokens head_dim"]:
         r""":math:`U_k^\top z` of every head."""
@@ -50,4 +51,4 @@ class TSSA(nn.Module):
             pi = self.membership((self.temperature[:, None] * share).softmax(dim=1))
             moments = (pi / (pi.sum(dim=-1, keepdim=True) + 1e-8)).unsqueeze(2) @ squares
             mixed = w * pi.unsqueeze(-1) * (-1 / (1 + moments))
-        return self.out(rearrange(mixed.to(projected.dtype), "b h n p -> b n (h p)"))
+        return self.out(rearrange(self.head_output(mixed.to(projected.dtype)), "b h n p -> b n (h p)"))
