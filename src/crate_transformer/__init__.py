@@ -12,6 +12,7 @@ _HOMES = {
     "save_checkpoint": "checkpoints",
     "record": "inspection",
     "intervene": "inspection",
+    "explore": "explorer",
 }
 _MODULES = ("checkpoints", "data", "evaluation", "inspection", "layers", "models", "objective", "reports", "training")
 

@@ -76,7 +76,7 @@ def page_bytes(title: str, lead: str, sections: Sequence[Section], footer: str =
         trim_blocks=True,
         lstrip_blocks=True,
     )
-    environment.filters |= {"cell": format_cell, "picture": _picture}
+    environment.filters |= {"cell": format_cell, "picture": embedded}
     template = environment.get_template("page.html.j2")
     return template.render(title=title, lead=lead, sections=sections, footer=footer).encode()
 
@@ -86,7 +86,8 @@ def _shown(value: object) -> object:
     return printable(value, lines=True) if isinstance(value, str) and not isinstance(value, Markup) else value
 
 
-def _picture(illustration: Illustration) -> _Picture:
+def embedded(illustration: Illustration) -> _Picture:
+    """A picture as a page holds it; a ``ValueError`` where it is no PNG file."""
     drawing, caption, alternative = illustration
     content = figure_bytes(drawing) if isinstance(drawing, Figure) else drawing
     content = content if isinstance(content, bytes) else read_file(content)

@@ -1,0 +1,63 @@
+// Where tokens look: rows of the attention map, computed from keys and queries when they are asked for.
+
+/**
+ * Attention of some tokens, averaged over them: [heads][tokens], each head sums to 1 over all tokens.
+ *
+ * shared and pair: softmax_j(q_i . k_j / sqrt(head_dim)), with q = k for shared.
+ * membership: no tokens are compared; the share of each head in every token, whatever token is asked for.
+ */
+export function attention(view, layer, tokens) {
+  const { model } = view;
+  if (model.compares === "membership") return view.membership(layer);
+  const { heads, head_dim: size } = model;
+  const count = view.tokens;
+  const keys = view.keys(layer);
+  const queries = view.queries(layer);
+  const maps = new Float32Array(heads * count);
+  const row = new Float64Array(count);
+  for (let head = 0; head < heads; head++) {
+    for (const token of tokens) {
+      softmaxRow(queries, keys, (head * count + token) * size, head * count * size, size, row);
+      for (let j = 0; j < count; j++) maps[head * count + j] += row[j] / tokens.length;
+    }
+  }
+  return maps;
+}
+
+function softmaxRow(queries, keys, query, start, size, row) {
+  const scale = 1 / Math.sqrt(size);
+  let largest = -Infinity;
+  for (let j = 0, at = start; j < row.length; j++) {
+    let dot = 0;
+    for (let i = query; i < query + size; i++, at++) dot += queries[i] * keys[at];
+    row[j] = dot * scale;
+    if (row[j] > largest) largest = row[j];
+  }
+  let sum = 0;
+  for (let j = 0; j < row.length; j++) sum += row[j] = Math.exp(row[j] - largest);
+  for (let j = 0; j < row.length; j++) row[j] /= sum;
+}
+
+/** The patches' part of one head's map. */
+export function patchMap(view, maps, head) {
+  const start = head * view.tokens;
+  return maps.subarray(start + view.model.prefix, start + view.tokens);
+}
+
+/** What share of one head's attention the tokens before the patches take. */
+export function prefixShare(view, maps, head) {
+  let sum = 0;
+  for (let j = 0; j < view.model.prefix; j++) sum += maps[head * view.tokens + j];
+  return sum;
+}
+
+/** Mean over the heads of the patches' part. */
+export function meanMap(view, maps) {
+  const mean = new Float32Array(view.patches);
+  const { heads } = view.model;
+  for (let head = 0; head < heads; head++) {
+    const map = patchMap(view, maps, head);
+    for (let j = 0; j < mean.length; j++) mean[j] += map[j] / heads;
+  }
+  return mean;
+}

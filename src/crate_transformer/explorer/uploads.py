@@ -1,0 +1,78 @@
+"""What a browser sent, read with limits."""
+
+from PIL import Image
+from starlette.concurrency import run_in_threadpool
+from starlette.datastructures import UploadFile
+from starlette.exceptions import HTTPException
+from starlette.requests import Request
+
+from crate_transformer.data import photograph, read_image
+
+MOST_FILES = 16
+LARGEST = 32 << 20
+"""Bytes of a file."""
+LARGEST_REQUEST = 128 << 20
+SIDE = 512
+"""Pixels of the shorter side that are kept of an upload: more than models take."""
+
+
+class TooLargeError(ValueError):
+    """More was sent than is taken."""
+
+
+async def read_form(request: Request) -> tuple[list[tuple[str, Image.Image]], list[str]]:
+    """The pictures of a form, uploaded or sampled by name, and the names of the models that it chose.
+
+    Raises:
+        ValueError: there is no picture, one cannot be read, there are too many or too large ones, or it is no form.
+    """
+    limit_body(request)
+    try:
+        async with request.form(max_files=MOST_FILES, max_fields=64, max_part_size=1 << 16) as form:
+            sent = [file for file in form.getlist("pictures") if isinstance(file, UploadFile) and file.filename]
+            pictures = [await _picture(file) for file in sent]
+            samples = [name for name in form.getlist("sample") if isinstance(name, str)]
+            pictures += [(name, photograph(name)) for name in samples]
+            models = [name for name in form.getlist("model") if isinstance(name, str)]
+    except HTTPException as error:
+        if "Too many files" in error.detail:
+            raise TooLargeError(f"more than {MOST_FILES} pictures at a time: send fewer") from error
+        raise ValueError(
+            f"this is no form with pictures ({error.detail}): use the page that this server shows"
+        ) from error
+    if not pictures:
+        raise ValueError("no picture was sent: choose at least one file, or a sample")
+    return pictures, models
+
+
+def limit_body(request: Request) -> None:
+    """Let reading the body end with a ``TooLargeError`` where it is longer than ``LARGEST_REQUEST``."""
+    receive, count = request._receive, 0
+
+    async def counted() -> dict:
+        nonlocal count
+        message = await receive()
+        count += len(message.get("body", b""))
+        if count > LARGEST_REQUEST:
+            raise TooLargeError(f"more than {LARGEST_REQUEST >> 20} MB at a time: send fewer or smaller pictures")
+        return message
+
+    request._receive = counted
+
+
+async def _picture(file: UploadFile) -> tuple[str, Image.Image]:
+    if (file.size or 0) > LARGEST:
+        raise TooLargeError(f"{file.filename} has {file.size:,} bytes, more than {LARGEST:,}: make it smaller")
+    return file.filename, await run_in_threadpool(_small, await file.read(), file.filename)
+
+
+def _small(content: bytes, name: str) -> Image.Image:
+    """The picture with a shorter side of at most ``SIDE``, since decoded uploads are kept while they wait."""
+
+    def enough(width: int, height: int) -> tuple[float, float]:
+        scale = max(1.0, min(width, height) / SIDE)
+        return width / scale, height / scale
+
+    picture = read_image(content, name, at_least=enough)
+    width, height = (max(1, round(side)) for side in enough(*picture.size))
+    return picture if (width, height) == picture.size else picture.resize((width, height), Image.Resampling.BICUBIC)
