@@ -24,7 +24,7 @@ check: .venv/dev.stamp  ## style, import direction
 	$(BIN)/lint-imports
 
 test: .venv/dev.stamp test-timm test-triton test-datasets  ## everything but slow and gpu, under 6 minutes on 2 quiet cores
-	$(BIN)/pytest -n 2 --dist loadfile -m "not slow and not gpu"
+	$(BIN)/pytest -n 2 --dist loadfile --no-loadscope-reorder -m "not slow and not gpu"
 
 # timm needs torchvision, which breaks transformers' vision classes beside a CPU build of torch: both stay out of the way
 test-timm: .venv/timm.stamp  ## the timm door
@@ -62,7 +62,7 @@ SEEDS := $(shell seq 20)
 
 test-seeds: .venv/dev.stamp  ## tests of numbers with other random numbers: SEEDS="1 2", NUMERIC=tests/layers for fewer
 	failed=; for seed in $(SEEDS); do \
-	  $(BIN)/pytest -q -n 2 --dist loadfile -m "not slow and not gpu" --seed $$seed $(NUMERIC) || failed="$$failed $$seed"; \
+	  $(BIN)/pytest -q -n 2 --dist loadfile --no-loadscope-reorder -m "not slow and not gpu" --seed $$seed $(NUMERIC) || failed="$$failed $$seed"; \
 	done; test -z "$$failed" || { echo "failed with seeds$$failed"; false; }
 
 bench: .venv/dev.stamp  ## speed and memory beside a textbook transcription and other libraries' ViTs: runs/bench
@@ -71,3 +71,13 @@ bench: .venv/dev.stamp  ## speed and memory beside a textbook transcription and 
 format: .venv/dev.stamp
 	$(BIN)/ruff check --fix .
 	$(BIN)/ruff format .
+
+PAGE := src/crate_transformer/explorer/page
+
+.PHONY: explorer-page
+explorer-page: $(PAGE)/node_modules  ## the script of the interactive page, from its sources; needs node, the package itself does not
+	cd $(PAGE) && npm run --silent build
+
+$(PAGE)/node_modules: $(PAGE)/package-lock.json
+	cd $(PAGE) && npm ci --no-audit --no-fund --silent
+	touch $@

@@ -12,6 +12,14 @@ import pytest
 import torch
 
 SHARED = Path(__file__).resolve().parents[2] / "shared"
+LONGEST = (
+    "test_training_page.py",
+    "test_quickstart.py",
+    "test_small_data.py",
+    "test_cli_interrupt.py",
+    "test_every_path.py",
+)
+"""Files that take more than ten seconds: two processes divide the files, so these come first."""
 
 
 def pytest_addoption(parser: pytest.Parser) -> None:
@@ -27,6 +35,10 @@ def pytest_configure(config: pytest.Config) -> None:
     _draw_from(seed)
     if signal.getsignal(signal.SIGINT) == signal.SIG_IGN:  # so a shell starts what runs in the background
         signal.signal(signal.SIGINT, signal.default_int_handler)
+
+
+def pytest_collection_modifyitems(items: list[pytest.Item]) -> None:
+    items.sort(key=lambda item: LONGEST.index(item.path.name) if item.path.name in LONGEST else len(LONGEST))
 
 
 def pytest_report_header(config: pytest.Config) -> str:

@@ -123,7 +123,8 @@ def inputs(tmp_path, monkeypatch):
 
 
 @pytest.mark.usefixtures("unchecked")
-def test_the_commands_of_readme_run(inputs, capfd):
+def test_the_commands_of_readme_run(inputs, capfd, monkeypatch):
+    monkeypatch.setattr("uvicorn.Server.run", lambda self, sockets: None)  # which ends with Ctrl-C alone
     lines = crate_lines()
     assert lines, "README shows no command of crate"
     assert {"train", "evaluate", "classify", "inspect"} <= {line.split()[1] for line in lines}

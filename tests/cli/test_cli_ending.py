@@ -85,11 +85,14 @@ def test_an_interrupt_tells_what_is_kept(ends):
 def test_other_signals_interrupt_too_and_have_their_own_code(crate, monkeypatch, number, name):
     from crate_transformer.cli import models
 
-    before = signal.getsignal(number)
-    monkeypatch.setattr(models.Command, "__call__", lambda self: signal.raise_signal(number))
-    ran = crate("models")
-    assert (ran.code, ran.err) == (128 + number, f"crate: stopped by {name}; the same command starts anew\n")
-    assert signal.getsignal(number) == before
+    inherited = signal.signal(number, signal.SIG_DFL)  # nohup lets its processes ignore SIGHUP
+    try:
+        monkeypatch.setattr(models.Command, "__call__", lambda self: signal.raise_signal(number))
+        ran = crate("models")
+        assert (ran.code, ran.err) == (128 + number, f"crate: stopped by {name}; the same command starts anew\n")
+        assert signal.getsignal(number) == signal.SIG_DFL
+    finally:
+        signal.signal(number, inherited)
 
 
 def test_nobody_reads_the_output():
@@ -146,7 +149,10 @@ def test_names_that_are_no_utf8_go_through_every_command(crate, checkpoint, draw
         names = [Path(entry["image"]).name for entry in json.loads((output / "results.json").read_text())["pictures"]]
         assert sorted(names) == ["a.jpg", "a.png", "\udce9.png"]
     page = (tmp_path / "inspect" / "report.html").read_text()
-    assert "\\xe9.png" in page and "a\\u202eb &lt;script&gt;$x_$" in page and "<script" not in page
+    shown = json.loads(re.search(r'id="data">(.*?)</script>', page)[1])
+    assert [Path(picture["name"]).name for picture in shown["pictures"]][-1] == "\\xe9.png"
+    classes = [kind for kind, _ in shown["pictures"][0]["views"][0]["top"]]
+    assert "a\\u202eb <script>$x_$" in classes and "<script>$x_$" not in page
 
 
 def test_several_pictures_of_which_some_are_unusable(crate, checkpoint, draw, tmp_path):

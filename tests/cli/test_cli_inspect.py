@@ -1,6 +1,7 @@
 """``crate inspect``, and the options that it shares with ``crate classify``."""
 
 import json
+import re
 
 import pytest
 import torch
@@ -92,7 +93,7 @@ def test_a_model_without_a_classifier(crate, picture, tmp_path):
     folder = save_checkpoint(build_model("crate_micro_patch4_32", depth=1, num_classes=0), tmp_path / "headless")
     ran = crate("inspect", picture, "--checkpoint", folder, "--output", tmp_path / "out")
     assert ran.code == 0, ran.err
-    assert "the model has no classifier" in (tmp_path / "out" / "report.html").read_text()
+    assert '"top":[]' in (tmp_path / "out" / "report.html").read_text()
     assert json.loads((tmp_path / "out" / "results.json").read_text())["pictures"][0]["top"] == []
 
 
@@ -100,12 +101,24 @@ def test_one_broken_picture_does_not_stop_a_folder(crate, plain, pets, tmp_path)
     broken = pets / "cat" / "2.png"
     broken.write_text("no picture")
     ran = crate("inspect", pets / "cat", "--checkpoint", plain, "--output", tmp_path / "out")
-    assert ran.code == 0 and ran.out.startswith("5 pictures inspected")
+    assert ran.code == 0 and "\n5 pictures inspected" in ran.out
     assert f"left out: {broken} is not a readable image" in ran.err
     assert str(broken) in json.loads((tmp_path / "out" / "results.json").read_text())["left_out"]
     ran = crate("classify", pets / "cat", "--checkpoint", plain, "--json")
     assert ran.code == 0 and len(json.loads(ran.out)) == 5
     assert ran.err.count(str(broken)) == 1 and ran.err.endswith("1 of 6 pictures were left out\n")
+
+
+def test_the_interactive_part(crate, refused, plain, pets, tmp_path):
+    other = save_checkpoint(build_model("vit_micro_patch4_32", depth=1, num_classes=2), tmp_path / "other")
+    options = ("inspect", pets, "--checkpoint", plain, "--output", tmp_path / "out", "--shown", "3")
+    ran = crate(*options, "--beside", other, "--bits", "16", "--effects", "never")
+    assert ran.code == 0 and "the page will have about" in ran.out, ran
+    data = json.loads(re.search(r'id="data">(.*?)</script>', (tmp_path / "out" / "report.html").read_text())[1])
+    assert [model["name"] for model in data["models"]] == [str(plain), str(other)]
+    assert [model["bits"] for model in data["models"]] == [16, 16] and len(data["pictures"]) == 3
+    assert data["pictures"][0]["views"][0]["effects"] is None
+    assert refused(*options[:-1], "0") == "--shown is 0: it must be at least 1"
 
 
 def test_no_pictures_is_one_sentence(refused, plain, picture):

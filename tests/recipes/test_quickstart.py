@@ -3,13 +3,14 @@
 import html
 import json
 import os
+import re
 import signal
 
 import pytest
 
 from crate_transformer.configs.classification import ClassificationConfig
+from crate_transformer.recipes import instruments, run, tasks
 from crate_transformer.recipes import quickstart as recipe
-from crate_transformer.recipes import run, tasks
 from crate_transformer.recipes.quickstart import QuickstartConfig, quickstart
 from crate_transformer.training.tasks.classification import Classification
 
@@ -31,6 +32,7 @@ def finished(tmp_path_factory):
 
     with pytest.MonkeyPatch.context() as patch:
         patch.setitem(tasks._TASKS, ClassificationConfig, Interrupting)
+        patch.setattr(instruments, "PHOTOGRAPHS", ("cat",))
         with pytest.raises(KeyboardInterrupt):
             quickstart(folder, SMALL, show=False)
         assert not (folder / "metrics.json").exists()
@@ -71,6 +73,15 @@ def test_the_page_stands_alone(finished):
         assert html.escape(finding["phenomenon"]).replace("&#x27;", "&#39;") in page
 
 
+def test_the_interactive_pages(finished):
+    for name, models, pictures in (("photographs", 1, 1), ("digits", 2, 8)):
+        page = (finished[0].parent / f"{name}.html").read_text()
+        data = json.loads(re.search(r'id="data">(.*?)</script>', page)[1])
+        assert (len(data["models"]), len(data["pictures"])) == (models, pictures)
+        assert all(view["effects"] for picture in data["pictures"] for view in picture["views"])
+        assert f'href="{name}.html"' in finished[0].read_text()
+
+
 def test_run_again_it_trains_nothing_and_says_what_it_does(finished, monkeypatch, capsys):
     def refuse(*_arguments, **_options):
         pytest.fail("a finished run was repeated")
@@ -78,13 +89,14 @@ def test_run_again_it_trains_nothing_and_says_what_it_does(finished, monkeypatch
     folder = finished[0].parent
     before = json.loads((folder / "metrics.json").read_text())
     monkeypatch.setattr(run, "Trainer", refuse)
+    monkeypatch.setattr(instruments, "PHOTOGRAPHS", ("cat",))
     monkeypatch.setattr(recipe, "quickstart_page", lambda results, folder: folder)  # drawing takes most of the time
     quickstart(folder, SMALL, show=True)
     captured = capsys.readouterr()
     assert captured.out.startswith("The model in the box knows 100 classes (")
     assert "\nastronaut: shows none of its classes" in captured.out
     stages = [line for line in captured.err.splitlines() if line.startswith("stage ")]
-    assert [line.split(",")[0] for line in stages] == [f"stage {number} of 6" for number in range(1, 7)]
+    assert [line.split(",")[0] for line in stages] == [f"stage {number} of 7" for number in range(1, 8)]
     assert all(line.endswith(" left") for line in stages)
     after = json.loads((folder / "metrics.json").read_text())
     for name in ("accuracy", "attention_auc", "attention_miou", "training_seconds", "findings"):

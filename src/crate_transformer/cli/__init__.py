@@ -19,6 +19,7 @@ COMMANDS = {
     "export": "write a model for other runtimes: ONNX or torch.export",
     "bench": "measure speed and memory beside a textbook transcription and a ViT",
     "inspect": "look inside: what every layer does to the objective, where attention looks",
+    "explore": "look inside in a browser: a small server on this machine takes your pictures",
     "segment": "mark the objects on pictures without any label: masks, overlays, COCO results",
 }
 

@@ -2,7 +2,7 @@
 
 from dataclasses import dataclass, field
 from pathlib import Path
-from typing import TYPE_CHECKING, Annotated
+from typing import TYPE_CHECKING, Annotated, Literal
 
 import tyro
 
@@ -34,17 +34,29 @@ class Command:
     """Share of the attention that a mask holds."""
     size: int | None = None
     """Shorter side of the pictures for the maps, in pixels; that of the model's inputs unless given."""
+    shown: int = 8
+    """How many pictures, the first ones, the interactive part of the page holds."""
+    beside: str | None = None
+    """Another checkpoint that the interactive part shows side by side on the same pictures."""
+    bits: Literal[8, 16] = 8
+    """Of a number on the page; 16 doubles its size, and attention is then exact to five digits."""
+    effects: Literal["auto", "always", "never"] = "auto"
+    """Switch off every head once, and show what becomes of the predictions: two forward passes for each head; auto does
+    so where there are at most 64."""
     compare: tuple[str, ...] = ()
     """Other checkpoints whose curves by layer to draw beside those of this one, such as earlier ones of a training."""
 
     def __call__(self) -> int:
         from crate_transformer.cli.outputs import SETTINGS, check_output, checksum
         from crate_transformer.cli.pictures import Pictures
+        from crate_transformer.explorer.page import explorer_page
         from crate_transformer.inspection import look_inside
         from crate_transformer.inspection.look import whole_picture
-        from crate_transformer.reports.inspection import WRITES, inspection_page
+        from crate_transformer.reports.inspection import WRITES, inspection_report, write_inspection
         from crate_transformer.storage import json_bytes
 
+        if self.shown < 1:
+            raise ValueError(f"--shown is {self.shown}: it must be at least 1")
         if not 0 < self.mass <= 1:
             raise ValueError(f"--mass is {self.mass}: a mask holds more than 0 and at most 1 of the attention")
         model = self.weights.load()
@@ -65,6 +77,10 @@ class Command:
             "heads": heads,
             "mass": self.mass,
             "size": size,
+            "shown": self.shown,
+            "beside": self.beside,
+            "bits": self.bits,
+            "effects": self.effects,
             "pictures": [str(path) for path in pictures.paths],
         }
         check_output(self.output, settings, overwrite=self.overwrite, writes=WRITES)
@@ -75,22 +91,50 @@ class Command:
             layers=self.layers or None,
             heads_layer=mask_from[0] if mask_from else -1,
         )
-        page = inspection_page(
+        about = str(model.provenance)
+        report = inspection_report(
             inside,
-            self.output,
             heads=heads,
             mask_from=mask_from,
             mask_from_why=why,
             mass=self.mass,
             model_name=self.weights.checkpoint if others else type(model).__name__,
-            about=str(model.provenance),
+            about=about,
             compared={name: self.curves(other, pictures) for name, other in others.items()},
             left_out=pictures.left_out,
-            beside={SETTINGS: json_bytes(settings)},
         )
-        count = len(inside.looks)
-        say(f"{count} picture{'s' * (count > 1)} inspected: {page}")
+        page = explorer_page(
+            self.collected(model, pictures, size), sections=report.sections, lead=report.lead, footer=about
+        )
+        files = {**report.files, "report.html": page, SETTINGS: json_bytes(settings)}
+        place, count = write_inspection(self.output, files), len(inside.looks)
+        say(f"{count} picture{'s' * (count > 1)} inspected: {place}")
         return pictures.ending()
+
+    def collected(self, model: "Backbone", pictures: "Pictures", size: int) -> dict[str, object]:
+        """What the interactive part shows of the first pictures."""
+        from itertools import islice
+
+        from crate_transformer.explorer.collect import collect, has_few_heads, num_steps
+        from crate_transformer.explorer.explorer import package_reference
+        from crate_transformer.explorer.tokens import expected_bytes
+        from crate_transformer.progress import ProgressLine
+
+        models = {self.weights.checkpoint: model}
+        if self.beside is not None:
+            models[self.beside] = Checkpoint(checkpoint=self.beside).load()
+        shown = list(islice(pictures, self.shown))
+        images = [picture for _, picture in shown]
+        expected = sum(expected_bytes(each, images, size, self.bits) for each in models.values())
+        say(f"the page will have about {expected / 1e6:.1f} MB")
+        references = {
+            name: package_reference(each)
+            for name, each in models.items()
+            if self.effects == "always" or (self.effects == "auto" and has_few_heads(each))
+        }
+        with ProgressLine("looking at heads and layers", num_steps(models, len(shown))) as line:
+            return collect(models, shown, title="Inside the model", short_side=size, bits=self.bits,
+                           references=references, progress=line.update)  # fmt: skip
 
     def mask_place(self, model: "Backbone", heads: tuple[int, ...]) -> tuple[tuple[int, int] | None, str]:
         """Layer and head of the mask, and why these; none where the model has no attention and none is asked for."""

@@ -31,6 +31,7 @@ from crate_transformer.layers.fast_products import fast_products
 from crate_transformer.models import Backbone
 from crate_transformer.recipes import findings
 from crate_transformer.recipes.experiment import Experiment
+from crate_transformer.recipes.instruments import digits_page, photographs_page
 from crate_transformer.recipes.photographs import SUBJECTS, answer, knowledge
 from crate_transformer.recipes.run import Fit, fit
 from crate_transformer.recipes.stages import Stages
@@ -45,6 +46,7 @@ SECONDS = {
     "training CRATE": 68.0,
     "training the ViT": 60.0,
     "measuring": 7.0,
+    "the interactive pages": 15.0,
     "drawing the page": 4.0,
 }
 """Of the documented run, on two cores that multiply in 16 bits (docs/results.md)."""
@@ -139,6 +141,9 @@ def quickstart(folder: Path, config: QuickstartConfig, *, show: bool = True) -> 
         findings.sparsification(objectives),
         findings.semantic_heads(heads),
     ]
+    stages.begin("the interactive pages")
+    photographs_page(folder, BOX, box)
+    digits_page(folder, {NAMES[key]: model for key, model in models.items()}, test, selection)
     metrics = {
         **quickstart_metrics(fits, report),
         "findings": verdicts,

@@ -64,7 +64,7 @@ def inside_sections(inside: Inside, files: dict[str, bytes]) -> list[Section]:
     )
     if inside.heads:
         add(
-            "What each head looks at",
+            "How consistent each head is",
             f"Attention of the class token in layer {inside.heads.layer}, with each head's consistency (mean cosine "
             f"between pairs of pictures of what it gathers) over {all_pictures} beside that of an untrained model.",
             heads=heads_figure(

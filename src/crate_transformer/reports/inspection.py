@@ -1,8 +1,9 @@
-"""The page that ``crate inspect`` writes."""
+"""What ``crate inspect`` writes besides the interactive part of its page."""
 
 import io
 import re
 from collections.abc import Mapping, Sequence
+from dataclasses import dataclass
 from pathlib import Path
 
 import numpy as np
@@ -13,9 +14,8 @@ from crate_transformer.reports.attention import mask_figure
 from crate_transformer.reports.heads import layers_figure
 from crate_transformer.reports.inside import inside_sections, measurements
 from crate_transformer.reports.layerwise import layerwise_figure
-from crate_transformer.reports.page import Illustration, Section, page_bytes
+from crate_transformer.reports.page import Section
 from crate_transformer.reports.style import figure_bytes
-from crate_transformer.reports.table import Table
 from crate_transformer.storage import file_stem, json_bytes, write_files
 
 WRITES = ("results.json", "report.html")
@@ -29,9 +29,17 @@ LAYERWISE = Markup(
 )
 
 
-def inspection_page(
+@dataclass(frozen=True, kw_only=True)
+class InspectionReport:
+    """Files by name, and what stands on the page: the sections under the interactive part, and a paragraph above."""
+
+    files: dict[str, bytes]
+    sections: list[Section]
+    lead: str
+
+
+def inspection_report(
     inside: Inside,
-    folder: Path,
     *,
     heads: Sequence[int],
     mask_from: tuple[int, int] | None,
@@ -41,9 +49,8 @@ def inspection_page(
     about: str,
     compared: Mapping[str, LayerwiseObjective],
     left_out: Mapping[str, str],
-    beside: Mapping[str, bytes],
-) -> Path:
-    """Write PNGs, maps, ``results.json`` and ``report.html`` into ``folder``, all or none; returns the report's path.
+) -> InspectionReport:
+    """PNGs, maps and ``results.json``, and the sections that show the model as a whole.
 
     Args:
         heads: which heads of the maps to show.
@@ -52,21 +59,18 @@ def inspection_page(
         about: what the checkpoint says of itself.
         compared: other checkpoints, measured on the same pictures.
         left_out: pictures that could not be used, with the reason.
-        beside: files that are written with the others.
     """
     looks = inside.looks
     objectives = {model_name: inside.objective, **compared}
     figure = figure_bytes(layerwise_figure(objectives))
     files: dict[str, bytes] = {"layerwise.png": figure}
-    pages = [Section("What each layer does to the objective", LAYERWISE, [(figure, "", "R^c and sparsity by layer")])]
-    pages += inside_sections(inside, files)
+    sections = [
+        Section("What each layer does to the objective", LAYERWISE, [(figure, "", "R^c and sparsity by layer")])
+    ]
+    sections += inside_sections(inside, files)
     results = []
     for number, look in enumerate(looks):
-        stem = file_stem(number, look.name)
-        table = Table(["class", "probability"], look.top) if look.top else None
-        called = "what the model calls it" if look.top else "the model has no classifier to name it"
-        figures, found = _attention(look, files, stem, heads, mask_from, mass) if mask_from else ([], {})
-        pages.append(Section(Path(look.name).name, f"{look.name}: {called}.", figures, table))
+        found = _attention(look, files, file_stem(number, look.name), heads, mask_from, mass) if mask_from else {}
         results.append({"image": look.name, "top": look.top, **found})
     mask = {"layer": mask_from[0], "head": mask_from[1], "mass": mass, "chosen": mask_from_why} if mask_from else None
     data = {
@@ -83,20 +87,24 @@ def inspection_page(
     files["results.json"] = json_bytes(data)
     lead = [f"{len(looks)} picture{'s' * (len(looks) > 1)} through {model_name}."]
     if mask_from:
-        lead.append(f"Masks come from layer {mask_from[0]}, head {mask_from[1]}, {mask_from_why}.")
+        lead.append(f"Masks in PNG files come from layer {mask_from[0]}, head {mask_from[1]}, {mask_from_why}.")
     if left_out:
         lead.append(f"Left out: {'; '.join(left_out.values())}.")
     if inside.missing:
         lead.append(f"Not on this page: {'; '.join(inside.missing)}.")
-    files["report.html"] = page_bytes("Inside the model", " ".join(lead), pages, about)
+    return InspectionReport(files=files, sections=sections, lead=" ".join(lead))
+
+
+def write_inspection(folder: Path, files: Mapping[str, bytes]) -> Path:
+    """Write all files or none, and remove what an earlier inspection left of other pictures; the path of the page."""
     before = {file.name for file in folder.glob("*") if _NOT_ALWAYS.fullmatch(file.name)}
-    return write_files(folder, {**files, **beside}, remove=sorted(before - files.keys())) / "report.html"
+    return write_files(folder, dict(files), remove=sorted(before - files.keys())) / "report.html"
 
 
 def _attention(
     look: Look, files: dict[str, bytes], stem: str, heads: Sequence[int], mask_from: tuple[int, int], mass: float
-) -> tuple[list[Illustration], dict[str, object]]:
-    """The figures of one picture, which are added to ``files`` too, and what they show in numbers."""
+) -> dict[str, object]:
+    """Add the figures and maps of one picture to ``files``; what they show in numbers."""
     layer, head = mask_from
     maps, layers = look.attention.maps[0], look.attention.layers
     every = layers_figure(look.image, maps[:, list(heads)], layers, heads)
@@ -104,13 +112,9 @@ def _attention(
     cut = mask_figure(look.image, mask, f"layer {layer}, head {head}: {mass:.0%} of the attention")
     archive = io.BytesIO()
     np.savez_compressed(archive, maps=maps, layers=layers, mask=mask)
-    drawn, shown = figure_bytes(cut), figure_bytes(every)
-    files |= {f"{stem}-attention.npz": archive.getvalue(), f"{stem}-mask.png": drawn, f"{stem}-attention.png": shown}
-    figures = [
-        (drawn, f"The mask holds {mask.mean():.0%} of the patches.", f"mask over {look.name}"),
-        (shown, "Attention of the class token over the patches.", f"attention maps of {look.name}"),
-    ]
-    return figures, {"grid": mask.shape, "mask_share": mask.mean()}
+    files[f"{stem}-attention.npz"] = archive.getvalue()
+    files |= {f"{stem}-mask.png": figure_bytes(cut), f"{stem}-attention.png": figure_bytes(every)}
+    return {"grid": mask.shape, "mask_share": mask.mean()}
 
 
 def _curves(objective: LayerwiseObjective) -> dict[str, np.ndarray]:

@@ -5,7 +5,7 @@ from dataclasses import dataclass
 from pathlib import Path
 
 import numpy as np
-from markupsafe import Markup
+from markupsafe import Markup, escape
 
 from crate_transformer.evaluation import SegmentationReport
 from crate_transformer.inspection import AttentionMaps, HeadSummary, LayerwiseObjective, Look
@@ -47,10 +47,13 @@ class QuickstartResults:
 def quickstart_page(results: QuickstartResults, folder: Path) -> Path:
     """Draw the figures into ``folder`` and compose ``report.html``, whose path is returned."""
     accuracy = results.metrics["accuracy"]
-    lead = (
+    lead = escape(
         f"A CRATE trained on this machine reads {accuracy['crate']:.1%} of handwritten digits that it never saw, "
         f"a ViT of about as many parameters and the same number of steps {accuracy['vit']:.1%}. "
-        "Neither was ever given a mask; below is what their layers and heads do, each number beside its controls."
+        "Neither was ever given a mask; below is what their layers and heads do, each number beside its controls. "
+    ) + Markup(
+        'Move over the patches yourself: <a href="photographs.html">a trained model on photographs</a>, '
+        '<a href="digits.html">both models on digits</a>.'
     )
     sections = [
         _verdicts(results),

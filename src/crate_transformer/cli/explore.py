@@ -1,0 +1,70 @@
+"""``crate explore``."""
+
+import socket
+from dataclasses import dataclass
+from typing import Annotated, Literal
+
+import tyro
+
+from crate_transformer.cli.checkpoint import Checkpoint
+from crate_transformer.cli.terminal import complain, say
+
+_LOCAL = ("127.0.0.1", "localhost", "::1")
+
+
+@dataclass(frozen=True, kw_only=True)
+class Command:
+    """Look inside models in a browser: a server on this machine takes pictures and shows what heads and layers do.
+
+    Nothing is sent anywhere else. Ctrl-C ends it.
+    """
+
+    checkpoints: Annotated[tuple[str, ...], tyro.conf.Positional] = (Checkpoint().checkpoint,)
+    """Folders, files, or names of weights in the box; pages show one of them, or two side by side."""
+    host: str = "127.0.0.1"
+    """Address to listen on; any other than this machine's own lets others use the server."""
+    port: int = 8750
+    size: int | None = None
+    """Shorter side of the pictures in pixels; that of the model's inputs unless given."""
+    bits: Literal[8, 16] = 8
+    """Of a number on the page."""
+
+    def __call__(self) -> None:
+        try:
+            import uvicorn
+
+            from crate_transformer.explorer.server import Server
+        except ImportError as error:
+            raise ImportError(f'this takes {error.name}: pip install "crate-transformer[explore]"') from error
+        from crate_transformer.explorer.explorer import Explorer
+
+        if len(set(self.checkpoints)) < len(self.checkpoints):
+            raise ValueError("a checkpoint is named twice")
+        with self.listening() as place:
+            models = {name: Checkpoint(checkpoint=name).load() for name in self.checkpoints}
+            explorer = Explorer(models, short_side=self.size, bits=self.bits)
+            names = {*_LOCAL, self.host} - {"::1"} | {"[::1]"}
+            if self.host not in _LOCAL:
+                complain(f"anybody who reaches {self.host} can use this server")
+            port = place.getsockname()[1]
+            server = Server(explorer, {f"{name}:{port}".lower() for name in names})
+            say(f"open http://{'127.0.0.1' if self.host in _LOCAL else self.host}:{port}/ in a browser; Ctrl-C ends it")
+            config = uvicorn.Config(server.app, log_level="warning", server_header=False, timeout_graceful_shutdown=2)
+            try:
+                uvicorn.Server(config).run(sockets=[place])
+            except KeyboardInterrupt:
+                raise KeyboardInterrupt("the pictures are forgotten") from None
+
+    def listening(self) -> socket.socket:
+        """The socket, so that a port in use is told before anything is loaded."""
+        if not 0 <= self.port < 65_536:
+            raise ValueError(f"--port is {self.port}: it must be from 0, for any, to 65535")
+        where = f"{self.host}:{self.port}"
+        try:
+            return socket.create_server(
+                (self.host, self.port), family=socket.AF_INET6 if ":" in self.host else socket.AF_INET
+            )
+        except OSError as error:
+            raise OSError(
+                f"{where} cannot be listened on ({error.strerror or error}): choose another --port or --host"
+            ) from error
