@@ -63,3 +63,10 @@ def test_what_cannot_be_served(refused):
     assert refused("explore", "--port", "70000") == "--port is 70000: it must be from 0, for any, to 65535"
     assert "nothing.pt" in refused("explore", "nothing.pt", "--port", "0")
     assert refused("explore", "a", "a", "--port", "0") == "a checkpoint is named twice"
+
+
+def test_a_server_for_all_addresses_knows_those_of_this_machine():
+    from crate_transformer.cli.explore import Command
+
+    assert Command(host="0.0.0.0").names() > {"127.0.0.1", "localhost", socket.gethostname()}
+    assert Command(host="10.1.2.3").names() == {"127.0.0.1", "localhost", "::1", "10.1.2.3"}

@@ -86,6 +86,7 @@ def test_samples_and_two_models(client, server):
         ({"files": [("pictures", ("a.heic", b"\0\0\0\x18ftypheic" + bytes(64), "image/heic"))]}, 400, "a.heic"),
         ({"files": [picture("huge.png", mode="1", size=(15_000, 20_000))]}, 400, "huge.png is not a readable image"),
         ({"files": [picture()] * (MOST_FILES + 1)}, 413, f"more than {MOST_FILES} pictures at a time"),
+        ({"data": {"sample": ["cat"] * (MOST_FILES + 1)}}, 413, f"more than {MOST_FILES} pictures at a time"),
         ({"data": {"sample": "no such"}}, 400, "there is no photograph"),
         ({"files": [picture()], "data": {"model": "no such"}}, 400, "there is no model"),
         ({"content": b"nonsense", "headers": {"content-type": "multipart/form-data; boundary=x"}}, 400, "no "),
@@ -127,6 +128,11 @@ def test_only_its_own_pages_are_answered(client, server):
     assert ours.status_code == 303
     for path in ("/../pyproject.toml", "/view/../../etc/passwd", "/static/x", "/view/x/y", "/%2e%2e/%2e%2e/etc/passwd"):
         assert client.get(path).status_code == 404
+
+
+def test_a_model_that_is_chosen_twice_is_shown_once(client, server):
+    place = uploaded(client, server, picture(), model=["theirs", "theirs"])
+    assert client.get(place).text.count('"family":') == 1
 
 
 def test_the_queue_and_what_is_kept_are_bounded():

@@ -9,7 +9,7 @@ import signal
 import pytest
 
 from crate_transformer.configs.classification import ClassificationConfig
-from crate_transformer.recipes import instruments, run, tasks
+from crate_transformer.recipes import explorer_pages, run, tasks
 from crate_transformer.recipes import quickstart as recipe
 from crate_transformer.recipes.quickstart import QuickstartConfig, quickstart
 from crate_transformer.training.tasks.classification import Classification
@@ -32,7 +32,7 @@ def finished(tmp_path_factory):
 
     with pytest.MonkeyPatch.context() as patch:
         patch.setitem(tasks._TASKS, ClassificationConfig, Interrupting)
-        patch.setattr(instruments, "PHOTOGRAPHS", ("cat",))
+        patch.setattr(explorer_pages, "PHOTOGRAPHS", ("cat",))
         with pytest.raises(KeyboardInterrupt):
             quickstart(folder, SMALL, show=False)
         assert not (folder / "metrics.json").exists()
@@ -89,7 +89,7 @@ def test_run_again_it_trains_nothing_and_says_what_it_does(finished, monkeypatch
     folder = finished[0].parent
     before = json.loads((folder / "metrics.json").read_text())
     monkeypatch.setattr(run, "Trainer", refuse)
-    monkeypatch.setattr(instruments, "PHOTOGRAPHS", ("cat",))
+    monkeypatch.setattr(explorer_pages, "PHOTOGRAPHS", ("cat",))
     monkeypatch.setattr(recipe, "quickstart_page", lambda results, folder: folder)  # drawing takes most of the time
     quickstart(folder, SMALL, show=True)
     captured = capsys.readouterr()

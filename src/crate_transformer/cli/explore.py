@@ -10,6 +10,7 @@ from crate_transformer.cli.checkpoint import Checkpoint
 from crate_transformer.cli.terminal import complain, say
 
 _LOCAL = ("127.0.0.1", "localhost", "::1")
+_ALL = ("0.0.0.0", "::")
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -43,17 +44,26 @@ class Command:
         with self.listening() as place:
             models = {name: Checkpoint(checkpoint=name).load() for name in self.checkpoints}
             explorer = Explorer(models, short_side=self.size, bits=self.bits)
-            names = {*_LOCAL, self.host} - {"::1"} | {"[::1]"}
+            hosts = {f"[{name}]" if ":" in name else name for name in self.names()}
             if self.host not in _LOCAL:
                 complain(f"anybody who reaches {self.host} can use this server")
             port = place.getsockname()[1]
-            server = Server(explorer, {f"{name}:{port}".lower() for name in names})
+            server = Server(explorer, {f"{host}:{port}".lower() for host in hosts})
             say(f"open http://{'127.0.0.1' if self.host in _LOCAL else self.host}:{port}/ in a browser; Ctrl-C ends it")
             config = uvicorn.Config(server.app, log_level="warning", server_header=False, timeout_graceful_shutdown=2)
             try:
                 uvicorn.Server(config).run(sockets=[place])
             except KeyboardInterrupt:
                 raise KeyboardInterrupt("the pictures are forgotten") from None
+
+    def names(self) -> set[str]:
+        """What a browser may call this server: of an address that stands for all, every address of this machine."""
+        if self.host not in _ALL:
+            return {*_LOCAL, self.host}
+        import psutil
+
+        found = {address.address.partition("%")[0] for some in psutil.net_if_addrs().values() for address in some}
+        return {*_LOCAL, *found, socket.gethostname()}
 
     def listening(self) -> socket.socket:
         """The socket, so that a port in use is told before anything is loaded."""

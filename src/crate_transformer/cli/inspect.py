@@ -66,6 +66,9 @@ class Command:
         heads = self.chosen_heads(model)
         mask_from, why = self.mask_place(model, heads)
         others = self.others()
+        if self.beside == self.weights.checkpoint:
+            raise ValueError(f"--beside names {self.beside} itself: name another checkpoint")
+        beside = {self.beside: Checkpoint(checkpoint=self.beside).load()} if self.beside is not None else {}
         pictures = Pictures(
             self.images, title="inspect", check=lambda picture: whole_picture(model, picture, size), output=self.output
         )
@@ -78,7 +81,7 @@ class Command:
             "mass": self.mass,
             "size": size,
             "shown": self.shown,
-            "beside": self.beside,
+            "beside": {name: checksum(each) for name, each in beside.items()},
             "bits": self.bits,
             "effects": self.effects,
             "pictures": [str(path) for path in pictures.paths],
@@ -104,14 +107,17 @@ class Command:
             left_out=pictures.left_out,
         )
         page = explorer_page(
-            self.collected(model, pictures, size), sections=report.sections, lead=report.lead, footer=about
+            self.collected({self.weights.checkpoint: model, **beside}, pictures, size),
+            sections=report.sections,
+            lead=report.lead,
+            footer=about,
         )
         files = {**report.files, "report.html": page, SETTINGS: json_bytes(settings)}
         place, count = write_inspection(self.output, files), len(inside.looks)
         say(f"{count} picture{'s' * (count > 1)} inspected: {place}")
         return pictures.ending()
 
-    def collected(self, model: "Backbone", pictures: "Pictures", size: int) -> dict[str, object]:
+    def collected(self, models: dict[str, "Backbone"], pictures: "Pictures", size: int) -> dict[str, object]:
         """What the interactive part shows of the first pictures."""
         from itertools import islice
 
@@ -120,9 +126,6 @@ class Command:
         from crate_transformer.explorer.tokens import expected_bytes
         from crate_transformer.progress import ProgressLine
 
-        models = {self.weights.checkpoint: model}
-        if self.beside is not None:
-            models[self.beside] = Checkpoint(checkpoint=self.beside).load()
         shown = list(islice(pictures, self.shown))
         images = [picture for _, picture in shown]
         expected = sum(expected_bytes(each, images, size, self.bits) for each in models.values())

@@ -138,8 +138,8 @@ def _model(name: str, model: Backbone, views: list[dict], bits: Bits, reference:
         "epsilon_squared": EPSILON_SQUARED,
         "lowers_rate": model.blocks[0].lowers_rate,
         "atoms": atoms if num_atoms(model) else None,
-        "best_head": best and {"layer": best.layer, "head": best.head, "why": best.chosen},
-        "about": "" if provenance is None else str(provenance),
+        "best_head": best and {"layer": best.layer, "head": best.head, "why": printable(best.chosen)},
+        "about": "" if provenance is None else printable(str(provenance), lines=True),
         "reference": "" if reference is None else reference.name,
         "curves": {
             quantity: None

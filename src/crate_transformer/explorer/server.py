@@ -123,7 +123,7 @@ class Server:
     async def upload(self, request: Request) -> Response:
         """Pictures that become a page."""
         pictures, models = await read_form(request)
-        models = tuple(models or list(self.explorer.models)[:1])
+        models = tuple(dict.fromkeys(models)) or tuple(self.explorer.models)[:1]
         for name in models:
             self.explorer.model(name)
         if len(models) > 2:

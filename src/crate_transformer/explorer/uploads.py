@@ -32,6 +32,8 @@ async def read_form(request: Request) -> tuple[list[tuple[str, Image.Image]], li
             sent = [file for file in form.getlist("pictures") if isinstance(file, UploadFile) and file.filename]
             pictures = [await _picture(file) for file in sent]
             samples = [name for name in form.getlist("sample") if isinstance(name, str)]
+            if len(pictures) + len(samples) > MOST_FILES:
+                raise TooLargeError(f"more than {MOST_FILES} pictures at a time: send fewer")
             pictures += [(name, photograph(name)) for name in samples]
             models = [name for name in form.getlist("model") if isinstance(name, str)]
     except HTTPException as error:

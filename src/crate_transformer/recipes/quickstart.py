@@ -31,7 +31,7 @@ from crate_transformer.layers.fast_products import fast_products
 from crate_transformer.models import Backbone
 from crate_transformer.recipes import findings
 from crate_transformer.recipes.experiment import Experiment
-from crate_transformer.recipes.instruments import digits_page, photographs_page
+from crate_transformer.recipes.explorer_pages import digits_page, photographs_page
 from crate_transformer.recipes.photographs import SUBJECTS, answer, knowledge
 from crate_transformer.recipes.run import Fit, fit
 from crate_transformer.recipes.stages import Stages
