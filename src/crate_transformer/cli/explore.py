@@ -21,7 +21,7 @@ class Command:
     """
 
     checkpoints: Annotated[tuple[str, ...], tyro.conf.Positional] = (Checkpoint().checkpoint,)
-    """Folders, files, or names of weights in the box; pages show one of them, or two side by side."""
+    """Folders, files, or names of bundled weights; pages show one of them, or two side by side."""
     host: str = "127.0.0.1"
     """Address to listen on; any other than this machine's own lets others use the server."""
     port: int = 8750

@@ -20,7 +20,7 @@ from crate_transformer.models import Backbone
 
 @dataclass(frozen=True, kw_only=True, eq=False)
 class ReferenceMeans:
-    """What each head and each atom of the sparse code puts out in the mean over the tokens of ``images`` images."""
+    """The mean output of each head and each atom of the sparse code over the tokens of ``images`` images."""
 
     heads: tuple[Float[Tensor, "heads head_dim"], ...]
     codes: tuple[Float[Tensor, " atoms"], ...]
@@ -31,7 +31,7 @@ class ReferenceMeans:
 class HeadEffects:
     """Probabilities of each image's likeliest ``classes`` while one head at a time is switched off.
 
-    What the head puts out is replaced by ``zero``, or by its ``mean`` over reference images. Zero alone overstates what
+    The output of the head is replaced by ``zero``, or by its ``mean`` over reference images. Zero alone overstates what
     a head does, because the later layers never saw it in training. ``intact`` are the probabilities of the whole model.
     """
 
@@ -44,7 +44,7 @@ class HeadEffects:
 def reference_means(
     model: Backbone, images: Float[Tensor, "images channels height width"] | Iterable
 ) -> ReferenceMeans:
-    """Measure what heads and atoms put out, over all tokens of the reference images.
+    """The mean outputs of heads and atoms over all tokens of the reference images.
 
     Args:
         images: preprocessed images, or an iterable of batches of them or of ``(images, labels)`` pairs.
