@@ -46,7 +46,7 @@ SECONDS = {
     "training CRATE": 68.0,
     "training the ViT": 60.0,
     "measuring": 7.0,
-    "the interactive pages": 15.0,
+    "the interactive pages": 7.0,
     "drawing the page": 4.0,
 }
 """Of the documented run, on two cores that multiply in 16 bits (docs/results.md)."""

@@ -21,7 +21,7 @@ function ticks(low, high) {
  */
 export function chart({ depth, series, steps = [], label, layer, choose, hover }) {
   const values = [...series.map((line) => line.values), ...steps.flatMap((group) => [group.before, group.after])].flat();
-  const high = Math.max(...values);
+  const high = 1.06 * Math.max(...values); // what is largest stays clear of the edge
   const low = Math.min(0, ...values);
   const slot = (WIDTH - EDGE.left - EDGE.right) / depth;
   const x = (place) => EDGE.left + slot * (place + 0.5);
