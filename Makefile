@@ -57,7 +57,8 @@ test-slow: .venv/dev.stamp
 test-gpu: .venv/dev.stamp
 	$(BIN)/pytest -m gpu
 
-NUMERIC := tests/layers tests/kernels tests/objective tests/parity tests/contract tests/models tests/training
+NUMERIC := tests/layers tests/kernels tests/objective tests/parity tests/contract tests/models tests/training \
+  tests/evaluation
 SEEDS := $(shell seq 20)
 
 test-seeds: .venv/dev.stamp  ## tests of numbers with other random numbers: SEEDS="1 2", NUMERIC=tests/layers for fewer

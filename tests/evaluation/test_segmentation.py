@@ -101,7 +101,11 @@ def test_attention_equal_to_the_masks_scores_one_and_beats_every_control():
 
 
 def test_random_attention_is_at_chance_and_beats_nothing():
-    report = attention_segmentation({"blind": looker()}, torch.rand(80, 3, SIDE, SIDE), squares(80), noise(80))
+    # always the same pictures: of others one in some forty would beat a control by more than two standard errors
+    generator = torch.Generator().manual_seed(0)
+    images = torch.rand(80, 3, SIDE, SIDE, generator=generator)
+    pixels = torch.randint(0, 256, (80, 3, SIDE, SIDE), dtype=torch.uint8, generator=generator)
+    report = attention_segmentation({"blind": looker()}, images, squares(80), pixels)
     assert report.auc["blind"].mean == pytest.approx(0.5, abs=0.1)
     assert not any(report.beats("blind").values())
 
@@ -145,21 +149,25 @@ def test_every_row_equals_a_slow_reference(family):
     on_selection, on_reported = grid_masks(others[1]), grid_masks(masks)
 
     def check(row, selection, reported, choices, atol=1e-9):
-        aucs = [np.mean([roc_auc_score(m, x) for m, x in zip(on_selection, s, strict=True)]) for s in selection]
-        best = int(np.argmax(aucs))
-        expected = [roc_auc_score(m, x) for m, x in zip(on_reported, reported[best], strict=True)]
-        np.testing.assert_allclose(report.auc[row].per_image, expected, atol=atol)
-        assert (report.auc[row].layer, report.auc[row].head) == choices[best]
+        aucs = {
+            (c, None): np.mean([roc_auc_score(m, x) for m, x in zip(on_selection, s, strict=True)])
+            for c, s in enumerate(selection)
+        }
         ious = {
             (c, f): np.mean([slow_iou(m, x, f) for m, x in zip(on_selection, s, strict=True)])
             for c, s in enumerate(selection)
             for f in FRACTIONS
         }
-        best, fraction = max(ious, key=ious.get)
-        expected = [slow_iou(m, x, fraction) for m, x in zip(on_reported, reported[best], strict=True)]
-        np.testing.assert_allclose(report.miou[row].per_image, expected, atol=1e-9)
-        assert (report.miou[row].layer, report.miou[row].head) == choices[best]
-        assert report.miou[row].fraction == fraction
+        for found, means, slow, bound in (
+            (report.auc[row], aucs, lambda m, x, _: roc_auc_score(m, x), atol),
+            (report.miou[row], ious, slow_iou, 1e-9),
+        ):
+            # means of ratios of small integers are often equal, and rounding puts either first
+            best = [key for key, mean in means.items() if mean > max(means.values()) - 1e-9]
+            best = [(c, f) for c, f in best if (*choices[c], f) == (found.layer, found.head, found.fraction)]
+            assert best
+            expected = [[slow(m, x, f) for m, x in zip(on_reported, reported[c], strict=True)] for c, f in best]
+            assert any(np.allclose(found.per_image, values, rtol=1e-7, atol=bound) for values in expected)
 
     choices = [(layer, head) for layer in range(2) for head in range(4)]
     for row, judged in (("m", model), ("m_untrained", untrained_twin(model))):

@@ -5,7 +5,7 @@ import torch
 
 from crate_transformer.data import Source, eval_loader
 from crate_transformer.evaluation import FrozenFeatures, knn
-from crate_transformer.evaluation.features import features_of, tokens_of
+from crate_transformer.evaluation.features import Tokens, features_of, tokens_of
 from crate_transformer.inspection import untrained_twin
 from crate_transformer.models import Backbone
 from crate_transformer.training.task import Processes
@@ -14,10 +14,16 @@ NEIGHBOURS, REFERENCES = 20, 10_000
 
 
 def knn_probe(
-    model: Backbone, trained_on: Source, held_out: Source, processes: Processes, *, num_workers: int
+    model: Backbone,
+    trained_on: Source,
+    held_out: Source,
+    processes: Processes,
+    *,
+    num_workers: int,
+    tokens: Tokens | None = None,
 ) -> dict[str, float]:
     """Top-1 of the vote of the 20 nearest among at most 10,000 of the pictures trained on, beside an untrained model
-    and plain pixels; nothing where pictures have no class, or several."""
+    and plain pixels; nothing where pictures have no class, or several. ``tokens`` as in ``frozen_features``."""
     if trained_on.labels is None or held_out.labels is None:
         return {}
     chosen = np.unique(np.linspace(0, len(trained_on) - 1, REFERENCES).astype(np.int64))  # sorted by class, mostly
@@ -33,7 +39,7 @@ def knn_probe(
             rank=processes.rank,
             world_size=processes.world_size,
         )
-        shares = processes.gather(features_of(models, loader, tokens_of(model, None, 1), 1))
+        shares = processes.gather(features_of(models, loader, tokens_of(model, tokens, 1), 1))
         rows, labels = zip(*(share for share in shares if len(share[1])), strict=True)
         sides.append(({row: torch.cat([found[row] for found in rows]) for row in rows[0]}, torch.cat(labels)))
     (reference, reference_labels), (reported, reported_labels) = sides

@@ -67,7 +67,9 @@ class MaskedAutoencoding(Task):
                 count += len(batch["images"])
         totals, counts = zip(*processes.gather((total, count)), strict=True)
         loss = sum(totals) / sum(counts)
-        return {self.measure: loss, **knn_probe(model, trained_on, held_out, processes, num_workers=num_workers)}
+        # the loss reaches the patches; a class token learns little, and only through them
+        probe = knn_probe(model, trained_on, held_out, processes, num_workers=num_workers, tokens="patches")
+        return {self.measure: loss, **probe}
 
     @staticmethod
     def describe(numbers: dict[str, object]) -> str:
