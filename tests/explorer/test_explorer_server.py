@@ -15,7 +15,7 @@ from starlette.testclient import TestClient
 from crate_transformer.explorer.explorer import Explorer
 from crate_transformer.explorer.jobs import Jobs, TooBusyError
 from crate_transformer.explorer.server import Server
-from crate_transformer.explorer.uploads import MOST_FILES
+from crate_transformer.explorer.uploads import LARGEST_REQUEST, MOST_FILES
 from crate_transformer.models import build_model
 
 TINY = {"img_size": 16, "patch_size": 8, "embed_dim": 12, "depth": 2, "num_heads": 2, "num_classes": 4}
@@ -95,6 +95,17 @@ def test_samples_and_two_models(client, server):
 def test_bad_uploads_are_one_sentence(client, sent, status, told):
     answer = client.post("/pictures", **sent)
     assert answer.status_code == status and told in answer.text and "Traceback" not in answer.text, answer.text
+
+
+def test_bodies_have_a_limit(client, server):
+    question = client.post("/view/none/effects", content=bytes(1 << 17), headers={"content-type": "application/json"})
+    assert question.status_code == 404, "nothing is read for a page that is not there"
+    place = uploaded(client, server, picture())
+    question = client.post(f"{place}effects", content=bytes(1 << 17), headers={"content-type": "application/json"})
+    assert (question.status_code, question.json()) == (413, {"error": "more than 65,536 bytes at a time: send less"})
+    form = {"content-type": "multipart/form-data; boundary=x"}
+    answer = client.post("/pictures", content=bytes(LARGEST_REQUEST + 1), headers=form)
+    assert answer.status_code == 413 and "more than 134,217,728 bytes at a time: send less" in answer.text
 
 
 def test_a_picture_that_is_too_long_fails_on_its_page(client, server):

@@ -19,7 +19,14 @@ from crate_transformer.data import PHOTOGRAPHS
 from crate_transformer.explorer.explorer import Explorer
 from crate_transformer.explorer.jobs import Job, Jobs, TooBusyError
 from crate_transformer.explorer.origin import SameOrigin
-from crate_transformer.explorer.uploads import LARGEST, MOST_FILES, TooLargeError, limit_body, read_form
+from crate_transformer.explorer.uploads import (
+    LARGEST,
+    LARGEST_REQUEST,
+    MOST_FILES,
+    BodyLimit,
+    TooLargeError,
+    read_form,
+)
 from crate_transformer.storage import as_record, parse_json, plain, printable
 
 _TEMPLATES = Environment(
@@ -29,6 +36,7 @@ _TEMPLATES = Environment(
     trim_blocks=True,
     lstrip_blocks=True,
 )
+_LARGEST_QUESTION = 1 << 16
 _STATUS = ((TooLargeError, 413), (TooBusyError, 503), ((ValueError, OSError), 400))
 
 Handler = Callable[..., Awaitable[Response]]
@@ -87,12 +95,13 @@ class Server:
     def __init__(self, explorer: Explorer, hosts: set[str], **limits: float) -> None:
         self.explorer, self.token = explorer, secrets.token_urlsafe(16)
         self.jobs = Jobs(self._make, **limits)
+        forms, questions = ([Middleware(BodyLimit, most=most)] for most in (LARGEST_REQUEST, _LARGEST_QUESTION))
         routes = [
             Route("/", self.start),
-            Route("/pictures", self.upload, methods=["POST"]),
+            Route("/pictures", self.upload, methods=["POST"], middleware=forms),
             Route("/view/{key}/", self.view),
             Route("/view/{key}/delete", self.delete, methods=["POST"]),
-            Route("/view/{key}/effects", self.effects, methods=["POST"]),
+            Route("/view/{key}/effects", self.effects, methods=["POST"], middleware=questions),
         ]
         self.app = Starlette(
             routes=routes,
@@ -151,7 +160,6 @@ class Server:
     @told
     async def effects(self, request: Request) -> Response:
         """What switching heads and atoms off does to a prediction."""
-        limit_body(request)
         job, where = self._job(request), "the question"
         question = as_record(parse_json(await request.body(), where), Question, where)
         if not secrets.compare_digest(question.token, self.token):

@@ -5,6 +5,7 @@ from starlette.concurrency import run_in_threadpool
 from starlette.datastructures import UploadFile
 from starlette.exceptions import HTTPException
 from starlette.requests import Request
+from starlette.types import ASGIApp, Message, Receive, Scope, Send
 
 from crate_transformer.data import photograph, read_image
 
@@ -20,13 +21,32 @@ class TooLargeError(ValueError):
     """More was sent than is taken."""
 
 
+class BodyLimit:
+    """Lets reading the body of a request end with a ``TooLargeError`` where it is longer than ``most`` bytes."""
+
+    def __init__(self, app: ASGIApp, most: int) -> None:
+        self.app, self.most = app, most
+
+    async def __call__(self, scope: Scope, receive: Receive, send: Send) -> None:
+        count = 0
+
+        async def counted() -> Message:
+            nonlocal count
+            message = await receive()
+            count += len(message.get("body", b""))
+            if count > self.most:
+                raise TooLargeError(f"more than {self.most:,} bytes at a time: send less")
+            return message
+
+        await self.app(scope, counted, send)
+
+
 async def read_form(request: Request) -> tuple[list[tuple[str, Image.Image]], list[str]]:
     """The pictures of a form, uploaded or sampled by name, and the names of the models that it chose.
 
     Raises:
         ValueError: there is no picture, one cannot be read, there are too many or too large ones, or it is no form.
     """
-    limit_body(request)
     try:
         async with request.form(max_files=MOST_FILES, max_fields=64, max_part_size=1 << 16) as form:
             sent = [file for file in form.getlist("pictures") if isinstance(file, UploadFile) and file.filename]
@@ -45,21 +65,6 @@ async def read_form(request: Request) -> tuple[list[tuple[str, Image.Image]], li
     if not pictures:
         raise ValueError("no picture was sent: choose at least one file, or a sample")
     return pictures, models
-
-
-def limit_body(request: Request) -> None:
-    """Let reading the body end with a ``TooLargeError`` where it is longer than ``LARGEST_REQUEST``."""
-    receive, count = request._receive, 0
-
-    async def counted() -> dict:
-        nonlocal count
-        message = await receive()
-        count += len(message.get("body", b""))
-        if count > LARGEST_REQUEST:
-            raise TooLargeError(f"more than {LARGEST_REQUEST >> 20} MB at a time: send fewer or smaller pictures")
-        return message
-
-    request._receive = counted
 
 
 async def _picture(file: UploadFile) -> tuple[str, Image.Image]:
