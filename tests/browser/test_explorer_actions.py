@@ -170,6 +170,35 @@ def test_a_link_shows_the_same_view(open_page) -> None:
     page.wait_for_function("() => explorer.app.state.layer === 2 && explorer.app.state.picture === 0")
 
 
+def test_a_link_keeps_settings_masks_and_what_is_off(open_page) -> None:
+    data = Example(["shared", "pair"]).data
+    page = open_page(data, "#layer=1&show=masks")
+    page.select_option("text=Mask from", "pca,2")
+    page.get_by_role("slider", name="Keep components").fill("0.7")
+    page.select_option("text=Mask from", "patch")
+    page.get_by_role("slider", name="Keep the largest").fill("0.35")
+    page.check("text=Inverted")
+    says = page.locator(".says").all_inner_texts()
+    page.click("#tab-similar")
+    page.select_option("text=Features of", "2")
+    page.select_option("text=Shown as", "colours")
+    page.click("#tab-atoms")
+    page.click("text=Keep this atom")
+    page.click("#tab-heads")
+    page.get_by_label("Over the picture").first.check()
+    page.click("#tab-prediction")
+    page.click("[data-place='zero 2 3'] >> nth=1")
+    page.wait_for_function("() => location.hash.includes('off=/2,3')")
+    address = page.evaluate("() => location.hash")
+    assert "mask=patch&mass=0.35&above=0.7&inverted=1" in address
+    other = open_page(data, address)
+    assert state(other) == state(page)
+    other.wait_for_selector("text=Off: head 3 of layer 2")
+    other.click("#tab-masks")
+    state(other)
+    assert other.locator(".says").all_inner_texts() == says
+
+
 @pytest.mark.parametrize(
     "address",
     [
@@ -177,6 +206,7 @@ def test_a_link_shows_the_same_view(open_page) -> None:
         "#patch=<script>&show=%3Cb%3E",
         "#%E0%A4%A",
         "#pins=1;2;;9,9&region=3,3,1,1",
+        "#mask=pca&mass=7&above=x&inverted=2&features=4&off=9,9&atomsoff=1,1&atom=0&over=yes",
     ],
 )
 def test_an_address_that_says_nonsense(open_page, address: str) -> None:
@@ -219,7 +249,7 @@ def test_effects_that_were_not_computed(open_page) -> None:
 
 
 @pytest.mark.filterwarnings("ignore:__array__ implementation:DeprecationWarning")  # pycocotools
-@pytest.mark.parametrize("source", ["class", "pca 1", "maskcut 0"])
+@pytest.mark.parametrize("source", ["class", "pca,1", "maskcut,0"])
 @pytest.mark.parametrize("inverted", [False, True])
 def test_masks_as_files(open_page, source: str, inverted: bool) -> None:
     data = Example().data
@@ -238,7 +268,7 @@ def test_masks_as_files(open_page, source: str, inverted: bool) -> None:
         assert ("inverted" in waiting.value.suggested_filename) == inverted
     mask = np.asarray(Image.open(io.BytesIO(files["PNG"])).convert("L")) > 127
     assert mask.shape == (40, 56) and mask.sum() == 64 * kept
-    if source == "maskcut 0":
+    if source == "maskcut,0":
         expected = np.zeros((5, 7), bool)
         expected[1:3, 2:5] = True
         assert (mask[4::8, 4::8] == (expected ^ inverted)).all()

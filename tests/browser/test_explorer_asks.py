@@ -89,6 +89,13 @@ def test_atoms_are_switched_off(page, server: Server) -> None:
     assert server.asked[0][1]["atoms"] == [[1, [atom]]]
 
 
+def test_a_link_asks_what_it_switches_off(page, server: Server) -> None:
+    page.evaluate("() => (location.hash = '#show=prediction&off=0,1;2,3&atomsoff=1,7')")
+    page.wait_for_selector("text=Off: head 1 of layer 0, head 3 of layer 2, atom 7 of layer 1")
+    page.wait_for_selector("td:has-text('60%')")
+    assert [(asked["off"], asked["atoms"]) for _, asked in server.asked] == [([[0, 1], [2, 3]], [[1, [7]]])]
+
+
 def test_a_refusal_is_one_sentence(page, server: Server) -> None:
     server.refusal = "Too many questions wait: try again in a minute."
     page.click("[data-place='zero 0 1']")

@@ -52,7 +52,7 @@
   // src/effects.js
   var Effects = class {
     constructor(app2, m) {
-      Object.assign(this, { app: app2, m, heads: [], atoms: [], asked: 0, answer: null, trouble: "" });
+      Object.assign(this, { app: app2, m, asked: "", answer: null, trouble: "", waiting: false });
     }
     get server() {
       return this.app.data.server;
@@ -60,34 +60,39 @@
     get known() {
       return this.app.picture.views[this.m].effects;
     }
+    get heads() {
+      return this.app.state.off[this.m];
+    }
+    get atoms() {
+      return this.app.state.atomsOff[this.m];
+    }
     isOff(layer, head) {
-      return this.heads.some(([l, h]) => l === layer && h === head);
+      return includes(this.heads, layer, head);
     }
     atomIsOff(layer, atom) {
-      return this.atoms.some(([l, a]) => l === layer && a === atom);
+      return includes(this.atoms, layer, atom);
     }
     /** Without a server one head at a time. */
     toggle(layer, head) {
-      const others2 = this.heads.filter(([l, h]) => l !== layer || h !== head);
-      const off = this.isOff(layer, head);
-      this.heads = off ? others2 : [...this.server ? others2 : [], [layer, head]];
-      this.update();
+      const others2 = this.server || this.isOff(layer, head) ? this.heads : [];
+      this.choose(toggled(others2, layer, head), this.atoms);
     }
     toggleAtom(layer, atom) {
-      const others2 = this.atoms.filter(([l, a]) => l !== layer || a !== atom);
-      this.atoms = others2.length < this.atoms.length ? others2 : [...others2, [layer, atom]];
-      this.update();
+      this.choose(this.heads, toggled(this.atoms, layer, atom));
     }
     clear() {
-      [this.heads, this.atoms] = [[], []];
-      this.update();
+      this.choose([], []);
     }
-    /** Find out what the present choice does, for the present picture. */
-    async update() {
-      const number = ++this.asked;
-      this.picture = this.app.state.picture;
-      [this.answer, this.trouble, this.waiting] = [null, "", false];
+    choose(heads, atoms) {
+      const { off, atomsOff } = this.app.state;
+      this.app.set({ off: off.map((old, m) => m === this.m ? heads : old), atomsOff: atomsOff.map((old, m) => m === this.m ? atoms : old) });
+    }
+    /** Find out what is off now does to the picture that is shown, unless that was asked last. */
+    update() {
       const { known, heads, atoms } = this;
+      const key = JSON.stringify([this.app.state.picture, heads, atoms]);
+      if (key === this.asked) return;
+      Object.assign(this, { asked: key, answer: null, trouble: "", waiting: false });
       if (known && heads.length < 2 && !atoms.length) {
         const [layer, head] = heads[0] ?? [];
         const none = heads.length === 0;
@@ -99,17 +104,13 @@
         };
       } else if (this.server && (heads.length || atoms.length)) {
         this.waiting = true;
-        this.app.set({});
-        try {
-          const answer = await this.ask(heads, atoms);
-          if (number === this.asked) this.answer = answer;
-        } catch (error) {
-          if (number === this.asked) this.trouble = error.message;
-        }
-        if (number !== this.asked) return;
-        this.waiting = false;
+        const arrived = (found) => {
+          if (key !== this.asked) return;
+          Object.assign(this, found, { waiting: false });
+          this.app.set({});
+        };
+        this.ask(heads, atoms).then((answer) => arrived({ answer }), (error) => arrived({ trouble: error.message }));
       }
-      this.app.set({});
     }
     async ask(off, atoms) {
       const byLayer = /* @__PURE__ */ new Map();
@@ -129,14 +130,122 @@
       return answer;
     }
   };
+  function includes(pairs, layer, number) {
+    return pairs.some(([l, n]) => l === layer && n === number);
+  }
+  function toggled(pairs, layer, number) {
+    const others2 = pairs.filter(([l, n]) => l !== layer || n !== number);
+    return others2.length < pairs.length ? others2 : [...pairs, [layer, number]];
+  }
+
+  // src/colours.js
+  var STOPS = {
+    viridis: "440154 48186a 472d7b 424086 3b528b 33638d 2c728e 26828e 21918c 1fa088 28ae80 3fbc73 5ec962 84d44b addc30 d8e219 fde725",
+    magma: "000004 0a0822 1d1147 36106b 51127c 6a1c81 832681 9c2e7f b73779 d0416f e75263 f56b5c fc8961 fea772 fec488 fde2a3 fcfdbf",
+    cividis: "00224e 002e6a 1a386f 32436d 434e6c 535a6d 61656f 6f7073 7d7c78 8c8878 9b9476 aba072 bcae6c cdbb63 dec958 f0d846 fee838",
+    difference: "2d004b 532687 8073ac b1aad1 d8daeb f7f7f6 fee0b6 fcb761 e08214 b25706 7f3b08"
+  };
+  var STEPS = 256;
+  var tables = {};
+  var SCALES = ["viridis", "magma", "cividis"];
+  function table(name) {
+    if (tables[name]) return tables[name];
+    const stops = STOPS[name].split(" ").map((hex) => [0, 2, 4].map((i) => parseInt(hex.slice(i, i + 2), 16)));
+    const colours = new Uint8ClampedArray(STEPS * 4);
+    for (let i = 0; i < STEPS; i++) {
+      const place = i / (STEPS - 1) * (stops.length - 1);
+      const low = Math.min(Math.floor(place), stops.length - 2);
+      for (let c = 0; c < 3; c++) colours[4 * i + c] = stops[low][c] + (place - low) * (stops[low + 1][c] - stops[low][c]);
+      colours[4 * i + 3] = 255;
+    }
+    return tables[name] = colours;
+  }
+  function colourAt(name, share) {
+    const [r, g, b] = table(name).subarray(4 * Math.round(Math.min(1, Math.max(0, share)) * (STEPS - 1)));
+    return { fill: `rgb(${r} ${g} ${b})`, ink: 0.299 * r + 0.587 * g + 0.114 * b > 140 ? "#000" : "#fff" };
+  }
+  function sized(canvas, rows, columns) {
+    if (canvas.width !== columns || canvas.height !== rows) {
+      canvas.width = columns;
+      canvas.height = rows;
+      canvas.style.aspectRatio = `${columns} / ${rows}`;
+    }
+    const context = canvas.getContext("2d");
+    canvas.image ?? (canvas.image = context.createImageData(columns, rows));
+    if (canvas.image.width !== columns || canvas.image.height !== rows) canvas.image = context.createImageData(columns, rows);
+    return [context, canvas.image];
+  }
+  function paintMap(canvas, map, [rows, columns], top, { name, root, low = 0 }) {
+    const [context, image] = sized(canvas, rows, columns);
+    const colours = table(name);
+    const pixels = image.data;
+    const scale = top > low ? 1 / (top - low) : 0;
+    for (let i = 0; i < map.length; i++) {
+      const share = Math.min(1, Math.max(0, (map[i] - low) * scale));
+      const at = 4 * Math.round((STEPS - 1) * (root ? Math.sqrt(share) : share));
+      pixels[4 * i] = colours[at];
+      pixels[4 * i + 1] = colours[at + 1];
+      pixels[4 * i + 2] = colours[at + 2];
+      pixels[4 * i + 3] = 255;
+    }
+    context.putImageData(image, 0, 0);
+  }
+  function paintColours(canvas, bytes, [rows, columns]) {
+    const [context, image] = sized(canvas, rows, columns);
+    for (let i = 0; i < rows * columns; i++) image.data.set([bytes[3 * i], bytes[3 * i + 1], bytes[3 * i + 2], 255], 4 * i);
+    context.putImageData(image, 0, 0);
+  }
+  function paintVeil(canvas, map, [rows, columns], low, high) {
+    const [context, image] = sized(canvas, rows, columns);
+    for (let i = 0; i < map.length; i++) {
+      const light = Math.min(1, Math.max(0, (map[i] - low) / (high - low || 1)));
+      image.data.set([8, 10, 14, Math.round(225 * (1 - light))], 4 * i);
+    }
+    context.putImageData(image, 0, 0);
+  }
+  function largestOf(map, without = null) {
+    let top = 0;
+    for (let i = 0; i < map.length; i++) if (map[i] > top && i !== without) top = map[i];
+    return top;
+  }
+  function smallestOf(map) {
+    let low = Infinity;
+    for (let i = 0; i < map.length; i++) if (map[i] < low) low = map[i];
+    return low;
+  }
 
   // src/state.js
   var TABS = ["heads", "similar", "atoms", "objective", "masks", "prediction"];
   var LETTERS = "ABCDEFGH";
   var MAX_PINS = LETTERS.length;
+  var yes = (text) => text === "1" ? true : null;
+  var oneOf = (...names) => (text) => names.includes(text) ? text : null;
+  var between = (low, high) => (text) => /^(0?\.)?\d{1,2}$/.test(text ?? "") && +text >= low && +text <= high ? +text : null;
+  var SETTINGS = {
+    show: ["tab", "heads", oneOf(...TABS)],
+    scale: ["scale", SCALES[0], oneOf(...SCALES)],
+    linear: ["linear", false, yes],
+    // colours by the values themselves, not by their square roots
+    self: ["self", false, yes],
+    // the asking patch counts when a scale is chosen
+    same: ["same", false, yes],
+    // one scale for all heads
+    over: ["over", false, yes],
+    // the large head lies over the picture
+    features: ["features", null, (text, data) => whole(text, Math.max(...data.models.map((model) => model.heads)))],
+    colours: ["colours", false, yes],
+    // similar patches in colours, not as light
+    mask: ["mask", "class", (text) => /^(class|patch|region|share|(pca|maskcut),\d)$/.test(text ?? "") ? text : null],
+    mass: ["mass", 0.6, between(0.05, 1)],
+    // of the attention that a mask holds
+    above: ["level", 0.5, between(0, 0.99)],
+    // of a principal component
+    inverted: ["inverted", false, yes]
+  };
   function firstState(data) {
     const best = data.models[0].best_head;
     const view = data.pictures[0].views[0];
+    const none = () => data.models.map(() => []);
     return {
       picture: 0,
       layer: best ? best.layer : Math.max(0, data.models[0].layers - 2),
@@ -148,17 +257,17 @@
       pins: [],
       region: null,
       // first row and column, last row and column
-      tab: "heads",
-      scale: "viridis",
-      root: true,
-      // colours by the square root of the values
-      self: false,
-      // the asking patch counts when a scale is chosen
-      same: false
-      // one scale for all heads
+      ...Object.fromEntries(Object.values(SETTINGS).map(([name, usual]) => [name, usual])),
+      off: none(),
+      // of each model pairs of layer and head that are switched off
+      atomsOff: none(),
+      // pairs of layer and atom
+      kept: none()
+      // the layer and atom that was chosen to stay, or nothing
     };
   }
   var cell = ([row, column]) => `${row},${column}`;
+  var lists = (models) => models.map((pairs) => pairs.map(cell).join(";")).join("/");
   function toAddress(state) {
     const parts = [
       `layer=${state.layer}`,
@@ -168,11 +277,8 @@
       state.asks === "class" ? "token=class" : "",
       state.pins.length ? `pins=${state.pins.map(cell).join(";")}` : "",
       state.region ? `region=${state.region.join(",")}` : "",
-      state.tab !== "heads" ? `show=${state.tab}` : "",
-      state.scale !== "viridis" ? `scale=${state.scale}` : "",
-      state.root ? "" : "linear=1",
-      state.self ? "self=1" : "",
-      state.same ? "same=1" : ""
+      ...Object.entries(SETTINGS).map(([key, [name, usual]]) => state[name] === usual ? "" : `${key}=${state[name] === true ? 1 : state[name]}`),
+      ...Object.entries({ off: state.off, atomsoff: state.atomsOff, atom: state.kept }).map(([key, models]) => models.some((pairs) => pairs.length) ? `${key}=${lists(models)}` : "")
     ];
     return `#${parts.filter(Boolean).join("&")}`;
   }
@@ -191,24 +297,26 @@
     } catch {
       return state;
     }
+    const { models } = data;
     const next = { ...state };
     next.picture = whole(asked.get("picture"), data.pictures.length) ?? (asked.has("layer") ? 0 : state.picture);
     const { rows, columns } = data.pictures[next.picture].views[0];
     const patch = (text) => wholes(text, [rows, columns]);
-    next.layer = whole(asked.get("layer"), Math.max(...data.models.map((model) => model.layers))) ?? state.layer;
+    next.layer = whole(asked.get("layer"), Math.max(...models.map((model) => model.layers))) ?? state.layer;
     const heads = (asked.get("head") ?? "").split(",");
-    next.heads = data.models.map((model, m) => whole(heads[m], model.heads) ?? state.heads[m]);
+    next.heads = models.map((model, m) => whole(heads[m], model.heads) ?? state.heads[m]);
     next.patch = patch(asked.get("patch")) ?? state.patch;
     next.patch = [Math.min(next.patch[0], rows - 1), Math.min(next.patch[1], columns - 1)];
-    next.asks = asked.get("token") === "class" && data.models.some((model) => model.class_token) ? "class" : "patch";
+    next.asks = asked.get("token") === "class" && models.some((model) => model.class_token) ? "class" : "patch";
     next.pins = (asked.get("pins") ?? "").split(";").map(patch).filter(Boolean).slice(0, MAX_PINS);
     const region = wholes(asked.get("region"), [rows, columns, rows, columns]);
     next.region = region && region[0] <= region[2] && region[1] <= region[3] ? region : null;
-    next.tab = TABS.includes(asked.get("show")) ? asked.get("show") : "heads";
-    next.scale = ["magma", "cividis"].includes(asked.get("scale")) ? asked.get("scale") : "viridis";
-    next.root = asked.get("linear") !== "1";
-    next.self = asked.get("self") === "1";
-    next.same = asked.get("same") === "1";
+    for (const [key, [name, usual, read]] of Object.entries(SETTINGS)) next[name] = read(asked.get(key), data) ?? usual;
+    const pairs = (key, count, most) => models.map((model, m) => ((asked.get(key) ?? "").split("/")[m] ?? "").split(";").map((text) => wholes(text, [model.layers, count(model)])).filter(Boolean).slice(0, most(m)));
+    const known = (m) => data.pictures[0].views[m].effects ? 1 : 0;
+    next.off = pairs("off", (model) => model.heads, data.server ? () => Infinity : known);
+    next.atomsOff = pairs("atomsoff", (model) => model.atoms?.count ?? 0, () => data.server ? Infinity : 0);
+    next.kept = pairs("atom", (model) => model.atoms?.count ?? 0, () => 1);
     return next;
   }
   function pinName(number) {
@@ -260,8 +368,8 @@
     }
     /** How the maps of a model are painted: attention from 0, shares of heads from the smallest. */
     look(model, low) {
-      const { scale, root } = this.state;
-      return model.compares === "membership" ? { name: scale, root: false, low } : { name: scale, root, low: 0 };
+      const { scale, linear } = this.state;
+      return model.compares === "membership" ? { name: scale, root: false, low } : { name: scale, root: !linear, low: 0 };
     }
     /** The patch that no scale counts: a patch looks most at itself. */
     without(model, asking) {
@@ -279,6 +387,12 @@
       const column = Math.floor((patch % view.columns + 0.5) * first.columns / view.columns);
       const same = picture === this.state.picture;
       this.set({ picture, patch: [row, column], asks: "patch", ...same ? {} : { pins: [], region: null } });
+    }
+    /** The atom to show while the pointer moves on; null follows it. */
+    keepAtom(m, layer, atom) {
+      const kept = [...this.state.kept];
+      kept[m] = atom === null ? [] : [[layer, atom]];
+      this.set({ kept });
     }
     switchAtom(m, layer, atom) {
       this.effects[m].toggleAtom(layer, atom);
@@ -366,82 +480,6 @@
       if (value > 0) all.push({ picture, patch, value });
     }));
     return all.sort((a, b) => b.value - a.value).slice(0, count);
-  }
-
-  // src/colours.js
-  var STOPS = {
-    viridis: "440154 48186a 472d7b 424086 3b528b 33638d 2c728e 26828e 21918c 1fa088 28ae80 3fbc73 5ec962 84d44b addc30 d8e219 fde725",
-    magma: "000004 0a0822 1d1147 36106b 51127c 6a1c81 832681 9c2e7f b73779 d0416f e75263 f56b5c fc8961 fea772 fec488 fde2a3 fcfdbf",
-    cividis: "00224e 002e6a 1a386f 32436d 434e6c 535a6d 61656f 6f7073 7d7c78 8c8878 9b9476 aba072 bcae6c cdbb63 dec958 f0d846 fee838",
-    difference: "2d004b 532687 8073ac b1aad1 d8daeb f7f7f6 fee0b6 fcb761 e08214 b25706 7f3b08"
-  };
-  var STEPS = 256;
-  var tables = {};
-  var SCALES = ["viridis", "magma", "cividis"];
-  function table(name) {
-    if (tables[name]) return tables[name];
-    const stops = STOPS[name].split(" ").map((hex) => [0, 2, 4].map((i) => parseInt(hex.slice(i, i + 2), 16)));
-    const colours = new Uint8ClampedArray(STEPS * 4);
-    for (let i = 0; i < STEPS; i++) {
-      const place = i / (STEPS - 1) * (stops.length - 1);
-      const low = Math.min(Math.floor(place), stops.length - 2);
-      for (let c = 0; c < 3; c++) colours[4 * i + c] = stops[low][c] + (place - low) * (stops[low + 1][c] - stops[low][c]);
-      colours[4 * i + 3] = 255;
-    }
-    return tables[name] = colours;
-  }
-  function colourAt(name, share) {
-    const [r, g, b] = table(name).subarray(4 * Math.round(Math.min(1, Math.max(0, share)) * (STEPS - 1)));
-    return { fill: `rgb(${r} ${g} ${b})`, ink: 0.299 * r + 0.587 * g + 0.114 * b > 140 ? "#000" : "#fff" };
-  }
-  function sized(canvas, rows, columns) {
-    if (canvas.width !== columns || canvas.height !== rows) {
-      canvas.width = columns;
-      canvas.height = rows;
-      canvas.style.aspectRatio = `${columns} / ${rows}`;
-    }
-    const context = canvas.getContext("2d");
-    canvas.image ?? (canvas.image = context.createImageData(columns, rows));
-    if (canvas.image.width !== columns || canvas.image.height !== rows) canvas.image = context.createImageData(columns, rows);
-    return [context, canvas.image];
-  }
-  function paintMap(canvas, map, [rows, columns], top, { name, root, low = 0 }) {
-    const [context, image] = sized(canvas, rows, columns);
-    const colours = table(name);
-    const pixels = image.data;
-    const scale = top > low ? 1 / (top - low) : 0;
-    for (let i = 0; i < map.length; i++) {
-      const share = Math.min(1, Math.max(0, (map[i] - low) * scale));
-      const at = 4 * Math.round((STEPS - 1) * (root ? Math.sqrt(share) : share));
-      pixels[4 * i] = colours[at];
-      pixels[4 * i + 1] = colours[at + 1];
-      pixels[4 * i + 2] = colours[at + 2];
-      pixels[4 * i + 3] = 255;
-    }
-    context.putImageData(image, 0, 0);
-  }
-  function paintColours(canvas, bytes, [rows, columns]) {
-    const [context, image] = sized(canvas, rows, columns);
-    for (let i = 0; i < rows * columns; i++) image.data.set([bytes[3 * i], bytes[3 * i + 1], bytes[3 * i + 2], 255], 4 * i);
-    context.putImageData(image, 0, 0);
-  }
-  function paintVeil(canvas, map, [rows, columns], low, high) {
-    const [context, image] = sized(canvas, rows, columns);
-    for (let i = 0; i < map.length; i++) {
-      const light = Math.min(1, Math.max(0, (map[i] - low) / (high - low || 1)));
-      image.data.set([8, 10, 14, Math.round(225 * (1 - light))], 4 * i);
-    }
-    context.putImageData(image, 0, 0);
-  }
-  function largestOf(map, without = null) {
-    let top = 0;
-    for (let i = 0; i < map.length; i++) if (map[i] > top && i !== without) top = map[i];
-    return top;
-  }
-  function smallestOf(map) {
-    let low = Infinity;
-    for (let i = 0; i < map.length; i++) if (map[i] < low) low = map[i];
-    return low;
   }
 
   // src/dom.js
@@ -572,7 +610,7 @@
       const place = (value, low, size, count) => Math.min(count - 1, Math.max(0, Math.floor((value - low) / size * count)));
       return [place(event.clientY, box.top, box.height, rows), place(event.clientX, box.left, box.width, columns)];
     }
-    function between([row, column], [toRow, toColumn]) {
+    function between2([row, column], [toRow, toColumn]) {
       return [Math.min(row, toRow), Math.min(column, toColumn), Math.max(row, toRow), Math.max(column, toColumn)];
     }
     function hover(patch, event) {
@@ -591,7 +629,7 @@
       const moved = start && (patch[0] !== start.patch[0] || patch[1] !== start.patch[1]);
       if (drags && (moved || start.moved)) {
         start.moved = true;
-        app2.set({ region: between(start.patch, patch) });
+        app2.set({ region: between2(start.patch, patch) });
       } else {
         if (start && moved) start.moved = true;
         hover(patch, event);
@@ -605,7 +643,7 @@
     });
     node.addEventListener("pointerup", (event) => {
       if (start && !start.moved) {
-        if (selecting) app2.set({ region: between(start.patch, start.patch) });
+        if (selecting) app2.set({ region: between2(start.patch, start.patch) });
         else pin(cellAt(event));
       }
       start = null;
@@ -621,7 +659,7 @@
         const next = [Math.min(rows - 1, Math.max(0, from[0] + move[0])), Math.min(columns - 1, Math.max(0, from[1] + move[1]))];
         if (event.shiftKey) {
           extended = next;
-          app2.set({ region: between(patch, next), asks: "patch" });
+          app2.set({ region: between2(patch, next), asks: "patch" });
         } else {
           extended = null;
           app2.set({ patch: next, asks: "patch" });
@@ -753,39 +791,42 @@
     const crops = el("div", { class: "crops" });
     const cropOf = keyed(crops, () => patchImage(app2));
     const offer = el("button", { type: "button", textContent: "Switch this atom off", onclick: () => app2.switchAtom(m, held2.layer, held2.atom) });
-    offer.hidden = !app2.data.server;
+    const keep = el("button", {
+      type: "button",
+      textContent: "Keep this atom",
+      title: "While the pointer moves on",
+      onclick: () => app2.keepAtom(m, held2.layer, app2.state.kept[m].some(([l]) => l === held2.layer) ? null : held2.atom)
+    });
     const node = el(
       "div",
       {},
       el("h4", { textContent: `Atoms: the strongest of ${model.atoms.count}, by ${model.atoms.name}` }),
       list.node,
-      el("div", { class: "head-title" }, chosenTitle, offer),
+      el("div", { class: "head-title" }, chosenTitle, keep, offer),
       crops,
       pictures,
       note
     );
-    let chosen = null;
     const held2 = {};
     function draw2(view, layer, token) {
       const found = strongestAtoms(view, layer, token);
-      if (chosen && chosen.layer !== layer) chosen = null;
-      const atom = chosen ? chosen.atom : found[0]?.atom;
+      const kept = app2.state.kept[m].find(([l]) => l === layer)?.[1];
+      const atom = kept ?? found[0]?.atom;
       Object.assign(held2, { layer, atom });
       list.draw(found.map((entry) => ({
         name: `atom ${entry.atom}`,
         value: entry.strength,
         text: short(entry.strength),
         chosen: entry.atom === atom,
-        choose: () => {
-          chosen = chosen?.atom === entry.atom ? null : { layer, atom: entry.atom };
-          app2.set({});
-        }
+        choose: () => app2.keepAtom(m, layer, entry.atom === kept ? null : entry.atom)
       })));
       const any = atom !== void 0;
       for (const part of [crops, pictures, note]) part.hidden = !any;
       offer.hidden = !any || !app2.data.server;
       setText(offer, app2.effects[m].atomIsOff(layer, atom) ? "Switch this atom on again" : "Switch this atom off");
-      setText(chosenTitle, any ? `Where atom ${atom} of layer ${layer} is strongest${chosen ? " (kept: click it again to follow the pointer)" : ""}` : "No atom is above 0 here.");
+      keep.hidden = !any;
+      keep.setAttribute("aria-pressed", kept !== void 0);
+      setText(chosenTitle, any ? `Where atom ${atom} of layer ${layer} is strongest` : "No atom is above 0 here.");
       if (!any) return;
       const maps = app2.pictures.map((picture) => atomMap(picture.views[m], layer, atom));
       const top = Math.max(...maps.map(largestOf));
@@ -1035,7 +1076,7 @@
   // src/heads.js
   function headsPanel(app2) {
     const scale = select("Colours", SCALES.map((name) => [name, name]), (value) => app2.set({ scale: value }));
-    const root = checkbox("Square root of values", (value) => app2.set({ root: value }));
+    const root = checkbox("Square root of values", (value) => app2.set({ linear: !value }));
     const self = checkbox("Scale with the patch itself", (value) => app2.set({ self: value }));
     const same = checkbox("Same scale for all heads", (value) => app2.set({ same: value }));
     root.node.hidden = self.node.hidden = app2.models.every((model) => model.compares === "membership");
@@ -1050,7 +1091,7 @@
       node,
       draw() {
         scale.input.value = app2.state.scale;
-        root.input.checked = app2.state.root;
+        root.input.checked = !app2.state.linear;
         self.input.checked = app2.state.self;
         same.input.checked = app2.state.same;
         blocks.forEach((block) => block.draw());
@@ -1136,7 +1177,7 @@
     const title = el("h4");
     const row = el("div", { class: "compared" });
     const cardOf = keyed(row, () => comparedMap(app2));
-    const over = checkbox("Over the picture", () => app2.set({}));
+    const over = checkbox("Over the picture", (value) => app2.set({ over: value }));
     const best = el("p", { class: "caption" });
     const node = el("div", { class: "large" }, el("div", { class: "head-title" }, title, over.node), best, row);
     return {
@@ -1150,10 +1191,11 @@
           const same = chosen.layer === layer && chosen.head === head;
           setText(best, `${same ? "This head" : `Head ${chosen.head} of layer ${chosen.layer}`} is the one that the checkpoint names: ${chosen.why}.`);
         }
+        over.input.checked = app2.state.over;
         const compared = app2.compared(view);
         const maps = compared.map((asking) => app2.maps(view, layer, asking));
         const membership = model.compares === "membership";
-        cardOf(membership ? 1 : compared.length).forEach((card, i) => card.draw(view, compared[i], maps[i], head, over.input.checked));
+        cardOf(membership ? 1 : compared.length).forEach((card, i) => card.draw(view, compared[i], maps[i], head, app2.state.over));
       }
     };
   }
@@ -1332,19 +1374,15 @@
   }
 
   // src/maskspanel.js
-  var COMPONENTS = [["pca 0", "PCA, first component (red)"], ["pca 1", "PCA, second component (green)"], ["pca 2", "PCA, third component (blue)"]];
+  var COMPONENTS = [["pca,0", "PCA, first component (red)"], ["pca,1", "PCA, second component (green)"], ["pca,2", "PCA, third component (blue)"]];
   function masksPanel(app2) {
-    const source = select("Mask from", [], (value) => {
-      app2.state.source = value;
-      app2.set({});
-    });
-    const slider = el("input", { type: "range", oninput: () => app2.set({}) });
+    const source = select("Mask from", [], (mask) => app2.set({ mask }));
+    const slider = el("input", { type: "range", step: 0.01, oninput: () => app2.set({ [kind]: +slider.value }) });
     const says = el("span");
     const threshold = el("label", { class: "choice wide" }, says, slider);
-    const invert = checkbox("Inverted", () => app2.set({}));
+    const invert = checkbox("Inverted", (inverted2) => app2.set({ inverted: inverted2 }));
     const blocks = app2.models.map((model, m) => modelBlock3(app2, model, m));
-    const levels = { mass: 0.6, level: 0.5 };
-    let kind = null;
+    let kind = "mass";
     let offered = "";
     function offer() {
       const most = Math.max(...app2.picture.views.map((view) => view.objects.length));
@@ -1355,27 +1393,23 @@
       if (compares && app2.state.region) choices.push(["region", "attention of the selected region"]);
       if (!compares) choices.push(["share", "share of the head in each patch"]);
       choices.push(...COMPONENTS);
-      for (let i = 0; i < most; i++) choices.push([`maskcut ${i}`, `MaskCut, object ${i + 1} of ${most}`]);
+      for (let i = 0; i < most; i++) choices.push([`maskcut,${i}`, `MaskCut, object ${i + 1} of ${most}`]);
       const key = choices.join();
       if (offered !== key) source.fill(choices);
       offered = key;
-      if (!choices.some(([value]) => value === app2.state.source)) app2.state.source = choices[0][0];
-      source.input.value = app2.state.source;
+      const [chosen] = choices.find(([value]) => value === app2.state.mask) ?? choices[0];
+      return source.input.value = chosen;
     }
     function draw2() {
-      offer();
-      const [from, number] = app2.state.source.split(" ");
-      const next = from === "pca" ? "level" : "mass";
-      if (kind) levels[kind] = +slider.value;
-      if (kind !== next) {
-        Object.assign(slider, { min: next === "mass" ? 0.05 : 0, max: next === "mass" ? 1 : 0.99, step: 0.01 });
-        slider.value = levels[next];
-      }
-      kind = next;
-      levels[kind] = +slider.value;
+      const [from, number] = offer().split(",");
+      const { mass, level } = app2.state;
+      kind = from === "pca" ? "level" : "mass";
+      Object.assign(slider, kind === "mass" ? { min: 0.05, max: 1 } : { min: 0, max: 0.99 });
+      slider.value = app2.state[kind];
+      invert.input.checked = app2.state.inverted;
       threshold.hidden = from === "maskcut";
-      setText(says, kind === "mass" ? `Keep the largest ${percent(levels.mass)} of the ${from === "share" ? "shares" : "attention"}` : `Keep components above ${levels.level.toFixed(2)}`);
-      const choice = { from, number: +number, invert: invert.input.checked, ...levels };
+      setText(says, kind === "mass" ? `Keep the largest ${percent(mass)} of the ${from === "share" ? "shares" : "attention"}` : `Keep components above ${level.toFixed(2)}`);
+      const choice = { from, number: +number, invert: app2.state.inverted, mass, level };
       blocks.forEach((block) => block.draw(choice));
     }
     const node = el(
@@ -1865,14 +1899,14 @@
     function draw2() {
       const view = app2.picture.views[m];
       const { known } = effects;
-      if (effects.picture !== app2.state.picture) effects.update();
+      effects.update();
       if (filled !== view) {
         filled = view;
         top.replaceChildren(...predicted(view));
         followed.fill((known?.classes ?? []).map((name, c) => [c, name]));
         followed.node.hidden = !known;
       }
-      const key = [view.name, followed.input.value, effects.heads.join(";"), effects.atoms.join(";"), effects.waiting, effects.trouble, effects.asked, !!effects.answer].join(" ");
+      const key = [view.name, followed.input.value, effects.asked, effects.waiting, effects.trouble].join(" ");
       if (drawn === key) return;
       drawn = key;
       setText(says, explanation(app2, model, known));
@@ -2005,9 +2039,9 @@
   function similarPanel(app2) {
     const heads = Math.max(...app2.models.map((model) => model.heads));
     const headChoices = Array.from({ length: heads }, (_, head) => [head, `head ${head}`]);
-    const by = select("Features of", [["all", "all heads"], ...headChoices], () => app2.set({}));
-    const shownAs = select("Shown as", [["light", "light on the picture"], ["colours", "colours"]], () => app2.set({}));
-    const blocks = app2.models.map((model, m) => modelBlock6(app2, m, by, shownAs));
+    const by = select("Features of", [["all", "all heads"], ...headChoices], (value) => app2.set({ features: value === "all" ? null : +value }));
+    const shownAs = select("Shown as", [["light", "light on the picture"], ["colours", "colours"]], (value) => app2.set({ colours: value === "colours" }));
+    const blocks = app2.models.map((model, m) => modelBlock6(app2, m));
     return {
       node: el(
         "div",
@@ -2015,10 +2049,14 @@
         el("div", { class: "options" }, by.node, shownAs.node),
         el("div", { class: "models" }, ...blocks.map((block) => block.node))
       ),
-      draw: () => blocks.forEach((block) => block.draw())
+      draw() {
+        by.input.value = app2.state.features ?? "all";
+        shownAs.input.value = app2.state.colours ? "colours" : "light";
+        blocks.forEach((block) => block.draw());
+      }
     };
   }
-  function modelBlock6(app2, m, by, shownAs) {
+  function modelBlock6(app2, m) {
     const model = app2.models[m];
     const title = el("h3", { textContent: model.name });
     title.hidden = app2.models.length < 2;
@@ -2042,11 +2080,11 @@
       const view = app2.picture.views[m];
       const layer = app2.layerOf(view);
       const asking = app2.asking(view);
-      const head = by.input.value === "all" ? null : Math.min(+by.input.value, model.heads - 1);
+      const { features, colours } = app2.state;
+      const head = features === null ? null : Math.min(features, model.heads - 1);
       const maps = app2.pictures.map((picture) => similarity(view, asking.tokens[0], picture.views[m], layer, head));
       const { low, high, middle } = spread(maps);
       setText(says, `Layer ${layer}: patches of all pictures whose features are like those of the ${asking.name}${head === null ? "" : `, in head ${head}`}.`);
-      const colours = shownAs.input.value === "colours";
       setText(scale, `Cosine of the keys. ${colours ? `Darkest colour: ${low.toFixed(2)}; lightest: ${high.toFixed(2)}.` : `Dark: ${middle.toFixed(2)} (the median of all patches) or less; clear: ${high.toFixed(2)}.`}`);
       cardOf(maps.length).forEach((card, p) => card.draw(maps[p], app2.pictures[p].views[m], colours ? low : middle, high, colours, p === app2.state.picture ? asking.patch : null));
       const found = nearestPatches(maps, app2.state.picture);

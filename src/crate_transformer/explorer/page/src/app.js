@@ -54,8 +54,8 @@ export class App {
 
   /** How the maps of a model are painted: attention from 0, shares of heads from the smallest. */
   look(model, low) {
-    const { scale, root } = this.state;
-    return model.compares === "membership" ? { name: scale, root: false, low } : { name: scale, root, low: 0 };
+    const { scale, linear } = this.state;
+    return model.compares === "membership" ? { name: scale, root: false, low } : { name: scale, root: !linear, low: 0 };
   }
 
   /** The patch that no scale counts: a patch looks most at itself. */
@@ -76,6 +76,13 @@ export class App {
     const column = Math.floor((((patch % view.columns) + 0.5) * first.columns) / view.columns);
     const same = picture === this.state.picture;
     this.set({ picture, patch: [row, column], asks: "patch", ...(same ? {} : { pins: [], region: null }) });
+  }
+
+  /** The atom to show while the pointer moves on; null follows it. */
+  keepAtom(m, layer, atom) {
+    const kept = [...this.state.kept];
+    kept[m] = atom === null ? [] : [[layer, atom]];
+    this.set({ kept });
   }
 
   switchAtom(m, layer, atom) {

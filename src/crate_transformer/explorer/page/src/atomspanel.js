@@ -54,32 +54,29 @@ function atomPart(app, model, m) {
   const crops = el("div", { class: "crops" });
   const cropOf = keyed(crops, () => patchImage(app));
   const offer = el("button", { type: "button", textContent: "Switch this atom off", onclick: () => app.switchAtom(m, held.layer, held.atom) });
-  offer.hidden = !app.data.server;
+  const keep = el("button", { type: "button", textContent: "Keep this atom", title: "While the pointer moves on",
+    onclick: () => app.keepAtom(m, held.layer, app.state.kept[m].some(([l]) => l === held.layer) ? null : held.atom) });
   const node = el("div", {},
     el("h4", { textContent: `Atoms: the strongest of ${model.atoms.count}, by ${model.atoms.name}` }), list.node,
-    el("div", { class: "head-title" }, chosenTitle, offer), crops, pictures, note);
-  let chosen = null; // an atom that was clicked; otherwise the strongest here
+    el("div", { class: "head-title" }, chosenTitle, keep, offer), crops, pictures, note);
   const held = {};
 
   function draw(view, layer, token) {
     const found = strongestAtoms(view, layer, token);
-    if (chosen && chosen.layer !== layer) chosen = null;
-    const atom = chosen ? chosen.atom : found[0]?.atom;
+    const kept = app.state.kept[m].find(([l]) => l === layer)?.[1];
+    const atom = kept ?? found[0]?.atom; // else the strongest here
     Object.assign(held, { layer, atom });
     list.draw(found.map((entry) => ({
       name: `atom ${entry.atom}`, value: entry.strength, text: short(entry.strength), chosen: entry.atom === atom,
-      choose: () => {
-        chosen = chosen?.atom === entry.atom ? null : { layer, atom: entry.atom };
-        app.set({});
-      },
+      choose: () => app.keepAtom(m, layer, entry.atom === kept ? null : entry.atom),
     })));
     const any = atom !== undefined;
     for (const part of [crops, pictures, note]) part.hidden = !any;
     offer.hidden = !any || !app.data.server;
     setText(offer, app.effects[m].atomIsOff(layer, atom) ? "Switch this atom on again" : "Switch this atom off");
-    setText(chosenTitle, any
-      ? `Where atom ${atom} of layer ${layer} is strongest${chosen ? " (kept: click it again to follow the pointer)" : ""}`
-      : "No atom is above 0 here.");
+    keep.hidden = !any;
+    keep.setAttribute("aria-pressed", kept !== undefined);
+    setText(chosenTitle, any ? `Where atom ${atom} of layer ${layer} is strongest` : "No atom is above 0 here.");
     if (!any) return;
     const maps = app.pictures.map((picture) => atomMap(picture.views[m], layer, atom));
     const top = Math.max(...maps.map(largestOf));

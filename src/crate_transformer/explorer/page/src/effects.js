@@ -1,9 +1,9 @@
 // What happens to the prediction when parts are switched off: computed beforehand for single heads, else asked of the server.
 
-/** Which heads and atoms of one model are off, and what that does. */
+/** Switches heads and atoms of one model off, and finds out what that does. */
 export class Effects {
   constructor(app, m) {
-    Object.assign(this, { app, m, heads: [], atoms: [], asked: 0, answer: null, trouble: "" });
+    Object.assign(this, { app, m, asked: "", answer: null, trouble: "", waiting: false });
   }
 
   get server() {
@@ -14,39 +14,47 @@ export class Effects {
     return this.app.picture.views[this.m].effects;
   }
 
+  get heads() {
+    return this.app.state.off[this.m];
+  }
+
+  get atoms() {
+    return this.app.state.atomsOff[this.m];
+  }
+
   isOff(layer, head) {
-    return this.heads.some(([l, h]) => l === layer && h === head);
+    return includes(this.heads, layer, head);
   }
 
   atomIsOff(layer, atom) {
-    return this.atoms.some(([l, a]) => l === layer && a === atom);
+    return includes(this.atoms, layer, atom);
   }
 
   /** Without a server one head at a time. */
   toggle(layer, head) {
-    const others = this.heads.filter(([l, h]) => l !== layer || h !== head);
-    const off = this.isOff(layer, head);
-    this.heads = off ? others : [...(this.server ? others : []), [layer, head]];
-    this.update();
+    const others = this.server || this.isOff(layer, head) ? this.heads : [];
+    this.choose(toggled(others, layer, head), this.atoms);
   }
 
   toggleAtom(layer, atom) {
-    const others = this.atoms.filter(([l, a]) => l !== layer || a !== atom);
-    this.atoms = others.length < this.atoms.length ? others : [...others, [layer, atom]];
-    this.update();
+    this.choose(this.heads, toggled(this.atoms, layer, atom));
   }
 
   clear() {
-    [this.heads, this.atoms] = [[], []];
-    this.update();
+    this.choose([], []);
   }
 
-  /** Find out what the present choice does, for the present picture. */
-  async update() {
-    const number = ++this.asked;
-    this.picture = this.app.state.picture;
-    [this.answer, this.trouble, this.waiting] = [null, "", false];
+  choose(heads, atoms) {
+    const { off, atomsOff } = this.app.state;
+    this.app.set({ off: off.map((old, m) => (m === this.m ? heads : old)), atomsOff: atomsOff.map((old, m) => (m === this.m ? atoms : old)) });
+  }
+
+  /** Find out what is off now does to the picture that is shown, unless that was asked last. */
+  update() {
     const { known, heads, atoms } = this;
+    const key = JSON.stringify([this.app.state.picture, heads, atoms]);
+    if (key === this.asked) return;
+    Object.assign(this, { asked: key, answer: null, trouble: "", waiting: false });
     if (known && heads.length < 2 && !atoms.length) {
       const [layer, head] = heads[0] ?? [];
       const none = heads.length === 0;
@@ -54,17 +62,13 @@ export class Effects {
         zero: none ? null : known.zero[layer][head], mean: none ? null : known.mean[layer][head] };
     } else if (this.server && (heads.length || atoms.length)) {
       this.waiting = true;
-      this.app.set({});
-      try {
-        const answer = await this.ask(heads, atoms);
-        if (number === this.asked) this.answer = answer;
-      } catch (error) {
-        if (number === this.asked) this.trouble = error.message;
-      }
-      if (number !== this.asked) return;
-      this.waiting = false;
+      const arrived = (found) => {
+        if (key !== this.asked) return;
+        Object.assign(this, found, { waiting: false });
+        this.app.set({});
+      };
+      this.ask(heads, atoms).then((answer) => arrived({ answer }), (error) => arrived({ trouble: error.message }));
     }
-    this.app.set({});
   }
 
   async ask(off, atoms) {
@@ -83,4 +87,13 @@ export class Effects {
     if (!reply.ok) throw new Error(String(answer.error ?? `The server answered with status ${reply.status}.`));
     return answer;
   }
+}
+
+function includes(pairs, layer, number) {
+  return pairs.some(([l, n]) => l === layer && n === number);
+}
+
+function toggled(pairs, layer, number) {
+  const others = pairs.filter(([l, n]) => l !== layer || n !== number);
+  return others.length < pairs.length ? others : [...pairs, [layer, number]];
 }

@@ -8,7 +8,7 @@ import { markedMap } from "./picture.js";
 
 export function headsPanel(app) {
   const scale = select("Colours", SCALES.map((name) => [name, name]), (value) => app.set({ scale: value }));
-  const root = checkbox("Square root of values", (value) => app.set({ root: value }));
+  const root = checkbox("Square root of values", (value) => app.set({ linear: !value }));
   const self = checkbox("Scale with the patch itself", (value) => app.set({ self: value }));
   const same = checkbox("Same scale for all heads", (value) => app.set({ same: value }));
   root.node.hidden = self.node.hidden = app.models.every((model) => model.compares === "membership");
@@ -20,7 +20,7 @@ export function headsPanel(app) {
     node,
     draw() {
       scale.input.value = app.state.scale;
-      root.input.checked = app.state.root;
+      root.input.checked = !app.state.linear;
       self.input.checked = app.state.self;
       same.input.checked = app.state.same;
       blocks.forEach((block) => block.draw());
@@ -106,7 +106,7 @@ function largeHead(app, model, m) {
   const title = el("h4");
   const row = el("div", { class: "compared" });
   const cardOf = keyed(row, () => comparedMap(app));
-  const over = checkbox("Over the picture", () => app.set({}));
+  const over = checkbox("Over the picture", (value) => app.set({ over: value }));
   const best = el("p", { class: "caption" });
   const node = el("div", { class: "large" }, el("div", { class: "head-title" }, title, over.node), best, row);
   return {
@@ -120,11 +120,12 @@ function largeHead(app, model, m) {
         const same = chosen.layer === layer && chosen.head === head;
         setText(best, `${same ? "This head" : `Head ${chosen.head} of layer ${chosen.layer}`} is the one that the checkpoint names: ${chosen.why}.`);
       }
+      over.input.checked = app.state.over;
       const compared = app.compared(view);
       const maps = compared.map((asking) => app.maps(view, layer, asking));
       const membership = model.compares === "membership";
       cardOf(membership ? 1 : compared.length).forEach((card, i) =>
-        card.draw(view, compared[i], maps[i], head, over.input.checked));
+        card.draw(view, compared[i], maps[i], head, app.state.over));
     },
   };
 }

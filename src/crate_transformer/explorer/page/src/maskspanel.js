@@ -7,22 +7,19 @@ import { cocoFile, inverted, levelMask, massMask, outline, pixelMask, svgFile } 
 import { percent } from "./numbers.js";
 import { markedMap } from "./picture.js";
 
-const COMPONENTS = [["pca 0", "PCA, first component (red)"], ["pca 1", "PCA, second component (green)"], ["pca 2", "PCA, third component (blue)"]];
+const COMPONENTS = [["pca,0", "PCA, first component (red)"], ["pca,1", "PCA, second component (green)"], ["pca,2", "PCA, third component (blue)"]];
 
 export function masksPanel(app) {
-  const source = select("Mask from", [], (value) => {
-    app.state.source = value;
-    app.set({});
-  });
-  const slider = el("input", { type: "range", oninput: () => app.set({}) });
+  const source = select("Mask from", [], (mask) => app.set({ mask }));
+  const slider = el("input", { type: "range", step: 0.01, oninput: () => app.set({ [kind]: +slider.value }) });
   const says = el("span");
   const threshold = el("label", { class: "choice wide" }, says, slider);
-  const invert = checkbox("Inverted", () => app.set({}));
+  const invert = checkbox("Inverted", (inverted) => app.set({ inverted }));
   const blocks = app.models.map((model, m) => modelBlock(app, model, m));
-  const levels = { mass: 0.6, level: 0.5 };
-  let kind = null;
+  let kind = "mass"; // or "level": what the slider sets
   let offered = "";
 
+  /** Fill the list; what the mask is from, as far as this picture and these models have it. */
   function offer() {
     const most = Math.max(...app.picture.views.map((view) => view.objects.length));
     const compares = app.models.some((model) => model.compares !== "membership");
@@ -32,28 +29,24 @@ export function masksPanel(app) {
     if (compares && app.state.region) choices.push(["region", "attention of the selected region"]);
     if (!compares) choices.push(["share", "share of the head in each patch"]);
     choices.push(...COMPONENTS);
-    for (let i = 0; i < most; i++) choices.push([`maskcut ${i}`, `MaskCut, object ${i + 1} of ${most}`]);
+    for (let i = 0; i < most; i++) choices.push([`maskcut,${i}`, `MaskCut, object ${i + 1} of ${most}`]);
     const key = choices.join();
     if (offered !== key) source.fill(choices);
     offered = key;
-    if (!choices.some(([value]) => value === app.state.source)) app.state.source = choices[0][0];
-    source.input.value = app.state.source;
+    const [chosen] = choices.find(([value]) => value === app.state.mask) ?? choices[0];
+    return (source.input.value = chosen);
   }
 
   function draw() {
-    offer();
-    const [from, number] = app.state.source.split(" ");
-    const next = from === "pca" ? "level" : "mass";
-    if (kind) levels[kind] = +slider.value;
-    if (kind !== next) {
-      Object.assign(slider, { min: next === "mass" ? 0.05 : 0, max: next === "mass" ? 1 : 0.99, step: 0.01 });
-      slider.value = levels[next];
-    }
-    kind = next;
-    levels[kind] = +slider.value;
+    const [from, number] = offer().split(",");
+    const { mass, level } = app.state;
+    kind = from === "pca" ? "level" : "mass";
+    Object.assign(slider, kind === "mass" ? { min: 0.05, max: 1 } : { min: 0, max: 0.99 });
+    slider.value = app.state[kind];
+    invert.input.checked = app.state.inverted;
     threshold.hidden = from === "maskcut";
-    setText(says, kind === "mass" ? `Keep the largest ${percent(levels.mass)} of the ${from === "share" ? "shares" : "attention"}` : `Keep components above ${levels.level.toFixed(2)}`);
-    const choice = { from, number: +number, invert: invert.input.checked, ...levels };
+    setText(says, kind === "mass" ? `Keep the largest ${percent(mass)} of the ${from === "share" ? "shares" : "attention"}` : `Keep components above ${level.toFixed(2)}`);
+    const choice = { from, number: +number, invert: app.state.inverted, mass, level };
     blocks.forEach((block) => block.draw(choice));
   }
   const node = el("div", {},

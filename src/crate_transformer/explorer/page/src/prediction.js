@@ -29,14 +29,14 @@ function modelBlock(app, model, m) {
   function draw() {
     const view = app.picture.views[m];
     const { known } = effects;
-    if (effects.picture !== app.state.picture) effects.update();
+    effects.update();
     if (filled !== view) {
       filled = view;
       top.replaceChildren(...predicted(view));
       followed.fill((known?.classes ?? []).map((name, c) => [c, name]));
       followed.node.hidden = !known;
     }
-    const key = [view.name, followed.input.value, effects.heads.join(";"), effects.atoms.join(";"), effects.waiting, effects.trouble, effects.asked, !!effects.answer].join(" ");
+    const key = [view.name, followed.input.value, effects.asked, effects.waiting, effects.trouble].join(" ");
     if (drawn === key) return;
     drawn = key;
     setText(says, explanation(app, model, known));

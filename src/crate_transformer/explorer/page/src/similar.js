@@ -11,18 +11,22 @@ const NEAREST = 12;
 export function similarPanel(app) {
   const heads = Math.max(...app.models.map((model) => model.heads));
   const headChoices = Array.from({ length: heads }, (_, head) => [head, `head ${head}`]);
-  const by = select("Features of", [["all", "all heads"], ...headChoices], () => app.set({}));
-  const shownAs = select("Shown as", [["light", "light on the picture"], ["colours", "colours"]], () => app.set({}));
-  const blocks = app.models.map((model, m) => modelBlock(app, m, by, shownAs));
+  const by = select("Features of", [["all", "all heads"], ...headChoices], (value) => app.set({ features: value === "all" ? null : +value }));
+  const shownAs = select("Shown as", [["light", "light on the picture"], ["colours", "colours"]], (value) => app.set({ colours: value === "colours" }));
+  const blocks = app.models.map((model, m) => modelBlock(app, m));
   return {
     node: el("div", {},
       el("div", { class: "options" }, by.node, shownAs.node),
       el("div", { class: "models" }, ...blocks.map((block) => block.node))),
-    draw: () => blocks.forEach((block) => block.draw()),
+    draw() {
+      by.input.value = app.state.features ?? "all";
+      shownAs.input.value = app.state.colours ? "colours" : "light";
+      blocks.forEach((block) => block.draw());
+    },
   };
 }
 
-function modelBlock(app, m, by, shownAs) {
+function modelBlock(app, m) {
   const model = app.models[m];
   const title = el("h3", { textContent: model.name });
   title.hidden = app.models.length < 2;
@@ -39,12 +43,12 @@ function modelBlock(app, m, by, shownAs) {
     const view = app.picture.views[m];
     const layer = app.layerOf(view);
     const asking = app.asking(view);
-    const head = by.input.value === "all" ? null : Math.min(+by.input.value, model.heads - 1);
+    const { features, colours } = app.state;
+    const head = features === null ? null : Math.min(features, model.heads - 1);
     const maps = app.pictures.map((picture) => similarity(view, asking.tokens[0], picture.views[m], layer, head));
     const { low, high, middle } = spread(maps);
     setText(says, `Layer ${layer}: patches of all pictures whose features are like those of the ${asking.name}` +
       `${head === null ? "" : `, in head ${head}`}.`);
-    const colours = shownAs.input.value === "colours";
     setText(scale, `Cosine of the keys. ${colours
       ? `Darkest colour: ${low.toFixed(2)}; lightest: ${high.toFixed(2)}.`
       : `Dark: ${middle.toFixed(2)} (the median of all patches) or less; clear: ${high.toFixed(2)}.`}`);

@@ -1,13 +1,37 @@
 // What is shown: one plain object, kept in the address so that a link shows the same view.
 
+import { SCALES } from "./colours.js";
+
 export const TABS = ["heads", "similar", "atoms", "objective", "masks", "prediction"];
 const LETTERS = "ABCDEFGH";
 export const MAX_PINS = LETTERS.length;
+
+const yes = (text) => (text === "1" ? true : null);
+const oneOf = (...names) => (text) => (names.includes(text) ? text : null);
+const between = (low, high) => (text) =>
+  (/^(0?\.)?\d{1,2}$/.test(text ?? "") && +text >= low && +text <= high ? +text : null);
+
+/** By name in the address: name in the state, usual value, and what a text of the address means (null: nothing). */
+const SETTINGS = {
+  show: ["tab", "heads", oneOf(...TABS)],
+  scale: ["scale", SCALES[0], oneOf(...SCALES)],
+  linear: ["linear", false, yes], // colours by the values themselves, not by their square roots
+  self: ["self", false, yes], // the asking patch counts when a scale is chosen
+  same: ["same", false, yes], // one scale for all heads
+  over: ["over", false, yes], // the large head lies over the picture
+  features: ["features", null, (text, data) => whole(text, Math.max(...data.models.map((model) => model.heads)))],
+  colours: ["colours", false, yes], // similar patches in colours, not as light
+  mask: ["mask", "class", (text) => (/^(class|patch|region|share|(pca|maskcut),\d)$/.test(text ?? "") ? text : null)],
+  mass: ["mass", 0.6, between(0.05, 1)], // of the attention that a mask holds
+  above: ["level", 0.5, between(0, 0.99)], // of a principal component
+  inverted: ["inverted", false, yes],
+};
 
 /** The state that the data open with. */
 export function firstState(data) {
   const best = data.models[0].best_head;
   const view = data.pictures[0].views[0];
+  const none = () => data.models.map(() => []);
   return {
     picture: 0,
     layer: best ? best.layer : Math.max(0, data.models[0].layers - 2),
@@ -16,15 +40,15 @@ export function firstState(data) {
     asks: "patch", // or "class": the class token
     pins: [],
     region: null, // first row and column, last row and column
-    tab: "heads",
-    scale: "viridis",
-    root: true, // colours by the square root of the values
-    self: false, // the asking patch counts when a scale is chosen
-    same: false, // one scale for all heads
+    ...Object.fromEntries(Object.values(SETTINGS).map(([name, usual]) => [name, usual])),
+    off: none(), // of each model pairs of layer and head that are switched off
+    atomsOff: none(), // pairs of layer and atom
+    kept: none(), // the layer and atom that was chosen to stay, or nothing
   };
 }
 
 const cell = ([row, column]) => `${row},${column}`;
+const lists = (models) => models.map((pairs) => pairs.map(cell).join(";")).join("/");
 
 export function toAddress(state) {
   const parts = [
@@ -33,11 +57,10 @@ export function toAddress(state) {
     state.asks === "class" ? "token=class" : "",
     state.pins.length ? `pins=${state.pins.map(cell).join(";")}` : "",
     state.region ? `region=${state.region.join(",")}` : "",
-    state.tab !== "heads" ? `show=${state.tab}` : "",
-    state.scale !== "viridis" ? `scale=${state.scale}` : "",
-    state.root ? "" : "linear=1",
-    state.self ? "self=1" : "",
-    state.same ? "same=1" : "",
+    ...Object.entries(SETTINGS).map(([key, [name, usual]]) =>
+      state[name] === usual ? "" : `${key}=${state[name] === true ? 1 : state[name]}`),
+    ...Object.entries({ off: state.off, atomsoff: state.atomsOff, atom: state.kept }).map(([key, models]) =>
+      models.some((pairs) => pairs.length) ? `${key}=${lists(models)}` : ""),
   ];
   return `#${parts.filter(Boolean).join("&")}`;
 }
@@ -60,24 +83,28 @@ export function fromAddress(hash, data, state) {
   } catch {
     return state;
   }
+  const { models } = data;
   const next = { ...state };
   next.picture = whole(asked.get("picture"), data.pictures.length) ?? (asked.has("layer") ? 0 : state.picture);
   const { rows, columns } = data.pictures[next.picture].views[0];
   const patch = (text) => wholes(text, [rows, columns]);
-  next.layer = whole(asked.get("layer"), Math.max(...data.models.map((model) => model.layers))) ?? state.layer;
+  next.layer = whole(asked.get("layer"), Math.max(...models.map((model) => model.layers))) ?? state.layer;
   const heads = (asked.get("head") ?? "").split(",");
-  next.heads = data.models.map((model, m) => whole(heads[m], model.heads) ?? state.heads[m]);
+  next.heads = models.map((model, m) => whole(heads[m], model.heads) ?? state.heads[m]);
   next.patch = patch(asked.get("patch")) ?? state.patch;
   next.patch = [Math.min(next.patch[0], rows - 1), Math.min(next.patch[1], columns - 1)];
-  next.asks = asked.get("token") === "class" && data.models.some((model) => model.class_token) ? "class" : "patch";
+  next.asks = asked.get("token") === "class" && models.some((model) => model.class_token) ? "class" : "patch";
   next.pins = (asked.get("pins") ?? "").split(";").map(patch).filter(Boolean).slice(0, MAX_PINS);
   const region = wholes(asked.get("region"), [rows, columns, rows, columns]);
   next.region = region && region[0] <= region[2] && region[1] <= region[3] ? region : null;
-  next.tab = TABS.includes(asked.get("show")) ? asked.get("show") : "heads";
-  next.scale = ["magma", "cividis"].includes(asked.get("scale")) ? asked.get("scale") : "viridis";
-  next.root = asked.get("linear") !== "1";
-  next.self = asked.get("self") === "1";
-  next.same = asked.get("same") === "1";
+  for (const [key, [name, usual, read]] of Object.entries(SETTINGS)) next[name] = read(asked.get(key), data) ?? usual;
+  const pairs = (key, count, most) => models.map((model, m) =>
+    ((asked.get(key) ?? "").split("/")[m] ?? "").split(";").map((text) => wholes(text, [model.layers, count(model)]))
+      .filter(Boolean).slice(0, most(m)));
+  const known = (m) => (data.pictures[0].views[m].effects ? 1 : 0); // without a server one head at a time
+  next.off = pairs("off", (model) => model.heads, data.server ? () => Infinity : known);
+  next.atomsOff = pairs("atomsoff", (model) => model.atoms?.count ?? 0, () => (data.server ? Infinity : 0));
+  next.kept = pairs("atom", (model) => model.atoms?.count ?? 0, () => 1);
   return next;
 }
 
