@@ -294,9 +294,26 @@ def test_a_full_disk(refused, crate, train, pets, tmp_path, limit):
     finally:
         resource.setrlimit(resource.RLIMIT_FSIZE, limits)
     assert str(tmp_path / "run") in told and ("could not be saved" in told or "could not be written" in told)
-    assert {path.name for path in (tmp_path / "run").iterdir()} <= {"metrics.jsonl"}
+    assert {path.name for path in (tmp_path / "run").glob("*")} <= {"metrics.jsonl"}
     assert crate(*train(pets, "--optimizer", "adamw")).code == 0
     assert (tmp_path / "run" / "model.safetensors").is_file()
+
+
+@pytest.mark.parametrize(
+    ("options", "words"),
+    [
+        (("--precision", "fp16"), "precision is fp16, which needs a GPU"),
+        (("--sharding", "fsdp"), "sharding is fsdp in one process"),
+        (("--batch-size", "5", "--accumulate", "2"), "batch_size is 5: it must be a positive multiple"),
+        (("--task", "simdino", "--local-size", "3"), "local_size is 3: give a multiple of the patch"),
+        (("--task", "simdino", "--accumulate", "2"), "accumulate is 2: this objective looks at all pictures"),
+        (("--task", "distillation", "--teacher", "nothing"), "nothing"),
+    ],
+)
+def test_what_is_refused_leaves_no_folder(refused, train, pets, tmp_path, options, words):
+    command = [*train(pets, *options), "--output", tmp_path / "new" / "run"]
+    assert words in refused(*command)
+    assert not (tmp_path / "new").exists()
 
 
 def test_a_loss_that_explodes(refused, train, pets):

@@ -270,7 +270,7 @@ def test_a_second_interrupt_does_not_wait(run, tmp_path, monkeypatch):
 
     with pytest.raises(KeyboardInterrupt):
         run(tmp_path, before=impatient)
-    assert names(tmp_path) == ["metrics.jsonl"]
+    assert names(tmp_path) == []
 
 
 def test_torchrun_repeats_a_signal_without_harm(run, tmp_path):

@@ -19,8 +19,10 @@ def test_metrics_go_on_after_the_step_that_a_run_resumes_at(tmp_path):
     assert steps_of(tmp_path) == [1, 2, 3]
     MetricsLog(tmp_path, 3, writing=False).write(step=4)
     assert steps_of(tmp_path) == [1, 2, 3]
-    assert math.isnan(MetricsLog(tmp_path, 0).loss)
-    assert steps_of(tmp_path) == []
+    anew = MetricsLog(tmp_path, 0)
+    assert math.isnan(anew.loss) and steps_of(tmp_path) == [1, 2, 3]  # until there is something to tell
+    anew.write(step=1, loss=0.0)
+    assert steps_of(tmp_path) == [1]
 
 
 def test_the_table_has_a_column_for_every_name():

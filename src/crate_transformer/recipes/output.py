@@ -2,7 +2,8 @@
 
 import shutil
 import tempfile
-from collections.abc import Mapping
+from collections.abc import Iterator, Mapping
+from contextlib import contextmanager, suppress
 from dataclasses import dataclass
 from pathlib import Path
 from typing import TypedDict, get_args
@@ -82,6 +83,18 @@ def make_output(folder: Path) -> None:
             file.write(bytes(4096))
     except OSError as error:
         raise OSError(f"{folder} could not be written: {error.strerror or error}") from error
+
+
+@contextmanager
+def no_empty_folder(folder: Path) -> Iterator[None]:
+    """Removes the folders down to ``folder`` that were made inside and hold nothing, as after a refusal."""
+    absent = [path for path in (folder, *folder.parents) if not path.exists()]
+    try:
+        yield
+    finally:
+        for path in absent:
+            with suppress(OSError):  # it holds something
+                path.rmdir()
 
 
 def finished_run(folder: Path, settings: Mapping[str, object]) -> tuple[Model, Finished] | None:

@@ -2,6 +2,7 @@
 
 import dataclasses
 import hashlib
+from contextlib import nullcontext
 from dataclasses import dataclass
 from pathlib import Path
 
@@ -14,7 +15,7 @@ from crate_transformer.data import Split
 from crate_transformer.models import Backbone, Model
 from crate_transformer.recipes.experiment import Experiment
 from crate_transformer.recipes.layer_curves import LayerCurves
-from crate_transformer.recipes.output import BEST, check_output, finished_run, make_output, remove_run
+from crate_transformer.recipes.output import BEST, check_output, finished_run, make_output, no_empty_folder, remove_run
 from crate_transformer.recipes.ready import make_ready
 from crate_transformer.recipes.tasks import describe, figures, prepare
 from crate_transformer.storage import plain, write_files
@@ -63,20 +64,28 @@ def fit(
             data or settings; as ``prepare`` and ``Trainer``.
         OSError: ``folder`` cannot be written, or not seen by all processes; another process has ended.
     """
-    how = {"data_name": data_name, "execution": execution or ExecutionConfig(), "show": show}
-    try:
+    processes = Processes()
+    how = {"data_name": data_name, "execution": execution or ExecutionConfig(), "show": show, "processes": processes}
+    with no_empty_folder(folder) if processes.is_main else nullcontext():
+        try:
+            return _fit(experiment, split, folder, **how)
+        except OtherRun:
+            if not overwrite:
+                raise
+        processes.on_main(lambda: remove_run(folder))
         return _fit(experiment, split, folder, **how)
-    except OtherRun:
-        if not overwrite:
-            raise
-    Processes().on_main(lambda: remove_run(folder))
-    return _fit(experiment, split, folder, **how)
 
 
 def _fit(
-    experiment: Experiment, split: Split, folder: Path, *, data_name: str, execution: ExecutionConfig, show: bool
+    experiment: Experiment,
+    split: Split,
+    folder: Path,
+    *,
+    data_name: str,
+    execution: ExecutionConfig,
+    show: bool,
+    processes: Processes,
 ) -> Fit:
-    processes = Processes()
     show = show and processes.is_main
     processes.on_main(lambda: check_output(folder))
     given, schedule = experiment.schedule, experiment.schedule.fitted(len(split.train))

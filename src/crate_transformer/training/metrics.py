@@ -19,20 +19,17 @@ Record = dict[str, int | float]
 class MetricsLog:
     """Appends to ``metrics.jsonl``; what an earlier run wrote after the step where this one starts is dropped.
 
-    ``earlier_seconds`` is the time that earlier sessions took.
-
-    Args:
-        send: also called with every record that is written.
+    Nothing is written before there is something to tell. ``earlier_seconds`` is the time that earlier sessions took.
     """
 
-    def __init__(
-        self, folder: Path, start: int, *, writing: bool = True, send: Callable[[Record], None] | None = None
-    ) -> None:
-        self.path, self.writing, self.send = folder / FILE, writing, send
+    send: Callable[[Record], object] | None = None
+    """Also called with every record that is written."""
+
+    def __init__(self, folder: Path, start: int, *, writing: bool = True) -> None:
+        self.path, self.writing = folder / FILE, writing
         self.records = [record for record in read_metrics(self.path) if record["step"] <= start]
         self.earlier_seconds = max((record.get("seconds", 0.0) for record in self.records), default=0.0)
-        if writing:
-            write_file(self.path, "".join(json.dumps(record) + "\n" for record in self.records).encode())
+        self._begun = False
 
     @property
     def loss(self) -> float:
@@ -54,13 +51,21 @@ class MetricsLog:
         self.records.append(record)
         if not self.writing:
             return
-        try:
-            with self.path.open("a", encoding="utf-8") as file:
-                file.write(json.dumps(record) + "\n")
-        except OSError as error:
-            raise OSError(f"{self.path} could not be written: {error.strerror or error}") from error
+        if not self._begun:
+            write_file(self.path, "".join(map(_line, self.records)).encode())
+            self._begun = True
+        else:
+            try:
+                with self.path.open("a", encoding="utf-8") as file:
+                    file.write(_line(record))
+            except OSError as error:
+                raise OSError(f"{self.path} could not be written: {error.strerror or error}") from error
         if self.send is not None:
             self.send(record)
+
+
+def _line(record: Record) -> str:
+    return json.dumps(record) + "\n"
 
 
 def read_metrics(path: Path) -> list[Record]:

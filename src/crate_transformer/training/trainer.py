@@ -90,8 +90,7 @@ class Trainer:
         configs = {"optimiser": optimiser, "schedule": schedule, "loop": loop, "model": task.model.config}
         self.settings = {name: dataclasses.asdict(config) for name, config in configs.items()} | dict(settings or {})
         self._prepare(processes.on_main(self._find))
-        self.tracking = Tracking(execution.tracker, folder, self.settings, self.start, processes)
-        self.log = MetricsLog(folder, self.start, writing=processes.is_main, send=self.tracking)
+        self.log = MetricsLog(folder, self.start, writing=processes.is_main)
         every = loop.evaluate_every
         self.validation = Validation(
             task, self.log, processes, validate, keep_best, steps=schedule.steps, every=every, patience=loop.patience
@@ -148,6 +147,7 @@ class Trainer:
         steps, execution = self.schedule.steps, self.execution
         began = time.monotonic() - self.log.earlier_seconds
         step, source = self.start, iter(batches(self.start))
+        self.log.send = tracking = Tracking(execution.tracker, self.folder, self.settings, step, self.processes)
         validation, window = self.validation, LogWindow(self.schedule.batch_size, self.task.samples)
         self.task.train()
         cuda = [self.processes.device] if self.processes.device.type == "cuda" else []
@@ -179,7 +179,7 @@ class Trainer:
                         self._save(step)
             if not validation.numbers:
                 self._validate(step, began)
-        self.tracking.finish()
+        tracking.finish()
         return self._result(step, time.monotonic() - began)
 
     def _validate(self, step: int, began: float) -> None:
