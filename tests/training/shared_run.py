@@ -92,15 +92,14 @@ class Ended:
 
 
 class Started:
-    """``count`` processes of a job, or ``only`` some of them; ``wait`` gives how each of them ended."""
+    """``count`` processes of a job; ``wait`` gives how each of them ended."""
 
-    def __init__(self, job: Callable[[int], None], count: int = 1, *, port: int = 0, only: list[int] | None = None):
-        port = port or _free_port()
-        ranks = list(range(count)) if only is None else only
-        self.outputs = [job.folder.with_name(f"{job.folder.name}-{rank}.txt") for rank in ranks]
+    def __init__(self, job: Callable[[int], None], count: int = 1, *, port: int = 0):
+        self.port = port or _free_port()
+        self.outputs = [job.folder.with_name(f"{job.folder.name}-{rank}.txt") for rank in range(count)]
         self.processes = [
-            FORKS.Process(target=_process, args=(job, rank, count, port, output))
-            for rank, output in zip(ranks, self.outputs, strict=True)
+            FORKS.Process(target=_process, args=(job, rank, count, self.port, output))
+            for rank, output in enumerate(self.outputs)
         ]
         for output, process in zip(self.outputs, self.processes, strict=True):
             output.write_text("")

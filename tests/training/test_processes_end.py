@@ -1,5 +1,6 @@
 """How several processes of a run end: all of them, soon, with the same sentence, and nothing is lost."""
 
+import dataclasses
 import os
 import signal
 import socket
@@ -92,13 +93,26 @@ def test_one_killed_ends_the_others_and_the_run_goes_on(job, tmp_path, victim):
     assert losses(tmp_path / "run") == found
 
 
-def test_a_port_in_use_is_named(job, monkeypatch):
+def test_a_port_in_use_is_named_by_every_process(job):
+    """By a program that says nothing, for which PyTorch's client waits for ever."""
     with socket.socket() as taken:
-        taken.bind(("0.0.0.0", 0))
+        taken.bind(("127.0.0.1", 0))
         taken.listen()
         number = taken.getsockname()[1]
-        started = Started(job(), 2, port=number, only=[0])
-        assert_all_say(started.wait(), f"do not meet at 127.0.0.1:{number}: something else uses this port")
+        ended = Started(job(), 2, port=number).wait(60)
+        assert_all_say(ended, f"do not meet at 127.0.0.1:{number}: something else uses this port")
+
+
+def test_two_runs_at_one_port(job, tmp_path):
+    """The later one ends in every process, and the first one goes on undisturbed."""
+    first = Started(dataclasses.replace(job({"steps": 4000}), folder=tmp_path / "first"), 2)
+    while not all("met" in output.read_text() for output in first.outputs):
+        time.sleep(0.05)
+    ended = Started(job(), 2, port=first.port).wait(60)
+    assert_all_say(ended, f"do not meet at 127.0.0.1:{first.port}: something else uses this port")
+    os.kill(first.processes[0].pid, signal.SIGINT)
+    assert [one.code for one in first.wait()] == [130, 130]
+    assert losses(tmp_path / "first")
 
 
 def torchrun(pictures, output, steps, *options):

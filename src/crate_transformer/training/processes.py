@@ -1,15 +1,14 @@
 """The processes that share a run: started by ``torchrun``, by ``accelerate launch``, or just this one."""
 
-import atexit
-import os
 from collections.abc import Callable, Iterator
 from contextlib import contextmanager
 from typing import TypeVar
 
 import torch
-from accelerate import PartialState
 from accelerate.utils import broadcast_object_list, gather_object, reduce
 from torch import Tensor
+
+from crate_transformer.training.meeting import meet
 
 T = TypeVar("T")
 
@@ -23,7 +22,7 @@ class Processes:
     """
 
     def __init__(self) -> None:
-        self._state = _meet()
+        self._state = meet()
         self.rank, self.world_size = self._state.process_index, self._state.num_processes
         self.is_main = self.rank == 0
         self.device = self._state.device
@@ -53,29 +52,6 @@ class Processes:
     def wait(self) -> None:
         """Until all processes are here."""
         self._state.wait_for_everyone()
-
-
-def _meet() -> PartialState:
-    """Join the other processes, which the environment tells of; without an accelerator they exchange by gloo."""
-    count, local = int(os.environ.get("WORLD_SIZE", 1)), int(os.environ.get("LOCAL_RANK", 0))
-    accelerator = torch.accelerator.current_accelerator() if torch.accelerator.is_available() else None
-    on_cpu = accelerator is None or (count > 1 and accelerator.type == "mps")  # which gloo does not know
-    if not on_cpu and local >= torch.accelerator.device_count():
-        raise ValueError(
-            f"process {local} of this machine finds {torch.accelerator.device_count()} GPUs: start one process for each"
-        )
-    alone = not torch.distributed.is_initialized()
-    try:
-        state = PartialState(cpu=on_cpu)
-    except RuntimeError as error:
-        place = f"{os.environ.get('MASTER_ADDR')}:{os.environ.get('MASTER_PORT')}"
-        reason = str(error).partition("\n")[0]
-        if "EADDRINUSE" in reason:
-            reason = "something else uses this port, choose another --master-port"
-        raise OSError(f"the {count} processes of this run do not meet at {place}: {reason}") from error
-    if alone and torch.distributed.is_initialized():
-        atexit.register(torch.distributed.destroy_process_group)
-    return state
 
 
 @contextmanager
