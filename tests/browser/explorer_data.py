@@ -143,7 +143,7 @@ class Example:
             index = np.argsort(-code, axis=-1)[:, :8]
             self.codes[key] = code
             strength = np.take_along_axis(code, index, axis=-1).astype("<f4")
-            written["atoms"] = {"index": encoded(index.astype("<u2")), "strength": encoded(strength)}
+            written["atoms"] = {"index": encoded(index.astype("<u2")), "strength": quantised(strength[None], self.bits)}
         written["colours"] = encoded(self.rng.integers(0, 256, (patches, 3), dtype=np.uint8))
         return written
 

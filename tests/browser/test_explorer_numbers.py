@@ -111,7 +111,9 @@ def test_atoms(open_page) -> None:
     found = page.evaluate("(token) => explorer.strongestAtoms(explorer.app.pictures[1].views[0], 2, token)", token)
     best = np.argsort(-code[token])[:8]
     assert [entry["atom"] for entry in found] == best[code[token][best] > 0].tolist()
-    assert [entry["strength"] for entry in found] == pytest.approx(np.sort(code[token])[::-1][: len(found)], rel=1e-6)
+    assert [entry["strength"] for entry in found] == pytest.approx(
+        np.sort(code[token])[::-1][: len(found)], abs=0.501 * code[token].max() / 127
+    )
     atom = found[0]["atom"]
     shown = page.evaluate("(a) => Array.from(explorer.atomMap(explorer.app.pictures[1].views[0], 2, a))", atom)
-    assert shown[token - 1] == pytest.approx(code[token, atom], rel=1e-6)
+    assert shown[token - 1] == pytest.approx(code[token, atom], rel=1e-6)  # the largest one is exact

@@ -3,46 +3,21 @@
 import base64
 import io
 from collections.abc import Callable, Mapping, Sequence
-from dataclasses import dataclass
 
 import numpy as np
-import torch
 from PIL import Image
-from torch import Tensor
 
-from crate_transformer.data import normalise, pixels, preprocess
-from crate_transformer.explorer.encoding import Bits, bitmap
-from crate_transformer.explorer.tokens import head_dim_of, kind_of, layer_data, patch_colours, recorded
-from crate_transformer.inspection import (
-    ReferenceMeans,
-    class_names,
-    classify,
-    head_effects,
-    layer_steps,
-    layerwise_objective,
-    maskcut,
-    num_atoms,
-    untrained_twin,
-    whole_picture,
-)
+from crate_transformer.explorer.encoding import Bits
+from crate_transformer.explorer.tokens import head_dim_of, kind_of
+from crate_transformer.explorer.views import EPSILON_SQUARED, Reference, views_of
+from crate_transformer.inspection import num_atoms, whole_picture
 from crate_transformer.inspection.best_head import best_head
-from crate_transformer.inspection.maskcut import MAX_GRAPH
 from crate_transformer.models import Backbone
 from crate_transformer.storage import plain, printable
 
 FORMAT = 1
-CLASSES = 5
-EPSILON_SQUARED = 0.01
 FEW_HEADS = 64
 """Of all layers: up to so many are switched off one by one unless told otherwise."""
-
-
-@dataclass(frozen=True, kw_only=True)
-class Reference:
-    """The images whose mean takes the place of a head that is switched off, with the name that the page gives them."""
-
-    name: str
-    means: ReferenceMeans
 
 
 def collect(
@@ -85,7 +60,7 @@ def collect(
         reference = (references or {}).get(name)
         whole = [whole_picture(model, picture, short_side) for _, picture in pictures]
         shown = shown or whole
-        views = _views(model, [picture for _, picture in pictures], whole, bits, reference, step)
+        views = views_of(model, [picture for _, picture in pictures], whole, bits, reference, step)
         columns.append(views)
         described.append(_model(name, model, views, bits, reference))
     data = {
@@ -111,7 +86,7 @@ def collect(
 
 def num_steps(models: Mapping[str, Backbone], pictures: int) -> int:
     """How often ``collect`` reports progress."""
-    return len(models) * (2 * pictures + 1)
+    return len(models) * (pictures + 1)
 
 
 def has_few_heads(model: Backbone) -> bool:
@@ -151,89 +126,6 @@ def _model(name: str, model: Backbone, views: list[dict], bits: Bits, reference:
             for quantity in quantities
         },
     }
-
-
-def _views(
-    model: Backbone,
-    pictures: Sequence[Image.Image],
-    whole: Sequence[Image.Image],
-    bits: Bits,
-    reference: Reference | None,
-    step: Callable[[], None],
-) -> list[dict[str, object]]:
-    """What one model makes of each picture."""
-    twin, seen = untrained_twin(model), []
-    for image in whole:
-        seen.append(recorded(model, normalise(pixels(image), model.preprocessing)[None]))
-        step()
-    layers = range(len(model.blocks))
-    colours = [patch_colours(model, [tokens["projection"][layer] for tokens in seen]) for layer in layers]
-    effects = _effects(model, pictures, reference)
-    step()
-    views = []
-    for number, (picture, image) in enumerate(zip(pictures, whole, strict=True)):
-        images = normalise(pixels(image), model.preprocessing)[None]
-        rows, columns = model.grid_size(image.height, image.width)
-        cuts = maskcut(model, images).masks[0] if rows * columns <= MAX_GRAPH else []
-        views.append(
-            {
-                "grid": [rows, columns],
-                "top": [[printable(kind), share] for kind, share in classify(model, picture, CLASSES)]
-                if model.num_classes
-                else [],
-                **_curves(model, twin, images),
-                "objects": [bitmap(mask) for mask in cuts if mask.any()],
-                "effects": effects and effects[number],
-                "layers": [
-                    layer_data(
-                        model,
-                        {name: parts[layer] for name, parts in seen[number].items()},
-                        colours[layer][number],
-                        bits,
-                    )
-                    for layer in layers
-                ],
-            }
-        )
-        step()
-    return views
-
-
-def _curves(model: Backbone, twin: Backbone, images: Tensor) -> dict[str, object]:
-    """The objective by layer of one picture, and ``untrained``, that of an untrained model."""
-    steps = layer_steps(model, images, epsilon_squared=EPSILON_SQUARED, untrained=twin)
-    objective = layerwise_objective(model, images, epsilon_squared=EPSILON_SQUARED, untrained=twin)
-    found = []
-    for side, nonzero in ((steps.trained, objective.nonzero), (steps.untrained, objective.untrained_nonzero)):
-        found.append(
-            {
-                "rate_before": side.rate_before[0],
-                "rate_after": side.rate_after[0],
-                "nonzero": nonzero[0],
-                "sparse_before": side.sparse and side.sparse.before[0],
-                "sparse_after": side.sparse and side.sparse.after[0],
-            }
-        )
-    return {**found[0], "untrained": found[1]}
-
-
-def _effects(
-    model: Backbone, pictures: Sequence[Image.Image], reference: Reference | None
-) -> list[dict[str, object]] | None:
-    """What switching a head off does to each picture's prediction."""
-    if reference is None or not model.num_classes:
-        return None
-    images = torch.stack([preprocess(picture, model.preprocessing) for picture in pictures])
-    found, names = head_effects(model, images, reference.means, shown=CLASSES), class_names(model)
-    return [
-        {
-            "classes": [printable(names[index]) for index in found.classes[number]],
-            "intact": found.intact[number],
-            "zero": found.zero[number],
-            "mean": found.mean[number],
-        }
-        for number in range(len(pictures))
-    ]
 
 
 def _source(image: Image.Image) -> str:

@@ -8,9 +8,10 @@ import torch
 from PIL import Image
 
 from crate_transformer.data import PHOTOGRAPHS, photograph, preprocess
-from crate_transformer.explorer.collect import CLASSES, Reference, collect
+from crate_transformer.explorer.collect import collect
 from crate_transformer.explorer.encoding import Bits
 from crate_transformer.explorer.page import explorer_page
+from crate_transformer.explorer.views import CLASSES, Reference
 from crate_transformer.inspection import class_names, probabilities_without, reference_means
 from crate_transformer.models import Backbone
 from crate_transformer.storage import printable

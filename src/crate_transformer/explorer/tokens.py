@@ -33,7 +33,8 @@ def expected_bytes(model: Backbone, pictures: Sequence[Image.Image], short_side:
     config, kind = model.config, kind_of(model)
     numbers = config.num_heads * head_dim_of(model) * (2 if kind == "pair" else 1)
     scales = 4 * config.num_heads * (2 if kind == "pair" else 1)
-    a_token = numbers * bits / 8 + scales + 3 + 6 * STRONGEST * (num_atoms(model) > 0)
+    atoms = (STRONGEST * (2 + bits / 8) + 4) * (num_atoms(model) > 0)
+    a_token = numbers * bits / 8 + scales + 3 + atoms
     total = 0.0
     for picture in pictures:
         image = whole_picture(model, picture, short_side)
@@ -43,19 +44,29 @@ def expected_bytes(model: Backbone, pictures: Sequence[Image.Image], short_side:
     return round(total)
 
 
-def recorded(model: Backbone, images: Float[Tensor, "1 channels height width"]) -> dict[str, list[np.ndarray]]:
-    """What every layer computes about one picture, by the name of the module."""
+def recorded(
+    model: Backbone, images: Float[Tensor, "pictures channels height width"]
+) -> list[list[dict[str, np.ndarray]]]:
+    """What every layer computes about each picture: by picture, by layer, by the name of the module.
+
+    Of the sparse code, ``index`` and ``strength`` of the atoms that fire most in each token, strongest first.
+
+    Raises:
+        ValueError: a number is not finite.
+    """
     code = model.blocks[0].sparse_code
     names = {"shared": ["projection"], "pair": ["projection", "query"], "membership": ["projection", "membership"]}
-    patterns = {name: f"blocks.*.*.{name}" for name in names[kind_of(model)]}
-    if code:
-        patterns["code"] = f"blocks.*.{code}"
-    with frozen(model), record(model, *patterns.values()) as seen:
+    kept = names[kind_of(model)]
+    patterns = [f"blocks.*.*.{name}" for name in kept] + ([f"blocks.*.{code}"] if code else [])
+    with frozen(model), record(model, *patterns) as seen:
         model.forward_features(to_model(model, images))
-    found: dict[str, list[np.ndarray]] = {name: [] for name in patterns}
+    found: list[list[dict[str, np.ndarray]]] = [[{} for _ in model.blocks] for _ in images]
     for key, values in seen.items():
-        last = key.rpartition(".")[2]
-        found[last if last in patterns else "code"].append(at_least_float32(values[0]).cpu().numpy())
+        if not values.isfinite().all():
+            raise ValueError("the model's features are not finite: its weights hold NaN or infinity, or overflow")
+        _, layer, *_, name = key.split(".")
+        for picture, part in zip(found, at_least_float32(values).cpu().numpy(), strict=True):
+            picture[int(layer)].update({name: part} if name in kept else _strongest(part))
     return found
 
 
@@ -71,19 +82,20 @@ def patch_colours(model: Backbone, projections: Sequence[np.ndarray]) -> list[np
     return np.split(np.rint(255 * scaled).astype(np.uint8), np.cumsum([len(part) for part in patches])[:-1])
 
 
-def layer_data(model: Backbone, seen: Mapping[str, np.ndarray], colours: np.ndarray, bits: Bits) -> dict[str, object]:
+def layer_data(seen: Mapping[str, np.ndarray], colours: np.ndarray, bits: Bits) -> dict[str, object]:
     """One layer of a picture, of what ``recorded`` and ``patch_colours`` gave."""
     return {
         "keys": quantised(seen["projection"], bits),
         "queries": quantised(seen["query"], bits) if "query" in seen else None,
         "membership": shares(seen["membership"], bits) if "membership" in seen else None,
         "colours": encoded(colours),
-        "atoms": _strongest(seen["code"]) if "code" in seen else None,
+        "atoms": {"index": encoded(seen["index"]), "strength": quantised(seen["strength"][None], bits)}
+        if "index" in seen
+        else None,
     }
 
 
-def _strongest(code: Float[np.ndarray, "tokens atoms"]) -> dict[str, str]:
-    """The atoms that fire most in each token, strongest first."""
+def _strongest(code: Float[np.ndarray, "tokens atoms"]) -> dict[str, np.ndarray]:
     kept = min(STRONGEST, code.shape[1])
     index = np.argpartition(-code, kept - 1, axis=1)[:, :kept]
     strength = np.take_along_axis(code, index, axis=1)
@@ -91,4 +103,4 @@ def _strongest(code: Float[np.ndarray, "tokens atoms"]) -> dict[str, str]:
     index, strength = (np.take_along_axis(values, order, axis=1) for values in (index, strength))
     spare = STRONGEST - kept
     index, strength = (np.pad(values, ((0, 0), (0, spare))) for values in (index, strength))
-    return {"index": encoded(index.astype(np.uint16)), "strength": encoded(strength.clip(min=0).astype(np.float32))}
+    return {"index": index.astype(np.uint16), "strength": strength.clip(min=0)}

@@ -1,17 +1,26 @@
 """What a model calls a picture."""
 
+import torch
 from jaxtyping import Float
 from PIL import Image
 from torch import Tensor
 
 from crate_transformer.data import preprocess
-from crate_transformer.inspection.frozen import frozen, to_model
+from crate_transformer.inspection.frozen import batches, frozen, to_model
 from crate_transformer.inspection.projected import at_least_float32
 from crate_transformer.models import Backbone
 
+Top = tuple[tuple[str, float], ...]
+"""Names and probabilities of the likeliest classes, best first."""
 
-def classify(model: Backbone, picture: Image.Image, top: int = 5) -> tuple[tuple[str, float], ...]:
-    """Names and probabilities of the ``top`` likeliest classes, best first, of a picture as the model was evaluated.
+
+def classify(model: Backbone, picture: Image.Image, top: int = 5) -> Top:
+    """The ``top`` likeliest classes of a picture as the model was evaluated; the rest is as in ``classify_batch``."""
+    return classify_batch(model, preprocess(picture, model.preprocessing)[None], top)[0]
+
+
+def classify_batch(model: Backbone, images: Float[Tensor, "images channels height width"], top: int = 5) -> list[Top]:
+    """Names and probabilities of the ``top`` likeliest classes of each preprocessed image.
 
     Where a picture may have several classes, each has a probability of its own.
 
@@ -21,12 +30,15 @@ def classify(model: Backbone, picture: Image.Image, top: int = 5) -> tuple[tuple
     if not model.num_classes:
         raise ValueError(f"this {type(model).__name__} has no classifier: num_classes is 0")
     with frozen(model):
-        logits = at_least_float32(model(to_model(model, preprocess(picture, model.preprocessing)[None])))[0]
+        logits = torch.cat([at_least_float32(model(to_model(model, batch))) for batch in batches(images, 64)])
     if not logits.isfinite().all():
         raise ValueError("the model's answer is not finite: its weights hold NaN or infinity, or overflow")
-    best = probabilities(model, logits).topk(min(top, len(logits)))
+    best = probabilities(model, logits).topk(min(top, model.num_classes))
     names = class_names(model)
-    return tuple((names[i], p) for i, p in zip(best.indices.tolist(), best.values.tolist(), strict=True))
+    return [
+        tuple((names[i], share) for i, share in zip(indices, shares, strict=True))
+        for indices, shares in zip(best.indices.tolist(), best.values.tolist(), strict=True)
+    ]
 
 
 def probabilities(model: Backbone, logits: Float[Tensor, "*batch classes"]) -> Float[Tensor, "*batch classes"]:

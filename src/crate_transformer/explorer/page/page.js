@@ -453,13 +453,125 @@
     return `patch at row ${Math.floor(patch / view.columns)}, column ${patch % view.columns}`;
   }
 
+  // src/data.js
+  var ATOMS_PER_TOKEN = 8;
+  var CACHE_BYTES = 256 * 2 ** 20;
+  var cache = /* @__PURE__ */ new Map();
+  var held = 0;
+  function remembered(key, make) {
+    let entry = cache.get(key);
+    if (entry) cache.delete(key);
+    else {
+      const value = make();
+      entry = { value, bytes: value.byteLength };
+      held += entry.bytes;
+    }
+    cache.set(key, entry);
+    for (const [old, { bytes }] of cache) {
+      if (held <= CACHE_BYTES || old === key) break;
+      cache.delete(old);
+      held -= bytes;
+    }
+    return entry.value;
+  }
+  function decodeBytes(base64) {
+    const text = atob(base64);
+    const bytes = new Uint8Array(text.length);
+    for (let i = 0; i < text.length; i++) bytes[i] = text.charCodeAt(i);
+    return bytes;
+  }
+  function decodeMask(base64, count) {
+    const bytes = decodeBytes(base64);
+    return Uint8Array.from({ length: count }, (_, i) => bytes[i >> 3] >> 7 - (i & 7) & 1);
+  }
+  function decodeQuantised(quantised, bits, length) {
+    const bytes = decodeBytes(quantised.values).buffer;
+    const integers = bits === 8 ? new Int8Array(bytes) : new Int16Array(bytes);
+    const scales = new Float32Array(decodeBytes(quantised.scales).buffer);
+    const values = new Float32Array(integers.length);
+    for (let token = 0, at = 0; token < scales.length; token++) {
+      const scale = scales[token];
+      for (let i = 0; i < length; i++, at++) values[at] = integers[at] * scale;
+    }
+    return values;
+  }
+  var View = class {
+    constructor(model, raw, name) {
+      Object.assign(this, raw);
+      this.model = model;
+      this.name = name;
+      [this.rows, this.columns] = raw.grid;
+      this.patches = this.rows * this.columns;
+      this.tokens = model.prefix + this.patches;
+      this.raw = raw.layers;
+      this.depth = raw.layers.length;
+    }
+    keys(layer) {
+      return remembered(`${this.name} keys ${layer}`, () => decodeQuantised(this.raw[layer].keys, this.model.bits, this.model.head_dim));
+    }
+    queries(layer) {
+      const raw = this.raw[layer].queries;
+      if (!raw) return this.keys(layer);
+      return remembered(`${this.name} queries ${layer}`, () => decodeQuantised(raw, this.model.bits, this.model.head_dim));
+    }
+    /** Share of each head in each token, [heads][tokens]. */
+    membership(layer) {
+      return remembered(`${this.name} membership ${layer}`, () => {
+        const bytes = decodeBytes(this.raw[layer].membership);
+        const integers = this.model.bits === 8 ? bytes : new Uint16Array(bytes.buffer);
+        return Float32Array.from(integers, (value) => value / (2 ** this.model.bits - 1));
+      });
+    }
+    /** Length of each token's key in each head, and after the last head over all heads together. */
+    lengths(layer) {
+      return remembered(`${this.name} lengths ${layer}`, () => {
+        const { heads, head_dim: size } = this.model;
+        const keys = this.keys(layer);
+        const lengths = new Float32Array((heads + 1) * this.tokens);
+        for (let token = 0; token < this.tokens; token++) {
+          let all = 0;
+          for (let head = 0; head < heads; head++) {
+            let squares = 0;
+            const start = (head * this.tokens + token) * size;
+            for (let i = start; i < start + size; i++) squares += keys[i] * keys[i];
+            lengths[head * this.tokens + token] = Math.sqrt(squares);
+            all += squares;
+          }
+          lengths[heads * this.tokens + token] = Math.sqrt(all);
+        }
+        return lengths;
+      });
+    }
+    /** Red, green and blue of each patch: the principal components of this layer's features. */
+    colours(layer) {
+      return remembered(`${this.name} colours ${layer}`, () => decodeBytes(this.raw[layer].colours));
+    }
+    atomIndex(layer) {
+      return remembered(`${this.name} atoms ${layer}`, () => new Uint16Array(decodeBytes(this.raw[layer].atoms.index).buffer));
+    }
+    atomStrength(layer) {
+      return remembered(`${this.name} strengths ${layer}`, () => decodeQuantised(this.raw[layer].atoms.strength, this.model.bits, ATOMS_PER_TOKEN));
+    }
+    object(number) {
+      return decodeMask(this.objects[number], this.patches);
+    }
+  };
+  function readData(element) {
+    const data = JSON.parse(element.textContent);
+    element.textContent = "";
+    if (data.format !== 1) throw new Error(`this page reads data of format 1, not ${data.format}`);
+    data.pictures.forEach((picture, p) => {
+      picture.views = picture.views.map((raw, m) => new View(data.models[m], raw, `${p} ${m}`));
+    });
+    return data;
+  }
+
   // src/atoms.js
-  var PER_TOKEN = 8;
   function strongestAtoms(view, layer, token) {
     const index = view.atomIndex(layer);
     const strength = view.atomStrength(layer);
     const atoms = [];
-    for (let i = token * PER_TOKEN; i < (token + 1) * PER_TOKEN; i++) {
+    for (let i = token * ATOMS_PER_TOKEN; i < (token + 1) * ATOMS_PER_TOKEN; i++) {
       if (strength[i] > 0) atoms.push({ atom: index[i], strength: strength[i] });
     }
     return atoms;
@@ -468,9 +580,9 @@
     const index = view.atomIndex(layer);
     const strength = view.atomStrength(layer);
     const map = new Float32Array(view.patches);
-    const start = view.model.prefix * PER_TOKEN;
+    const start = view.model.prefix * ATOMS_PER_TOKEN;
     for (let i = start; i < index.length; i++) {
-      if (index[i] === atom) map[Math.floor((i - start) / PER_TOKEN)] = Math.max(0, strength[i]);
+      if (index[i] === atom) map[Math.floor((i - start) / ATOMS_PER_TOKEN)] = Math.max(0, strength[i]);
     }
     return map;
   }
@@ -959,118 +1071,6 @@
     const node = el("div", { class: "thumbnails", role: "group", "aria-label": "Pictures" }, ...buttons);
     node.hidden = buttons.length < 2;
     return { node, draw: () => buttons.forEach((button, p) => button.setAttribute("aria-pressed", p === app2.state.picture)) };
-  }
-
-  // src/data.js
-  var CACHE_BYTES = 256 * 2 ** 20;
-  var cache = /* @__PURE__ */ new Map();
-  var held = 0;
-  function remembered(key, make) {
-    let entry = cache.get(key);
-    if (entry) cache.delete(key);
-    else {
-      const value = make();
-      entry = { value, bytes: value.byteLength };
-      held += entry.bytes;
-    }
-    cache.set(key, entry);
-    for (const [old, { bytes }] of cache) {
-      if (held <= CACHE_BYTES || old === key) break;
-      cache.delete(old);
-      held -= bytes;
-    }
-    return entry.value;
-  }
-  function decodeBytes(base64) {
-    const text = atob(base64);
-    const bytes = new Uint8Array(text.length);
-    for (let i = 0; i < text.length; i++) bytes[i] = text.charCodeAt(i);
-    return bytes;
-  }
-  function decodeMask(base64, count) {
-    const bytes = decodeBytes(base64);
-    return Uint8Array.from({ length: count }, (_, i) => bytes[i >> 3] >> 7 - (i & 7) & 1);
-  }
-  function decodeQuantised(quantised, bits, length) {
-    const bytes = decodeBytes(quantised.values).buffer;
-    const integers = bits === 8 ? new Int8Array(bytes) : new Int16Array(bytes);
-    const scales = new Float32Array(decodeBytes(quantised.scales).buffer);
-    const values = new Float32Array(integers.length);
-    for (let token = 0, at = 0; token < scales.length; token++) {
-      const scale = scales[token];
-      for (let i = 0; i < length; i++, at++) values[at] = integers[at] * scale;
-    }
-    return values;
-  }
-  var View = class {
-    constructor(model, raw, name) {
-      Object.assign(this, raw);
-      this.model = model;
-      this.name = name;
-      [this.rows, this.columns] = raw.grid;
-      this.patches = this.rows * this.columns;
-      this.tokens = model.prefix + this.patches;
-      this.raw = raw.layers;
-      this.depth = raw.layers.length;
-    }
-    keys(layer) {
-      return remembered(`${this.name} keys ${layer}`, () => decodeQuantised(this.raw[layer].keys, this.model.bits, this.model.head_dim));
-    }
-    queries(layer) {
-      const raw = this.raw[layer].queries;
-      if (!raw) return this.keys(layer);
-      return remembered(`${this.name} queries ${layer}`, () => decodeQuantised(raw, this.model.bits, this.model.head_dim));
-    }
-    /** Share of each head in each token, [heads][tokens]. */
-    membership(layer) {
-      return remembered(`${this.name} membership ${layer}`, () => {
-        const bytes = decodeBytes(this.raw[layer].membership);
-        const integers = this.model.bits === 8 ? bytes : new Uint16Array(bytes.buffer);
-        return Float32Array.from(integers, (value) => value / (2 ** this.model.bits - 1));
-      });
-    }
-    /** Length of each token's key in each head, and after the last head over all heads together. */
-    lengths(layer) {
-      return remembered(`${this.name} lengths ${layer}`, () => {
-        const { heads, head_dim: size } = this.model;
-        const keys = this.keys(layer);
-        const lengths = new Float32Array((heads + 1) * this.tokens);
-        for (let token = 0; token < this.tokens; token++) {
-          let all = 0;
-          for (let head = 0; head < heads; head++) {
-            let squares = 0;
-            const start = (head * this.tokens + token) * size;
-            for (let i = start; i < start + size; i++) squares += keys[i] * keys[i];
-            lengths[head * this.tokens + token] = Math.sqrt(squares);
-            all += squares;
-          }
-          lengths[heads * this.tokens + token] = Math.sqrt(all);
-        }
-        return lengths;
-      });
-    }
-    /** Red, green and blue of each patch: the principal components of this layer's features. */
-    colours(layer) {
-      return remembered(`${this.name} colours ${layer}`, () => decodeBytes(this.raw[layer].colours));
-    }
-    atomIndex(layer) {
-      return remembered(`${this.name} atoms ${layer}`, () => new Uint16Array(decodeBytes(this.raw[layer].atoms.index).buffer));
-    }
-    atomStrength(layer) {
-      return remembered(`${this.name} strengths ${layer}`, () => new Float32Array(decodeBytes(this.raw[layer].atoms.strength).buffer));
-    }
-    object(number) {
-      return decodeMask(this.objects[number], this.patches);
-    }
-  };
-  function readData(element) {
-    const data = JSON.parse(element.textContent);
-    element.textContent = "";
-    if (data.format !== 1) throw new Error(`this page reads data of format 1, not ${data.format}`);
-    data.pictures.forEach((picture, p) => {
-      picture.views = picture.views.map((raw, m) => new View(data.models[m], raw, `${p} ${m}`));
-    });
-    return data;
   }
 
   // src/heads.js

@@ -1,13 +1,13 @@
 // Dictionary atoms: the eight strongest of each token, and the patches of all pictures that fire one most.
 
-const PER_TOKEN = 8;
+import { ATOMS_PER_TOKEN } from "./data.js";
 
 /** The strongest atoms of one token as {atom, strength}, strongest first. */
 export function strongestAtoms(view, layer, token) {
   const index = view.atomIndex(layer);
   const strength = view.atomStrength(layer);
   const atoms = [];
-  for (let i = token * PER_TOKEN; i < (token + 1) * PER_TOKEN; i++) {
+  for (let i = token * ATOMS_PER_TOKEN; i < (token + 1) * ATOMS_PER_TOKEN; i++) {
     if (strength[i] > 0) atoms.push({ atom: index[i], strength: strength[i] });
   }
   return atoms;
@@ -18,9 +18,9 @@ export function atomMap(view, layer, atom) {
   const index = view.atomIndex(layer);
   const strength = view.atomStrength(layer);
   const map = new Float32Array(view.patches);
-  const start = view.model.prefix * PER_TOKEN;
+  const start = view.model.prefix * ATOMS_PER_TOKEN;
   for (let i = start; i < index.length; i++) {
-    if (index[i] === atom) map[Math.floor((i - start) / PER_TOKEN)] = Math.max(0, strength[i]);
+    if (index[i] === atom) map[Math.floor((i - start) / ATOMS_PER_TOKEN)] = Math.max(0, strength[i]);
   }
   return map;
 }

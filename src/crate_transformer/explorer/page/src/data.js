@@ -1,5 +1,6 @@
 // The data that Python wrote into the page: decoded once, when first needed.
 
+export const ATOMS_PER_TOKEN = 8;
 const CACHE_BYTES = 256 * 2 ** 20;
 const cache = new Map(); // least recently used first
 let held = 0;
@@ -114,7 +115,7 @@ export class View {
 
   atomStrength(layer) {
     return remembered(`${this.name} strengths ${layer}`, () =>
-      new Float32Array(decodeBytes(this.raw[layer].atoms.strength).buffer));
+      decodeQuantised(this.raw[layer].atoms.strength, this.model.bits, ATOMS_PER_TOKEN));
   }
 
   object(number) {
