@@ -246,6 +246,21 @@ def test_a_head_switched_off(open_page) -> None:
 def test_effects_that_were_not_computed(open_page) -> None:
     page = open_page(Example(effects=False).data, "#show=prediction")
     assert "open the model with crate explore" in page.inner_text("#panel")
+    data = Example(effects=False, server={"url": ".", "token": ""}).data
+    for picture in data["pictures"]:
+        picture["views"][0]["top"] = []
+    page = open_page(data, "#show=prediction&off=0,1")
+    assert "Without classes there is no prediction" in page.inner_text("#panel")
+    assert page.locator(".effects").count() == 0
+    page.click("#tab-atoms")
+    assert not page.get_by_role("button", name="Switch this atom off").is_visible()
+
+
+def test_copying_is_left_to_the_browser(open_page) -> None:
+    page = open_page(Example().data)
+    page.focus(".picture")
+    page.keyboard.press("Control+c")
+    assert state(page)["asks"] == "patch"
 
 
 @pytest.mark.filterwarnings("ignore:__array__ implementation:DeprecationWarning")  # pycocotools

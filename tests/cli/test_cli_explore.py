@@ -63,6 +63,7 @@ def test_what_cannot_be_served(refused):
     assert refused("explore", "--port", "70000") == "--port is 70000: it must be from 0, for any, to 65535"
     assert "nothing.pt" in refused("explore", "nothing.pt", "--port", "0")
     assert refused("explore", "a", "a", "--port", "0") == "a checkpoint is named twice"
+    assert refused("explore", "--size", "0") == "--size is 0: it must be at least one pixel"
 
 
 def test_a_server_for_all_addresses_knows_those_of_this_machine():
@@ -70,3 +71,10 @@ def test_a_server_for_all_addresses_knows_those_of_this_machine():
 
     assert Command(host="0.0.0.0").names() > {"127.0.0.1", "localhost", socket.gethostname()}
     assert Command(host="10.1.2.3").names() == {"127.0.0.1", "localhost", "::1", "10.1.2.3"}
+
+
+def test_what_a_browser_calls_the_server():
+    from crate_transformer.cli.explore import named
+
+    assert named("::1", 8750) == ["[::1]:8750"]
+    assert named("MyBox", 80) == ["mybox:80", "mybox"], "a browser leaves HTTP's own port out"

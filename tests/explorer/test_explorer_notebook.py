@@ -71,11 +71,15 @@ def test_the_size_is_told_beforehand(model):
         assert expected_bytes(wide, pictures, 64, bits) == pytest.approx(len(page) - bare, rel=0.2)
 
 
+@pytest.mark.usefixtures("unchecked")
 def test_bad_input_is_one_sentence(model, tmp_path):
     (tmp_path / "notes.txt").write_text("nothing")
     with pytest.raises(ValueError, match=r"notes\.txt"):
         ct.explore(model, tmp_path / "notes.txt")
     with pytest.raises(ValueError, match="no pictures to show"):
         ct.explore(model, [])
+    for given, told in ((np.zeros((8, 8, 3)), "an array of float64"), (torch.zeros(3, 8, 8), "a Tensor")):
+        with pytest.raises(ValueError, match=f"picture 1 is {told}: give paths, PIL images, uint8 arrays"):
+            ct.explore(model, [Image.new("RGB", (8, 8)), given])
     with pytest.raises(ValueError, match="there are 3 models"):
         ct.explore(dict.fromkeys("abc", model), torch.randn(1, 3, 16, 16))

@@ -1,5 +1,6 @@
 """The server: uploads become pages, faults become sentences, and nobody else is answered."""
 
+import asyncio
 import io
 import threading
 
@@ -108,6 +109,33 @@ def test_bodies_have_a_limit(client, server):
     assert answer.status_code == 413 and "more than 134,217,728 bytes at a time: send less" in answer.text
 
 
+def test_an_upload_that_is_broken_off_is_no_fault(server):
+    told = []
+
+    async def receive():
+        return {"type": "http.disconnect"}
+
+    async def send(message):
+        told.append(message)
+
+    headers = [(b"host", HOST.encode()), (b"content-type", b"multipart/form-data; boundary=x")]
+    scope = {"type": "http", "method": "POST", "path": "/pictures", "query_string": b"", "headers": headers}
+    asyncio.run(server.app(scope, receive, send))
+    assert told[0]["status"] == 400
+
+
+def test_a_page_that_would_be_too_large(client, server, monkeypatch):
+    monkeypatch.setattr("crate_transformer.explorer.explorer.LARGEST_PAGE", 10)
+    answer = client.get(uploaded(client, server, picture()))
+    assert answer.status_code == 400 and "choose fewer pictures, or start crate explore with a" in answer.text
+
+
+def test_uploads_are_kept_small(client, server):
+    place = uploaded(client, server, picture("wide.png", size=(600, 8000)), picture("square.png", size=(600, 700)))
+    kept = [shown.size for _, shown in server.jobs.get(place.split("/")[2]).pictures]
+    assert kept[1] == (597, 512) and kept[0][0] * kept[0][1] == pytest.approx(1 << 20, rel=0.01)
+
+
 def test_a_picture_that_is_too_long_fails_on_its_page(client, server):
     place = uploaded(client, server, picture("long.png", size=(400, 4)))
     answer = client.get(place)
@@ -118,7 +146,7 @@ def test_a_picture_that_is_too_long_fails_on_its_page(client, server):
     ("question", "status"),
     [
         ({"picture": 5}, 400), ({"off": [[9, 0]]}, 400), ({"off": [[0, "x"]]}, 400), ({"token": "other"}, 403),
-        ({"off": "x"}, 400), ({"model": 1}, 400),
+        ({"off": "x"}, 400), ({"model": 1}, 400), ({"token": "\u043a\u043b\u044e\u0447"}, 403),
     ],
 )  # fmt: skip
 def test_bad_questions(client, server, question, status):
@@ -134,7 +162,12 @@ def test_only_its_own_pages_are_answered(client, server):
     assert client.get("/", headers={"host": "127.0.0.1:80"}).status_code == 403
     assert client.post("/pictures", headers={"origin": "http://evil.example"}, files=[picture()]).status_code == 403
     assert client.post("/pictures", headers={"origin": "null"}, files=[picture()]).status_code == 403
-    assert client.get("/", headers={"sec-fetch-site": "cross-site"}).status_code == 403
+    elsewhere = {"sec-fetch-site": "cross-site"}
+    assert client.get("/", headers=elsewhere).status_code == 403
+    link = elsewhere | {"sec-fetch-mode": "navigate", "sec-fetch-dest": "document"}
+    assert client.get("/", headers=link).status_code == 200, "a link in a mail leads here"
+    assert client.get("/", headers=link | {"sec-fetch-dest": "iframe"}).status_code == 403
+    assert client.post("/pictures", headers=link, files=[picture()]).status_code == 403
     ours = client.post("/pictures", headers={"origin": f"http://{HOST}"}, files=[picture()])
     assert ours.status_code == 303
     for path in ("/../pyproject.toml", "/view/../../etc/passwd", "/static/x", "/view/x/y", "/%2e%2e/%2e%2e/etc/passwd"):
@@ -166,6 +199,21 @@ def test_the_queue_and_what_is_kept_are_bounded():
     for _ in range(3):
         jobs.add([], ("a",)).page.result(30)
     assert jobs.get(first.key) is None and len(jobs._jobs) <= 3
+    jobs.close()
+
+
+def test_memory_is_bounded():
+    start = threading.Event()
+    jobs = Jobs(lambda pictures, models: start.wait(30) and b"p" * 40, most_bytes=100)
+    two = [("a", Image.new("RGB", (4, 5)))] * 2
+    waiting = [jobs.add(two, ("a",))]
+    with pytest.raises(TooBusyError):
+        jobs.add([], ("a",))
+    start.set()
+    assert waiting[0].page.result(30) and waiting[0].size == 160
+    assert jobs.get(waiting[0].key), "the newest page is kept whatever its size"
+    jobs.add([], ("a",)).page.result(30)
+    assert jobs.get(waiting[0].key) is None
     jobs.close()
 
 

@@ -10,7 +10,8 @@ from crate_transformer.cli.checkpoint import Checkpoint
 from crate_transformer.cli.terminal import complain, say
 
 _LOCAL = ("127.0.0.1", "localhost", "::1")
-_ALL = ("0.0.0.0", "::")
+_ALL = {"0.0.0.0": "127.0.0.1", "::": "::1"}
+"""Addresses that stand for all of a machine, and what a browser on it calls them."""
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -41,15 +42,18 @@ class Command:
 
         if len(set(self.checkpoints)) < len(self.checkpoints):
             raise ValueError("a checkpoint is named twice")
+        if self.size is not None and self.size < 1:
+            raise ValueError(f"--size is {self.size}: it must be at least one pixel")
         with self.listening() as place:
             models = {name: Checkpoint(checkpoint=name).load() for name in self.checkpoints}
             explorer = Explorer(models, short_side=self.size, bits=self.bits)
-            hosts = {f"[{name}]" if ":" in name else name for name in self.names()}
             if self.host not in _LOCAL:
-                complain(f"anybody who reaches {self.host} can use this server")
+                where = "this machine" if self.host in _ALL else self.host
+                complain(f"anybody who reaches {where} over the network can use this server")
             port = place.getsockname()[1]
-            server = Server(explorer, {f"{host}:{port}".lower() for host in hosts})
-            say(f"open http://{'127.0.0.1' if self.host in _LOCAL else self.host}:{port}/ in a browser; Ctrl-C ends it")
+            hosts = {name for host in self.names() for name in named(host, port)}
+            server = Server(explorer, hosts)
+            say(f"open http://{named(_ALL.get(self.host, self.host), port)[0]}/ in a browser; Ctrl-C ends it")
             config = uvicorn.Config(server.app, log_level="warning", server_header=False, timeout_graceful_shutdown=2)
             try:
                 uvicorn.Server(config).run(sockets=[place])
@@ -78,3 +82,9 @@ class Command:
             raise OSError(
                 f"{where} cannot be listened on ({error.strerror or error}): choose another --port or --host"
             ) from error
+
+
+def named(host: str, port: int) -> list[str]:
+    """What a browser calls this port of the host: with the number, and without where it is HTTP's own."""
+    shown = f"[{host}]" if ":" in host else host
+    return [f"{shown}:{port}".lower(), *([shown.lower()] if port == 80 else [])]

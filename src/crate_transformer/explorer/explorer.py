@@ -11,11 +11,13 @@ from crate_transformer.data import PHOTOGRAPHS, photograph, preprocess
 from crate_transformer.explorer.collect import collect
 from crate_transformer.explorer.encoding import Bits
 from crate_transformer.explorer.page import explorer_page
+from crate_transformer.explorer.tokens import expected_bytes
 from crate_transformer.explorer.views import CLASSES, Reference
 from crate_transformer.inspection import class_names, probabilities_without, reference_means
 from crate_transformer.models import Backbone
 from crate_transformer.storage import printable
 
+LARGEST_PAGE = 256 << 20
 REFERENCE = f"{len(PHOTOGRAPHS)} photographs"
 
 
@@ -47,10 +49,17 @@ class Explorer:
         """The page of these pictures through one or two of the models.
 
         Raises:
-            ValueError: there is no such model, or as ``collect``.
+            ValueError: there is no such model, the page would have more than ``LARGEST_PAGE`` bytes, or as ``collect``.
         """
         models = {name: self.model(name) for name in chosen}
         side = self.short_side or max(min(model.preprocessing.img_size) for model in models.values())
+        images = [picture for _, picture in pictures]
+        expected = sum(expected_bytes(model, images, side, self.bits) for model in models.values())
+        if expected > LARGEST_PAGE:
+            raise ValueError(
+                f"the page would have {expected >> 20:,} MB, more than {LARGEST_PAGE >> 20}: choose fewer pictures, "
+                "or start crate explore with a smaller --size"
+            )
         with self._lock:
             data = collect(models, pictures, title=" and ".join(models), short_side=side, bits=self.bits)
         for described in data["models"]:

@@ -35,6 +35,14 @@ class Job:
             else f"a fault of the program: {type(error).__name__}: {told}"
         )
 
+    @property
+    def size(self) -> int:
+        """Bytes of memory: the pixels of the pictures and the page, where there is one."""
+        made = self.page.done() and not self.page.cancelled() and self.page.exception() is None
+        return sum(3 * picture.width * picture.height for _, picture in self.pictures) + (
+            len(self.page.result()) if made else 0
+        )
+
 
 class TooBusyError(RuntimeError):
     """Too many uploads are waiting."""
@@ -46,6 +54,7 @@ class Jobs:
     Args:
         most_waiting: uploads that may wait before ``add`` refuses more.
         most_kept: pages that are kept; the oldest are forgotten first.
+        most_bytes: of memory for what waits, and again for what is kept; the newest page is always kept.
         seconds: how long a page is kept at most.
     """
 
@@ -55,9 +64,11 @@ class Jobs:
         *,
         most_waiting: int = 64,
         most_kept: int = 32,
+        most_bytes: int = 1 << 30,
         seconds: float = 3600.0,
     ) -> None:
-        self._make, self._most_waiting, self._most_kept, self._seconds = make, most_waiting, most_kept, seconds
+        self._make, self._most_waiting, self._most_kept = make, most_waiting, most_kept
+        self._most_bytes, self._seconds = most_bytes, seconds
         self._jobs: dict[str, Job] = {}
         self._lock, self._executor = threading.Lock(), ThreadPoolExecutor(1, "explorer")
 
@@ -69,9 +80,9 @@ class Jobs:
         """
         with self._lock:
             self._forget()
-            waiting = sum(not job.page.done() for job in self._jobs.values())
-            if waiting >= self._most_waiting:
-                raise TooBusyError(f"{waiting} uploads are waiting already: try again in a moment")
+            waiting = [job for job in self._jobs.values() if not job.page.done()]
+            if len(waiting) >= self._most_waiting or sum(job.size for job in waiting) > self._most_bytes:
+                raise TooBusyError(f"{len(waiting)} uploads are waiting already: try again in a moment")
             job = Job(pictures, models, page=self._executor.submit(self._make, pictures, models))
             self._jobs[job.key] = job
         return job
@@ -99,8 +110,9 @@ class Jobs:
         self._executor.shutdown(cancel_futures=True)
 
     def _forget(self) -> None:
-        finished = [job for job in self._jobs.values() if job.page.done()]
-        oldest = time.monotonic() - self._seconds
-        for number, job in enumerate(finished):
-            if number < len(finished) - self._most_kept or job.made < oldest:
+        newest_first = [job for job in reversed(self._jobs.values()) if job.page.done()]
+        oldest, held = time.monotonic() - self._seconds, 0
+        for number, job in enumerate(newest_first):
+            held += job.size
+            if number >= self._most_kept or job.made < oldest or (number and held > self._most_bytes):
                 del self._jobs[job.key]

@@ -89,9 +89,14 @@ def _pictures(given: Sequence[Picture]) -> list[tuple[str, Image.Image]]:
     for number, picture in enumerate(given):
         if isinstance(picture, str | Path):
             found += read_images([picture])
+        elif isinstance(picture, Image.Image):
+            found.append((f"picture {number}", picture))
+        elif isinstance(picture, np.ndarray) and picture.dtype == np.uint8 and picture.shape[2:] == (3,):
+            found.append((f"picture {number}", Image.fromarray(picture)))
         else:
-            found.append(
-                (f"picture {number}", Image.fromarray(picture) if isinstance(picture, np.ndarray) else picture)
+            what = f"an array of {picture.dtype}" if isinstance(picture, np.ndarray) else f"a {type(picture).__name__}"
+            raise ValueError(
+                f"picture {number} is {what}: give paths, PIL images, uint8 arrays of (height, width, 3), or one tensor"
             )
     return [(name, picture.convert("RGB")) for name, picture in found]
 

@@ -11,7 +11,7 @@ from starlette.applications import Starlette
 from starlette.concurrency import run_in_threadpool
 from starlette.exceptions import HTTPException
 from starlette.middleware import Middleware
-from starlette.requests import Request
+from starlette.requests import ClientDisconnect, Request
 from starlette.responses import HTMLResponse, JSONResponse, RedirectResponse, Response
 from starlette.routing import Route
 
@@ -52,6 +52,8 @@ def told(handler: Handler) -> Handler:
         except (ValueError, OSError, TooBusyError) as error:
             status = next(number for kinds, number in _STATUS if isinstance(error, kinds))
             return failed(request, "That did not work", str(error), status)
+        except ClientDisconnect:
+            return Response(status_code=400)  # which nobody reads
 
     return inner
 
@@ -125,6 +127,7 @@ class Server:
             "samples": list(PHOTOGRAPHS),
             "most_files": MOST_FILES,
             "largest": LARGEST >> 20,
+            "largest_request": LARGEST_REQUEST >> 20,
         }
         return _rendered("start.html.j2", **shown)
 
@@ -162,7 +165,7 @@ class Server:
         """What switching heads and atoms off does to a prediction."""
         job, where = self._job(request), "the question"
         question = as_record(parse_json(await request.body(), where), Question, where)
-        if not secrets.compare_digest(question.token, self.token):
+        if not secrets.compare_digest(question.token.encode(), self.token.encode()):
             raise HTTPException(403, "this page belongs to an earlier start of the server: load it again")
         if not (0 <= question.picture < len(job.pictures) and 0 <= question.model < len(job.models)):
             raise ValueError(f"there is no picture {question.picture} or no model {question.model} on this page")

@@ -1,5 +1,8 @@
 """What a browser sent, read with limits."""
 
+import threading
+from typing import IO
+
 from PIL import Image
 from starlette.concurrency import run_in_threadpool
 from starlette.datastructures import UploadFile
@@ -15,6 +18,9 @@ LARGEST = 32 << 20
 LARGEST_REQUEST = 128 << 20
 SIDE = 512
 """Pixels of the shorter side that are kept of an upload: more than models take."""
+PIXELS = 1 << 20
+"""Of all that is kept of an upload; only pictures more than four times as long as wide would have more."""
+_decoding = threading.Lock()
 
 
 class TooLargeError(ValueError):
@@ -54,7 +60,7 @@ async def read_form(request: Request) -> tuple[list[tuple[str, Image.Image]], li
             samples = [name for name in form.getlist("sample") if isinstance(name, str)]
             if len(pictures) + len(samples) > MOST_FILES:
                 raise TooLargeError(f"more than {MOST_FILES} pictures at a time: send fewer")
-            pictures += [(name, photograph(name)) for name in samples]
+            pictures += [(name, await run_in_threadpool(photograph, name)) for name in samples]
             models = [name for name in form.getlist("model") if isinstance(name, str)]
     except HTTPException as error:
         if "Too many files" in error.detail:
@@ -70,16 +76,17 @@ async def read_form(request: Request) -> tuple[list[tuple[str, Image.Image]], li
 async def _picture(file: UploadFile) -> tuple[str, Image.Image]:
     if (file.size or 0) > LARGEST:
         raise TooLargeError(f"{file.filename} has {file.size:,} bytes, more than {LARGEST:,}: make it smaller")
-    return file.filename, await run_in_threadpool(_small, await file.read(), file.filename)
+    return file.filename, await run_in_threadpool(_small, file.file, file.filename)
 
 
-def _small(content: bytes, name: str) -> Image.Image:
-    """The picture with a shorter side of at most ``SIDE``, since decoded uploads are kept while they wait."""
+def _small(file: IO[bytes], name: str) -> Image.Image:
+    """The picture, made smaller, since decoded uploads are kept while they wait; one at a time, which bounds memory."""
 
     def enough(width: int, height: int) -> tuple[float, float]:
-        scale = max(1.0, min(width, height) / SIDE)
+        scale = max(1.0, min(width, height) / SIDE, (width * height / PIXELS) ** 0.5)
         return width / scale, height / scale
 
-    picture = read_image(content, name, at_least=enough)
+    with _decoding:
+        picture = read_image(file.read(), name, at_least=enough)
     width, height = (max(1, round(side)) for side in enough(*picture.size))
     return picture if (width, height) == picture.size else picture.resize((width, height), Image.Resampling.BICUBIC)

@@ -60,6 +60,9 @@
     get known() {
       return this.app.picture.views[this.m].effects;
     }
+    get classes() {
+      return this.app.picture.views[this.m].top.length;
+    }
     get heads() {
       return this.app.state.off[this.m];
     }
@@ -102,7 +105,7 @@
           zero: none ? null : known.zero[layer][head],
           mean: none ? null : known.mean[layer][head]
         };
-      } else if (this.server && (heads.length || atoms.length)) {
+      } else if (this.server && this.classes && (heads.length || atoms.length)) {
         this.waiting = true;
         const arrived = (found) => {
           if (key !== this.asked) return;
@@ -763,6 +766,7 @@
     node.addEventListener("pointercancel", () => start = null);
     node.addEventListener("mousedown", (event) => event.preventDefault());
     node.addEventListener("keydown", (event) => {
+      if (event.altKey || event.ctrlKey || event.metaKey) return;
       const move = MOVES[event.key];
       const { patch, region } = app2.state;
       const { rows, columns } = grid();
@@ -934,7 +938,7 @@
       })));
       const any = atom !== void 0;
       for (const part of [crops, pictures, note]) part.hidden = !any;
-      offer.hidden = !any || !app2.data.server;
+      offer.hidden = !any || !app2.data.server || !app2.effects[m].classes;
       setText(offer, app2.effects[m].atomIsOff(layer, atom) ? "Switch this atom on again" : "Switch this atom off");
       keep.hidden = !any;
       keep.setAttribute("aria-pressed", kept !== void 0);
@@ -1909,7 +1913,7 @@
       const key = [view.name, followed.input.value, effects.asked, effects.waiting, effects.trouble].join(" ");
       if (drawn === key) return;
       drawn = key;
-      setText(says, explanation(app2, model, known));
+      setText(says, explanation(app2, model, m, known));
       const focus = grids.contains(document.activeElement) ? document.activeElement.dataset.place : null;
       grids.replaceChildren(...gridsOf(model, effects, +followed.input.value || 0));
       if (focus) grids.querySelector(`[data-place="${focus}"]`)?.focus();
@@ -1929,15 +1933,16 @@
     fill.style.width = `${100 * share}%`;
     return el("td", {}, el("span", { class: "track" }, fill), el("span", { class: "number", textContent: percent(share) }));
   }
-  function explanation(app2, model, known) {
+  function explanation(app2, model, m, known) {
     const both = `Its output is replaced by zero, or by its mean over ${model.reference}. Zero alone overstates: the model has never met it.`;
+    if (!app2.effects[m].classes) return "Without classes there is no prediction that heads could change.";
     if (app2.data.server) return `Choose heads, several if you like. ${both}`;
     if (known) return `Choose a head. ${both} For several at once, or atoms: crate explore.`;
     return "The effects of heads were not computed for this page: open the model with crate explore to switch heads off.";
   }
   function gridsOf(model, effects, c) {
     const { known, server } = effects;
-    if (!known && !server) return [];
+    if (!known && !(server && effects.classes)) return [];
     const kinds = known ? [["zero", "Replaced by zero"], ["mean", "Replaced by the mean"]] : [["any", "Heads"]];
     const change = known ? (kind, layer, head) => known[kind][layer][head][c] - known.intact[c] : null;
     let largest2 = 0;

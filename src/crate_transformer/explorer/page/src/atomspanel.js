@@ -72,7 +72,7 @@ function atomPart(app, model, m) {
     })));
     const any = atom !== undefined;
     for (const part of [crops, pictures, note]) part.hidden = !any;
-    offer.hidden = !any || !app.data.server;
+    offer.hidden = !any || !app.data.server || !app.effects[m].classes;
     setText(offer, app.effects[m].atomIsOff(layer, atom) ? "Switch this atom on again" : "Switch this atom off");
     keep.hidden = !any;
     keep.setAttribute("aria-pressed", kept !== undefined);

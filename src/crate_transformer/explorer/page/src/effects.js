@@ -14,6 +14,10 @@ export class Effects {
     return this.app.picture.views[this.m].effects;
   }
 
+  get classes() {
+    return this.app.picture.views[this.m].top.length;
+  }
+
   get heads() {
     return this.app.state.off[this.m];
   }
@@ -60,7 +64,7 @@ export class Effects {
       const none = heads.length === 0;
       this.answer = { classes: known.classes, intact: known.intact,
         zero: none ? null : known.zero[layer][head], mean: none ? null : known.mean[layer][head] };
-    } else if (this.server && (heads.length || atoms.length)) {
+    } else if (this.server && this.classes && (heads.length || atoms.length)) {
       this.waiting = true;
       const arrived = (found) => {
         if (key !== this.asked) return;

@@ -71,6 +71,7 @@ export function pictureStage(app) {
   node.addEventListener("mousedown", (event) => event.preventDefault()); // the arrow keys stay with the layers
 
   node.addEventListener("keydown", (event) => {
+    if (event.altKey || event.ctrlKey || event.metaKey) return;
     const move = MOVES[event.key];
     const { patch, region } = app.state;
     const { rows, columns } = grid();

@@ -39,7 +39,7 @@ function modelBlock(app, model, m) {
     const key = [view.name, followed.input.value, effects.asked, effects.waiting, effects.trouble].join(" ");
     if (drawn === key) return;
     drawn = key;
-    setText(says, explanation(app, model, known));
+    setText(says, explanation(app, model, m, known));
     const focus = grids.contains(document.activeElement) ? document.activeElement.dataset.place : null;
     grids.replaceChildren(...gridsOf(model, effects, +followed.input.value || 0));
     if (focus) grids.querySelector(`[data-place="${focus}"]`)?.focus();
@@ -61,8 +61,9 @@ function shareCell(share) {
   return el("td", {}, el("span", { class: "track" }, fill), el("span", { class: "number", textContent: percent(share) }));
 }
 
-function explanation(app, model, known) {
+function explanation(app, model, m, known) {
   const both = `Its output is replaced by zero, or by its mean over ${model.reference}. Zero alone overstates: the model has never met it.`;
+  if (!app.effects[m].classes) return "Without classes there is no prediction that heads could change.";
   if (app.data.server) return `Choose heads, several if you like. ${both}`;
   if (known) return `Choose a head. ${both} For several at once, or atoms: crate explore.`;
   return "The effects of heads were not computed for this page: open the model with crate explore to switch heads off.";
@@ -71,7 +72,7 @@ function explanation(app, model, known) {
 /** One table of heads by layer for each replacement, coloured by what each head alone does. */
 function gridsOf(model, effects, c) {
   const { known, server } = effects;
-  if (!known && !server) return [];
+  if (!known && !(server && effects.classes)) return [];
   const kinds = known ? [["zero", "Replaced by zero"], ["mean", "Replaced by the mean"]] : [["any", "Heads"]];
   const change = known ? (kind, layer, head) => known[kind][layer][head][c] - known.intact[c] : null;
   let largest = 0;
