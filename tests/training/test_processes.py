@@ -17,7 +17,15 @@ from crate_transformer.recipes.experiment import Experiment
 from crate_transformer.training.metrics import read_metrics
 
 STEPS, BATCH, PICTURES = 11, 8, 22  # four passes, whose ends lie within batches
-SMALL = {"img_size": 16, "patch_size": 4, "embed_dim": 16, "depth": 2, "num_heads": 2, "drop_path_rate": 0.3}
+SMALL = {
+    "img_size": 16,
+    "patch_size": 4,
+    "embed_dim": 16,
+    "depth": 2,
+    "num_heads": 2,
+    "drop_path_rate": 0.3,
+    "drop_rate": 0.2,
+}
 COMMON = {
     "options": SMALL,
     "optimiser": OptimiserConfig(learning_rate=1e-3, optimizer="adamw", clip_grad_norm=0.5),
