@@ -1,6 +1,7 @@
 """Teachers from everywhere give the same answers, and those that do not fit are refused in a sentence."""
 
 import dataclasses
+import hashlib
 import json
 
 import pytest
@@ -38,6 +39,12 @@ def test_a_checkpoint(model, pixels, tmp_path):
     save_checkpoint(model, tmp_path / "teacher")
     teacher = load_teacher(str(tmp_path / "teacher"), ("owl", "cat"))
     torch.testing.assert_close(teacher(pixels), expected(model, pixels))
+    again = load_teacher(str(tmp_path / "teacher"), ("owl", "cat"))
+    assert again.digest == teacher.digest
+    with torch.no_grad():
+        model.head.bias[0] += 1e-3
+    save_checkpoint(model, tmp_path / "other")
+    assert load_teacher(str(tmp_path / "other"), ("owl", "cat")).digest != teacher.digest
     box = load_teacher("crate_mini_patch8_64.tiny_imagenet_100", load_checkpoint("crate_mini_patch8_64").class_names)
     assert box(pixels).shape == (5, 100)
 
@@ -54,6 +61,7 @@ def test_an_onnx_file(model, pixels, tmp_path):
     (tmp_path / "teacher.onnx.json").write_text(json.dumps(told))
     teacher = load_teacher(str(file), ("owl", "cat"))
     torch.testing.assert_close(teacher(pixels), expected(model, pixels), rtol=1e-4, atol=1e-5)
+    assert teacher.digest == hashlib.sha256(file.read_bytes()).hexdigest()
     (tmp_path / "broken.onnx").write_bytes(b"not a model")
     with pytest.raises(ValueError, match=r"broken\.onnx cannot be read as an ONNX model"):
         load_teacher(str(tmp_path / "broken.onnx"), ("cat",))

@@ -109,6 +109,21 @@ def test_no_state_holds_the_teacher(run, tmp_path):
     assert all(p.grad is None for p in teacher_model.parameters())
 
 
+def test_another_teacher_does_not_go_on(run, tmp_path):
+    def stop(step):
+        if step == 4:
+            raise KeyboardInterrupt
+
+    teacher = dataclasses.replace(lightness(), digest="first")
+    with pytest.raises(KeyboardInterrupt):
+        run(tmp_path, task=distillation(teacher), checkpoint_every=3, before=stop)
+    for other in ({"digest": "second"}, {"columns": (1, 2)}, {"preprocessing": Preprocessing(img_size=(8, 8))}):
+        changed = distillation(dataclasses.replace(teacher, **other))
+        with pytest.raises(ValueError, match=r"unfinished run with other settings \(content of the teacher\): repeat"):
+            run(tmp_path, task=changed, checkpoint_every=3)
+    assert run(tmp_path, task=distillation(teacher), checkpoint_every=3).resumed_at == 3
+
+
 @pytest.mark.parametrize(("name", "value"), [("temperature", 0.0), ("label_weight", 1.5), ("label_smoothing", -0.1)])
 def test_bad_settings(name, value):
     with pytest.raises(ValueError, match=f"{name} is {value}: it must"):

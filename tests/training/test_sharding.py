@@ -9,14 +9,20 @@ import torch
 from shared_run import Job, make_pictures, train_with
 from torch.distributed.tensor import DTensor
 
+from crate_transformer.checkpoints import save_checkpoint
+from crate_transformer.configs.classification import ClassificationConfig
+from crate_transformer.configs.distillation import DistillationConfig
 from crate_transformer.configs.execution import ExecutionConfig
 from crate_transformer.configs.loop import LoopConfig
 from crate_transformer.configs.optimiser import OptimiserConfig
 from crate_transformer.configs.schedule import ScheduleConfig
+from crate_transformer.models import build_model
 from crate_transformer.recipes import run
 from crate_transformer.recipes.experiment import Experiment
 from crate_transformer.training.metrics import read_metrics
 from crate_transformer.training.trainer import Trainer
+
+SMALL = {"img_size": 16, "embed_dim": 16, "depth": 2, "num_heads": 2}
 
 
 class WatchedTrainer(Trainer):
@@ -58,10 +64,11 @@ def pictures(tmp_path_factory):
 def losses(pictures, tmp_path):
     """The losses of a run, and what its processes printed."""
 
-    def train(count, sharding, precision="float32", **optimiser):
+    def train(count, sharding, precision="float32", task=ClassificationConfig(), **optimiser):  # noqa: B008 -- frozen
         experiment = Experiment(
             model="crate_micro_patch4_32",
-            options={"img_size": 16, "embed_dim": 16, "depth": 2, "num_heads": 2},
+            options=SMALL,
+            task=task,
             optimiser=OptimiserConfig(**optimiser),
             schedule=ScheduleConfig(steps=6, batch_size=8, warmup_steps=2),
             loop=LoopConfig(precision=precision, ema_decay=0.9),
@@ -87,6 +94,17 @@ def test_each_process_holds_half_and_learns_the_same(losses, optimizer):
     np.testing.assert_allclose(divided, alone, rtol=0, atol=1e-5)  # some hundred roundings of numbers near 1
 
 
+def test_distillation_from_a_teacher_that_every_process_has_as_a_whole(losses, tmp_path):
+    teacher = build_model("crate_micro_patch4_32", num_classes=2, **SMALL)
+    teacher.class_names = ("b", "a")
+    save_checkpoint(teacher, tmp_path / "teacher")
+    task = DistillationConfig(teacher=str(tmp_path / "teacher"), label_weight=0.1)
+    alone, (found,) = losses(1, "none", task=task, optimizer="adamw", learning_rate=1e-3)
+    divided, parts = losses(2, "fsdp", task=task, optimizer="adamw", learning_rate=1e-3)
+    assert all(part["all"] == found["all"] and part["own"] < 0.6 * found["all"] for part in parts)
+    np.testing.assert_allclose(divided, alone, rtol=0, atol=1e-5)
+
+
 def test_bf16_products(losses):
     """In other groups of pictures they round differently, by 2^-9 of numbers near 1 each."""
     alone, _ = losses(1, "none", "bf16", optimizer="adamw", learning_rate=1e-3)
@@ -98,7 +116,7 @@ def test_bf16_products(losses):
 def test_divergence_is_told_alike_by_all(pictures, tmp_path, sharding):
     experiment = Experiment(
         model="crate_micro_patch4_32",
-        options={"img_size": 16, "embed_dim": 16, "depth": 2, "num_heads": 2},
+        options=SMALL,
         optimiser=OptimiserConfig(optimizer="adamw", learning_rate=1e30),
         schedule=ScheduleConfig(steps=6, batch_size=8, warmup_steps=2),
         loop=LoopConfig(precision="float32"),

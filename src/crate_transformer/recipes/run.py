@@ -107,6 +107,7 @@ def _fit(
         raise OSError(f"{folder} is not there for all processes of this run: choose a folder that their machines share")
     ready = make_ready(experiment, prepared, show=show)
     task, images, held_out = ready.task, ready.train, ready.held_out
+    check_alike(processes, task.fingerprint)
     if show:
         print(plan(given, schedule, len(images), task.samples))
 

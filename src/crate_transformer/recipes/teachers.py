@@ -1,6 +1,7 @@
 """Models of any origin as teachers."""
 
 from collections.abc import Callable, Iterable, Sequence
+from hashlib import sha256
 from pathlib import Path
 from typing import NamedTuple
 
@@ -13,15 +14,17 @@ from crate_transformer.data import imagenet_words
 from crate_transformer.data.classes import relabelled, told_apart
 from crate_transformer.data.wordnet import wordnet_words
 from crate_transformer.models import Backbone, Preprocessing
-from crate_transformer.storage import as_record, read_json
+from crate_transformer.storage import as_record, read_file, read_json
+from crate_transformer.training.state import digest
 from crate_transformer.training.tasks.distillation import Distillation, Teacher
 
 
 class Opened(NamedTuple):
-    """A model of any origin: logits, how pictures are prepared for them, the number of classes, and their names if
-    these are told; ``exclusive`` says whether a picture has one of them alone."""
+    """A model of any origin: logits, a digest of the weights, how pictures are prepared, the number of classes, and
+    their names if these are told; ``exclusive`` says whether a picture has one of them alone."""
 
     logits: Callable[[Tensor], Tensor]
+    digest: str
     preprocessing: Preprocessing
     count: int
     names: Sequence[str] | None
@@ -60,7 +63,7 @@ def load_teacher(name: str, classes: Sequence[str]) -> Teacher:
     if known is None:
         raise ValueError(f"the teacher {name} does not tell the names of its {found.count} classes: give one that does")
     columns = columns_of(classes, known, f"the data to be taught by {name}")
-    return Teacher(found.logits, found.preprocessing, columns)
+    return Teacher(found.logits, found.preprocessing, columns, found.digest)
 
 
 def columns_of(classes: Sequence[str], known: Sequence[str], where: str) -> tuple[int, ...]:
@@ -89,7 +92,7 @@ def _own(name: str) -> Opened:
     model = load_checkpoint(name)
     if not isinstance(model, Backbone) or not model.num_classes:
         raise ValueError(f"the teacher {name} gives no classes: name a classifier of pictures")
-    return Opened(_module(model), model.preprocessing, model.num_classes, model.class_names, model.exclusive_classes)
+    return Opened(*_module(model), model.preprocessing, model.num_classes, model.class_names, model.exclusive_classes)
 
 
 def _onnx(path: str) -> Opened:
@@ -104,7 +107,8 @@ def _onnx(path: str) -> Opened:
     if size and size != preprocessing.img_size:
         preprocessing = Preprocessing(**{**vars(preprocessing), "img_size": size})
     names = as_record(told.get("class_names"), list[str] | None, str(described))
-    return Opened(logits, preprocessing, count, names, told.get("exclusive_classes", True) is True)
+    weights = sha256(read_file(path)).hexdigest()
+    return Opened(logits, weights, preprocessing, count, names, told.get("exclusive_classes", True) is True)
 
 
 def _timm(rest: str, name: str) -> Opened:
@@ -124,7 +128,7 @@ def _timm(rest: str, name: str) -> Opened:
     known, subset = model.pretrained_cfg.get("label_names"), infer_imagenet_subset(model)
     if not known and subset:
         known = imagenet_names(ImageNetInfo(subset).label_names())
-    return Opened(_module(model), preprocessing, model.num_classes, known or None)
+    return Opened(*_module(model), preprocessing, model.num_classes, known or None)
 
 
 def _transformers(rest: str, name: str) -> Opened:
@@ -153,11 +157,13 @@ def _transformers(rest: str, name: str) -> Opened:
     known = [model.config.id2label.get(index, "") for index in range(count)]
     unnamed = known == [f"LABEL_{index}" for index in range(count)]
     exclusive = model.config.problem_type != "multi_label_classification"
-    logits = _module(model, lambda answer: answer.logits)
-    return Opened(logits, preprocessing, count, None if unnamed else known, exclusive)
+    return Opened(
+        *_module(model, lambda answer: answer.logits), preprocessing, count, None if unnamed else known, exclusive
+    )
 
 
-def _module(model: nn.Module, pick: Callable = lambda answer: answer) -> Callable[[Tensor], Tensor]:
-    """Its answers, on whatever device it is asked on."""
+def _module(model: nn.Module, pick: Callable = lambda answer: answer) -> tuple[Callable[[Tensor], Tensor], str]:
+    """Its answers, on whatever device it is asked on, and a digest of its weights."""
     model.eval().requires_grad_(False)
-    return lambda images: pick(model.to(images.device)(images.to(next(model.parameters()).dtype)))
+    weights = digest(model.state_dict())
+    return lambda images: pick(model.to(images.device)(images.to(next(model.parameters()).dtype))), weights

@@ -89,7 +89,7 @@ def save_state(
     def write() -> None:
         files = {
             TENSORS: lambda path: _write_tensors(path, stored),
-            RECORD: _text(msgspec.structs.replace(state, digest=_digest(stored))),
+            RECORD: _text(msgspec.structs.replace(state, digest=digest(stored))),
         }
         try:
             write_files(_path(folder, state), files)
@@ -171,7 +171,7 @@ def load_state(
     for number, optimizer in enumerate(optimizers):
         _make_tensors(optimizer, {name.split(".")[2] for name in stored if name.startswith(f"optimizer.{number}.")})
     tensors = state_tensors(task, average, optimizers)
-    if _kinds(stored) != _kinds(tensors) or _digest(stored) != state.digest:
+    if _kinds(stored) != _kinds(tensors) or digest(stored) != state.digest:
         raise _damaged(path)
     for name, tensor in tensors.items():
         copy_whole(tensor, stored[name])
@@ -189,6 +189,15 @@ def check_room(folder: Path, task: nn.Module, *, copies: int, averaged: bool) ->
             f"{folder} has room for {free / 1e6:,.0f} MB and this run needs {needed / 1e6:,.0f} MB: "
             "make room or choose another output folder"
         )
+
+
+def digest(tensors: Mapping[str, Tensor]) -> str:
+    """The SHA-256 of tensors on the CPU and of their names."""
+    found = hashlib.sha256()
+    for name in sorted(tensors):
+        found.update(name.encode())
+        found.update(tensors[name].reshape(-1).view(torch.uint8).numpy())
+    return found.hexdigest()
 
 
 def remove_states(folder: Path) -> None:
@@ -221,14 +230,6 @@ def _write_tensors(path: Path, tensors: Mapping[str, Tensor]) -> None:
         save_file({name: t.clone() if name in tied else t for name, t in tensors.items()}, path)
     except SafetensorError as error:
         raise OSError(str(error)) from error
-
-
-def _digest(tensors: Mapping[str, Tensor]) -> str:
-    digest = hashlib.sha256()
-    for name in sorted(tensors):
-        digest.update(name.encode())
-        digest.update(tensors[name].reshape(-1).view(torch.uint8).numpy())
-    return digest.hexdigest()
 
 
 def _kinds(tensors: Mapping[str, Tensor]) -> dict[str, tuple[torch.Size, torch.dtype]]:

@@ -51,6 +51,12 @@ class Task(nn.Module):
     """Whether the loss looks at all pictures of a batch together, so that a batch cannot be computed in parts."""
 
     @property
+    def fingerprint(self) -> dict[str, object]:
+        """What else must be the same for a run to be resumed and no setting tells, by the words for it in a sentence;
+        anything that JSON can hold."""
+        return {}
+
+    @property
     def exported(self) -> nn.Module:
         """What is averaged, evaluated and saved: the model, or what the objective makes of it."""
         return self.model

@@ -49,7 +49,7 @@ class Trainer:
 
     Writes ``metrics.jsonl`` and a resumable state into ``folder``: every ``execution.checkpoint_every`` steps, on
     Ctrl-C, and after the last step. Whoever has stored the trained model calls ``remove_states``. What is random
-    depends on the seed, the step and the pictures alone, apart from dropout, which also depends on the rank.
+    depends on the seed and the places of the samples alone.
 
     Args:
         schedule: with ``steps``, ``batch_size`` and ``warmup_steps``: see ``ScheduleConfig.fitted``.
@@ -88,7 +88,8 @@ class Trainer:
             )
         self.show = show and processes.is_main
         configs = {"optimiser": optimiser, "schedule": schedule, "loop": loop, "model": task.model.config}
-        self.settings = {name: dataclasses.asdict(config) for name, config in configs.items()} | dict(settings or {})
+        self.settings = {name: dataclasses.asdict(config) for name, config in configs.items()}
+        self.settings |= {**(settings or {}), **task.fingerprint}
         self._prepare(processes.on_main(self._find))
         self.log = MetricsLog(folder, self.start, writing=processes.is_main)
         every = loop.evaluate_every

@@ -2,6 +2,7 @@
 
 from collections.abc import Callable
 from dataclasses import dataclass
+from hashlib import sha256
 
 import torch
 import torch.nn.functional as F
@@ -24,11 +25,13 @@ class Teacher:
     Args:
         logits: maps pictures as ``preprocessing`` prepares them to logits.
         columns: where each class of the data stands in these.
+        digest: of the weights.
     """
 
     logits: Callable[[Float[Tensor, "batch 3 rows columns"]], Float[Tensor, "batch known"]]
     preprocessing: Preprocessing
     columns: tuple[int, ...]
+    digest: str = ""
 
     @torch.no_grad()
     def __call__(self, pixels: Float[Tensor, "batch 3 height width"]) -> Float[Tensor, "batch classes"]:
@@ -54,6 +57,11 @@ class Distillation(Classification):
     ) -> None:
         super().__init__(config, model, augment)
         self.teacher = teacher
+
+    @property
+    def fingerprint(self) -> dict[str, object]:
+        told = (self.teacher.digest, self.teacher.preprocessing, self.teacher.columns)
+        return {"content of the teacher": sha256(repr(told).encode()).hexdigest()}
 
     def forward(self, batch: Batch, progress: Progress) -> tuple[Tensor, dict[str, Tensor]]:
         if not self.labelled:
