@@ -1,4 +1,4 @@
-"""Rules of docs/design.md that a linter does not know, and README, whose commands must run as they are written."""
+"""Rules of docs/design.md that a linter does not know; what README and docs/explorer.md show runs as it is written."""
 
 import ast
 import re
@@ -12,7 +12,7 @@ import pytest
 from PIL import Image
 
 import crate_transformer
-from crate_transformer.checkpoints import save_official
+from crate_transformer.checkpoints import save_checkpoint, save_official
 from crate_transformer.cli import main
 from crate_transformer.models import build_model
 
@@ -90,21 +90,25 @@ def test_library_code_does_not_print():
     assert {place.split(":")[0] for place in raw} <= {"cli/__init__.py", "cli/terminal.py"}, "use terminal.say"
 
 
-def blocks(*languages):
-    text = README.read_text()
-    return [code for language, code in re.findall(r"(?ms)^```(\w+)\n(.*?)^```$", text) if language in languages]
+def blocks(*languages, page=README):
+    found = re.findall(r"(?ms)^```(\w+)\n(.*?)^```$", page.read_text())
+    return [code for language, code in found if language in languages]
 
 
-def crate_lines():
-    lines = [line.strip() for block in blocks("sh", "bash", "console") for line in block.splitlines()]
-    lines = [line.removeprefix("$ ") for line in lines]
-    return [line for line in lines if line.startswith("crate ") and not line.startswith("crate quickstart")]
+def commands(page=README):
+    lines = [
+        line.strip().removeprefix("$ ")
+        for block in blocks("sh", "bash", "console", page=page)
+        for line in block.splitlines()
+    ]
+    lines = [shlex.split(line, comments=True) for line in lines]
+    return [line for line in lines if line[:1] == ["crate"] and line[1] != "quickstart"]
 
 
 @pytest.fixture
 def inputs(tmp_path, monkeypatch):
-    """A folder with what README's commands are given: ``photo.jpg``, ``my_images`` with a folder per class,
-    ``my_masks`` with pictures and masks, and an official checkpoint of a size that is published."""
+    """A folder with what commands are given: ``photo.jpg``, ``my_images`` with a folder per class, ``my_masks`` with
+    pictures and masks, an official checkpoint of a size that is published, and a ViT."""
     random = np.random.default_rng(0)
     masked = [Path("my_masks") / "images" / f"{i}.jpg" for i in range(6)]
     classes = [Path("my_images") / kind / f"{i}.jpg" for kind in ("cat", "dog") for i in range(6)]
@@ -118,23 +122,28 @@ def inputs(tmp_path, monkeypatch):
         mask[10 + 4 * i : 50, 20 : 50 + 5 * i] = 1
         Image.fromarray(mask).save(tmp_path / "my_masks" / "masks" / f"{file.stem}.png")
     save_official(build_model("crate_small_patch16_224", img_size=32), tmp_path / "CRATE-S.pth.tar")
+    save_checkpoint(
+        build_model("vit_tiny_patch16_224", img_size=32, depth=2, num_classes=4), tmp_path / "vit_checkpoint"
+    )
     monkeypatch.chdir(tmp_path)
     return tmp_path
 
 
 @pytest.mark.usefixtures("unchecked")
-def test_the_commands_of_readme_run(inputs, capfd, monkeypatch):
+@pytest.mark.parametrize("page", ["README.md", "docs/explorer.md"])
+def test_the_commands_of_a_page_run(page, inputs, capfd, monkeypatch):
+    """Those that README shows too run with README."""
     monkeypatch.setattr("uvicorn.Server.run", lambda self, sockets: None)  # which ends with Ctrl-C alone
-    lines = crate_lines()
-    assert lines, "README shows no command of crate"
-    assert {"train", "evaluate", "classify", "inspect"} <= {line.split()[1] for line in lines}
-    for line in lines:
+    lines = commands(README.parent / page)
+    expected = {"train", "evaluate", "classify", "inspect"} if page == "README.md" else {"inspect", "explore"}
+    assert expected <= {line[1] for line in lines}
+    for line in lines if page == "README.md" else [line for line in lines if line not in commands()]:
         try:
-            code = main(shlex.split(line, comments=True)[1:])
+            code = main(line[1:])
         except SystemExit as end:
             code = end.code
         captured = capfd.readouterr()
-        assert code == 0, f"{line}\n{captured.out}{captured.err}"
+        assert code == 0, f"{shlex.join(line)}\n{captured.out}{captured.err}"
 
 
 def test_the_targets_of_readme_exist():
@@ -150,6 +159,15 @@ def test_the_python_of_readme_runs(inputs):
     for block in whole:
         done = subprocess.run([sys.executable, "-W", "error", "-c", block], capture_output=True, text=True)
         assert done.returncode == 0, done.stderr
+
+
+@pytest.mark.usefixtures("inputs", "unchecked")
+def test_the_python_of_the_explorer_page_runs():
+    first, *rest = blocks("python", page=README.parent / "docs" / "explorer.md")
+    known = {}
+    for block in (first, *rest):
+        exec(block, known)
+    assert known["logits"].shape == (1, 100) and Path("photo.html").stat().st_size > 100_000
 
 
 def test_the_links_of_readme_lead_somewhere():
