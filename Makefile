@@ -27,8 +27,8 @@ test: .venv/dev.stamp test-timm test-triton test-datasets  ## everything but slo
 	$(BIN)/pytest -n 2 --dist loadfile --no-loadscope-reorder -m "not slow and not gpu"
 
 # timm needs torchvision, which breaks transformers' vision classes beside a CPU build of torch: both stay out of the way
-test-timm: .venv/timm.stamp  ## the timm door
-	PYTHONPATH=.venv/timm $(BIN)/pytest tests/integrations/test_timm_door.py
+test-timm: .venv/timm.stamp  ## the timm integration
+	PYTHONPATH=.venv/timm $(BIN)/pytest tests/integrations/test_timm.py
 
 .venv/timm.stamp: .venv/dev.stamp
 	$(PIP) --no-deps --target .venv/timm timm torchvision==0.28.0
@@ -66,7 +66,7 @@ test-seeds: .venv/dev.stamp  ## tests of numbers with other random numbers: SEED
 	  $(BIN)/pytest -q -n 2 --dist loadfile --no-loadscope-reorder -m "not slow and not gpu" --seed $$seed $(NUMERIC) || failed="$$failed $$seed"; \
 	done; test -z "$$failed" || { echo "failed with seeds$$failed"; false; }
 
-bench: .venv/dev.stamp  ## speed and memory beside a textbook transcription and other libraries' ViTs: runs/bench
+bench: .venv/dev.stamp  ## speed and memory beside a reference implementation and other libraries' ViTs: runs/bench
 	$(BIN)/crate bench
 
 format: .venv/dev.stamp

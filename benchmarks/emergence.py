@@ -22,7 +22,7 @@ import torch
 from crate_transformer.checkpoints import load_checkpoint
 from crate_transformer.checkpoints.native import WEIGHTS
 from crate_transformer.checkpoints.pretrained import box_folder
-from crate_transformer.data import Foregrounds, cut_foregrounds, normalise, open_scenes
+from crate_transformer.data import Foregrounds, crop_foregrounds, normalise, open_segmentation
 from crate_transformer.evaluation import SegmentationReport, attention_segmentation
 from crate_transformer.models import Backbone
 from crate_transformer.storage import json_text, parse_json, plain, read_file, write_file
@@ -119,7 +119,7 @@ def main() -> None:
     parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
     parser.add_argument("data", type=Path, help="folder with the sets, " + ", ".join(SETS))
     parser.add_argument("output", type=Path)
-    parser.add_argument("checkpoints", nargs="+", help="names of weights in the box, or folders")
+    parser.add_argument("checkpoints", nargs="+", help="names of bundled weights, or folders")
     parser.add_argument("--sets", nargs="+", choices=SETS, default=list(SETS))
     arguments = parser.parse_args()
     logging.getLogger("crate_transformer.data").setLevel(logging.ERROR)  # what it would say stands above
@@ -134,8 +134,8 @@ def main() -> None:
         for name in arguments.sets:
             if name in entry["sets"]:
                 continue
-            scenes = open_scenes(arguments.data / SETS[name])
-            pictures = cut_foregrounds(scenes, SIDE, coverage=COVERAGE.get(name, (0.0, 1.0)))
+            samples = open_segmentation(arguments.data / SETS[name])
+            pictures = crop_foregrounds(samples, SIDE, coverage=COVERAGE.get(name, (0.0, 1.0)))
             try:
                 entry["sets"][name] = measured(model, pictures)
             except ValueError as error:

@@ -9,7 +9,7 @@ from pathlib import Path
 import torch
 
 from crate_transformer.checkpoints import load_checkpoint, save_checkpoint
-from crate_transformer.checkpoints.pretrained import BOX
+from crate_transformer.checkpoints.pretrained import BUNDLED
 from crate_transformer.models import Backbone
 from crate_transformer.storage import parse_json, read_file
 
@@ -98,8 +98,8 @@ def main() -> None:
         },
     }
     card = model_card(model, arguments.name, metadata)
-    save_checkpoint(model, BOX / arguments.name, metadata=metadata, model_card=card, dtype=torch.bfloat16)
-    print(BOX / arguments.name)
+    save_checkpoint(model, BUNDLED / arguments.name, metadata=metadata, model_card=card, dtype=torch.bfloat16)
+    print(BUNDLED / arguments.name)
 
 
 if __name__ == "__main__":

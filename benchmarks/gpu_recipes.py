@@ -20,10 +20,10 @@ class Run:
     label_smoothing: float = 0.1
     min_area: float = 0.3
     mix: float = 0.5
-    """Share of the batches with mixup or CutMix, until ``mix_until``."""
+    """Fraction of the batches with mixup or CutMix, until ``mix_until``."""
     mix_until: float = 0.8
     more: float = 0.1
-    """Share of each batch with photographs of further classes."""
+    """Fraction of each batch with photographs of further classes."""
     compile: bool = False
 
 

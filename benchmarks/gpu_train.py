@@ -2,7 +2,7 @@
 
 python benchmarks/gpu_train.py .gl/photographs.npz runs/gpu_train --seconds 480 --plan crate:300,vit_mini:60
 
-What the rate, the picture size and the augmentation are depends on the share of the model's time that has passed, so
+What the rate, the picture size and the augmentation are depends on the fraction of the model's time that has passed, so
 each model ends on time on any machine. Of each model one file comes out, rewritten every 90 seconds: the moving average
 of its weights in bfloat16, and in the header what ``gpu_unpack.py`` needs to make a checkpoint of it.
 """
@@ -100,7 +100,7 @@ class Training:
         return own * first + (1 - own) * second
 
     def step(self, share: float) -> Tensor:
-        """One step at this share of the time; returns the loss, still on the device."""
+        """One step at this fraction of the time; returns the loss, still on the device."""
         stage = next(stage for stage in self.run.stages if share < stage[0])
         cosine = 0.5 * (1 + math.cos(math.pi * share))
         scale = self.factor * min((self.steps + 1) / self.run.warmup_steps, cosine)
@@ -137,7 +137,7 @@ def portable(model: Backbone, classes: int) -> dict[str, Tensor]:
 
 @torch.no_grad()
 def top1(state: dict[str, Tensor], run: Run, photographs: Photographs) -> float:
-    """Share of the held-out pictures that stored weights classify rightly, in float32."""
+    """Fraction of the held-out pictures that stored weights classify rightly, in float32."""
     val, classes = photographs.val, len(photographs.classes)
     model = build_model(run.model, **run.options, num_classes=classes)
     model.load_state_dict(state)

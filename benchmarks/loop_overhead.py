@@ -6,7 +6,8 @@ crate_micro_patch4_32 on 20,000 pictures of 32 x 32 pixels in memory, float32, o
 average of the weights. Steps of the ``Trainer`` (order, loading, normalising, clipping, learning rate, looking for
 numbers that are not finite, log) take turns with bare steps of a copy on a batch that is ready: model, loss,
 ``backward``, ``step``, ``zero_grad``. What counts is the processor's time, so that other work on the machine disturbs
-less. Prints medians in milliseconds, also that of the differences of neighbours, and its share of a step of the loop.
+less. Prints medians in milliseconds, also that of the differences of neighbours, and how much of a step of the
+loop that is.
 """
 
 import argparse

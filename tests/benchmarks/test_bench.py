@@ -25,10 +25,10 @@ def result(tmp_path):
 def test_from_the_shell(command, result, tmp_path, capsys, monkeypatch):
     monkeypatch.setattr(bench, "peak_memory", lambda case: 12.0)
     assert main(command) == 0
-    assert "textbook" in capsys.readouterr().out
+    assert "reference" in capsys.readouterr().out
     for row in result()["rows"]:
         assert row["images_per_second"] > 0 and row["peak_memory_mb"] == 12 and 0 < row["ceiling_fraction"] < 2
-    assert {row["ratio"] for row in result()["rows"] if row["contender"] == "textbook"} == {1.0}
+    assert {row["ratio"] for row in result()["rows"] if row["implementation"] == "reference"} == {1.0}
     assert result()["complete"] and result()["curves"] == []
     assert {path.name for path in (tmp_path / "bench").iterdir()} == {"bench.json", "crate_run.json"}
 
@@ -40,7 +40,7 @@ def test_curves_from_the_shell(command, result, tmp_path, monkeypatch):
     panels = {panel["curve"]: panel for panel in result()["curves"]}
     assert list(panels) == ["batch", "tokens", "width", "threads"]
     assert panels["batch"]["x"] == [1, 2] and panels["width"]["x"] == [32, 64] and panels["threads"]["x"][0] == 1
-    assert {"ours", "textbook"} <= set(panels["batch"]["series"])
+    assert {"ours", "reference"} <= set(panels["batch"]["series"])
     assert panels["tokens"]["fixed"]["batch"] == 2 and "batch" not in panels["batch"]["fixed"]
     assert set(panels["tokens"]["nonlinearity"]) == {"MSSA", "TSSA"} and "nonlinearity" not in panels["width"]
     for panel in panels.values():
@@ -57,7 +57,7 @@ def test_curves_from_the_shell(command, result, tmp_path, monkeypatch):
 )
 def test_stopped_it_keeps_what_was_measured(command, result, monkeypatch, capsys, stop, code, sentence):
     def rows_until_stopped(case, names, **settings):
-        yield {"task": case.task, "precision": case.precision, "contender": "ours", "images_per_second": 1.0} | {
+        yield {"task": case.task, "precision": case.precision, "implementation": "ours", "images_per_second": 1.0} | {
             "ratio": 1.0,
             "gflops_per_image": 1.0,
             "ceiling_fraction": 0.5,
@@ -103,7 +103,7 @@ def test_an_unknown_model_is_refused(capsys):
 
 
 def test_only_those_named(command, result, capsys):
-    assert main([*command, "--no-memory", "--only", "ours", "textbook"]) == 0
-    assert [row["contender"] for row in result()["rows"]] == ["ours", "textbook"]
+    assert main([*command, "--no-memory", "--only", "ours", "reference"]) == 0
+    assert [row["implementation"] for row in result()["rows"]] == ["ours", "reference"]
     assert main([*command, "--only", "theirs"]) == 2
-    assert "--only 'theirs': what can be measured here is ours, textbook" in capsys.readouterr().err
+    assert "--only 'theirs': what can be measured here is ours, reference" in capsys.readouterr().err

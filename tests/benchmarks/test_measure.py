@@ -1,4 +1,4 @@
-"""Time by turns, memory in processes of their own, and the curves that are drawn from them."""
+"""Interleaved timing, memory in processes of their own, and the curves that are drawn from them."""
 
 import ctypes
 import platform
@@ -28,7 +28,14 @@ def test_turns_are_interleaved_and_the_first_does_not_count():
 
 def test_peak_memory_is_what_the_tensors_take():
     layer = LayerCase(
-        contender="TSSA", task="inference", precision="float32", batch=8, threads=1, device="cpu", tokens=1024, dim=192
+        implementation="TSSA",
+        task="inference",
+        precision="float32",
+        batch=8,
+        threads=1,
+        device="cpu",
+        tokens=1024,
+        dim=192,
     )
     tensor = 8 * 1024 * 192 * 4 / 1e6
     assert 3 * tensor < peak_memory(layer) < 9 * tensor
@@ -37,7 +44,7 @@ def test_peak_memory_is_what_the_tensors_take():
 def test_a_training_step_needs_gradients_and_both_moments():
     step = ModelCase(
         model="crate_micro_patch4_32",
-        contender="textbook",
+        implementation="reference",
         task="training",
         precision="float32",
         batch=1,
@@ -51,7 +58,7 @@ def test_a_training_step_needs_gradients_and_both_moments():
 
 def test_memory_that_cannot_be_measured_is_one_sentence():
     nobody = LayerCase(
-        contender="nobody", task="inference", precision="float32", batch=1, threads=1, device="cpu", tokens=4
+        implementation="nobody", task="inference", precision="float32", batch=1, threads=1, device="cpu", tokens=4
     )
     with pytest.raises(ValueError, match=r"memory of nobody failed \(KeyError: 'nobody'\)"):
         peak_memory(nobody)

@@ -1,4 +1,4 @@
-"""Models by name, the box, and the hub."""
+"""Models by name, bundled weights, and the hub."""
 
 import huggingface_hub
 import pytest
@@ -13,11 +13,11 @@ TAGGED = "crate_micro_patch4_32.digits"
 
 @pytest.fixture
 def boxed(tmp_path, monkeypatch):
-    """A box with one set of weights."""
+    """Bundled weights: one set of weights."""
     model = build_model("crate_micro_patch4_32", num_classes=10).eval()
     model.class_names = tuple("0123456789")
     save_checkpoint(model, tmp_path / TAGGED, metadata={"accuracy": 0.9})
-    monkeypatch.setattr(pretrained, "BOX", tmp_path)
+    monkeypatch.setattr(pretrained, "BUNDLED", tmp_path)
     return model
 
 
@@ -37,7 +37,7 @@ def test_pretrained(boxed, name):
         assert model.provenance.metadata == {"accuracy": 0.9}
         with torch.no_grad():
             torch.testing.assert_close(model(images), boxed(images))
-        assert model.provenance.source == f"the box: {TAGGED}"
+        assert model.provenance.source == f"the bundled weights: {TAGGED}"
     assert create_model(name, num_classes=4).num_classes == 4
 
 
@@ -50,11 +50,11 @@ def test_a_tag_brings_the_configuration_of_its_weights(boxed):
 
 
 @pytest.mark.parametrize("name", list_pretrained())
-def test_the_box_is_told_in_a_few_words(name):
+def test_bundled_weights_are_described_in_a_few_words(name):
     model = load_checkpoint(name)
     assert isinstance(model.provenance.metadata["attention"], dict)
     told = str(model.provenance)
-    assert told.startswith(f"CRATE from the box: {name} (") and "attention {...}" in told
+    assert told.startswith(f"CRATE from the bundled weights: {name} (") and "attention {...}" in told
     assert len(told) < 400
 
 
@@ -104,8 +104,8 @@ def test_weights_that_do_not_exist(boxed, name, wanted):
 
 
 def test_an_empty_box(tmp_path, monkeypatch):
-    monkeypatch.setattr(pretrained, "BOX", tmp_path)
-    with pytest.raises(ValueError, match="none in the box"):
+    monkeypatch.setattr(pretrained, "BUNDLED", tmp_path)
+    with pytest.raises(ValueError, match="none bundled"):
         create_model("crate_micro_patch4_32", pretrained=True)
 
 
@@ -134,5 +134,5 @@ def test_a_mistyped_path_does_not_ask_the_hub(tmp_path, monkeypatch):
     monkeypatch.chdir(tmp_path)
     (tmp_path / "runs").mkdir()
     for path in ("runs/quickstrat", str(tmp_path / "missing.pth"), "missing", "missing/", "a/b/c"):
-        with pytest.raises(FileNotFoundError, match="is no file or folder, no model in the box, and no hub id"):
+        with pytest.raises(FileNotFoundError, match="is no file or folder, no bundled model, and no hub id"):
             load_checkpoint(path)

@@ -249,7 +249,7 @@ def test_the_model_in_the_box_names_a_picture(crate, picture):
     assert ran.code == 0 and len(result["top"]) == 5
     model = load_checkpoint("crate_mini_patch8_64.tiny_imagenet_100")
     assert {entry["class"] for entry in result["top"]} <= set(model.class_names)
-    assert "the weights in the box, know only their 100 classes: anything else gets the name of one" in ran.err
+    assert "the bundled weights, know only their 100 classes: anything else gets the name of one" in ran.err
 
 
 def test_names_with_brackets_are_no_markup(crate, trained, tmp_path, draw):

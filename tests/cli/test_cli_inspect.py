@@ -50,7 +50,7 @@ def test_every_section_stands_on_the_page_and_beside_it(crate, plain, pets, tmp_
     assert "MaskCut takes for objects by the features of layer 2, at 32 x 32 pixels" in page
     assert found["head_semantics"]["layer"] == 1 and found["maskcut"]["layer"] == found["feature_pca"]["layer"] == 2
     assert len(found["steps"]["untrained"]["compressing"]) == len(found["subspaces"]["trained"]["within"]) == 3
-    assert len(found["maskcut"]["verdicts"]) == len(found["feature_pca"]["foreground_shares"]) == 2
+    assert len(found["maskcut"]["statuses"]) == len(found["feature_pca"]["foreground_fractions"]) == 2
 
 
 @pytest.mark.parametrize(

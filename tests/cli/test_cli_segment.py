@@ -25,9 +25,9 @@ def photos(tmp_path):
 
 
 @pytest.fixture
-def scenes(tmp_path):
+def samples(tmp_path):
     """Five pictures of one block each, in the format of COCO."""
-    folder = tmp_path / "scenes"
+    folder = tmp_path / "samples"
     (folder / "images").mkdir(parents=True)
     images, annotations = [], []
     for number in range(5):
@@ -70,20 +70,20 @@ def test_masks_overlays_and_coco_results_agree(crate, trained, photos, tmp_path,
     assert "nothing found, the mask is empty" in ran.out
 
 
-def test_the_results_load_into_pycocotools(crate, trained, scenes, tmp_path):
+def test_the_results_load_into_pycocotools(crate, trained, samples, tmp_path):
     from pycocotools.coco import COCO
 
     output = tmp_path / "out"
-    ran = crate("segment", scenes / "images", "--checkpoint", trained, "--method", "attention", "--output", output)
+    ran = crate("segment", samples / "images", "--checkpoint", trained, "--method", "attention", "--output", output)
     assert ran.code == 0, ran.err
-    loaded = COCO(scenes / "instances.json").loadRes(str(output / "coco_results.json"))
+    loaded = COCO(samples / "instances.json").loadRes(str(output / "coco_results.json"))
     assert len(loaded.anns) == 5
 
 
-def test_evaluation_prints_tables_with_controls_and_writes_them(crate, trained, scenes, tmp_path):
+def test_evaluation_prints_tables_with_controls_and_writes_them(crate, trained, samples, tmp_path):
     output = tmp_path / "numbers.json"
     options = ("--size", "32", "--maskcut-size", "40", "--output", output)
-    ran = crate("evaluate", trained, "--segmentation", scenes, *options)
+    ran = crate("evaluate", trained, "--segmentation", samples, *options)
     assert ran.code == 0, ran.err
     for text in ("Attention mIoU, 5 images", "MaskCut", "untrained", "masks of", "mean-mask", "brightness", "contrast"):
         assert text in ran.out
@@ -92,25 +92,25 @@ def test_evaluation_prints_tables_with_controls_and_writes_them(crate, trained, 
     assert set(numbers["attention_miou"]["fixed_head"]["mass"]) == set(numbers["maskcut"]["rows"])
 
 
-def test_masks_without_objects_have_no_average_precision(crate, trained, scenes, tmp_path):
-    (scenes / "masks").mkdir()
+def test_masks_without_objects_have_no_average_precision(crate, trained, samples, tmp_path):
+    (samples / "masks").mkdir()
     for number in range(5):
         labels = np.zeros((32, 40), dtype=np.uint8)
         labels[4:20, 8:30] = 3
-        Image.fromarray(labels).save(scenes / "masks" / f"{number}.png")
-    (scenes / "instances.json").unlink()
-    ran = crate("evaluate", trained, "--segmentation", scenes, "--size", "32", "--output", tmp_path / "numbers.json")
+        Image.fromarray(labels).save(samples / "masks" / f"{number}.png")
+    (samples / "instances.json").unlink()
+    ran = crate("evaluate", trained, "--segmentation", samples, "--size", "32", "--output", tmp_path / "numbers.json")
     assert ran.code == 0, ran.err
     assert "does not tell single objects apart" in ran.out
 
 
-def test_boxes_are_located(crate, trained, scenes, tmp_path):
+def test_boxes_are_located(crate, trained, samples, tmp_path):
     boxes = {f"images/{n}.png": [4 * n, 2 * n, 4 * n + 16, 2 * n + 14] for n in range(4)} | {
         "images/4.png": [3, 3, 3, 9]
     }
     (tmp_path / "boxes.json").write_text(json.dumps(boxes))
     options = ("--boxes", tmp_path / "boxes.json", "--output", tmp_path / "numbers.json")
-    ran = crate("evaluate", trained, "--data", scenes, *options)
+    ran = crate("evaluate", trained, "--data", samples, *options)
     assert ran.code == 0, ran.err
     assert "1 boxes without any area were left out" in ran.out
     rows = json.loads((tmp_path / "numbers.json").read_text())["corloc"]["rows"]
@@ -133,27 +133,27 @@ def test_bad_input_of_segment_is_one_sentence(refused, trained, photos, tmp_path
     assert "does not exist" in refused("segment", tmp_path / "nowhere", "--checkpoint", trained)
 
 
-def test_bad_input_of_the_evaluation_is_one_sentence(refused, trained, scenes, tmp_path):
+def test_bad_input_of_the_evaluation_is_one_sentence(refused, trained, samples, tmp_path):
     assert "name the images to measure on" in refused("evaluate", trained)
     assert "--boxes needs the folder" in refused("evaluate", trained, "--boxes", tmp_path)
     to = ("--output", tmp_path / "numbers.json")
     assert "does not exist" in refused("evaluate", trained, "--segmentation", tmp_path / "nowhere", *to)
     assert "is no segmentation data" in refused("evaluate", trained, "--segmentation", tmp_path, *to)
-    evaluate = ("evaluate", trained, "--segmentation", scenes, *to)
-    assert "leave --data and --boxes out" in refused(*evaluate, "--data", scenes)
+    evaluate = ("evaluate", trained, "--segmentation", samples, *to)
+    assert "leave --data and --boxes out" in refused(*evaluate, "--data", samples)
     assert "--limit is 2" in refused(*evaluate, "--limit", "2")
     assert "less than one patch" in refused(*evaluate, "--size", "3")
     assert "there is no layer 8: the model has layers 0 to 5" in refused(*evaluate, "--layer", "8")
-    content = json.loads((scenes / "instances.json").read_text())
+    content = json.loads((samples / "instances.json").read_text())
     for segmentation, message in (
         ({"size": [32, 40], "counts": "00"}, "do not add up to 32 x 40 pixels"),
         ({"size": [40, 32], "counts": [1280]}, "of 40 x 32 pixels, but the image is 32 x 40"),
     ):
         content["annotations"][0]["segmentation"] = segmentation
-        (scenes / "instances.json").write_text(json.dumps(content))
+        (samples / "instances.json").write_text(json.dumps(content))
         assert message in refused(*evaluate)
     content["annotations"] = []
-    (scenes / "instances.json").write_text(json.dumps(content))
+    (samples / "instances.json").write_text(json.dumps(content))
     assert "0 images with a mask are too few" in refused(*evaluate)
     for boxes, message in (
         ("[]", "Expected `object`, got `array`"),
@@ -161,4 +161,4 @@ def test_bad_input_of_the_evaluation_is_one_sentence(refused, trained, scenes, t
         ('{"x": [1, 2, 3, 4]}', "x"),
     ):
         (tmp_path / "boxes.json").write_text(boxes)
-        assert message in refused("evaluate", trained, "--data", scenes, "--boxes", tmp_path / "boxes.json")
+        assert message in refused("evaluate", trained, "--data", samples, "--boxes", tmp_path / "boxes.json")

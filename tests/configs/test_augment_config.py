@@ -16,7 +16,7 @@ from crate_transformer.configs import AugmentConfig, MultiCropConfig
         ("max_area", math.nan, "min_area is 0.35 and max_area nan"),
         ("erase", 1.5, "erase is 1.5: it must lie between 0 and 1"),
         ("grayscale", -0.1, "grayscale is -0.1"),
-        ("cutmix_share", math.nan, "cutmix_share is nan"),
+        ("cutmix_fraction", math.nan, "cutmix_fraction is nan"),
         ("randaugment", -1, "randaugment is -1: it must not be negative"),
         ("randaugment_magnitude", 14.0, "randaugment_magnitude is 14.0: it must lie between 0 and 10"),
         ("mixup", math.inf, "mixup is inf"),

@@ -13,7 +13,7 @@ torch.use_deterministic_algorithms(True)
 torch.amp.is_autocast_available = torch._dynamo.disable(torch.amp.is_autocast_available)  # as in PyTorch 2.11
 backend, *names = sys.argv[1:]
 compiled = partial(torch.compile, fullgraph=True, backend=backend)
-float64 = {"dtype": torch.float64, "tolerance": 1e-7}  # Fourier positions have waves in float32
+float64 = {"dtype": torch.float64, "tolerance": 1e-7}  # Fourier features are float32
 ways = [
     Way(prepare=compiled, **float64),
     Way(prepare=lambda model: compiled(model.fold()), gradients_of="nothing", **float64),

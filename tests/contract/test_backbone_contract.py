@@ -134,7 +134,7 @@ def test_the_last_self_attention(name, images):
     attention = model.get_last_selfattention(images)
     assert attention.shape == (2, model.config.num_heads, 25, 25)
     torch.testing.assert_close(attention.sum(dim=-1), torch.ones(attention.shape[:-1]))
-    assert not any(tap.listening for tap in model.attention_taps())
+    assert not any(point.has_hooks for point in model.attention_hook_points())
     half = torch.cat([images[:1], torch.zeros(1, 3, 16, 24)])
     torch.testing.assert_close(model.get_last_selfattention(half)[0], attention[0], rtol=1e-4, atol=1e-5)
 

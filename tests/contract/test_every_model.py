@@ -8,7 +8,7 @@ import torch
 import torch.nn.functional as F
 
 from crate_transformer.checkpoints import load_checkpoint, save_checkpoint
-from crate_transformer.layers import Tap
+from crate_transformer.layers import HookPoint
 from crate_transformer.models import MODELS
 
 every_model = pytest.mark.parametrize("name", sorted(MODELS))
@@ -73,19 +73,21 @@ def test_save_and_load_give_the_same_logits(name, tmp_path):
 
 
 @every_model
-def test_every_tap_fires_once_and_listening_changes_nothing(name):
+def test_every_hook_point_fires_once_and_hooks_change_nothing(name):
     model, images = toy(name).eval(), torch.randn(2, 3, 16, 16)
-    taps = {key: module for key, module in model.named_modules() if isinstance(module, Tap)}
-    taps = {key: tap for key, tap in taps.items() if not key.startswith(model.not_in_logits)}
-    assert len(taps) >= 3 * len(model.blocks)
+    points = {key: module for key, module in model.named_modules() if isinstance(module, HookPoint)}
+    points = {key: point for key, point in points.items() if not key.startswith(model.not_in_logits)}
+    assert len(points) >= 3 * len(model.blocks)
     fired = []
     with torch.no_grad():
         silent = model(images)
-        handles = [tap.register_forward_hook(lambda _, a, out, key=key: fired.append(key)) for key, tap in taps.items()]
+        handles = [
+            point.register_forward_hook(lambda _, a, out, key=key: fired.append(key)) for key, point in points.items()
+        ]
         torch.testing.assert_close(model(images), silent, rtol=1e-4, atol=1e-5)
     for handle in handles:
         handle.remove()
-    assert sorted(fired) == sorted(taps)
+    assert sorted(fired) == sorted(points)
 
 
 @every_class

@@ -12,8 +12,8 @@ from test_every_model import every_class, toy
 from torch import nn
 from torch.overrides import TorchFunctionMode
 
-from crate_transformer.benchmarks.reference import TextbookCRATE
-from crate_transformer.layers import Tap, pack_linears
+from crate_transformer.benchmarks.reference import ReferenceCRATE
+from crate_transformer.layers import HookPoint, pack_linears
 from crate_transformer.models import CRATE, LANGUAGE_MODELS, MODELS, build_language_model
 
 LANGUAGE = list({model_class: name for name, (model_class, _) in LANGUAGE_MODELS.items()}.values())
@@ -34,9 +34,9 @@ def checkpointed(model):
     return model
 
 
-def listened(model):
+def hooked(model):
     for module in model.modules():
-        if isinstance(module, Tap):
+        if isinstance(module, HookPoint):
             module.register_forward_hook(lambda *_: None)
     return model
 
@@ -88,17 +88,17 @@ TO_INPUT = {"prepare": folded, "gradients_of": "input"}
 WAYS = {
     "plain": Way(prepare=plain),
     "checkpointed": Way(prepare=checkpointed),
-    "listened": Way(prepare=listened),
+    "hooked": Way(prepare=hooked),
     "folded": Way(**TO_INPUT),
-    "folded and listened": Way(prepare=lambda model: listened(model.fold()), gradients_of="input"),
+    "folded and hooked": Way(prepare=lambda model: hooked(model.fold()), gradients_of="input"),
     "packed": Way(prepare=packed, gradients_of="nothing"),
     "plain in float64": Way(prepare=plain, dtype=torch.float64),
     "checkpointed in float64": Way(prepare=checkpointed, dtype=torch.float64),
-    "listened in float64": Way(prepare=listened, dtype=torch.float64),
+    "hooked in float64": Way(prepare=hooked, dtype=torch.float64),
     "folded in float64": Way(**TO_INPUT, dtype=torch.float64),
     "autocast": Way(prepare=plain, **AUTOCAST),
     "autocast, checkpointed": Way(prepare=checkpointed, **AUTOCAST),
-    "autocast, listened": Way(prepare=listened, **AUTOCAST),
+    "autocast, hooked": Way(prepare=hooked, **AUTOCAST),
     "autocast, folded": Way(**TO_INPUT, **AUTOCAST),
     "packed in bf16": Way(
         prepare=lambda model: packed(model, torch.bfloat16), products=torch.bfloat16, gradients_of="nothing"
@@ -130,9 +130,9 @@ def reference(model):
     """The same weights in float64; for a CRATE the independent transcription of the equations."""
     if type(model) is not CRATE or model.config.stem == "conv":
         return copy.deepcopy(model).double()
-    textbook = TextbookCRATE(model.config).double()
-    textbook.load_state_dict(model.state_dict())
-    return textbook
+    reference = ReferenceCRATE(model.config).double()
+    reference.load_state_dict(model.state_dict())
+    return reference
 
 
 class Decisions(TorchFunctionMode):

@@ -1,4 +1,4 @@
-"""Scenes from COCO, VOC and plain folders: the masks that were written come back, and misfits are named."""
+"""Samples from COCO, VOC and plain folders: the masks that were written come back, and misfits are named."""
 
 import json
 import logging
@@ -8,7 +8,13 @@ import pytest
 import torch
 from PIL import Image
 
-from crate_transformer.data import BrokenImageError, cut_foregrounds, cut_square, encode_mask, open_scenes
+from crate_transformer.data import (
+    BrokenImageError,
+    crop_foregrounds,
+    encode_mask,
+    open_segmentation,
+    resize_and_centre_crop,
+)
 
 LABELS = np.zeros((20, 30), dtype=np.uint8)
 LABELS[2:8, 3:9] = 7
@@ -43,18 +49,18 @@ def write_coco(root, segmentation, size=(20, 30)):
 
 def test_a_coco_folder(tmp_path):
     write_coco(tmp_path, encode_mask(LABELS == 7))
-    scenes = open_scenes(tmp_path)
-    assert (scenes.layout, scenes.names, scenes.class_names) == ("coco", ("a.jpg",), {7: "cat"})
-    (scene,) = scenes
-    np.testing.assert_array_equal(scene.classes[7], (LABELS == 7) | (LABELS == 3))
-    np.testing.assert_array_equal(scene.objects, [LABELS == 7, LABELS == 3])
-    assert scene.crowd == (False, True)
+    samples = open_segmentation(tmp_path)
+    assert (samples.layout, samples.names, samples.class_names) == ("coco", ("a.jpg",), {7: "cat"})
+    (sample,) = samples
+    np.testing.assert_array_equal(sample.classes[7], (LABELS == 7) | (LABELS == 3))
+    np.testing.assert_array_equal(sample.objects, [LABELS == 7, LABELS == 3])
+    assert sample.crowd == (False, True)
 
 
 def test_polygons_are_drawn(tmp_path):
     write_coco(tmp_path, [[3, 2, 9, 2, 9, 8, 3, 8]])
-    (scene,) = open_scenes(tmp_path)
-    np.testing.assert_array_equal(scene.objects[0], LABELS == 7)
+    (sample,) = open_segmentation(tmp_path)
+    np.testing.assert_array_equal(sample.objects[0], LABELS == 7)
 
 
 @pytest.mark.parametrize(
@@ -67,8 +73,8 @@ def test_polygons_are_drawn(tmp_path):
 )
 def test_an_odd_polygon_is_left_out_and_told(tmp_path, caplog, polygon, reason):
     write_coco(tmp_path, [polygon])
-    (scene,) = open_scenes(tmp_path)
-    np.testing.assert_array_equal(scene.objects, [LABELS == 3])
+    (sample,) = open_segmentation(tmp_path)
+    np.testing.assert_array_equal(sample.objects, [LABELS == 3])
     assert f"left out 1 of 2 masks of a.jpg: {reason}" in caplog.text
 
 
@@ -78,9 +84,9 @@ def test_an_odd_polygon_is_left_out_and_told(tmp_path, caplog, polygon, reason):
 def test_a_folder_of_masks(tmp_path, pictures, masks, layout):
     write_masks(tmp_path, pictures, masks, palette=layout == "voc")
     write_masks(tmp_path, pictures, masks, stem="b", labels=np.zeros_like(LABELS))
-    scenes = open_scenes(tmp_path)
-    assert (scenes.layout, scenes.names, scenes.has_objects) == (layout, ("a", "b"), False)
-    first, second = scenes
+    samples = open_segmentation(tmp_path)
+    assert (samples.layout, samples.names, samples.has_objects) == (layout, ("a", "b"), False)
+    first, second = samples
     assert list(first.classes) == [3, 7]
     assert not second.classes
     for label in (3, 7):
@@ -95,43 +101,43 @@ def test_the_list_and_the_objects_of_voc_are_followed(tmp_path):
     )
     (tmp_path / "ImageSets" / "Segmentation").mkdir(parents=True)
     (tmp_path / "ImageSets" / "Segmentation" / "val.txt").write_text("b\n")
-    scenes = open_scenes(tmp_path)
-    (scene,) = scenes
-    assert (scenes.names, scenes.has_objects) == (("b",), True)
-    np.testing.assert_array_equal(scene.objects, [LABELS == 3])
+    samples = open_segmentation(tmp_path)
+    (sample,) = samples
+    assert (samples.names, samples.has_objects) == (("b",), True)
+    np.testing.assert_array_equal(sample.objects, [LABELS == 3])
 
 
 def test_scenes_are_cut_at_the_centre(tmp_path):
     write_masks(tmp_path, "images", "masks")
     write_masks(tmp_path, "images", "masks", stem="b", labels=np.zeros_like(LABELS))
-    cut = cut_square(open_scenes(tmp_path), 20)
+    cut = resize_and_centre_crop(open_segmentation(tmp_path), 20)
     assert cut.pixels.shape == (2, 3, 20, 20)
     assert (cut.image.tolist(), cut.label.tolist(), cut.names) == ([0, 0], [3, 7], ("a", "b"))
     np.testing.assert_array_equal(cut.masks[0].numpy(), (LABELS == 3)[:, 5:25])
-    with pytest.raises(ValueError, match="no scenes"):
-        cut_square([], 8)
+    with pytest.raises(ValueError, match="no samples"):
+        resize_and_centre_crop([], 8)
 
 
 def test_what_does_not_fit_is_named(tmp_path):
     with pytest.raises(FileNotFoundError, match="does not exist"):
-        open_scenes(tmp_path / "nowhere")
+        open_segmentation(tmp_path / "nowhere")
     with pytest.raises(ValueError, match="is no segmentation data"):
-        open_scenes(tmp_path)
+        open_segmentation(tmp_path)
     write_masks(tmp_path, "images", "masks", labels=LABELS[:10])
     with pytest.raises(ValueError, match=r"a\.png has 10 x 30 pixels, but its picture 20 x 30"):
-        list(open_scenes(tmp_path))
+        list(open_segmentation(tmp_path))
     Image.new("RGB", (30, 20)).save(tmp_path / "masks" / "a.png")
     with pytest.raises(ValueError, match="colour picture"):
-        list(open_scenes(tmp_path))
+        list(open_segmentation(tmp_path))
     (tmp_path / "masks" / "a.png").write_bytes(b"no picture")
     with pytest.raises(ValueError, match=r"a\.png is not a readable"):
-        list(open_scenes(tmp_path))
+        list(open_segmentation(tmp_path))
     (tmp_path / "masks" / "a.png").unlink()
     with pytest.raises(ValueError, match="holds no picture"):
-        open_scenes(tmp_path)
+        open_segmentation(tmp_path)
     (tmp_path / "masks" / "z.png").touch()
     with pytest.raises(ValueError, match="images holds nothing for z"):
-        open_scenes(tmp_path)
+        open_segmentation(tmp_path)
 
 
 @pytest.mark.parametrize(
@@ -148,7 +154,7 @@ def test_what_does_not_fit_is_named(tmp_path):
 def test_a_coco_mask_that_does_not_fit_is_named(tmp_path, segmentation, size, message):
     write_coco(tmp_path, segmentation, size)
     with pytest.raises(ValueError, match=message):
-        list(open_scenes(tmp_path))
+        list(open_segmentation(tmp_path))
 
 
 @pytest.mark.parametrize("number", ["NaN", "Infinity", "1e999"])
@@ -157,7 +163,7 @@ def test_polygons_of_no_numbers_are_refused(tmp_path, number):
     file = tmp_path / "instances.json"
     file.write_text(file.read_text().replace("8.25", number))
     with pytest.raises(ValueError, match=r"instances\.json.*(no number of JSON|too large a number)"):
-        list(open_scenes(tmp_path))
+        list(open_segmentation(tmp_path))
 
 
 @pytest.mark.parametrize(
@@ -175,7 +181,7 @@ def test_polygons_of_no_numbers_are_refused(tmp_path, number):
 def test_a_broken_list_is_named(tmp_path, content, message):
     (tmp_path / "instances.json").write_text(content)
     with pytest.raises(ValueError, match=rf"instances\.json.*{message}"):
-        open_scenes(tmp_path)
+        open_segmentation(tmp_path)
 
 
 def change_coco(root, change):
@@ -197,9 +203,9 @@ def test_no_mask_of_coco_is_lost_in_silence(tmp_path, caplog):
 
     change_coco(tmp_path, change)
     with caplog.at_level(logging.WARNING, "crate_transformer.data"):
-        (scene,) = open_scenes(tmp_path)
-    np.testing.assert_array_equal(scene.objects, [LABELS == 7, LABELS == 3, LABELS == 3])
-    np.testing.assert_array_equal(scene.classes[8], LABELS == 3)
+        (sample,) = open_segmentation(tmp_path)
+    np.testing.assert_array_equal(sample.objects, [LABELS == 7, LABELS == 3, LABELS == 3])
+    np.testing.assert_array_equal(sample.classes[8], LABELS == 3)
     messages = "\n".join(caplog.messages)
     for part in (
         "4 annotations without a mask",
@@ -214,10 +220,10 @@ def test_names_and_numbers_of_coco_are_single(tmp_path):
     write_coco(tmp_path, encode_mask(LABELS == 7))
     change_coco(tmp_path, lambda content: content["images"].append({**content["images"][0], "id": 6}))
     with pytest.raises(ValueError, match=r"two images with the file_name 'a\.jpg'"):
-        open_scenes(tmp_path)
+        open_segmentation(tmp_path)
     change_coco(tmp_path, lambda content: content["images"][1].update(id="5", file_name="b.jpg"))
     with pytest.raises(ValueError, match="two images with the id '5'"):
-        open_scenes(tmp_path)
+        open_segmentation(tmp_path)
 
 
 @pytest.mark.parametrize("name", ["../a.jpg", "/dev/zero", "images/../../a.jpg"])
@@ -226,17 +232,17 @@ def test_pictures_of_coco_stay_in_their_folder(tmp_path, name):
     write_picture(tmp_path / "data" / "a.jpg")
     change_coco(tmp_path / "data", lambda content: content["images"][0].update(file_name=name))
     with pytest.raises(BrokenImageError, match="does not lie in"):
-        list(open_scenes(tmp_path / "data"))
+        list(open_segmentation(tmp_path / "data"))
 
 
 def test_the_masks_of_one_picture_are_bounded(tmp_path, monkeypatch):
     write_coco(tmp_path, encode_mask(LABELS == 7))
     change_coco(tmp_path, lambda content: content["annotations"].extend(content["annotations"] * 900))
-    (scene,) = open_scenes(tmp_path)
-    assert len(scene.objects) == 1802
+    (sample,) = open_segmentation(tmp_path)
+    assert len(sample.objects) == 1802
     monkeypatch.setenv("CRATE_MEMORY_LIMIT", "1")
     with pytest.raises(ValueError, match=r"a\.jpg.*more than the limit of 1; a larger CRATE_MEMORY_LIMIT"):
-        list(open_scenes(tmp_path))
+        list(open_segmentation(tmp_path))
 
 
 def test_a_list_too_large_says_how_to_allow_it(tmp_path, monkeypatch):
@@ -244,9 +250,9 @@ def test_a_list_too_large_says_how_to_allow_it(tmp_path, monkeypatch):
     change_coco(tmp_path, lambda content: content.update(info="a" * (1 << 18)))
     monkeypatch.setenv("CRATE_MEMORY_LIMIT", "1")
     with pytest.raises(ValueError, match=r"instances\.json has .* bytes, more than .* a larger CRATE_MEMORY_LIMIT"):
-        open_scenes(tmp_path)
+        open_segmentation(tmp_path)
     monkeypatch.setenv("CRATE_MEMORY_LIMIT", "2")
-    assert len(open_scenes(tmp_path)) == 1
+    assert len(open_segmentation(tmp_path)) == 1
 
 
 @pytest.mark.parametrize("undecided", [False, True])
@@ -256,10 +262,10 @@ def test_masks_of_0_and_255_mark_objects(tmp_path, undecided, caplog):
     write_masks(tmp_path, "images", "masks", labels=labels)
     write_masks(tmp_path, "images", "masks", labels=np.zeros_like(labels), stem="b")
     with caplog.at_level(logging.WARNING, "crate_transformer.data"):
-        scenes = open_scenes(tmp_path)
+        samples = open_segmentation(tmp_path)
     assert "255 marks the object" in caplog.text
-    first, second = scenes
-    assert scenes.class_names == {1: "object"} and list(first.classes) == [1] and not second.classes
+    first, second = samples
+    assert samples.class_names == {1: "object"} and list(first.classes) == [1] and not second.classes
     np.testing.assert_array_equal(first.classes[1], LABELS == 3)
 
 
@@ -268,7 +274,7 @@ def test_one_mask_of_other_values_among_many_of_0_and_255_is_refused(tmp_path):
         write_masks(tmp_path, "images", "masks", labels=np.full_like(LABELS, 255), stem=f"{index:03}")
     write_masks(tmp_path, "images", "masks", labels=np.full_like(LABELS, 9), stem="001")
     with pytest.raises(ValueError, match=r"001\.png holds the value 9, but other masks 0 and 255 alone"):
-        list(open_scenes(tmp_path))
+        list(open_segmentation(tmp_path))
 
 
 def test_pictures_and_masks_are_paired_by_their_whole_path(tmp_path, caplog):
@@ -276,26 +282,26 @@ def test_pictures_and_masks_are_paired_by_their_whole_path(tmp_path, caplog):
         write_masks(tmp_path, "images", "masks", stem=f"{city}/1", labels=np.full_like(LABELS, label))
     write_picture(tmp_path / "images" / "city3" / "1.jpg")
     with caplog.at_level(logging.WARNING, "crate_transformer.data"):
-        scenes = list(open_scenes(tmp_path))
-    assert {scene.name: list(scene.classes) for scene in scenes} == {"city1/1": [3], "city2/1": [7]}
+        samples = list(open_segmentation(tmp_path))
+    assert {sample.name: list(sample.classes) for sample in samples} == {"city1/1": [3], "city2/1": [7]}
     assert "left out 1 pictures without a mask" in caplog.text
     write_picture(tmp_path / "images" / "city1" / "1.png")
     with pytest.raises(ValueError, match=r"images holds city1/1\.jpg and city1/1\.png for city1/1"):
-        open_scenes(tmp_path)
+        open_segmentation(tmp_path)
 
 
 def test_foregrounds_are_unions_cut_as_the_pictures(tmp_path):
     write_coco(tmp_path, encode_mask(LABELS == 7))
-    cut = cut_foregrounds(open_scenes(tmp_path), 20)
+    cut = crop_foregrounds(open_segmentation(tmp_path), 20)
     assert cut.pixels.shape == (1, 3, 20, 20) and cut.names == ("a.jpg",)
     np.testing.assert_array_equal(cut.masks[0].numpy(), ((LABELS == 3) | (LABELS == 7))[:, 5:25])
     with pytest.raises(ValueError, match="on no picture the masks cover 60% to 70%"):
-        cut_foregrounds(open_scenes(tmp_path), 20, coverage=(0.6, 0.7))
+        crop_foregrounds(open_segmentation(tmp_path), 20, coverage=(0.6, 0.7))
 
 
 @pytest.mark.data
 def test_coco_sample(shared):
-    cut = cut_foregrounds(open_scenes(shared / "data/coco_val100"), 64)
+    cut = crop_foregrounds(open_segmentation(shared / "data/coco_val100"), 64)
     assert 55 <= len(cut.names) <= 70 and len(set(cut.names)) == len(cut.names)
     coverage = cut.masks.float().mean((1, 2))
     assert torch.all((coverage >= 0.03) & (coverage <= 0.60))

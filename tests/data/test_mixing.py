@@ -11,7 +11,7 @@ ALL_KINDS = {
     "mixup": AugmentConfig(mixup=0.8),
     "cutmix": AugmentConfig(cutmix=1.0),
     "both": AugmentConfig(mixup=0.8, cutmix=1.0),
-    "some": AugmentConfig(mixup=0.8, cutmix=1.0, mix_probability=0.3, cutmix_share=0.7),
+    "some": AugmentConfig(mixup=0.8, cutmix=1.0, mix_probability=0.3, cutmix_fraction=0.7),
 }
 every_kind = pytest.mark.parametrize("config", ALL_KINDS.values(), ids=ALL_KINDS)
 MANY = 4000

@@ -8,7 +8,7 @@ import torch
 from safetensors.numpy import load_file
 from torch import nn
 
-from crate_transformer.data import SceneArrays
+from crate_transformer.data import SegmentationArrays
 from crate_transformer.evaluation import attention_miou, coarse_miou, corloc
 from crate_transformer.evaluation.candidates import Candidates, cross_fit, halves
 from crate_transformer.evaluation.localisation import box_iou, largest_box
@@ -55,13 +55,13 @@ def squares(count, seed=0, side=3):
     return masks
 
 
-def scenes(masks, labels=None, pixels=None):
+def samples(masks, labels=None, pixels=None):
     count = len(masks)
     big = torch.from_numpy(masks.repeat(4, axis=1).repeat(4, axis=2))
     pixels = torch.randint(0, 256, (count, 3, 32, 32), dtype=torch.uint8) if pixels is None else pixels
     labels = np.arange(count) % 2 + 1 if labels is None else labels
     names = tuple(map(str, range(count)))
-    return SceneArrays(pixels=pixels, masks=big, image=np.arange(count), label=labels, names=names)
+    return SegmentationArrays(pixels=pixels, masks=big, image=np.arange(count), label=labels, names=names)
 
 
 class Seer(nn.Module):
@@ -93,7 +93,7 @@ def oracle(monkeypatch):
 def test_a_map_equal_to_the_mask_is_chosen_and_beats_every_control(oracle):
     masks = squares(40)
     oracle(masks)
-    report = attention_miou(Seer(), scenes(masks), fraction=9 / 64, untrained=Blind())
+    report = attention_miou(Seer(), samples(masks), fraction=9 / 64, untrained=Blind())
     for protocol in (report.best_head, report.fixed_head):
         for rows in protocol.values():
             assert set(rows) == ROWS
@@ -109,24 +109,24 @@ def test_a_map_equal_to_the_mask_is_chosen_and_beats_every_control(oracle):
 def test_the_layer_of_the_protocol_is_the_one_asked_for(oracle):
     masks = squares(40)
     oracle(masks)
-    report = attention_miou(Seer(), scenes(masks), fraction=9 / 64, untrained=Blind(), layer=0)
+    report = attention_miou(Seer(), samples(masks), fraction=9 / 64, untrained=Blind(), layer=0)
     assert report.layer == 0
     assert report.best_head["entries"]["model"].mean < 0.5
     assert report.fixed_head["entries"]["model"].mean == 1.0
     with pytest.raises(ValueError, match=r"no layer 2.*layers 0 to 1"):
-        attention_miou(Seer(), scenes(masks), untrained=Blind(), layer=2)
+        attention_miou(Seer(), samples(masks), untrained=Blind(), layer=2)
 
 
 def test_centred_objects_are_found_by_the_prior_and_bright_ones_by_brightness(oracle):
     masks = np.zeros((20, GRID, GRID), dtype=bool)
     masks[:, 3:6, 3:6] = True
     oracle(masks)
-    rows = attention_miou(Seer(), scenes(masks), fraction=9 / 64, untrained=Blind()).fixed_head["entries"]
+    rows = attention_miou(Seer(), samples(masks), fraction=9 / 64, untrained=Blind()).fixed_head["entries"]
     assert rows["mean_mask_prior"].mean == rows["shuffled"].mean == 1.0
     masks = squares(20)
     oracle(masks)
     dark = torch.from_numpy(~masks.repeat(4, axis=1).repeat(4, axis=2))[:, None].expand(-1, 3, -1, -1)
-    shown = scenes(masks, pixels=dark.to(torch.uint8) * 200)
+    shown = samples(masks, pixels=dark.to(torch.uint8) * 200)
     rows = attention_miou(Seer(), shown, fraction=9 / 64, untrained=Blind()).fixed_head["entries"]
     assert rows["brightness"].mean == 1.0
     assert rows["brightness"].choices == ({"sign": -1},)
@@ -136,16 +136,16 @@ def test_images_without_a_class_on_the_grid_are_counted_and_too_few_are_refused(
     masks = squares(8)
     masks[0] = False
     oracle(masks)
-    report = attention_miou(Seer(), scenes(masks), untrained=Blind())
+    report = attention_miou(Seer(), samples(masks), untrained=Blind())
     assert (report.num_images, report.num_dropped) == (7, 1)
     with pytest.raises(ValueError, match="0 images with a mask are too few"):
-        attention_miou(Seer(), scenes(np.zeros_like(masks)), untrained=Blind())
+        attention_miou(Seer(), samples(np.zeros_like(masks)), untrained=Blind())
 
 
 def test_a_real_model_and_its_twin_run_through_and_black_pictures_do_no_harm():
     model = build_model("crate_tiny_patch16_224", **TINY)
     for pixels in (None, torch.zeros(8, 3, 32, 32, dtype=torch.uint8)):
-        report = attention_miou(model, scenes(squares(8), pixels=pixels))
+        report = attention_miou(model, samples(squares(8), pixels=pixels))
         for rows in (*report.best_head.values(), *report.fixed_head.values()):
             assert all(0 <= score.mean <= 1 for score in rows.values())
         assert rows["model"].standard_error >= 0

@@ -7,7 +7,7 @@ import pytest
 import torch
 from PIL import Image
 
-from crate_transformer.data import Scene
+from crate_transformer.data import SegmentationSample
 from crate_transformer.evaluation import average_precision, maskcut_average_precision
 from crate_transformer.evaluation.average_precision import mask_box
 from crate_transformer.models import build_model
@@ -75,17 +75,19 @@ def test_boxes_are_tight():
     assert mask_box(block(0, 0, 0, 0)) == [0.0] * 4
 
 
-def scene(seed, colour=255):
+def sample(seed, colour=255):
     """One bright block on a dark picture."""
     generator = np.random.default_rng(seed)
     mask = block(*(int(n) for n in generator.integers(2, 18, 2)), 14, 16)
     pixels = np.where(mask[..., None], colour, 0).astype(np.uint8).repeat(3, axis=2)
-    return Scene(name=str(seed), picture=Image.fromarray(pixels), classes={1: mask}, objects=(mask,), crowd=(False,))
+    return SegmentationSample(
+        name=str(seed), picture=Image.fromarray(pixels), classes={1: mask}, objects=(mask,), crowd=(False,)
+    )
 
 
 def test_maskcut_is_reported_with_its_controls_and_a_bright_object_is_the_trivial_cue():
     model = build_model("crate_tiny_patch16_224", **TINY)
-    report = maskcut_average_precision(model, map(scene, range(4)), size=40, num_masks=2)
+    report = maskcut_average_precision(model, map(sample, range(4)), size=40, num_masks=2)
     assert set(report.rows) == {"model", "untrained", "shuffled", "mean_mask_prior", "brightness", "contrast"}
     assert report.rows["brightness"]["mask"].ap50 > 0.9
     assert report.rows["shuffled"]["mask"].ap75 == 0
@@ -97,8 +99,8 @@ def test_maskcut_is_reported_with_its_controls_and_a_bright_object_is_the_trivia
 def test_black_pictures_have_no_objects_and_one_scene_is_too_few():
     model = build_model("crate_tiny_patch16_224", **TINY)
     torch.nn.init.zeros_(model.pos_embed)
-    report = maskcut_average_precision(model, [scene(0, 0), scene(1, 0)], size=32)
+    report = maskcut_average_precision(model, [sample(0, 0), sample(1, 0)], size=32)
     assert report.rows["brightness"]["mask"].ap == 0
     assert report.objects_per_image["contrast"] == 0
     with pytest.raises(ValueError, match="at least two pictures, not 1"):
-        maskcut_average_precision(model, [scene(0)], size=32)
+        maskcut_average_precision(model, [sample(0)], size=32)

@@ -12,7 +12,7 @@ from crate_transformer.evaluation import MaskScore, attention_segmentation, rank
 from crate_transformer.evaluation.scores import FRACTIONS, shuffled_auc, shuffled_iou
 from crate_transformer.evaluation.segmentation import SegmentationReport
 from crate_transformer.inspection import attention_maps, threshold_entries, untrained_twin
-from crate_transformer.layers import Tap
+from crate_transformer.layers import HookPoint
 from crate_transformer.models import Backbone, BackboneConfig, build_model
 
 SIDE, PATCH, GRID = 32, 4, 8
@@ -28,7 +28,7 @@ class LookAtChannels(nn.Module):
 
     def __init__(self) -> None:
         super().__init__()
-        self.query, self.projection, self.attention = Tap(), Tap(), Tap()
+        self.query, self.projection, self.attention = HookPoint(), HookPoint(), HookPoint()
         self.gain = nn.Parameter(torch.zeros(1))
 
     def forward(self, z):
@@ -88,10 +88,10 @@ def test_attention_equal_to_the_masks_scores_one_and_beats_every_control():
     for cue in ("brightness", "contrast", "median_difference"):
         assert report.auc[cue].mean == pytest.approx(0.5, abs=0.12)
     for metric in ("auc", "miou"):
-        verdicts = report.beats("seer", metric)
+        statuses = report.beats("seer", metric)
         controls = ["seer_untrained", "seer_shuffled", "mean_mask_prior"]
-        assert list(verdicts) == [*controls, "brightness", "contrast", "median_difference"]
-        assert all(verdicts.values())
+        assert list(statuses) == [*controls, "brightness", "contrast", "median_difference"]
+        assert all(statuses.values())
     assert report.layer_heads["seer"][1] == 1
     assert report.selection_auc["seer"].shape == (2, 3) and report.selection_auc["seer"].argmax() == 4
     np.testing.assert_allclose(report.layer_auc["seer"], [0.5, 1.0])

@@ -80,10 +80,10 @@ if __name__ == "__main__":
     import crate_transformer.cli.classify
     import crate_transformer.cli.convert
     import crate_transformer.cli.evaluate
+    import crate_transformer.cli.evaluation_tables
     import crate_transformer.cli.export
     import crate_transformer.cli.inspect
     import crate_transformer.cli.segment
-    import crate_transformer.cli.segmentation
     import crate_transformer.cli.train
     import crate_transformer.evaluation
     import crate_transformer.integrations.export

@@ -24,7 +24,7 @@ COMMANDS = {
     "export .pt2": "export {out}/m.pt2 --checkpoint {new} --no-dynamic --overwrite",
     "train": "train --data {pets} --output {out} --model crate_micro_patch4_32 --img-size 8 --batch-size 4 --steps 2",
     "bench": "bench crate_micro_patch4_32 --output {out} --tasks inference --precisions float32 --batch 1 --repeats 1 "
-    "--threads 1 --no-memory --only ours textbook",
+    "--threads 1 --no-memory --only ours reference",
     "quickstart": "quickstart --output {out} --steps 2",
 }
 pytestmark = [

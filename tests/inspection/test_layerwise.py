@@ -10,7 +10,7 @@ from safetensors.torch import load_file
 from crate_transformer.checkpoints import load_checkpoint
 from crate_transformer.inspection import layer_steps, layerwise_objective, record, untrained_twin
 from crate_transformer.inspection.steps import descent
-from crate_transformer.layers import ISTA, ODL, hear
+from crate_transformer.layers import ISTA, ODL, capture
 from crate_transformer.models import build_model
 
 TINY = {"img_size": 16, "patch_size": 8, "embed_dim": 12, "depth": 3, "num_heads": 2, "num_classes": 4}
@@ -213,7 +213,7 @@ def test_small_proximal_steps_keep_their_bound_whatever_the_token(make, weight):
         layer = make(8, sparsity_weight=weight).double()
         layer.step_size = 0.9 / torch.linalg.matrix_norm(layer.dictionary.detach(), 2).item() ** 2
         z = torch.randn(4, 50, 8, dtype=torch.float64) * 10.0 ** (seed % 5 - 2)
-        with torch.no_grad(), hear([layer.code] if make is ODL else []) as codes:
+        with torch.no_grad(), capture([layer.code] if make is ODL else []) as codes:
             out = layer(z)
         found = descent(layer, z, codes[0] if codes else out)
         assert found["bounded"].all()

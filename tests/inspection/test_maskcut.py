@@ -59,7 +59,7 @@ def test_golden_masks_are_identical(shared, solver, name):
         "maskcut_crate_rejections": ("accepted", "accepted", "small"),
         "maskcut_crate_return": ("accepted", "overlap", "accepted"),
     }
-    assert cuts.verdicts == expected.get(name, ("accepted",) * 3)
+    assert cuts.statuses == expected.get(name, ("accepted",) * 3)
 
 
 def test_golden_pictures_in_pixels_from_the_checkpoint(shared):
@@ -124,7 +124,7 @@ def test_patches_that_are_all_alike_cannot_be_cut(solver, patches):
     assert normalised_cut(np.ones((patches, patches), dtype=bool), everyone) is None
     assert normalised_cut(np.eye(patches, dtype=bool), ~everyone) is None
     cuts = cut_objects(np.ones((1, patches, 5), dtype=np.float32))
-    assert cuts.verdicts == ("uncut",) * 3
+    assert cuts.statuses == ("uncut",) * 3
     assert not cuts.masks.any()
     assert np.isfinite(cuts.eigenvectors).all()
 
@@ -135,7 +135,7 @@ def test_objects_on_a_grid_that_is_not_square(solver):
     features[2:5, 3:9] = [0, 1, 0]
     features[4:7, 12:15] = [0, 0, 1]
     cuts = cut_objects(features, num_masks=2)
-    assert cuts.verdicts == ("accepted", "accepted")
+    assert cuts.statuses == ("accepted", "accepted")
     boxes = {tuple(int(x) for x in (*np.argwhere(m).min(0), *np.argwhere(m).max(0))) for m in cuts.masks}
     assert boxes == {(2, 3, 4, 8), (4, 12, 6, 14)}
     for mask, seed, vector in zip(cuts.masks, cuts.seeds, cuts.eigenvectors, strict=True):
@@ -145,14 +145,14 @@ def test_objects_on_a_grid_that_is_not_square(solver):
 
 def test_masks_never_overlap_and_empty_ones_say_why():
     random = np.random.default_rng(3)
-    verdicts = set()
+    statuses = set()
     for _ in range(6):
         features = random.standard_normal((4, 4, 6)).repeat(3, axis=0).repeat(3, axis=1)
         cuts = cut_objects(features + 0.4 * random.standard_normal(features.shape), num_masks=5)
         assert cuts.masks.sum(axis=0).max() <= 1
-        assert [verdict == "accepted" for verdict in cuts.verdicts] == cuts.masks.any(axis=(1, 2)).tolist()
-        verdicts |= set(cuts.verdicts)
-    assert len(verdicts) > 1
+        assert [status == "accepted" for status in cuts.statuses] == cuts.masks.any(axis=(1, 2)).tolist()
+        statuses |= set(cuts.statuses)
+    assert len(statuses) > 1
 
 
 @pytest.mark.parametrize(
@@ -169,10 +169,10 @@ def test_every_family_has_features_without_prefix_tokens(family):
     rows, columns = model.grid_size(32, 64)
     assert found.masks.shape == (3, 2, rows, columns)
     assert found.layer == 1
-    assert found.verdicts[1] == ("blank", "blank")
+    assert found.statuses[1] == ("blank", "blank")
     assert found.nothing_found[1]
-    tap = {"crate": "mssa", "vit": "attn", "tost": "tssa"}[family.split("_")[0]]
-    name = f"blocks.1.{tap}.projection"
+    layer = {"crate": "mssa", "vit": "attn", "tost": "tssa"}[family.split("_")[0]]
+    name = f"blocks.1.{layer}.projection"
     taken = []
     handle = model.get_submodule(name).register_forward_hook(lambda _, a, out: taken.append(out.detach()))
     with torch.no_grad():

@@ -38,13 +38,13 @@ def test_components_are_those_of_all_images_together(model, remove):
     features = patch_features(model, images, layer=0).features.reshape(-1, 12).astype(np.float64)
     all_scores, shares = scores(features)
     assert agree(found.first.ravel(), unit(all_scores[:, 0])) < 1e-6
-    assert found.first_share == pytest.approx(shares[0])
+    assert found.first_fraction == pytest.approx(shares[0])
     foreground = found.first > 0.5 if remove else np.ones((4, 6, 8), dtype=bool)
     np.testing.assert_array_equal(found.foreground, foreground)
     few, shares = scores(features[foreground.ravel()])
     for component in range(3):
         assert agree(found.colours[foreground][:, component], unit(few[:, component])) < 1e-6
-    np.testing.assert_allclose(found.colour_shares, shares[:3])
+    np.testing.assert_allclose(found.colour_fractions, shares[:3])
     assert not found.colours[~foreground].any()
     assert (found.layer, found.background_removed) == (0, remove)
     assert not found.nothing_found.any()

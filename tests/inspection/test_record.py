@@ -55,12 +55,12 @@ def test_a_star_stays_within_one_part_of_the_name(crate, images):
     assert list(seen) == ["blocks.0.mssa.projection", "blocks.2.mssa.projection"]
 
 
-def test_taps_listen_only_inside_the_block(crate, images):
-    tap = crate.blocks[1].mssa.attention
+def test_hooks_are_there_only_inside_the_block(crate, images):
+    point = crate.blocks[1].mssa.attention
     with record(crate, "blocks.1.mssa.attention") as seen:
-        assert tap.listening
+        assert point.has_hooks
         crate(images)
-    assert not tap.listening
+    assert not point.has_hooks
     assert seen["blocks.1.mssa.attention"].shape == (2, 2, 5, 5)
 
 
@@ -128,7 +128,7 @@ def test_an_exception_in_reduce_removes_the_hooks(crate, images):
     with pytest.raises(ZeroDivisionError), record(crate, "blocks.*.ista", reduce=broken):
         crate(images)
     assert hooks(crate) == 0
-    assert not crate.blocks[0].mssa.attention.listening
+    assert not crate.blocks[0].mssa.attention.has_hooks
 
 
 def test_a_model_first_run_under_record_and_compiled_keeps_answering(crate, images, monkeypatch):
@@ -156,7 +156,7 @@ def test_gradient_checkpointing_changes_neither_values_nor_gradients(crate, imag
     assert hooks(crate) == 0
 
 
-def test_a_backward_pass_that_runs_layers_again_unheard_is_an_error(crate, images):
+def test_a_backward_pass_that_runs_layers_again_unrecorded_is_an_error(crate, images):
     crate.set_grad_checkpointing()
     with record(crate, "blocks.*.mssa.attention"):
         loss = crate(images).sum()

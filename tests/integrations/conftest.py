@@ -1,4 +1,4 @@
-"""The doors' packages are optional: their tests are skipped with a reason where they cannot be imported."""
+"""The integrations' packages are optional: their tests are skipped with a reason where they cannot be imported."""
 
 import importlib
 import warnings

@@ -1,4 +1,4 @@
-"""The door to the Triton kernels, where there is neither Triton nor a GPU; tests/kernels has the kernels themselves."""
+"""The way to the Triton kernels, where there is neither Triton nor a GPU; tests/kernels has the kernels themselves."""
 
 import copy
 import sys

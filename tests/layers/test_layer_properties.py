@@ -5,7 +5,7 @@ import torch
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
-from crate_transformer.layers import ISTA, MSSA, Tap, attend, resample_position
+from crate_transformer.layers import ISTA, MSSA, HookPoint, resample_position, softmax_attention
 
 
 @settings(max_examples=25, deadline=None)
@@ -47,12 +47,12 @@ def test_under_autocast_ista_is_as_exact_for_many_tokens_as_for_few():
 
 @pytest.mark.parametrize("dtype", [torch.float64, torch.float32, torch.bfloat16], ids=str)
 @pytest.mark.parametrize("training", [True, False])
-def test_attention_is_the_same_whether_or_not_somebody_listens(dtype, training):
+def test_attention_is_the_same_with_and_without_a_hook(dtype, training):
     q, k, v = torch.randn(3, 2, 4, 9, 8).to(dtype)
-    silent, heard, maps = Tap(), Tap(), []
-    heard.register_forward_hook(lambda _, args, out: maps.append(out))
+    plain, hooked, maps = HookPoint(), HookPoint(), []
+    hooked.register_forward_hook(lambda _, args, out: maps.append(out))
     with torch.set_grad_enabled(training):
-        fast, slow = attend(q, k, v, silent), attend(q, k, v, heard)
+        fast, slow = softmax_attention(q, k, v, plain), softmax_attention(q, k, v, hooked)
     expected = torch.softmax(q.double() @ k.double().mT / 8**0.5, dim=-1)
     tolerance = 4 * torch.finfo(dtype).eps  # rounding of scores, exponentials, their sum and the mixture
     for out in (fast, slow):
@@ -63,11 +63,11 @@ def test_attention_is_the_same_whether_or_not_somebody_listens(dtype, training):
     assert len(maps) == 1
 
 
-def test_what_a_listener_returns_takes_the_place_of_the_map():
-    tap = Tap()
-    tap.register_forward_hook(lambda _, args, out: torch.zeros_like(out))
+def test_what_a_hook_returns_takes_the_place_of_the_map():
+    hook_point = HookPoint()
+    hook_point.register_forward_hook(lambda _, args, out: torch.zeros_like(out))
     q = torch.randn(1, 1, 3, 2)
-    assert (attend(q, q, q, tap) == 0).all()
+    assert (softmax_attention(q, q, q, hook_point) == 0).all()
 
 
 def test_positions_are_kept_at_the_native_size_and_resampled_elsewhere():

@@ -74,7 +74,7 @@ def test_each_small_step_lowers_the_lasso_objective(seed, scale):
     assert (objective(codes[0]) < objective(first))[moved].all()
 
 
-def test_what_a_listener_returns_is_decoded():
+def test_what_a_hook_returns_is_decoded():
     layer = ODL(4)
     layer.code.register_forward_hook(lambda _, args, code: torch.zeros_like(code))
     assert (layer(torch.randn(3, 4)) == 0).all()

@@ -6,7 +6,7 @@ import pytest
 import torch
 
 from crate_transformer.layers import MSSA
-from crate_transformer.layers.attend import SharedAttention
+from crate_transformer.layers.softmax_attention import SharedAttention
 
 MODULE = sys.modules[SharedAttention.__module__]
 

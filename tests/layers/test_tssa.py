@@ -117,7 +117,7 @@ def test_sums_over_tokens_do_not_suffer_from_half_precision(causal, dtype):
 
 @pytest.mark.parametrize("first", [0.0, 1e-10, 1e-5, 1e-4])
 def test_gradients_keep_their_digits_where_the_first_token_is_near_zero(first):
-    """Its share of its own sum is 1; the slope of that, a difference of two numbers of the size 1 / w, is 0."""
+    """Its fraction of its own sum is 1; the slope of that, a difference of two numbers of the size 1 / w, is 0."""
     layer = randomised(CausalTSSA(8, 2, 6))
     torch.nn.init.eye_(layer.subspaces.weight)
     z = torch.randn(32, 6, 8)
@@ -175,14 +175,14 @@ def test_stems_that_cannot_be(patch, dim, sentence):
 
 def test_fourier_positions():
     layer = FourierPosition(8, num_waves=4)
-    waves = layer.waves(3, 5)
-    assert waves.shape == (1, 8, 3, 5)
+    features = layer.features(3, 5)
+    assert features.shape == (1, 8, 3, 5)
     turn = torch.tensor(2 * torch.pi * 2 / 3)  # second of three rows
     expected = torch.stack([turn.sin(), turn.cos(), (turn / 100).sin(), (turn / 100).cos()])
-    torch.testing.assert_close(waves[0, :4, 1, :], expected[:, None].expand(4, 5))
-    torch.testing.assert_close(waves[0, 4:, :, 4].T[0], torch.tensor([0.0, 1, *_small_turn()]), rtol=0, atol=1e-5)
+    torch.testing.assert_close(features[0, :4, 1, :], expected[:, None].expand(4, 5))
+    torch.testing.assert_close(features[0, 4:, :, 4].T[0], torch.tensor([0.0, 1, *_small_turn()]), rtol=0, atol=1e-5)
     assert layer(3, 5).shape == (1, 15, 8)
-    assert layer.bfloat16()(3, 5).dtype == torch.bfloat16 and layer.waves(3, 5).dtype == torch.float32
+    assert layer.bfloat16()(3, 5).dtype == torch.bfloat16 and layer.features(3, 5).dtype == torch.float32
 
 
 def _small_turn():

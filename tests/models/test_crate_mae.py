@@ -7,7 +7,7 @@ import torch
 import torch.nn.functional as F
 
 from crate_transformer.checkpoints import load_checkpoint, save_checkpoint
-from crate_transformer.layers import Synthesis, Tap, patchify, sincos_position, unpatchify
+from crate_transformer.layers import HookPoint, Synthesis, patchify, sincos_position, unpatchify
 from crate_transformer.models import CRATEMAE, CRATEMAEConfig, build_model, canonical_name
 
 CONFIG = CRATEMAEConfig(img_size=16, patch_size=4, embed_dim=12, depth=2, num_heads=3)
@@ -40,11 +40,11 @@ def test_reconstruction_reaches_every_parameter(options, normalise_pixels):
 def test_every_tap_fires_once_in_a_reconstruction():
     model, fired = toy().eval(), []
     for key, module in model.named_modules():
-        if isinstance(module, Tap):
+        if isinstance(module, HookPoint):
             module.register_forward_hook(lambda _, args, out, key=key: fired.append(key))
     with torch.no_grad():
         model.reconstruct(IMAGES)
-    assert sorted(fired) == sorted(key for key, module in model.named_modules() if isinstance(module, Tap))
+    assert sorted(fired) == sorted(key for key, module in model.named_modules() if isinstance(module, HookPoint))
     assert sum(key.startswith("decoder.blocks.") for key in fired) == 8
 
 

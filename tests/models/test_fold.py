@@ -14,7 +14,7 @@ from torch.utils.flop_counter import FlopCounterMode
 
 from crate_transformer.checkpoints import save_checkpoint
 from crate_transformer.inspection import record
-from crate_transformer.layers import Int8Linear, Tap, pack_linears, quantise_linears
+from crate_transformer.layers import HookPoint, Int8Linear, pack_linears, quantise_linears
 from crate_transformer.layers.packed_linear import PackedLinear, can_pack
 from crate_transformer.models import LANGUAGE_MODELS, MODELS, build_language_model, build_model
 
@@ -164,14 +164,16 @@ def test_half_precision_is_rounded_once(dtype, family):
 def test_taps_show_the_same(family):
     model = build(family)
     x, folded = inputs(model), model.fold()
-    taps = [name for name, module in model.named_modules() if isinstance(module, Tap) and "decoder" not in name]
-    assert taps and len(taps) == len({name for name, m in folded.named_modules() if isinstance(m, Tap)} & set(taps))
+    points = [name for name, module in model.named_modules() if isinstance(module, HookPoint) and "decoder" not in name]
+    assert points and len(points) == len(
+        {name for name, m in folded.named_modules() if isinstance(m, HookPoint)} & set(points)
+    )
     with torch.no_grad():
-        with record(model, *taps) as plain:
+        with record(model, *points) as plain:
             model(x)
-        with record(folded, *taps) as seen:
+        with record(folded, *points) as seen:
             folded(x)
-    for name in taps:
+    for name in points:
         torch.testing.assert_close(seen[name], plain[name], **EXACT)
 
 

@@ -6,7 +6,7 @@ import torch
 from crate_transformer.checkpoints import load_checkpoint, save_checkpoint
 from crate_transformer.configs.language import LanguageConfig as LanguageTaskConfig
 from crate_transformer.configs.optimiser import OptimiserConfig
-from crate_transformer.layers import Tap
+from crate_transformer.layers import HookPoint
 from crate_transformer.models import build_language_model
 from crate_transformer.training.optimisers import build_optimizers
 from crate_transformer.training.tasks.next_token import NextToken
@@ -49,11 +49,11 @@ def test_forward_and_backward_are_finite_and_reach_every_parameter(name, bias):
 
 
 @every_class
-@pytest.mark.parametrize("listening", [False, True])
-def test_a_later_token_never_changes_an_earlier_logit(name, listening):
+@pytest.mark.parametrize("hooked", [False, True])
+def test_a_later_token_never_changes_an_earlier_logit(name, hooked):
     model, ids = toy(name).double().eval(), text()
-    taps = [module for module in model.modules() if isinstance(module, Tap)]
-    handles = [tap.register_forward_hook(lambda _, args, out: None) for tap in taps if listening]
+    points = [module for module in model.modules() if isinstance(module, HookPoint)]
+    handles = [point.register_forward_hook(lambda _, args, out: None) for point in points if hooked]
     with torch.no_grad():
         before = model(ids)
         for position in range(1, 12):
@@ -63,19 +63,19 @@ def test_a_later_token_never_changes_an_earlier_logit(name, listening):
             torch.testing.assert_close(after[:, :position], before[:, :position], rtol=0, atol=1e-12)
             assert (after[:, position] - before[:, position]).abs().max() > 1e-6
             torch.testing.assert_close(model(ids[:, :position]), before[:, :position], rtol=0, atol=1e-12)
-    assert len(handles) >= 3 * len(model.blocks) * listening
+    assert len(handles) >= 3 * len(model.blocks) * hooked
 
 
 @every_class
 def test_fused_and_plain_attention_agree_and_every_tap_fires_once(name):
     model, ids, fired = toy(name).eval(), text(), []
-    taps = {key: module for key, module in model.named_modules() if isinstance(module, Tap)}
+    points = {key: module for key, module in model.named_modules() if isinstance(module, HookPoint)}
     with torch.no_grad():
         silent = model(ids)
-        for key, tap in taps.items():
-            tap.register_forward_hook(lambda _, args, out, key=key: fired.append(key))
+        for key, point in points.items():
+            point.register_forward_hook(lambda _, args, out, key=key: fired.append(key))
         torch.testing.assert_close(model(ids), silent, rtol=1e-4, atol=1e-5)
-    assert sorted(fired) == sorted(taps)
+    assert sorted(fired) == sorted(points)
 
 
 @every_class

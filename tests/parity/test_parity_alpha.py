@@ -104,7 +104,7 @@ def test_outputs_and_intermediates(golden, family, name, role, precision):
     for key in recorded:
         agree(seen[key.removesuffix(suffix)], expected[key], key)
     assert len(recorded) >= {TORCH: 16, JAX: 13, CLIPA: 3}[family]
-    with torch.no_grad():  # and with the fused attention, when nobody listens
+    with torch.no_grad():  # and with the fused attention
         output = expected.get(f"output{suffix}", expected.get(f"image_features{suffix}"))
         agree(model(images), output)
 

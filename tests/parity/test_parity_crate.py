@@ -61,7 +61,7 @@ def test_outputs_and_intermediates(golden, name, precision):
         if key != "input":
             agree(seen[key.removesuffix(suffix)], expected[key], key)
     assert len(recorded) > (5 * len(model.blocks) if name != "crate_finetune" else 0)
-    with torch.no_grad():  # and with the fused attention, when nobody listens
+    with torch.no_grad():  # and with the fused attention
         agree(model(images), expected[f"output{suffix}"])
 
 

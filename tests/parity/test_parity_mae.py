@@ -66,7 +66,7 @@ def test_outputs_and_intermediates(golden, name, precision):
     seen["prediction"], seen["loss"] = result.patches, result.loss
     seen["reconstruction"] = unpatchify(result.patches, model.patch_size, grid)
     model.config = dataclasses.replace(model.config, normalise_pixels=True)
-    with torch.no_grad():  # and with the fused attention, when nobody listens
+    with torch.no_grad():  # and with the fused attention, without hooks
         seen["loss_norm_pix"] = model.reconstruct(images, noise=noise).loss
     inputs = {"input", "noise", "mask", "ids_restore"}
     recorded = [
@@ -105,14 +105,14 @@ def test_the_encoder_alone_sees_whole_images(golden, name, precision):
     expected = golden.tensors("crate-mae", name, "features")
     model = load(golden, name).to(dtype)
     images, last = expected["input"].to(dtype), len(model.blocks) - 1
-    taps = {"native.tokens": model.blocks[0].norm1}
+    points = {"native.tokens": model.blocks[0].norm1}
     for layer in (0, last):
-        taps[f"native.attention.layer{layer}"] = model.blocks[layer].mssa.attention
-        taps[f"native.qkv.layer{layer}"] = model.blocks[layer].mssa.projection
+        points[f"native.attention.layer{layer}"] = model.blocks[layer].mssa.attention
+        points[f"native.qkv.layer{layer}"] = model.blocks[layer].mssa.projection
     seen = {}
     handles = [
-        tap.register_forward_hook(lambda _, args, out, key=key: seen.update({key: args[0]}))
-        for key, tap in taps.items()
+        point.register_forward_hook(lambda _, args, out, key=key: seen.update({key: args[0]}))
+        for key, point in points.items()
     ]
     with torch.no_grad():
         model(images)

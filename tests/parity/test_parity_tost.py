@@ -24,7 +24,7 @@ def load_language(golden, name):
     return load_checkpoint(golden.path("tost-language", name))
 
 
-def listen(model, names, inputs):
+def observed(model, names, inputs):
     """Outputs of the named modules during one forward pass; ``name<`` stands for the input."""
     seen, modules, handles = {}, dict(model.named_modules()), []
 
@@ -67,11 +67,11 @@ def test_pictures(golden, name, precision):
         names[f"layers.{layer}.x"] = f"blocks.{layer}"
     for layer in range(2):
         names[f"class_attention.{layer}.x"] = f"class_layers.{layer}"
-    seen = listen(model, names, expected["input"].to(dtype))
+    seen = observed(model, names, expected["input"].to(dtype))
     compare(seen, expected, precision, 7 + 3 * len(model.blocks))
-    projected = listen(model, {"w": "blocks.1.tssa.subspaces"}, expected["input"].to(dtype))["w"]
+    projected = observed(model, {"w": "blocks.1.tssa.subspaces"}, expected["input"].to(dtype))["w"]
     agree(projected, expected[f"layers.1.projection{suffix}"])
-    assert torch.equal(model.float().pos_embed.waves(*model.grid_size(*model.img_size)), expected["fourier_table"])
+    assert torch.equal(model.float().pos_embed.features(*model.grid_size(*model.img_size)), expected["fourier_table"])
 
 
 @every_precision
@@ -102,7 +102,7 @@ def test_language(golden, name, precision):
     names = {}
     for layer in range(len(model.blocks)):
         names |= {f"layers.{layer}.tssa": f"blocks.{layer}.tssa", f"layers.{layer}.x": f"blocks.{layer}"}
-    seen = listen(model, names, expected["token_ids"])
+    seen = observed(model, names, expected["token_ids"])
     seen["logits"] = seen.pop("output")
     seen["last_logits"] = seen["logits"][:, -1:]
     with torch.no_grad():

@@ -253,7 +253,7 @@ def test_fine_tuning_starts_from_a_checkpoint_with_a_fresh_head(go, tmp_path):
     tuned = go(child, folder="tuned")
     assert not same(tuned.model, parent.model)
     assert tuned.model.config.depth == 2
-    with pytest.raises(ValueError, match=r"start_from .* settles embed_dim: leave that option out"):
+    with pytest.raises(ValueError, match=r"start_from .* decides embed_dim: leave that option out"):
         seeded_model(
             dataclasses.replace(child, options={"img_size": 32, "embed_dim": 16, "global_pool": "avg"}),
             tuple("abcdefgh"[:5]),

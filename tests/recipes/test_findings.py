@@ -120,7 +120,7 @@ def test_segmentation_that_a_control_explains():
 def test_the_model_in_the_box_is_judged_alike():
     report = segmentation_report(crate_shuffled=0.7)
     finding = findings.box_segmentation(report.to_dict())
-    assert "model in the box" in finding.phenomenon and not finding.seen
+    assert "bundled model" in finding.phenomenon and not finding.seen
     assert finding.sentence == findings.segmentation(report, "crate", "CRATE").sentence
 
 

@@ -5,7 +5,7 @@ from crate_transformer.checkpoints import load_checkpoint
 from crate_transformer.data import PHOTOGRAPHS
 from crate_transformer.inspection import Look
 from crate_transformer.recipes.photographs import SUBJECTS, answer, knowledge
-from crate_transformer.recipes.quickstart import BOX
+from crate_transformer.recipes.quickstart import BUNDLED
 
 CLASSES = ("goldfish, Carassius auratus", "tabby, tabby cat", "Egyptian cat", "rocking chair, rocker")
 
@@ -40,9 +40,9 @@ def test_a_model_that_knows_more_is_asked_more():
     assert told == "coffee: one of its classes (cup or espresso), among its 2 likeliest: cup 50%, espresso 25%"
 
 
-def test_what_the_model_in_the_box_knows():
-    model = load_checkpoint(BOX)
+def test_what_the_bundled_model_knows():
+    model = load_checkpoint(BUNDLED)
     assert set(SUBJECTS) <= set(PHOTOGRAPHS)
     words = knowledge(model.class_names, 0.447, 5000)
-    assert words.startswith("The model in the box knows 100 classes (goldfish, ")
+    assert words.startswith("The bundled model knows 100 classes (goldfish, ")
     assert words.endswith("It names 45% of 5,000 validation images of its classes.")

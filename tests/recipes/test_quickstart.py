@@ -93,7 +93,7 @@ def test_run_again_it_trains_nothing_and_says_what_it_does(finished, monkeypatch
     monkeypatch.setattr(recipe, "quickstart_page", lambda results, folder: folder)  # drawing takes most of the time
     quickstart(folder, SMALL, show=True)
     captured = capsys.readouterr()
-    assert captured.out.startswith("The model in the box knows 100 classes (")
+    assert captured.out.startswith("The bundled model knows 100 classes (")
     assert "\nastronaut: shows none of its classes" in captured.out
     stages = [line for line in captured.err.splitlines() if line.startswith("stage ")]
     assert [line.split(",")[0] for line in stages] == [f"stage {number} of 7" for number in range(1, 8)]

@@ -45,8 +45,8 @@ def test_a_checkpoint(model, pixels, tmp_path):
         model.head.bias[0] += 1e-3
     save_checkpoint(model, tmp_path / "other")
     assert load_teacher(str(tmp_path / "other"), ("owl", "cat")).digest != teacher.digest
-    box = load_teacher("crate_mini_patch8_64.tiny_imagenet_100", load_checkpoint("crate_mini_patch8_64").class_names)
-    assert box(pixels).shape == (5, 100)
+    bundled = load_teacher("crate_mini_patch8_64", load_checkpoint("crate_mini_patch8_64").class_names)
+    assert bundled(pixels).shape == (5, 100)
 
 
 @pytest.mark.usefixtures("unchecked")

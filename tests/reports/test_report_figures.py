@@ -65,7 +65,7 @@ def cuts(images: int, objects: int = 3, rows: int = 6, columns: int = 6) -> Mask
     masks[0] = False
     return MaskCut(
         masks=masks,
-        verdicts=(("small", "overlap", "uncut", "covered", "blank", "small")[:objects],)
+        statuses=(("small", "overlap", "uncut", "covered", "blank", "small")[:objects],)
         + (("accepted",) * objects,) * (images - 1),
         eigenvectors=heats(images, objects, rows, columns),
         eigenvalues=heats(images, objects),
@@ -84,8 +84,8 @@ def components(images: int, rows: int = 6, columns: int = 6, removed: bool = Tru
         first=heats(images, rows, columns),
         foreground=foreground,
         colours=heats(images, rows, columns, 3) * foreground[..., None],
-        first_share=0.21,
-        colour_shares=np.array([0.3, 0.2, 0.1]),
+        first_fraction=0.21,
+        colour_fractions=np.array([0.3, 0.2, 0.1]),
         nothing_found=~foreground.any(axis=(1, 2)),
         layer=11,
         background_removed=removed,

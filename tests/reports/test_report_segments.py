@@ -6,8 +6,8 @@ import torch
 
 from crate_transformer.inspection import layer_steps, layerwise_objective
 from crate_transformer.models import build_model
-from crate_transformer.reports.inside import attention_text, sparse_text
 from crate_transformer.reports.layerwise import layerwise_figure, steps_figure
+from crate_transformer.reports.model_sections import attention_text, sparse_text
 from crate_transformer.reports.segments import label_picture, masks_over
 
 TINY = {"img_size": 16, "patch_size": 8, "embed_dim": 12, "depth": 3, "num_heads": 2, "num_classes": 4}

@@ -1,4 +1,4 @@
-"""The bench's table: contenders by task and precision."""
+"""The bench's table: implementations by task and precision."""
 
 import datetime
 import platform
@@ -10,8 +10,8 @@ from pathlib import Path
 import torch
 
 from crate_transformer.benchmarks.cases import ModelCase
-from crate_transformer.benchmarks.contenders import CONTENDERS, DTYPES, TEXTBOOK, contenders
 from crate_transformer.benchmarks.flops import count_flops
+from crate_transformer.benchmarks.implementations import DTYPES, IMPLEMENTATIONS, REFERENCE, implementations
 from crate_transformer.benchmarks.measure import median_ratio, peak_memory, product_ceiling, time_cases
 
 
@@ -30,14 +30,14 @@ def conditions(case: ModelCase) -> dict[str, object]:
 
 
 def reference(names: list[str]) -> str:
-    """Whose speed is 1: the textbook's, or the first one's where there is none."""
-    return TEXTBOOK if TEXTBOOK in names else names[0]
+    """Whose speed is 1: the reference's, or the first one's where there is none."""
+    return REFERENCE if REFERENCE in names else names[0]
 
 
 def measure_rows(
     case: ModelCase, names: list[str], *, repeats: int, memory: bool, show: Callable[[str], None]
 ) -> Iterator[dict[str, object]]:
-    """One row for every contender in the task and precision of ``case``, all measured by turns.
+    """One row for every implementation in the task and precision of ``case``, all measured interleaved.
 
     ``ratio`` is the speed relative to the reference, ``ceiling_fraction`` what is reached of the machine's own matrix
     products in that precision, counting a training step as three passes.
@@ -45,7 +45,7 @@ def measure_rows(
     torch.set_num_threads(case.threads)
     device = torch.device(case.device)
     ceiling = product_ceiling(1024 if device.type == "cpu" else 8192, DTYPES[case.precision], device)
-    cases = {name: replace(case, contender=name) for name in names}
+    cases = {name: replace(case, implementation=name) for name in names}
     seconds = time_cases(cases, repeats=repeats, show=show)
     for name in names:
         show(f"{name}: arithmetic and memory")
@@ -54,7 +54,7 @@ def measure_rows(
         yield {
             "task": case.task,
             "precision": case.precision,
-            "contender": name,
+            "implementation": name,
             "images_per_second": case.batch / median,
             "ratio": median_ratio(seconds[reference(names)], seconds[name]),
             "gflops_per_image": gflops,
@@ -67,13 +67,13 @@ def measure_rows(
 def offered(case: ModelCase, *, compiled: bool = False) -> list[str]:
     """Who can be measured with the model, device and precision of ``case``."""
     with torch.device("meta"):
-        return contenders(case.ours(), torch.device(case.device), case.precision, compiled=compiled)
+        return implementations(case.ours(), torch.device(case.device), case.precision, compiled=compiled)
 
 
 def _forward_flops(case: ModelCase) -> float:
     with torch.device("meta"):
         ours = case.ours()
-        model = CONTENDERS[case.contender].plain(ours)
+        model = IMPLEMENTATIONS[case.implementation].plain(ours)
     model = ours.fold() if model is ours else model.eval()
     return count_flops(model, ours.config.in_chans, *ours.config.image_shape)
 

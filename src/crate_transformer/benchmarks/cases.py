@@ -1,4 +1,4 @@
-"""What is measured: a contender or one layer, what it is fed, and one run of it."""
+"""What is measured: an implementation or one layer, what it is fed, and one run of it."""
 
 from abc import ABC, abstractmethod
 from collections.abc import Callable
@@ -10,8 +10,8 @@ import torch
 import torch.nn.functional as F
 from torch import Tensor, nn
 
-from crate_transformer.benchmarks.contenders import CONTENDERS, DTYPES
 from crate_transformer.benchmarks.cuda_graph import capture
+from crate_transformer.benchmarks.implementations import DTYPES, IMPLEMENTATIONS
 from crate_transformer.layers import MSSA, TSSA
 from crate_transformer.models import MODELS, Backbone, build_model
 
@@ -23,11 +23,11 @@ class Case(ABC):
     """What every case has; another process can repeat it from these fields.
 
     Args:
-        contender: who is measured.
+        implementation: who is measured.
         batch: images per run.
     """
 
-    contender: str
+    implementation: str
     task: Literal["inference", "training"]
     precision: Literal["float32", "bf16"]
     batch: int
@@ -98,9 +98,9 @@ class ModelCase(Case):
         return config.embed_dim if self.heads is None else self.heads * (config.embed_dim // config.num_heads)
 
     def build(self) -> nn.Module:
-        contender = CONTENDERS[self.contender]
-        model = contender.plain(self.ours()).to(self.device)
-        return contender.ready(model, self.task == "training", DTYPES[self.precision])
+        implementation = IMPLEMENTATIONS[self.implementation]
+        model = implementation.plain(self.ours()).to(self.device)
+        return implementation.ready(model, self.task == "training", DTYPES[self.precision])
 
     def feed(self) -> Tensor:
         """Noise of the model's native size."""
@@ -124,7 +124,7 @@ class ModelCase(Case):
 
     def runner(self, module: nn.Module, optimizer: torch.optim.Optimizer | None, feed: Tensor) -> Callable[[], object]:
         run = super().runner(module, optimizer, feed)
-        return capture(run, feed.device) if CONTENDERS[self.contender].captured else run
+        return capture(run, feed.device) if IMPLEMENTATIONS[self.implementation].captured else run
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -137,7 +137,7 @@ class LayerCase(Case):
 
     def build(self) -> nn.Module:
         torch.manual_seed(0)
-        return LAYERS[self.contender](self.dim, self.heads).to(self.device)
+        return LAYERS[self.implementation](self.dim, self.heads).to(self.device)
 
     def feed(self) -> Tensor:
         z = torch.randn(self.batch, self.tokens, self.dim, device=self.device)

@@ -31,23 +31,27 @@ def megabytes(point: Case, seconds: float) -> float:
 
 def _batches(case: ModelCase, names: list[str]) -> Points:
     return {
-        (name, batch): replace(case, contender=name, batch=batch) for name in names for batch in doubled(case.batch)
+        (name, batch): replace(case, implementation=name, batch=batch)
+        for name in names
+        for batch in doubled(case.batch)
     }
 
 
 def _widths(case: ModelCase, names: list[str]) -> Points:
-    cases = [replace(case, contender=name, heads=heads) for name in names for heads in HEADS]
-    return {(point.contender, point.width): point for point in cases}
+    cases = [replace(case, implementation=name, heads=heads) for name in names for heads in HEADS]
+    return {(point.implementation, point.width): point for point in cases}
 
 
 def _threads(case: ModelCase, names: list[str]) -> Points:
     counts = doubled(os.cpu_count() or 1)
-    return {(name, count): replace(case, contender=name, threads=count) for name in names for count in counts}
+    return {(name, count): replace(case, implementation=name, threads=count) for name in names for count in counts}
 
 
 def _tokens(case: ModelCase, names: list[str]) -> Points:
     same = {name: getattr(case, name) for name in ("task", "precision", "batch", "threads", "device")}
-    return {(name, tokens): LayerCase(contender=name, tokens=tokens, **same) for name in LAYERS for tokens in TOKENS}
+    return {
+        (name, tokens): LayerCase(implementation=name, tokens=tokens, **same) for name in LAYERS for tokens in TOKENS
+    }
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -83,7 +87,7 @@ CURVES = {
 def measure_curve(
     name: str, case: ModelCase, names: list[str], *, repeats: int, memory: bool, show: Callable[[str], None]
 ) -> Iterator[dict[str, object]]:
-    """The panels of a curve for the task and precision of ``case``, its points timed by turns.
+    """The panels of a curve for the task and precision of ``case``, its points timed interleaved.
 
     Each is a mapping with ``title``, ``x_label``, ``x``, ``y_label``, ``series`` (a list of values by name), ``fixed``
     (what all points have in common), and for costs ``nonlinearity``: see there.

@@ -22,7 +22,7 @@ Key = TypeVar("Key", bound=Hashable)
 def interleave(
     runs: Mapping[Key, Callable[[], object]], *, repeats: int, device: torch.device, show: Callable[[str], None] = str
 ) -> dict[Key, list[float]]:
-    """Seconds of every run, taken by turns, so that what else the machine does falls on all of them alike.
+    """Seconds of every run, interleaved, so that what else the machine does falls on all of them alike.
 
     Each runs once before, uncounted.
     """
@@ -44,7 +44,7 @@ def time_cases(cases: Mapping[Key, Case], *, repeats: int, show: Callable[[str],
     shared = {}
     for case in cases.values():
         if case.same_module() not in shared:
-            show(f"{case.contender}: building")
+            show(f"{case.implementation}: building")
             module = case.build()
             shared[case.same_module()] = module, case.optimizer(module)
     runs = {key: case.runner(*shared[case.same_module()], case.feed()) for key, case in cases.items()}
@@ -96,7 +96,7 @@ def peak_memory(case: Case) -> float:
     if done.returncode:
         reason = (done.stderr.strip().splitlines() or [f"it ended with {done.returncode}"])[-1]
         raise ValueError(
-            f"measuring the memory of {case.contender} failed ({reason}): try a smaller --batch or --no-memory"
+            f"measuring the memory of {case.implementation} failed ({reason}): try a smaller --batch or --no-memory"
         )
     return float(done.stdout.split()[-1])
 

@@ -13,7 +13,7 @@ from crate_transformer.layers import PatchEmbed
 from crate_transformer.models import Backbone, CRATEConfig
 
 
-class TextbookMSSA(nn.Module):
+class ReferenceMSSA(nn.Module):
     """Multi-head subspace self-attention (arXiv 2306.01129, eqs. 11-12), map by map."""
 
     def __init__(self, dim: int, num_heads: int) -> None:
@@ -30,7 +30,7 @@ class TextbookMSSA(nn.Module):
         return self.out(heads.transpose(1, 2).reshape(batch, tokens, dim))
 
 
-class TextbookISTA(nn.Module):
+class ReferenceISTA(nn.Module):
     """The proximal step (arXiv 2306.01129, eq. 17) in the order in which the equation is written: three products."""
 
     def __init__(self, dim: int, step_size: float, sparsity_weight: float) -> None:
@@ -45,27 +45,27 @@ class TextbookISTA(nn.Module):
         return F.relu(z + self.step_size * gradient - self.step_size * self.sparsity_weight)
 
 
-class TextbookBlock(nn.Module):
+class ReferenceBlock(nn.Module):
     """One layer: compress, then sparsify."""
 
     def __init__(self, config: CRATEConfig) -> None:
         super().__init__()
         self.norm1 = nn.LayerNorm(config.embed_dim)
-        self.mssa = TextbookMSSA(config.embed_dim, config.num_heads)
+        self.mssa = ReferenceMSSA(config.embed_dim, config.num_heads)
         self.norm2 = nn.LayerNorm(config.embed_dim)
-        self.ista = TextbookISTA(config.embed_dim, config.step_size, config.sparsity_weight)
+        self.ista = ReferenceISTA(config.embed_dim, config.step_size, config.sparsity_weight)
 
     def forward(self, z: Float[Tensor, "batch tokens dim"]) -> Float[Tensor, "batch tokens dim"]:
         z = z + self.mssa(self.norm1(z))
         return self.ista(self.norm2(z))
 
 
-class TextbookCRATE(Backbone):
+class ReferenceCRATE(Backbone):
     """The reference: the same pipeline and parameters as ``models.CRATE``, the plainest arithmetic."""
 
     def __init__(self, config: CRATEConfig) -> None:
         super().__init__(
             config,
             patch_embed=PatchEmbed(config.patch_shape, config.in_chans, config.embed_dim),
-            blocks=[TextbookBlock(config) for _ in range(config.depth)],
+            blocks=[ReferenceBlock(config) for _ in range(config.depth)],
         )

@@ -1,4 +1,4 @@
-"""One door for every kind of checkpoint."""
+"""One function for every kind of checkpoint."""
 
 import dataclasses
 import io
@@ -46,8 +46,8 @@ def load_checkpoint(path: str | Path, **hints: object) -> Model:
 
     Args:
         path: a folder written by ``save_checkpoint`` or a file in it; an official checkpoint of CRATE, CRATE-MAE,
-            CRATE-alpha or ToST (``.pth.tar``, ``.t7``, ``.pth``, ``.pt``, ``.npz``; a bare state dict); a model in the
-            box such as ``crate_mini_patch8_64.tiny_imagenet_100``; or a Hugging Face hub id ``owner/name``.
+            CRATE-alpha or ToST (``.pth.tar``, ``.t7``, ``.pth``, ``.pt``, ``.npz``; a bare state dict); the name of
+            bundled weights such as ``crate_mini_patch8_64.tiny_imagenet_100``; or a Hugging Face hub id ``owner/name``.
         hints: for official checkpoints, what no tensor tells, under the configuration's own names: ``num_heads``,
             ``step_size``, ``sparsity_weight``, ``global_pool`` (``"token"`` or ``"avg"``), ``img_size`` (an int or
             ``(height, width)``), ``patch_size``, ``in_chans``. A hint that contradicts the weights is an error. Two
@@ -70,7 +70,7 @@ def load_checkpoint(path: str | Path, **hints: object) -> Model:
     if is_hub_id(str(path)) and not local.parent.exists():
         return from_pretrained(str(path), **hints)
     raise FileNotFoundError(
-        f"{path} is no file or folder, no model in the box, and no hub id of the form owner/name: check the path"
+        f"{path} is no file or folder, no bundled model, and no hub id of the form owner/name: check the path"
     )
 
 

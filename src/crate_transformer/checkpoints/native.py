@@ -15,7 +15,7 @@ from torch import Tensor, nn
 import crate_transformer
 from crate_transformer.checkpoints.assemble import assemble, check_complete
 from crate_transformer.checkpoints.examine import naming
-from crate_transformer.checkpoints.official import settle
+from crate_transformer.checkpoints.official import validate_hints
 from crate_transformer.checkpoints.provenance import Provenance
 from crate_transformer.checkpoints.reading import read_tensors
 from crate_transformer.models import LANGUAGE_MODELS, MODELS, Backbone, BackboneConfig, Model, Preprocessing, innermost
@@ -129,7 +129,7 @@ def load_native(folder: Path, hints: Mapping[str, object]) -> Model:
             f"{weights_file} is damaged or was exchanged: its SHA-256 is not the one in {CONFIG}; copy both again"
         )
     with naming(folder):
-        settle(config_class, dataclasses.asdict(config), {**description.config, **hints})
+        validate_hints(config_class, dataclasses.asdict(config), {**description.config, **hints})
         about_pictures = _read_about_pictures(description, config) if description.family in FAMILIES else {}
     tensors = read_tensors(weights_file)[0]
     with naming(folder):

@@ -79,7 +79,7 @@ def drop(tensors: Mapping[str, Tensor], reasons: Mapping[str, str]) -> tuple[dic
     return {key: tensors[key] for key in tensors if key not in dropped}, dropped
 
 
-def lay_out(tensors: Mapping[str, Tensor], patterns: Mapping[str, str], **sizes: int) -> dict[str, Tensor]:
+def permute_axes(tensors: Mapping[str, Tensor], patterns: Mapping[str, str], **sizes: int) -> dict[str, Tensor]:
     """Bring axes into this package's order, where the end of a tensor's name has a pattern of einops.
 
     Raises:
@@ -112,7 +112,9 @@ def common_size(tensors: Mapping[str, Tensor], axis: int, pattern: str) -> int:
     return sizes.most_common(1)[0][0]
 
 
-def settle(config_class: type[ModelConfig], inferred: Mapping[str, object], hints: Mapping[str, object]) -> None:
+def validate_hints(
+    config_class: type[ModelConfig], inferred: Mapping[str, object], hints: Mapping[str, object]
+) -> None:
     """Check hints against what the tensors say.
 
     Raises:
@@ -157,7 +159,7 @@ def count_positions(name: str, table: Tensor, dim: int) -> int:
     return table.shape[1]
 
 
-def settle_heads(num_heads: int | None, inner_dim: int, dim: int, depth: int) -> int:
+def resolve_num_heads(num_heads: int | None, inner_dim: int, dim: int, depth: int) -> int:
     """The number of heads, checked against the rows of the shared projection.
 
     Raises:
@@ -179,7 +181,7 @@ def infer_patches(patch_dim: int, num_patches: int, hints: Mapping[str, object])
     Without hints: square patches of 3 channels on a square grid.
 
     Raises:
-        ValueError: nothing fits, or more than one thing; the message names the hint that settles it.
+        ValueError: nothing fits, or more than one thing; the message names the hint that decides it.
     """
     in_chans = hints.get("in_chans", 3)
     if "patch_size" in hints:

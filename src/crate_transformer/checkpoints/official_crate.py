@@ -15,9 +15,9 @@ from crate_transformer.checkpoints.official import (
     infer_patches,
     rename,
     rename_back,
-    settle,
-    settle_heads,
+    resolve_num_heads,
     unfold,
+    validate_hints,
 )
 from crate_transformer.models import CRATE, CRATEConfig
 
@@ -58,7 +58,7 @@ def recognises(keys: AbstractSet[str]) -> bool:
 
 def convert(tensors: Mapping[str, Tensor], hints: Mapping[str, object]) -> Converted:
     """Rename every tensor and infer the architecture."""
-    settle(CRATEConfig, {}, hints)
+    validate_hints(CRATEConfig, {}, hints)
     depth = count_layers(tensors.keys(), r"transformer\.layers\.(\d+)\.")
     has_out = any(".fn.to_out." in key for key in tensors)
     in_layer = {key: own for key, own in RENAMED_IN_LAYER.items() if has_out or ".to_out." not in key}
@@ -81,14 +81,14 @@ def convert(tensors: Mapping[str, Tensor], hints: Mapping[str, object]) -> Conve
         inferred["num_heads"] = 1
     elif "num_heads" not in hints and inner_dim == dim and (dim, depth) in PUBLISHED_HEADS:
         inferred["num_heads"] = PUBLISHED_HEADS[dim, depth]
-    settle(CRATEConfig, inferred, hints)
+    validate_hints(CRATEConfig, inferred, hints)
     values = NOT_IN_TENSORS | inferred | dict(hints)
-    num_heads = settle_heads(values.get("num_heads"), inner_dim, dim, depth)
+    num_heads = resolve_num_heads(values.get("num_heads"), inner_dim, dim, depth)
     if has_out and num_heads == 1 and inner_dim == dim:
         raise ValueError("num_heads=1 contradicts the tensors: a single head would have no output projection")
     if inner_dim != dim:
         inferred["head_dim"] = values["head_dim"] = inner_dim // num_heads
-        settle(CRATEConfig, inferred, hints)
+        validate_hints(CRATEConfig, inferred, hints)
     return Converted(
         model_class=CRATE,
         config=CRATEConfig(**values),

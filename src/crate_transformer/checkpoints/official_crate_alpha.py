@@ -15,9 +15,9 @@ from crate_transformer.checkpoints.official import (
     infer_patches,
     rename,
     rename_back,
-    settle,
-    settle_heads,
+    resolve_num_heads,
     unfold,
+    validate_hints,
 )
 from crate_transformer.models import CRATEAlpha, CRATEAlphaConfig
 
@@ -80,7 +80,7 @@ def describe(
         ValueError: the tensors contradict each other or the hints, or leave something open; the message says what.
     """
     stored_names = {own: key for key, own in table.items()}
-    settle(CRATEAlphaConfig, {}, hints)
+    validate_hints(CRATEAlphaConfig, {}, hints)
     dim = common_size(tensors, 0, r"blocks\.\d+\.norm[12]\.(weight|bias)")
     depth = count_layers(tensors.keys(), r"blocks\.(\d+)\.")
     inner_dim = common_size(tensors, 0, r"blocks\.\d+\.mssa\.subspaces\.weight")
@@ -109,13 +109,13 @@ def describe(
         num_heads = PUBLISHED_HEADS.get((dim, depth))
     if num_heads is not None:
         inferred["num_heads"] = num_heads
-    settle(CRATEAlphaConfig, inferred, hints)
-    num_heads = settle_heads(hints.get("num_heads", num_heads), inner_dim, dim, depth)
+    validate_hints(CRATEAlphaConfig, inferred, hints)
+    num_heads = resolve_num_heads(hints.get("num_heads", num_heads), inner_dim, dim, depth)
     if inner_dim != dim:
         inferred["head_dim"] = inner_dim // num_heads
     if has_out and num_heads == 1:
         inferred["has_out"] = True
-    settle(CRATEAlphaConfig, inferred, hints)
+    validate_hints(CRATEAlphaConfig, inferred, hints)
     unknown = NOT_IN_TENSORS | {"head_eps": head_eps}
     return Converted(
         model_class=CRATEAlpha,

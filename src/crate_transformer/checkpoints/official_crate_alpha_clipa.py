@@ -12,7 +12,7 @@ from crate_transformer.checkpoints.official import (
     OfficialFormat,
     count_layers,
     drop,
-    lay_out,
+    permute_axes,
     rename,
     unfold,
 )
@@ -65,7 +65,7 @@ def convert(tensors: Mapping[str, Tensor], hints: Mapping[str, object]) -> Conve
     tensors, dropped = drop(tensors, DROPPED)
     table = RENAMED | unfold(RENAMED_IN_LAYER, count_layers(tensors.keys(), r"visual\.transformer\.resblocks\.(\d+)\."))
     rename(tensors, table)
-    arranged = lay_out(tensors, LAYOUT, copies=3)
+    arranged = permute_axes(tensors, LAYOUT, copies=3)
     for key in arranged:
         if key.endswith(".attn.in_proj_weight"):
             arranged[key] = _the_same(key, arranged[key])

@@ -16,7 +16,7 @@ from crate_transformer.checkpoints.official import (
     common_size,
     count_layers,
     drop,
-    lay_out,
+    permute_axes,
     rename,
     unfold,
 )
@@ -69,7 +69,7 @@ def convert(tensors: Mapping[str, Tensor], hints: Mapping[str, object]) -> Conve
     table = {lead + key: own for key, own in (RENAMED | unfold(RENAMED_IN_LAYER, depth)).items()}
     rename(tensors, table)
     num_heads, head_dim = (common_size(tensors, axis, r".*/proj/kernel") for axis in (1, 2))
-    arranged = rename(lay_out(tensors, LAYOUT, heads=num_heads, head_dim=head_dim), table)
+    arranged = rename(permute_axes(tensors, LAYOUT, heads=num_heads, head_dim=head_dim), table)
     return describe(arranged, table, hints, head_eps=HEAD_EPS, num_heads=num_heads, dropped=dropped)
 
 

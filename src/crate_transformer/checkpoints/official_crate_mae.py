@@ -17,9 +17,9 @@ from crate_transformer.checkpoints.official import (
     infer_patches,
     rename,
     rename_back,
-    settle,
-    settle_heads,
+    resolve_num_heads,
     unfold,
+    validate_hints,
 )
 from crate_transformer.checkpoints.official_crate import PUBLISHED_HEADS
 from crate_transformer.models import CRATEMAE, CRATEMAEConfig
@@ -73,7 +73,7 @@ def recognises(keys: AbstractSet[str]) -> bool:
 
 def convert(tensors: Mapping[str, Tensor], hints: Mapping[str, object]) -> Converted:
     """Rename every tensor but those the official code never applies, and infer the architecture."""
-    settle(CRATEMAEConfig, {}, hints)
+    validate_hints(CRATEMAEConfig, {}, hints)
     depth = count_layers(tensors.keys(), r"blocks\.(\d+)\.")
     decoder_depth = count_layers(tensors.keys(), r"decoder_blocks\.(\d+)\.")
     table = RENAMED | unfold(RENAMED_IN_LAYER, depth) | unfold(RENAMED_IN_DECODER_LAYER, decoder_depth)
@@ -96,9 +96,9 @@ def convert(tensors: Mapping[str, Tensor], hints: Mapping[str, object]) -> Conve
     }
     if "num_heads" not in hints and (dim, depth) in PUBLISHED_HEADS:
         inferred["num_heads"] = PUBLISHED_HEADS[dim, depth]
-    settle(CRATEMAEConfig, inferred, hints)
+    validate_hints(CRATEMAEConfig, inferred, hints)
     values = NOT_IN_TENSORS | inferred | dict(hints)
-    num_heads = settle_heads(values.get("num_heads"), dim, dim, depth)
+    num_heads = resolve_num_heads(values.get("num_heads"), dim, dim, depth)
     if num_heads == 1:
         raise ValueError("num_heads=1 contradicts the tensors: a single head would have no output projection")
     return Converted(

@@ -11,11 +11,11 @@ from crate_transformer.checkpoints.official import (
     OfficialFormat,
     common_size,
     count_layers,
-    lay_out,
+    permute_axes,
     rename,
     rename_back,
-    settle,
     unfold,
+    validate_hints,
 )
 from crate_transformer.models import ToST, ToSTConfig
 
@@ -74,12 +74,12 @@ def recognises(keys: AbstractSet[str]) -> bool:
 
 def convert(tensors: Mapping[str, Tensor], hints: Mapping[str, object]) -> Converted:
     """Rename every tensor and infer the architecture; only the size of the pictures is in no tensor."""
-    settle(ToSTConfig, {}, hints)
+    validate_hints(ToSTConfig, {}, hints)
     stem = count_layers(tensors.keys(), r"patch_embed\.proj\.(\d+)\.")
     depth = count_layers(tensors.keys(), r"blocks\.(\d+)\.")
     class_layers = count_layers(tensors.keys(), r"cls_attn_blocks\.(\d+)\.")
     table = renamings(stem, depth, class_layers)
-    renamed = rename(lay_out(tensors, {".attn.temp": "heads 1 -> heads"}), table)
+    renamed = rename(permute_axes(tensors, {".attn.temp": "heads 1 -> heads"}), table)
     dim = common_size(tensors, 0, r"blocks\.\d+\.norm[12]\.(weight|bias)")
     inferred = {
         "patch_size": 2**stem,
@@ -91,7 +91,7 @@ def convert(tensors: Mapping[str, Tensor], hints: Mapping[str, object]) -> Conve
         "mlp_ratio": common_size(tensors, 0, r"blocks\.\d+\.mlp\.fc1\.(weight|bias)") / max(dim, 1),
         "num_classes": common_size(tensors, 0, r"head\.(weight|bias)"),
     }
-    settle(ToSTConfig, inferred, hints)
+    validate_hints(ToSTConfig, inferred, hints)
     assumed = {"img_size": 224, "global_pool": "token", "layer_scale": 1.0 if depth < 24 else 1e-5}
     assumed = {name: value for name, value in assumed.items() if name not in hints}
     return Converted(
@@ -116,7 +116,10 @@ def renamings(stem: int, depth: int, class_layers: int) -> dict[str, str]:
 def restore(model: ToST) -> dict[str, object]:
     """What main.py saves, without an optimiser."""
     counts = len(model.patch_embed.convs), len(model.blocks), len(model.class_layers)
-    return {"model": lay_out(rename_back(model, renamings(*counts)), {".attn.temp": "heads -> heads 1"}), "epoch": 0}
+    return {
+        "model": permute_axes(rename_back(model, renamings(*counts)), {".attn.temp": "heads -> heads 1"}),
+        "epoch": 0,
+    }
 
 
 FORMAT = OfficialFormat("official ToST", recognises, convert, (ToST, restore))

@@ -12,11 +12,11 @@ from crate_transformer.checkpoints.official import (
     OfficialFormat,
     common_size,
     count_layers,
-    lay_out,
+    permute_axes,
     rename,
     rename_back,
-    settle,
     unfold,
+    validate_hints,
 )
 from crate_transformer.models import CausalToST, CausalToSTConfig
 
@@ -56,7 +56,7 @@ def recognises(keys: AbstractSet[str]) -> bool:
 
 def convert(tensors: Mapping[str, Tensor], hints: Mapping[str, object]) -> Converted:
     """Rename every tensor and infer the architecture; the output map must be the embedding, to which it is tied."""
-    settle(CausalToSTConfig, {}, hints)
+    validate_hints(CausalToSTConfig, {}, hints)
     depth = count_layers(tensors.keys(), r"transformer\.h\.(\d+)\.")
     bias = any(re.fullmatch(BIASES, key) for key in tensors)
     table = {
@@ -72,7 +72,7 @@ def convert(tensors: Mapping[str, Tensor], hints: Mapping[str, object]) -> Conve
     if not torch.equal(tensors[EMBEDDING], tensors[OUTPUT]):
         raise ValueError(f"tensor {OUTPUT!r} differs from {EMBEDDING!r}, to which this kind of checkpoint ties it")
     rest = {key: tensor for key, tensor in tensors.items() if key != OUTPUT}
-    renamed = rename(lay_out(rest, {".attn.temp": "heads 1 -> heads"}), table)
+    renamed = rename(permute_axes(rest, {".attn.temp": "heads 1 -> heads"}), table)
     dim = common_size(tensors, 0, r"transformer\.h\.\d+\.(ln_[12]\.weight|gamma[12])")
     inferred = {
         "vocab_size": common_size(tensors, 0, re.escape(EMBEDDING)),
@@ -83,7 +83,7 @@ def convert(tensors: Mapping[str, Tensor], hints: Mapping[str, object]) -> Conve
         "bias": bias,
         "mlp_ratio": common_size(tensors, 0, r"transformer\.h\.\d+\.mlp\.c_fc\.weight") / max(dim, 1),
     }
-    settle(CausalToSTConfig, inferred, hints)
+    validate_hints(CausalToSTConfig, inferred, hints)
     return Converted(
         model_class=CausalToST,
         config=CausalToSTConfig(**inferred | dict(hints)),
@@ -97,7 +97,7 @@ def convert(tensors: Mapping[str, Tensor], hints: Mapping[str, object]) -> Conve
 def restore(model: CausalToST) -> dict[str, object]:
     """What train.py saves, without an optimiser."""
     tensors = rename_back(model, RENAMED | unfold(RENAMED_IN_LAYER, len(model.blocks)))
-    tensors = lay_out(tensors, {".attn.temp": "heads -> heads 1"})
+    tensors = permute_axes(tensors, {".attn.temp": "heads -> heads 1"})
     config = model.config
     arguments = {
         "n_layer": config.depth,

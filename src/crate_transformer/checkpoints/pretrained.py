@@ -1,4 +1,4 @@
-"""Models by name, with or without the weights that come in the box."""
+"""Models by name, with or without the bundled weights."""
 
 import dataclasses
 from importlib import resources
@@ -8,27 +8,27 @@ from crate_transformer.checkpoints.native import CONFIG, load_native
 from crate_transformer.checkpoints.provenance import Provenance
 from crate_transformer.models import Backbone, build_model, canonical_name
 
-BOX = Path(str(resources.files(__package__) / "box"))
+BUNDLED = Path(str(resources.files(__package__) / "bundled"))
 """Folder of checkpoints inside the package, each called ``name.tag``."""
 ADAPTABLE = ("num_classes", "img_size", "global_pool", "drop_rate", "drop_path_rate", "dynamic_img_size")
 """Options that may differ from those the weights were trained with."""
 
 
 def list_pretrained() -> list[str]:
-    """Names ``model.tag`` of the weights in the box, sorted."""
-    return sorted(file.parent.name for file in BOX.glob(f"*/{CONFIG}"))
+    """Names ``model.tag`` of the bundled weights, sorted."""
+    return sorted(file.parent.name for file in BUNDLED.glob(f"*/{CONFIG}"))
 
 
 def box_folder(name: str) -> Path | None:
-    """The folder of ``name`` (``model.tag``, or a model with one tag) in the box, if it is there."""
+    """The folder of ``name`` (``model.tag``, or a model with one tag) among the bundled weights, if it is there."""
     tags = [full for full in list_pretrained() if name in (full, full.partition(".")[0])]
-    return BOX / tags[0] if len(tags) == 1 else None
+    return BUNDLED / tags[0] if len(tags) == 1 else None
 
 
 def load_from_box(folder: Path, hints: dict[str, object]) -> Backbone:
-    """The model in a folder of the box; its provenance names the box instead of a path."""
+    """The model in a folder of bundled weights; its provenance names them instead of a path."""
     model = load_native(folder, hints)
-    model.provenance = dataclasses.replace(model.provenance, source=f"the box: {folder.name}")
+    model.provenance = dataclasses.replace(model.provenance, source=f"the bundled weights: {folder.name}")
     return model
 
 
@@ -36,7 +36,7 @@ def create_model(name: str, pretrained: bool = False, **config: object) -> Backb
     """A model by name, such as ``crate_small_patch16_224`` or an alias of the papers (``CRATE-B/8``).
 
     Args:
-        name: may carry the tag of weights in the box, ``crate_mini_patch8_64.tiny_imagenet_100``. Then the model has
+        name: may carry the tag of bundled weights, ``crate_mini_patch8_64.tiny_imagenet_100``. Then the model has
             the configuration of these weights (such as their ``num_classes``), loaded or not.
         pretrained: load those weights, in evaluation mode. Then of the configuration only ``num_classes`` (the
             head is fresh), ``img_size`` (the position table is resampled), ``global_pool``, ``dynamic_img_size`` and
@@ -52,7 +52,7 @@ def create_model(name: str, pretrained: bool = False, **config: object) -> Backb
     folder = box_folder(full)
     if folder is None and (tag or pretrained):
         raise ValueError(
-            f"there are no weights called {full!r}; there are {', '.join(list_pretrained()) or 'none in the box'}; "
+            f"there are no weights called {full!r}; there are {', '.join(list_pretrained()) or 'none bundled'}; "
             "weights of your own are loaded with load_checkpoint"
         )
     if pretrained:

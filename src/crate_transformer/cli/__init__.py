@@ -7,7 +7,7 @@ from collections.abc import Sequence
 
 COMMANDS = {
     "quickstart": "train a small CRATE and a ViT on this machine and show what each layer and head does",
-    "models": "list the models, their sizes and the weights that are in the box",
+    "models": "list the models, their sizes and the bundled weights",
     "train": "train a model on your own images, one sub-folder per class, or on text",
     "recipes": "list the experiments of the papers: settings, cost, expected numbers",
     "check-data": "find broken, double and leaking pictures before a run",
@@ -17,7 +17,7 @@ COMMANDS = {
     "generate": "go on with a text, by a language model",
     "convert": "turn a checkpoint of any known kind into ours, or back into the official kind",
     "export": "write a model for other runtimes: ONNX or torch.export",
-    "bench": "measure speed and memory beside a textbook transcription and a ViT",
+    "bench": "measure speed and memory beside a reference implementation and a ViT",
     "inspect": "look inside: what every layer does to the objective, where attention looks",
     "explore": "look inside in a browser: a small server on this machine takes your pictures",
     "segment": "mark the objects on pictures without any label: masks, overlays, COCO results",

@@ -9,7 +9,7 @@ if TYPE_CHECKING:
 def training_flops(experiment: "Experiment", samples: int) -> float | None:
     """Floating-point operations of a training that sees so many pictures, a backward pass counted as two forward ones.
 
-    ``None`` where a forward pass is not one of pictures to logits, and where a checkpoint to start from settles it.
+    ``None`` where a forward pass is not one of pictures to logits, and where a checkpoint to start from decides it.
     """
     import torch
 

@@ -19,7 +19,7 @@ _ABOUT_OUTPUT = ("output", "overwrite")
 
 @dataclass(frozen=True, kw_only=True)
 class Command:
-    """Measure speed and memory side by side: this package, a textbook transcription of CRATE, ViTs of other libraries.
+    """Measure speed and memory side by side: this package, a plain CRATE as reference, ViTs of other libraries.
 
     The ViTs, of the same width and depth, are those of transformers and timm, where installed; on a GPU there are also
     ours as a CUDA graph and with Triton's kernels. Turns are interleaved in one process; ratios are medians over turns.
@@ -49,7 +49,7 @@ class Command:
     compile: bool = False
     """Also measure ours after torch.compile."""
     only: tuple[str, ...] = ()
-    """Measure only these of the models that the table lists, such as: ours textbook."""
+    """Measure only these of the models that the table lists, such as: ours reference."""
     curves: tuple[Literal["batch", "tokens", "width", "threads"], ...] = ()
     """Also measure, in the first precision, speed against the batch (1, 2, 4, ... up to --batch), the width and the
     threads (up to this machine's), and time and memory of one layer of MSSA and of TSSA against 256 to 4096 tokens."""
@@ -76,7 +76,7 @@ class Command:
             keep_freed_memory()
         first = ModelCase(
             model=canonical_name(self.model),
-            contender="ours",
+            implementation="ours",
             task=self.tasks[0],
             precision=self.precisions[0],
             batch=self.batch,
@@ -157,7 +157,7 @@ def print_rows(result: dict[str, object]) -> None:
     for row in result["rows"]:
         groups.setdefault(f"{row['task']}, {row['precision']}", []).append(
             (
-                row["contender"],
+                row["implementation"],
                 f"{row['images_per_second']:.1f}",
                 f"{row['ratio']:.2f}",
                 f"{row['gflops_per_image']:.3g}",

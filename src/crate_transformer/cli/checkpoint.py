@@ -13,7 +13,7 @@ class Checkpoint:
     """Weights; the options beside --checkpoint tell of an official checkpoint what its tensors do not."""
 
     checkpoint: str = "crate_mini_patch8_64.tiny_imagenet_100"
-    """A folder, a file, or the name of weights in the box."""
+    """A folder, a file, or the name of bundled weights."""
     num_heads: int | None = None
     """Heads per layer."""
     sparsity_weight: float | None = None

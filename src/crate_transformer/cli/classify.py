@@ -36,7 +36,7 @@ class Command:
         results, pictures = [], Pictures(self.images)
         if self.weights.checkpoint in list_pretrained():
             complain(
-                f"{self.weights.checkpoint}, the weights in the box, know only their {model.num_classes} classes: "
+                f"{self.weights.checkpoint}, the bundled weights, know only their {model.num_classes} classes: "
                 "anything else gets the name of one of these; --checkpoint takes other weights"
             )
         for name, picture in pictures:

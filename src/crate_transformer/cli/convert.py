@@ -20,7 +20,7 @@ class Command(Checkpoint):
     """
 
     checkpoint: Annotated[str, tyro.conf.Positional] = field()
-    """A folder, a file, or the name of weights in the box."""
+    """A folder, a file, or the name of bundled weights."""
     output: Annotated[Path, tyro.conf.Positional] = field()
     """Folder to write; with --to official, the file."""
     to: Literal["crate-transformer", "official"] = "crate-transformer"

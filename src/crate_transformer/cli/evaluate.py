@@ -27,7 +27,7 @@ class Command(Checkpoint):
     """
 
     checkpoint: Annotated[str, tyro.conf.Positional] = field()
-    """A folder, a file, or the name of weights in the box."""
+    """A folder, a file, or the name of bundled weights."""
     data: Path | None = None
     """Folder or zip with one sub-folder per class; with --boxes, of the pictures."""
     class_names: Path | None = None
@@ -35,7 +35,7 @@ class Command(Checkpoint):
     segmentation: Path | None = None
     """Folder with masks instead (COCO, VOC, or images/ and masks/): attention mIoU and MaskCut's AP with controls."""
     boxes: Path | None = None
-    """JSON file, picture of DATA -> [left, top, right, bottom]: share of objects that attention locates."""
+    """JSON file, picture of DATA -> [left, top, right, bottom]: fraction of objects that attention locates."""
     size: int | None = None
     """Side of the pictures for masks and boxes from attention; twice that of the training unless given."""
     maskcut_size: int = 480
@@ -158,7 +158,7 @@ class Command(Checkpoint):
 
     def measure_masks(self) -> None:
         """Print the tables of masks or boxes and write them down."""
-        from crate_transformer.cli.segmentation import box_tables, segmentation_tables
+        from crate_transformer.cli.evaluation_tables import box_tables, segmentation_tables
         from crate_transformer.storage import write_json
 
         if self.boxes is not None and self.data is None:

@@ -44,7 +44,7 @@ class Command:
             raise ValueError("a checkpoint is named twice")
         if self.size is not None and self.size < 1:
             raise ValueError(f"--size is {self.size}: it must be at least one pixel")
-        with self.listening() as place:
+        with self.bound_socket() as place:
             models = {name: Checkpoint(checkpoint=name).load() for name in self.checkpoints}
             explorer = Explorer(models, short_side=self.size, bits=self.bits)
             if self.host not in _LOCAL:
@@ -69,7 +69,7 @@ class Command:
         found = {address.address.partition("%")[0] for some in psutil.net_if_addrs().values() for address in some}
         return {*_LOCAL, *found, socket.gethostname()}
 
-    def listening(self) -> socket.socket:
+    def bound_socket(self) -> socket.socket:
         """The socket, so that a port in use is told before anything is loaded."""
         if not 0 <= self.port < 65_536:
             raise ValueError(f"--port is {self.port}: it must be from 0, for any, to 65535")

@@ -31,7 +31,7 @@ class Command:
     heads: tuple[int, ...] = ()
     """Zero-based heads to show; all unless given."""
     mass: float = 0.6
-    """Share of the attention that a mask holds."""
+    """Fraction of the attention that a mask holds."""
     size: int | None = None
     """Shorter side of the pictures for the maps, in pixels; that of the model's inputs unless given."""
     shown: int = 8

@@ -11,7 +11,7 @@ from crate_transformer.cli.terminal import print_json
 
 @dataclass(frozen=True, kw_only=True)
 class Command:
-    """List the models: size, depth, heads, parameters, and which have weights in the box; language models come last."""
+    """List the models: size, depth, heads, parameters, and which have bundled weights; language models come last."""
 
     pattern: Annotated[str, tyro.conf.Positional] = "*"
     """Shell pattern, such as 'crate_*'."""

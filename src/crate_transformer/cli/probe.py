@@ -30,7 +30,7 @@ class Command(Checkpoint):
     """
 
     checkpoint: Annotated[str, tyro.conf.Positional] = field()
-    """A folder, a file, or the name of weights in the box."""
+    """A folder, a file, or the name of bundled weights."""
     data: Annotated[Path, tyro.conf.Positional]
     """Folder or zip with one sub-folder per class, or with a 'train' and a 'val' part of such folders."""
     method: Literal["knn", "linear", "both"] = "both"

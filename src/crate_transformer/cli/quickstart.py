@@ -11,7 +11,7 @@ class Command:
     """Train a small CRATE and a ViT on generated pictures of digits and open up what they do.
 
     Takes two and a half to four minutes on two cores that multiply in 16 bits (AVX512-BF16, AMX), half as long again on
-    two that do not; it says how much is left. The model in the box on photographs comes first. Ctrl-C leaves a state
+    two that do not; it says how much is left. The bundled model on photographs comes first. Ctrl-C leaves a state
     from which the same command goes on.
     """
 

@@ -40,16 +40,16 @@ class Command:
     head: int | None = None
     """Of the attention; unless given that stored with the weights, else the one that separates best."""
     mass: float = 0.6
-    """Share of the attention that a mask holds."""
+    """Fraction of the attention that a mask holds."""
     num_masks: int = 3
     """Objects that maskcut looks for on each picture."""
     tau: float = 0.15
     """Cosine above which maskcut takes two patches for alike."""
 
     def __call__(self) -> int:
+        from crate_transformer.cli.mask_files import SegmentFolder
         from crate_transformer.cli.outputs import checksum
         from crate_transformer.cli.pictures import Pictures, listing
-        from crate_transformer.cli.segment_folder import SegmentFolder
 
         self.check()
         model = self.weights.load()

@@ -44,7 +44,7 @@ class Run(Generic[Options]):
     model: str | None = None
     """A name that 'crate models' lists; a small one that suits the task unless given."""
     start_from: str | None = None
-    """Fine-tune this checkpoint (folder, file, or weights in the box) with a fresh head; it replaces --model."""
+    """Fine-tune this checkpoint (folder, file, or bundled weights) with a fresh head; it replaces --model."""
     objective: Options
     optimiser: OptimiserConfig = field(default_factory=lambda: OptimiserConfig(optimizer="muon"))
     schedule: ScheduleConfig = field(default_factory=ScheduleConfig)
@@ -126,7 +126,7 @@ class Command(Run[Options], Generic[Options]):
     """Stochastic depth: how often an image skips the last block, earlier ones less often; the model's own unless
     given."""
     crop_pct: float = 1.0
-    """Share of the side that evaluation keeps; 1 crops nothing."""
+    """Fraction of the side that evaluation keeps; 1 crops nothing."""
     augment: AugmentConfig = field(default_factory=AugmentConfig)
 
     def found(self, split: "Split") -> str:

@@ -11,7 +11,7 @@ _PROBABILITIES = (
     "solarise",
     "erase",
     "mix_probability",
-    "cutmix_share",
+    "cutmix_fraction",
 )
 
 
@@ -20,10 +20,10 @@ class AugmentConfig:
     """Random changes of each picture, in the order of these fields, and of each batch."""
 
     min_area: float = 0.35
-    """Random-resized crop: smallest share of the picture that a crop keeps, its sides 3:4 to 4:3 of the output's; with
-    a max_area of 1, 1 crops nothing at random: pictures are resized and cropped at the centre as for evaluation."""
+    """Random-resized crop: smallest fraction of the picture that a crop keeps, its sides 3:4 to 4:3 of the output's;
+    with a max_area of 1, 1 crops nothing at random: pictures are resized and cropped at the centre as in evaluation."""
     max_area: float = 1.0
-    """Largest share of the picture that a crop keeps."""
+    """Largest fraction of the picture that a crop keeps."""
     flip: bool = True
     """Mirror half of the pictures."""
     randaugment: int = 0
@@ -33,23 +33,23 @@ class AugmentConfig:
     colour_jitter: float = 0.0
     """Brightness, contrast and saturation are each multiplied by a factor within this distance of 1."""
     colour_jitter_probability: float = 1.0
-    """Share of the pictures whose colours are changed so."""
+    """Fraction of the pictures whose colours are changed so."""
     grayscale: float = 0.0
-    """Share of the pictures that lose their colours."""
+    """Fraction of the pictures that lose their colours."""
     blur: float = 0.0
-    """Share of the pictures that are blurred, by a Gaussian whose standard deviation is 0.1 to 2 pixels."""
+    """Fraction of the pictures that are blurred, by a Gaussian whose standard deviation is 0.1 to 2 pixels."""
     solarise: float = 0.0
-    """Share of the pictures in which values above 127 are inverted."""
+    """Fraction of the pictures in which values above 127 are inverted."""
     erase: float = 0.0
-    """Share of the pictures in which a rectangle of 2% to 33% becomes noise (arXiv 1708.04896)."""
+    """Fraction of the pictures in which a rectangle of 2% to 33% becomes noise (arXiv 1708.04896)."""
     mixup: float = 0.0
     """Alpha of the Beta distribution from which mixup (arXiv 1710.09412) draws weights; 0 never mixes so."""
     cutmix: float = 0.0
     """Alpha of the Beta distribution from which CutMix (arXiv 1905.04899) draws areas; 0 never mixes so."""
     mix_probability: float = 1.0
-    """Share of the pictures that are mixed with another at all."""
-    cutmix_share: float = 0.5
-    """Share of the mixed pictures that are mixed by CutMix, where both kinds are on."""
+    """Fraction of the pictures that are mixed with another at all."""
+    cutmix_fraction: float = 0.5
+    """Fraction of the mixed pictures that are mixed by CutMix, where both kinds are on."""
     repeats: int = 1
     """How often a picture comes in a batch, each time changed otherwise (arXiv 1901.09335)."""
     balanced: bool = False

@@ -19,7 +19,7 @@ def check_not_negative(settings: object, *names: str) -> None:
             raise ValueError(f"{name} is {value}: it must not be negative")
 
 
-def check_share(settings: object, *names: str) -> None:
+def check_fraction(settings: object, *names: str) -> None:
     """``ValueError`` unless each of these numbers lies between 0 and 1; ``None`` stands for not given."""
     for name in names:
         value = getattr(settings, name)

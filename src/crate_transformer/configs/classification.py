@@ -3,7 +3,7 @@
 from dataclasses import dataclass
 from typing import ClassVar
 
-from crate_transformer.configs.checks import check_share
+from crate_transformer.configs.checks import check_fraction
 from crate_transformer.configs.objective import ObjectiveConfig
 
 
@@ -18,4 +18,4 @@ class ClassificationConfig(ObjectiveConfig):
     """Only the head learns; everything before it stays as it is, and works as in evaluation."""
 
     def __post_init__(self) -> None:
-        check_share(self, "label_smoothing")
+        check_fraction(self, "label_smoothing")

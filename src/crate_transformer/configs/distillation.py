@@ -2,7 +2,7 @@
 
 from dataclasses import dataclass
 
-from crate_transformer.configs.checks import check_positive, check_share
+from crate_transformer.configs.checks import check_fraction, check_positive
 from crate_transformer.configs.classification import ClassificationConfig
 
 
@@ -11,7 +11,7 @@ class DistillationConfig(ClassificationConfig):
     """Giving the answers of a teacher (arXiv 1503.02531), and those of the labels."""
 
     teacher: str
-    """A model that knows the classes of the data by name: a checkpoint (folder, file, weights in the box), timm:NAME,
+    """A model that knows the classes of the data by name: a checkpoint (folder, file, bundled weights), timm:NAME,
     hf:NAME (a model of transformers, on the hub or in a folder), or an .onnx file (NAME.onnx.json beside it tells
     class_names and preprocessing, as 'crate export' writes it)."""
     temperature: float = 2.0
@@ -22,4 +22,4 @@ class DistillationConfig(ClassificationConfig):
     def __post_init__(self) -> None:
         super().__post_init__()
         check_positive(self, "temperature")
-        check_share(self, "label_weight")
+        check_fraction(self, "label_weight")

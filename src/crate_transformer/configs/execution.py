@@ -16,7 +16,7 @@ class ExecutionConfig:
     workers: int = 0
     """Processes that read images, for each process that trains."""
     accumulate: int = 1
-    """Parts that a process computes its share of a batch in, one after the other, to take less memory."""
+    """Parts that a process computes its part of a batch in, one after the other, to take less memory."""
     compile: bool = False
     """Compile the model with torch.compile."""
     save_memory: bool = False
@@ -32,7 +32,7 @@ class ExecutionConfig:
     tracker: Tracker | None = None
     """Also send the numbers to TensorBoard or Weights & Biases."""
     layerwise: bool = False
-    """At each evaluation, also record R^c and the share of non-zeros of every layer, on 64 held-out images."""
+    """At each evaluation, also record R^c and the fraction of non-zeros of every layer, on 64 held-out images."""
 
     def __post_init__(self) -> None:
         check_positive(self, "accumulate", "checkpoint_every", "keep_states", "log_every")

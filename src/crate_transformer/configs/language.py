@@ -24,7 +24,7 @@ class LanguageConfig(ObjectiveConfig):
     vocab_size: int | None = None
     """Ids that the model knows; those of the tokenizer unless given, for a token array of another one."""
     hold_out: float = 0.1
-    """Share of the text, its end, that is not trained on but measured; a text that comes in parts stays as it is."""
+    """Fraction of the text, its end, that is not trained on but measured; a text that comes in parts stays as it is."""
 
     def __post_init__(self) -> None:
         check_choice(self, "tokenizer", get_args(TokenizerName))

@@ -14,9 +14,9 @@ class MAEConfig(ObjectiveConfig):
     needs_decoder: ClassVar[bool] = True
 
     mask_ratio: float = 0.75
-    """Share of the patches that is hidden."""
+    """Fraction of the patches that is hidden."""
     normalise_pixels: bool = False
-    """Predict each patch's pixels minus their mean, divided by their spread; a model to start from settles it."""
+    """Predict each patch's pixels minus their mean, divided by their spread; a model to start from decides it."""
 
     def __post_init__(self) -> None:
         if not 0 < self.mask_ratio <= 1:

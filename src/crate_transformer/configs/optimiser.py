@@ -21,7 +21,7 @@ class OptimiserConfig:
     weight_decay: float = 0.05
     """On matrices only; norms, biases, class token and positions are not decayed."""
     layer_decay: float = 1.0
-    """The learning rate of each block as a share of that of the next one (arXiv 2003.10555); 1 treats all alike."""
+    """The learning rate of each block as a fraction of that of the next one (arXiv 2003.10555); 1 treats all alike."""
     clip_grad_norm: float = 1.0
     """Largest norm of the gradient; 0 leaves it alone."""
 

@@ -2,7 +2,7 @@
 
 from dataclasses import dataclass, replace
 
-from crate_transformer.configs.checks import check_not_negative, check_positive, check_share
+from crate_transformer.configs.checks import check_fraction, check_not_negative, check_positive
 
 PASSES, FEWEST_STEPS, LARGEST_BATCH = 30.0, 300, 128
 ENOUGH_STEPS = 100
@@ -27,15 +27,15 @@ class ScheduleConfig:
     warmup_epochs: float | None = None
     """The warm-up in passes over the training set."""
     final_learning_rate: float = 0.0
-    """Where the cosine ends, as a share of the learning rate."""
+    """Where the cosine ends, as a fraction of the learning rate."""
     scale: float = 1.0
     """Side of the pictures relative to the model's own; 2 tunes a trained model to twice as many patches a side."""
     small_until: float = 0.0
-    """Share of the run that is trained on pictures of 3/4 the side, which costs about half; 0 never does."""
+    """Fraction of the run that is trained on pictures of 3/4 the side, which costs about half; 0 never does."""
 
     def __post_init__(self) -> None:
         check_positive(self, "epochs", "steps", "samples", "batch_size", "scale")
-        check_share(self, "small_until", "final_learning_rate")
+        check_fraction(self, "small_until", "final_learning_rate")
         check_not_negative(self, "warmup_steps", "warmup_epochs")
         if self.steps is not None and self.samples is not None:
             raise ValueError(f"steps is {self.steps} and samples is {self.samples}: give one of them")

@@ -15,14 +15,34 @@ from crate_transformer.data.mixing import mix, one_hot
 from crate_transformer.data.order import Order
 from crate_transformer.data.photographs import PHOTOGRAPHS, photograph
 from crate_transformer.data.runs import decode_mask, encode_mask
-from crate_transformer.data.scenes import Foregrounds, Scene, SceneArrays, SceneSet, cut_foregrounds, cut_square
-from crate_transformer.data.segmentation import open_scenes
+from crate_transformer.data.segmentation import open_segmentation
+from crate_transformer.data.segmentation_samples import (
+    Foregrounds,
+    SegmentationArrays,
+    SegmentationSample,
+    SegmentationSamples,
+    crop_foregrounds,
+    resize_and_centre_crop,
+)
 from crate_transformer.data.source import Samples, Source, View
 from crate_transformer.data.text import open_text
 from crate_transformer.data.tokenizer import open_tokenizer
 from crate_transformer.data.tokens import NO_TOKEN, Tokens, window
 from crate_transformer.data.transforms import MAX_ASPECT, middle, normalise, pixels, preprocess, resize_crop
 from crate_transformer.data.wordnet import imagenet_words
+from crate_transformer.renamed import old_names
+
+__getattr__ = old_names(
+    __name__,
+    {
+        "Scene": "SegmentationSample",
+        "SceneSet": "SegmentationSamples",
+        "SceneArrays": "SegmentationArrays",
+        "open_scenes": "open_segmentation",
+        "cut_square": "resize_and_centre_crop",
+        "cut_foregrounds": "crop_foregrounds",
+    },
+)
 
 __all__ = [
     "MAX_ASPECT",
@@ -40,16 +60,16 @@ __all__ = [
     "MultiCropView",
     "Order",
     "Samples",
-    "Scene",
-    "SceneArrays",
-    "SceneSet",
+    "SegmentationSample",
+    "SegmentationArrays",
+    "SegmentationSamples",
     "Source",
     "Split",
     "Tokens",
     "TrainView",
     "View",
-    "cut_foregrounds",
-    "cut_square",
+    "crop_foregrounds",
+    "resize_and_centre_crop",
     "decode_mask",
     "digits",
     "encode_mask",
@@ -64,7 +84,7 @@ __all__ = [
     "one_hot",
     "open_evaluation",
     "open_images",
-    "open_scenes",
+    "open_segmentation",
     "open_split",
     "open_text",
     "open_tokenizer",

@@ -90,7 +90,7 @@ class MultiCropView:
 
 @dataclass(frozen=True)
 class Crop:
-    """A random crop: a share of any picture, with sides 3:4 to 4:3 of those of the output."""
+    """A random crop: a fraction of any picture, with sides 3:4 to 4:3 of those of the output."""
 
     config: AugmentConfig
     size: Size

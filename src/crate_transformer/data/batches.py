@@ -21,12 +21,12 @@ Batch = dict[str, Tensor]
 class BatchLoader(DataLoader):
     """A PyTorch loader whose workers make whole batches, and which names the unreadable pictures that they met."""
 
-    def __init__(self, batches: "TrainBatches | OrderedBatches", shares: Sampler | list, num_workers: int):
+    def __init__(self, batches: "TrainBatches | OrderedBatches", indices: Sampler | list, num_workers: int):
         if num_workers < 0:
             raise ValueError(f"the number of processes that read images is {num_workers}: it must be at least 0")
         super().__init__(
             OrError(batches),
-            sampler=shares,
+            sampler=indices,
             batch_size=None,
             num_workers=num_workers,
             pin_memory=torch.cuda.is_available(),
@@ -63,9 +63,9 @@ class OrError(Dataset):
 
     batches: "TrainBatches | OrderedBatches"
 
-    def __getitem__(self, share: tuple | range) -> tuple[Batch, dict[int, str]] | ValueError | OSError:
+    def __getitem__(self, part: tuple | range) -> tuple[Batch, dict[int, str]] | ValueError | OSError:
         try:
-            return self.batches[share]
+            return self.batches[part]
         except (ValueError, OSError) as error:
             return error
 
@@ -80,7 +80,7 @@ def _leave_signals_to_the_main_process(_worker: int) -> None:
 
 
 @dataclass(frozen=True)
-class TrainShares(Sampler):
+class TrainIndices(Sampler):
     """Yields (size, positions, indices) of each part of each step of this rank."""
 
     order: Order
@@ -115,8 +115,8 @@ class TrainBatches(Dataset):
     view: View
     seed: int
 
-    def __getitem__(self, share: tuple[tuple[int, int], range, list[int]]) -> tuple[Batch, dict[int, str]]:
-        size, positions, indices = share
+    def __getitem__(self, part: tuple[tuple[int, int], range, list[int]]) -> tuple[Batch, dict[int, str]]:
+        size, positions, indices = part
         random, samples = SampleRandom(self.seed), []
         for position, index in zip(positions, indices, strict=True):
             for candidate in chain(range(index, len(self.source)), range(index)):

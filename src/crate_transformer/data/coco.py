@@ -13,7 +13,7 @@ from msgspec import Meta
 
 from crate_transformer.data.images import read_picture
 from crate_transformer.data.runs import decode_mask, draw_polygons
-from crate_transformer.data.scenes import Scene, SceneSet
+from crate_transformer.data.segmentation_samples import SegmentationSample, SegmentationSamples
 from crate_transformer.storage import read_record
 from crate_transformer.storage.limits import check_memory, memory_limit
 
@@ -57,8 +57,8 @@ class _Instances:
     categories: Sequence[_Category] = ()
 
 
-def open_coco(root: Path) -> SceneSet:
-    """The scenes of ``root/instances.json``; the numbers of images may be written as numbers or as text.
+def open_coco(root: Path) -> SegmentationSamples:
+    """The samples of ``root/instances.json``; the numbers of images may be written as numbers or as text.
 
     Annotations of images that are not listed, or without a mask (a box only), are left out; warnings count them. So are
     polygons of fewer than three points, and masks with a polygon that cannot be drawn.
@@ -77,7 +77,7 @@ def open_coco(root: Path) -> SceneSet:
     images = {image.file_name: image for image in content.images}
     of_image = _annotations_by_image(file, content)
 
-    def load(name: str) -> Scene:
+    def load(name: str) -> SegmentationSample:
         listed, annotations = images[name], of_image[str(images[name].id)]
         picture = read_picture(root / "images", name)
         height, width = listed.height, listed.width
@@ -108,10 +108,12 @@ def open_coco(root: Path) -> SceneSet:
             raise ValueError(f"a mask of {name} in {file} does not fit: {error}") from error
         if odd:
             _LOG.warning("%s: left out %d of %d masks of %s: %s", file, len(odd), len(annotations), name, odd[0])
-        return Scene(name=name, picture=picture, classes=classes, objects=tuple(masks), crowd=tuple(crowd))
+        return SegmentationSample(name=name, picture=picture, classes=classes, objects=tuple(masks), crowd=tuple(crowd))
 
     class_names = {category.id: category.name for category in content.categories}
-    return SceneSet(root=root, layout="coco", names=tuple(images), class_names=class_names, has_objects=True, load=load)
+    return SegmentationSamples(
+        root=root, layout="coco", names=tuple(images), class_names=class_names, has_objects=True, load=load
+    )
 
 
 def _annotations_by_image(file: Path, content: _Instances) -> defaultdict[str, list[_Annotation]]:

@@ -22,11 +22,11 @@ _WINDOW = (48, 96)
 class DigitsConfig:
     """How hard the pictures are, and which cheap cues they leave.
 
-    ``scale`` is the range of the digit's height, as a share of the picture; ``rotation`` the largest angle in radians.
-    ``contrast`` is the difference in mean brightness (white is 1) between a digit and its ground; ``bright`` is the
-    share of digits that are the brighter of the two: at 0.5 brightness does not tell the digit from its ground.
+    ``scale`` is the range of the digit's height, as a fraction of the picture's; ``rotation`` the largest angle in
+    radians. ``contrast`` is the difference in mean brightness (white is 1) between a digit and its ground; ``bright``
+    is the fraction of digits that are brighter than their ground: at 0.5 brightness does not tell one from the other.
     ``ground`` and ``texture`` are how much of a photograph's light and shade remains in the ground and in the digit,
-    which is cut out of another photograph. ``overhang`` is the share of a digit's extent that may leave the picture.
+    which is cut out of another photograph. ``overhang`` is the fraction of a digit's extent that may leave the picture.
     """
 
     scale: tuple[float, float] = (0.6, 0.9)
@@ -58,7 +58,7 @@ def digits(
     ``split`` is ``"train"``, ``"selection"`` or ``"test"``. The 1,797 digits of scikit-learn are divided once: 1,400,
     131 and 266. Grounds and textures come from the photographs of ``PHOTOGRAPHS``: for training from their left 70%,
     for selection and test from the upper and the lower half of the rest. So no handwritten digit and no part of a
-    photograph is seen in two splits. The same seed gives the same scenes at every ``size``, and the first scenes do
+    photograph is seen in two splits. The same seed gives the same samples at every ``size``, and the first samples do
     not depend on ``count``.
     """
     if split not in _SPLITS:

@@ -7,7 +7,7 @@ from jaxtyping import Float, Int64
 from torch import Tensor
 
 from crate_transformer.data.augment import EvalView
-from crate_transformer.data.batches import BatchLoader, OrderedBatches, TrainBatches, TrainShares
+from crate_transformer.data.batches import BatchLoader, OrderedBatches, TrainBatches, TrainIndices
 from crate_transformer.data.order import Order
 from crate_transformer.data.source import Samples, View
 from crate_transformer.data.transforms import normalise
@@ -48,7 +48,7 @@ def train_loader(
     if batch_size < 1 or batch_size % parts:
         of = f"{world_size} processes" + (f" times {accumulate} parts" if accumulate > 1 else "")
         raise ValueError(f"batch_size is {batch_size}: it must be a positive multiple of the {of}")
-    shares = TrainShares(
+    indices = TrainIndices(
         order or Order(len(source), seed),
         size if callable(size) else lambda _step: size,
         batch_size,
@@ -57,7 +57,7 @@ def train_loader(
         rank,
         world_size,
     )
-    return BatchLoader(TrainBatches(source, view, seed), shares, num_workers)
+    return BatchLoader(TrainBatches(source, view, seed), indices, num_workers)
 
 
 def ordered_loader(
@@ -80,8 +80,8 @@ def ordered_loader(
     if batch_size < 1:
         raise ValueError(f"batch_size is {batch_size}: it must be at least 1")
     own = range(rank, len(source), world_size)
-    shares = [own[n : n + batch_size] for n in range(0, len(own), batch_size)]
-    return BatchLoader(OrderedBatches(source, view, size), shares, num_workers)
+    indices = [own[n : n + batch_size] for n in range(0, len(own), batch_size)]
+    return BatchLoader(OrderedBatches(source, view, size), indices, num_workers)
 
 
 def eval_loader(

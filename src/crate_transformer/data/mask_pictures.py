@@ -13,7 +13,7 @@ from jaxtyping import Integer
 from crate_transformer.data.decode import open_image
 from crate_transformer.data.files import list_files
 from crate_transformer.data.images import is_image, read_picture
-from crate_transformer.data.scenes import Scene, SceneSet
+from crate_transformer.data.segmentation_samples import SegmentationSample, SegmentationSamples
 from crate_transformer.storage import read_file
 from crate_transformer.storage.limits import check_memory, memory_limit
 
@@ -25,8 +25,8 @@ _LOG = logging.getLogger("crate_transformer.data")
 
 def open_mask_pictures(
     root: Path, layout: Literal["voc", "masks"], pictures: str, masks: str, objects: str
-) -> SceneSet:
-    """Scenes of two folders, paired by the path without its suffix; a third one tells objects apart, where it is there.
+) -> SegmentationSamples:
+    """Samples of two folders, paired by the path without its suffix; a third one, if there, tells objects apart.
 
     A mask is a PNG of one channel: a class id per pixel, 0 for the background and 255 for no class. Where the masks of
     layout ``masks`` hold 0 and 255 alone, or 128 besides for undecided pixels, 255 is the one class of objects.
@@ -49,7 +49,7 @@ def open_mask_pictures(
     if is_binary:
         _LOG.warning("%s: 255 marks the object, because the masks hold 0 and 255 (128: undecided) alone", root)
 
-    def load(stem: str) -> Scene:
+    def load(stem: str) -> SegmentationSample:
         picture = read_picture(root / pictures, of_pictures[stem][0])
         size = (picture.height, picture.width)
         file = root / masks / of_masks[stem][0]
@@ -63,9 +63,11 @@ def open_mask_pictures(
             if len(of_objects.get(stem, ())) != 1:
                 raise ValueError(f"{root / objects} does not hold one file for {stem}")
             found = tuple(_split(root / objects / of_objects[stem][0], size, {0, VOID}).values())
-        return Scene(name=stem, picture=picture, classes=classes, objects=found, crowd=(False,) * len(found))
+        return SegmentationSample(
+            name=stem, picture=picture, classes=classes, objects=found, crowd=(False,) * len(found)
+        )
 
-    return SceneSet(
+    return SegmentationSamples(
         root=root,
         layout=layout,
         names=tuple(stems),

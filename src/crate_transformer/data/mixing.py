@@ -68,14 +68,14 @@ def one_hot(
 
 def _share_of_cutmix(config: AugmentConfig) -> float:
     if config.mixup and config.cutmix:
-        return config.cutmix_share
+        return config.cutmix_fraction
     return 1.0 if config.cutmix else 0.0
 
 
 def _boxes(
     area: Float64[Tensor, " batch"], centres: Float64[Tensor, "batch 2"], height: int, width: int
 ) -> Bool[Tensor, "batch {height} {width}"]:
-    """Whether each pixel lies in a box of this share of the area, of the picture's shape, cut off at its borders."""
+    """Whether each pixel lies in a box of this fraction of the area, of the picture's shape, cut off at its borders."""
     inside = []
     for axis, side in enumerate((height, width)):
         extent = (area.sqrt() * side).round()

@@ -4,32 +4,32 @@ from pathlib import Path
 
 from crate_transformer.data.coco import open_coco
 from crate_transformer.data.mask_pictures import open_mask_pictures
-from crate_transformer.data.scenes import SceneSet
+from crate_transformer.data.segmentation_samples import SegmentationSamples
 
 
-def open_scenes(root: str | Path) -> SceneSet:
+def open_segmentation(root: str | Path) -> SegmentationSamples:
     """Find out how a folder is laid out: ``instances.json`` with ``images/`` (COCO), ``JPEGImages`` with
     ``SegmentationClass`` (VOC; ``ImageSets/Segmentation/val.txt`` is followed where it exists), or ``images/`` with
     ``masks/``, of equal names in equal sub-folders; see ``open_coco`` and ``open_mask_pictures``.
 
     Raises:
         FileNotFoundError: the folder does not exist.
-        ValueError: it has none of these layouts, or holds no scene.
+        ValueError: it has none of these layouts, or holds no sample.
     """
     root = Path(root)
     if not root.exists():
         raise FileNotFoundError(f"{root} does not exist")
     if (root / "instances.json").is_file():
-        scenes = open_coco(root)
+        samples = open_coco(root)
     elif (root / "JPEGImages").is_dir() and (root / "SegmentationClass").is_dir():
-        scenes = open_mask_pictures(root, "voc", "JPEGImages", "SegmentationClass", "SegmentationObject")
+        samples = open_mask_pictures(root, "voc", "JPEGImages", "SegmentationClass", "SegmentationObject")
     elif (root / "images").is_dir() and (root / "masks").is_dir():
-        scenes = open_mask_pictures(root, "masks", "images", "masks", "objects")
+        samples = open_mask_pictures(root, "masks", "images", "masks", "objects")
     else:
         raise ValueError(
             f"{root} is no segmentation data: it needs instances.json and images/ (COCO), JPEGImages/ and "
             "SegmentationClass/ (VOC), or images/ and masks/"
         )
-    if not len(scenes):
+    if not len(samples):
         raise ValueError(f"{root} holds no picture with a mask")
-    return scenes
+    return samples

@@ -2,11 +2,11 @@
 
 from crate_transformer.evaluation.accuracy import Accuracy, AccuracyCounts, accuracy, accuracy_counts
 from crate_transformer.evaluation.average_precision import AveragePrecision, average_precision
-from crate_transformer.evaluation.box_ap import MaskCutPrecision, maskcut_average_precision
 from crate_transformer.evaluation.features import FrozenFeatures, frozen_features
 from crate_transformer.evaluation.knn import KNN, knn
 from crate_transformer.evaluation.linear_probe import LinearProbe, linear_probe
 from crate_transformer.evaluation.localisation import CorLoc, corloc
+from crate_transformer.evaluation.maskcut_ap import MaskCutPrecision, maskcut_average_precision
 from crate_transformer.evaluation.miou import AttentionMIoU, MIoU, attention_miou, coarse_miou
 from crate_transformer.evaluation.scores import MaskScore, top_iou
 from crate_transformer.evaluation.segmentation import SegmentationReport, attention_segmentation

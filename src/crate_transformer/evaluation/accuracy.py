@@ -11,14 +11,14 @@ from torch import Tensor, distributed, nn
 
 from crate_transformer.evaluation.calibration import CalibrationCounts, count_calibration
 from crate_transformer.inspection import frozen, to_model
-from crate_transformer.inspection.projected import at_least_float32
+from crate_transformer.inspection.normalisation import at_least_float32
 
 
 @dataclass(frozen=True, kw_only=True)
 class Accuracy:
-    """Shares of ``count`` images whose label is the first, or among the first five, of the model's guesses.
+    """Fractions of ``count`` images whose label is the first, or among the first five, of the model's guesses.
 
-    ``top1_interval`` is the 95% interval of the share on all images of this kind (``wilson_interval``), and ``chance``
+    ``top1_interval`` is its 95% interval on all images of this kind (``wilson_interval``), and ``chance``
     what always naming the commonest of these labels would reach.
     """
 
@@ -56,7 +56,7 @@ class AccuracyCounts:
         )
 
     def result(self) -> Accuracy:
-        """The shares.
+        """The fractions.
 
         Raises:
             ValueError: there are no images.
@@ -141,7 +141,7 @@ def count_guesses(guesses: Int64[Tensor, "batch ranked"], labels: Int64[Tensor, 
 
 
 def wilson_interval(hits: int, count: int, z: float = NormalDist().inv_cdf(0.975)) -> tuple[float, float]:
-    r"""Where the true share lies when ``hits`` of ``count`` were seen, by Wilson's score interval (JASA 22, 1927).
+    r"""Where the true fraction lies when ``hits`` of ``count`` were seen, by Wilson's score interval (JASA 22, 1927).
 
     With :math:`p = \text{hits} / n`, it is
     :math:`\bigl(p + z^2 / 2n \pm z \sqrt{p (1 - p) / n + z^2 / 4 n^2}\bigr) / (1 + z^2 / n)`.
@@ -149,6 +149,6 @@ def wilson_interval(hits: int, count: int, z: float = NormalDist().inv_cdf(0.975
     Args:
         z: half-width in standard deviations; that of 95% unless given.
     """
-    share, spread = hits / count, z * z / count
-    middle, half = share + spread / 2, z * math.sqrt(share * (1 - share) / count + spread / (4 * count))
+    fraction, spread = hits / count, z * z / count
+    middle, half = fraction + spread / 2, z * math.sqrt(fraction * (1 - fraction) / count + spread / (4 * count))
     return max(0.0, (middle - half) / (1 + spread)), min(1.0, (middle + half) / (1 + spread))

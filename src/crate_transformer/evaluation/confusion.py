@@ -12,7 +12,7 @@ from crate_transformer.evaluation.accuracy import AccuracyCounts, wilson_interva
 
 @dataclass(frozen=True, kw_only=True)
 class ClassAccuracy:
-    """Share of the ``count`` images of one class that are named right, with its 95% interval."""
+    """Fraction of the ``count`` images of one class that are named right, with its 95% interval."""
 
     name: str
     top1: float
@@ -48,7 +48,7 @@ def class_accuracies(counts: AccuracyCounts, names: Sequence[str]) -> tuple[Clas
 
 
 def largest_confusions(counts: AccuracyCounts, names: Sequence[str], most: int = 10) -> tuple[Confusion, ...]:
-    """The commonest mistakes, by share of the images of their class, then by number."""
+    """The commonest mistakes, by fraction of the images of their class, then by number."""
     of_label = images_by_label(counts)
     wrong = [(pair, images) for pair, images in counts.pairs.items() if pair[0] != pair[1]]
     wrong.sort(key=lambda entry: (-entry[1] / of_label[entry[0][0]], -entry[1], entry[0]))

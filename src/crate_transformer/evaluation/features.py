@@ -10,7 +10,7 @@ from jaxtyping import Float, Int64
 from torch import Tensor, nn
 
 from crate_transformer.inspection import frozen, to_model, untrained_twin
-from crate_transformer.inspection.projected import at_least_float32
+from crate_transformer.inspection.normalisation import at_least_float32
 from crate_transformer.models import Backbone
 
 Tokens = Literal["class", "patches", "both"]

@@ -21,14 +21,14 @@ from crate_transformer.evaluation.candidates import (
 from crate_transformer.inspection import preprocessing_of, threshold_entries, untrained_twin
 
 FRACTIONS = (0.05, 0.1, 0.2, 0.3, 0.4, 0.6)
-"""Shares of the entries among which the threshold is chosen."""
+"""Fractions of the entries among which the threshold is chosen."""
 
 
 @dataclass(frozen=True, kw_only=True)
 class CorLocScore:
-    """Share of the images whose box has an IoU of at least 0.5 with the true one; ``mean_iou`` is the mean of these.
+    """Fraction of the images whose box has an IoU of at least 0.5 with the true one; ``mean_iou`` is the mean of these.
 
-    ``choices`` are the layer and head, or sign, and the share of entries, chosen on the other half of the images.
+    ``choices`` are the layer and head, or sign, and the fraction of entries, chosen on the other half of the images.
     """
 
     corloc: float
@@ -53,7 +53,9 @@ class CorLoc:
             row: {"corloc": score.corloc, "mean_iou": score.mean_iou, "choices": score.choices}
             for row, score in self.rows.items()
         }
-        rule = "tight box of the largest connected part of the map's largest entries; layer, head, sign and share of "
+        rule = (
+            "tight box of the largest connected part of the map's largest entries; layer, head, sign and fraction of "
+        )
         return {
             "rows": rows,
             "rule": rule + "entries are the best on the other half of the images",

@@ -8,7 +8,7 @@ import numpy as np
 from jaxtyping import Bool, Float, Int
 from torch import nn
 
-from crate_transformer.data import SceneArrays
+from crate_transformer.data import SegmentationArrays
 from crate_transformer.evaluation.candidates import (
     choices_made,
     cross_fit,
@@ -158,7 +158,7 @@ class AttentionMIoU:
 
 def attention_miou(
     model: nn.Module,
-    scenes: SceneArrays,
+    samples: SegmentationArrays,
     *,
     layer: int = -1,
     fraction: float = 0.6,
@@ -171,7 +171,7 @@ def attention_miou(
     controls, and once more with layer and head chosen on other images.
 
     Args:
-        scenes: of ``data.cut_square``, with a side of whole patches.
+        samples: of ``data.resize_and_centre_crop``, with a side of whole patches.
         layer: of the paper's protocol; zero-based, negative ones count from the last.
         untrained: the control; ``untrained_twin(model, seed)`` unless given.
         seed: also of the division into halves.
@@ -180,21 +180,21 @@ def attention_miou(
         ValueError: the layer does not exist, or fewer than four pictures show a class.
     """
     preprocessing = preprocessing_of(model)
-    rows = {"model": of_model(model, scenes.pixels, preprocessing)}
+    rows = {"model": of_model(model, samples.pixels, preprocessing)}
     depth = 1 + max(choice["layer"] for choice in rows["model"].choices)
     if not -depth <= layer < depth:
         raise ValueError(f"there is no layer {layer}: the model has layers 0 to {depth - 1} (or -1 for the last)")
     grid = rows["model"].maps.shape[-2:]
-    masks = on_grid(np.asarray(scenes.masks), grid)
+    masks = on_grid(np.asarray(samples.masks), grid)
     usable = masks.any(axis=(1, 2))
-    shown, image = np.unique(scenes.image[usable], return_inverse=True)
-    truth = ClassMasks(masks=masks[usable], image=image, label=scenes.label[usable])
+    shown, image = np.unique(samples.image[usable], return_inverse=True)
+    truth = ClassMasks(masks=masks[usable], image=image, label=samples.label[usable])
     fold = halves(len(shown), seed)
     covered = np.stack([truth.masks[image == number].any(axis=0) for number in range(len(shown))]).astype(np.float64)
-    rows["untrained"] = of_model(untrained or untrained_twin(model, seed), scenes.pixels, preprocessing)
+    rows["untrained"] = of_model(untrained or untrained_twin(model, seed), samples.pixels, preprocessing)
     rows = {row: candidates.on(shown) for row, candidates in rows.items()}
     rows["mean_mask_prior"] = of_prior(means_of_others(covered, fold))
-    rows |= of_cues(scenes.pixels[shown], grid)
+    rows |= of_cues(samples.pixels[shown], grid)
     best_head: dict[Reading, dict[str, MIoU]] = {}
     fixed_head: dict[Reading, dict[str, MIoU]] = {}
     for reading, threshold in THRESHOLDS.items():
@@ -218,8 +218,8 @@ def attention_miou(
         fixed_head=fixed_head,
         fraction=fraction,
         layer=layer % depth,
-        input_size=tuple(scenes.pixels.shape[-2:]),
+        input_size=tuple(samples.pixels.shape[-2:]),
         grid=tuple(grid),
         num_images=len(shown),
-        num_dropped=len(scenes.names) - len(shown),
+        num_dropped=len(samples.names) - len(shown),
     )

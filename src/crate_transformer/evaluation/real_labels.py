@@ -14,7 +14,7 @@ _AGREE = 0.5  # of the images: where classes are counted in another order hardly
 
 @dataclass(frozen=True, kw_only=True)
 class RealAccuracy:
-    """Share of ``count`` images whose guess is among their ReaL labels; ``left_out`` further images have none."""
+    """Fraction of ``count`` images whose guess is among their ReaL labels; ``left_out`` further images have none."""
 
     top1: float
     count: int
@@ -55,7 +55,7 @@ def real_labels_of(names: Sequence[str], real: Sequence[Sequence[int]]) -> list[
 def real_accuracy(
     guesses: Sequence[int], labels: Sequence[int], real: Sequence[Sequence[int]], num_classes: int
 ) -> RealAccuracy:
-    """The share of guesses that are among the ReaL labels, over the images that have any.
+    """The fraction of guesses that are among the ReaL labels, over the images that have any.
 
     Args:
         labels: the classes that the images are sorted into, which tell whether both count classes in the same order.

@@ -11,16 +11,16 @@ from crate_transformer.inspection import threshold_entries
 from crate_transformer.inspection.agreement import mann_whitney
 
 FRACTIONS = (0.02, 0.05, 0.1, 0.15, 0.2, 0.3, 0.4, 0.6)
-"""Shares of the entries among which the threshold of an IoU is chosen."""
+"""Fractions of the entries among which the threshold of an IoU is chosen."""
 
 
 @dataclass(frozen=True, kw_only=True)
 class MaskScore:
     """One score on the reported images, with the choices made for it on the selection images.
 
-    ``layer`` and ``head`` are ``None`` for cues that have none, ``fraction`` (the share of entries in the mask) for an
-    AUC. ``sign`` is -1 where the smallest values were taken for the object. ``mean`` and ``standard_error`` are over
-    the images of ``per_image``.
+    ``layer`` and ``head`` are ``None`` for cues that have none, ``fraction`` (of entries in the mask) for an AUC.
+    ``sign`` is -1 where the smallest values were taken for the object. ``mean`` and ``standard_error`` are over the
+    images of ``per_image``.
     """
 
     per_image: Float[np.ndarray, " images"]
@@ -50,7 +50,7 @@ def top_iou(
     masks: Bool[np.ndarray, "images entries"],
     fractions: Sequence[float],
 ) -> Float[np.ndarray, "fractions *candidates images"]:
-    """Intersection over union of each mask with the map's largest entries, for several shares of the entries.
+    """Intersection over union of each mask with the map's largest entries, for several fractions of the entries.
 
     The rule is that of ``inspection.threshold_entries``.
     """

@@ -56,12 +56,12 @@ class SegmentationReport:
         if name not in self.models:
             raise ValueError(f"no model is called {name!r}: there are {', '.join(self.models)}")
         rows: dict[str, MaskScore] = getattr(self, metric)
-        verdicts = {}
+        statuses = {}
         for control in (f"{name}_untrained", f"{name}_shuffled", *_CUES):
             difference = rows[name].per_image - rows[control].per_image
             margin = 2 * difference.std(ddof=1) / len(difference) ** 0.5
-            verdicts[control] = bool(difference.mean() > max(margin, 1e-9))
-        return verdicts
+            statuses[control] = bool(difference.mean() > max(margin, 1e-9))
+        return statuses
 
     def to_dict(self) -> dict[str, object]:
         """Everything but the single images, ready for JSON."""
@@ -180,7 +180,7 @@ def attention_segmentation(
         masks: true on the object, of the images' size.
         pixels: the same images before normalisation, for the luminance.
         selection: other ``(images, masks, pixels)`` to choose on; all of the first are then reported.
-        selection_fraction: without ``selection``, the share of the images to choose on, drawn at random by ``seed``.
+        selection_fraction: without ``selection``, the fraction of the images to choose on, drawn at random by ``seed``.
         seed: also that of the untrained models.
 
     Raises:

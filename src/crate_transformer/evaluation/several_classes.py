@@ -14,7 +14,7 @@ from crate_transformer.evaluation.accuracy import answers
 @dataclass(frozen=True, kw_only=True)
 class MeanAveragePrecision:
     """The mean over the classes of the average precision of their pictures' ranking; ``classes`` that no picture has
-    are left out. ``chance`` is what a random ranking has in the long run: the mean share of a class's pictures."""
+    are left out. ``chance`` is what a random ranking has in the long run: the mean fraction of a class's pictures."""
 
     mean_average_precision: float
     chance: float

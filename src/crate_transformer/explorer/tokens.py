@@ -9,8 +9,8 @@ from torch import Tensor
 
 from crate_transformer.explorer.encoding import Bits, encoded, quantised, shares
 from crate_transformer.inspection import frozen, num_atoms, record, to_model, whole_picture
+from crate_transformer.inspection.normalisation import at_least_float32
 from crate_transformer.inspection.pca import principal_components
-from crate_transformer.inspection.projected import at_least_float32
 from crate_transformer.models import Backbone
 
 STRONGEST = 8

@@ -21,11 +21,11 @@ from crate_transformer.inspection.foreground import (
 )
 from crate_transformer.inspection.frozen import batches, frozen, to_model
 from crate_transformer.inspection.heads import HeadSummary, head_summary
-from crate_transformer.inspection.inside import Inside, look_inside
 from crate_transformer.inspection.intervene import intervene
 from crate_transformer.inspection.layerwise import LayerwiseObjective, layerwise_objective
 from crate_transformer.inspection.look import Look, has_attention, look, whole_picture
 from crate_transformer.inspection.maskcut import MaskCut, ObjectCuts, cut_objects, maskcut
+from crate_transformer.inspection.model_report import Inside, look_inside
 from crate_transformer.inspection.patches import LUMINANCE, on_grid, patch_luminance, upsample
 from crate_transformer.inspection.pca import FeaturePCA, feature_pca
 from crate_transformer.inspection.projection import PatchFeatures, patch_features

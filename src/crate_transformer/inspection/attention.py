@@ -113,7 +113,7 @@ def _read_layers(
     held: defaultdict[int, dict[str, Tensor]] = defaultdict(dict)
     maps: dict[int, Tensor] = {}
 
-    def hear(layer: int, name: str, projected: Tensor) -> Tensor:
+    def collect(layer: int, name: str, projected: Tensor) -> Tensor:
         query, key = source.layers[layer]
         split = by_head(projected, source.num_heads)[:, heads]
         if name == query:
@@ -127,13 +127,13 @@ def _read_layers(
     with frozen(source.model), ExitStack() as recording:
         for layer in set(layers):
             for name in set(source.layers[layer]):
-                recording.enter_context(record(source.model, name, reduce=partial(hear, layer, name)))
+                recording.enter_context(record(source.model, name, reduce=partial(collect, layer, name)))
         source.run(to_model(source.model, images), max(layers))
     return maps
 
 
 def by_head(projected: Tensor, num_heads: int) -> Tensor:
-    """``(batch, heads, tokens, head_dim)``, whichever of the two usual shapes a module puts out."""
+    """``(batch, heads, tokens, head_dim)``, whichever of the two usual shapes a module outputs."""
     if projected.ndim == 4:
         return projected
     return rearrange(projected, "b n (h p) -> b h n p", h=num_heads)
@@ -151,6 +151,6 @@ def mean_rows(
         weights = queries.new_full(queries.shape[:3], 1 / queries.shape[2]) if weights is None else weights
         total = keys.new_zeros(keys.shape[:3])
         step = max(1, _MAX_ENTRIES // total.numel())
-        for asking, share in zip(queries.split(step, dim=2), weights.split(step, dim=2), strict=True):
-            total += (share[:, :, None] @ (asking @ keys.mT).softmax(dim=-1))[:, :, 0]
+        for asking, weight in zip(queries.split(step, dim=2), weights.split(step, dim=2), strict=True):
+            total += (weight[:, :, None] @ (asking @ keys.mT).softmax(dim=-1))[:, :, 0]
         return total

@@ -7,7 +7,7 @@ from torch import Tensor
 
 from crate_transformer.data import preprocess
 from crate_transformer.inspection.frozen import batches, frozen, to_model
-from crate_transformer.inspection.projected import at_least_float32
+from crate_transformer.inspection.normalisation import at_least_float32
 from crate_transformer.models import Backbone
 
 Top = tuple[tuple[str, float], ...]

@@ -13,7 +13,7 @@ from torch import Tensor
 from crate_transformer.inspection.classify import probabilities
 from crate_transformer.inspection.frozen import batches, frozen, to_model
 from crate_transformer.inspection.intervene import intervene
-from crate_transformer.inspection.projected import at_least_float32
+from crate_transformer.inspection.normalisation import at_least_float32
 from crate_transformer.inspection.record import record, select_modules
 from crate_transformer.models import Backbone
 

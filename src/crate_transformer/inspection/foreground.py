@@ -86,7 +86,7 @@ def foreground(
         chosen = int(scores.argmax())
         choice = f"largest mean IoU, {scores[chosen]:.3f}, on {len(labelled[0])} labelled images"
     else:
-        chosen, choice = int(separation.argmax()), "largest mean share of variance between bright and dark part"
+        chosen, choice = int(separation.argmax()), "largest mean fraction of variance between bright and dark part"
     return Foreground(
         masks=masks[:, chosen],
         maps=maps[:, chosen],
@@ -145,13 +145,13 @@ def map_separation(maps: Float[np.ndarray, "*lead rows columns"]) -> Float[np.nd
 
     .. math:: \eta = w_0 w_1 (m_1 - m_0)^2 / \sigma^2
 
-    is the share of the variance between the two parts of Otsu's threshold, with weights and means :math:`w, m`.
+    is the fraction of the variance between the two parts of Otsu's threshold, with weights and means :math:`w, m`.
     """
     bright, values = threshold_otsu(maps), maps.astype(np.float64)
-    share = bright.mean(axis=(-2, -1))
+    fraction = bright.mean(axis=(-2, -1))
     means = [(values * part).sum(axis=(-2, -1)) / np.maximum(part.sum(axis=(-2, -1)), 1) for part in (bright, ~bright)]
     variance = values.var(axis=(-2, -1))
-    between = share * (1 - share) * (means[0] - means[1]) ** 2
+    between = fraction * (1 - fraction) * (means[0] - means[1]) ** 2
     return np.asarray(between / np.where(variance == 0, 1, variance))
 
 

@@ -11,7 +11,7 @@ from torch import Tensor
 from crate_transformer.inspection.attention import attention_maps
 from crate_transformer.inspection.controls import untrained_twin
 from crate_transformer.inspection.frozen import frozen, to_model
-from crate_transformer.inspection.projected import at_least_float32
+from crate_transformer.inspection.normalisation import at_least_float32
 from crate_transformer.inspection.record import record
 from crate_transformer.models import Backbone
 
@@ -21,7 +21,7 @@ class HeadSummary:
     """One layer's heads over a set of images.
 
     ``mean_map``: the map averaged over images, which is all there is to a head that looks at positions. ``entropy``:
-    mean over images, as a share of the largest possible (1: attention is uniform). ``consistency``: mean cosine over
+    mean over images, as a fraction of the largest possible (1: attention is uniform). ``consistency``: mean cosine over
     pairs of images of what the head gathers, see ``head_summary``; ``shuffled_consistency`` gathers with the map of
     another image, ``untrained_consistency`` with an untrained model. Training made a head look for the same content
     in every image only where its consistency lies above both.

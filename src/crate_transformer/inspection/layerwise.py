@@ -14,7 +14,7 @@ from torch import Tensor
 
 from crate_transformer.inspection.controls import untrained_twin
 from crate_transformer.inspection.frozen import batches, frozen, to_model
-from crate_transformer.inspection.projected import Normalisation, at_least_float32, check_normalisation, scale
+from crate_transformer.inspection.normalisation import Normalisation, at_least_float32, check_normalisation, scale
 from crate_transformer.inspection.record import record
 from crate_transformer.models import Backbone, Block
 from crate_transformer.objective import coding_rate, nonzero_fraction, subspace_coding_rate
@@ -27,7 +27,7 @@ class LayerwiseObjective:
     """Compression and sparsity of every image at every layer, beside those of an untrained model of the same shape.
 
     ``subspace_rate`` is R^c of the tokens at ``place`` seen through the block's projection, in nats; ``rate`` is R of
-    the same tokens and ``rate_reduction`` their difference, where they were asked for; ``nonzero`` is the share of
+    the same tokens and ``rate_reduction`` their difference, where they were asked for; ``nonzero`` is the fraction of
     non-zero entries of what the sparse step leaves. ``layers`` are zero-based; ``normalisation`` says how tokens were
     scaled.
     """
@@ -78,7 +78,7 @@ def layerwise_objective(
 
     The rate is that of :math:`U_k^\top \mathrm{LN}(Z)`, class token included, of the block's *input* :math:`Z^\ell`
     with every token L2-normalised in every head (arXiv 2306.01129, section 3.1, measures it one half-step later, at
-    :math:`Z^{\ell+1/2}`, and without naming a normalisation). The non-zero share is that of what the sparse step
+    :math:`Z^{\ell+1/2}`, and without naming a normalisation). The fraction of non-zeros is that of what the sparse step
     leaves: the output of ISTA, the code of ODL, elsewhere the block's output, which is dense. A ViT's projection is its
     keys.
 
@@ -133,7 +133,7 @@ def measure_layers(
     seen: dict[str, list[dict[str, Tensor]]] = {}
     with frozen(model), ExitStack() as recording:
 
-        def hear(quantity: str, pattern: str, reduce: Callable[[Tensor], Tensor]) -> None:
+        def observe(quantity: str, pattern: str, reduce: Callable[[Tensor], Tensor]) -> None:
             seen.setdefault(quantity, []).append(recording.enter_context(record(model, pattern, reduce=reduce)))
 
         def of_subspaces(projected: Tensor, tokens: Tensor | None = None) -> Tensor:
@@ -151,13 +151,13 @@ def measure_layers(
         for layer, block in enumerate(model.blocks):
             tokens_at = f"blocks.{layer}.{'z_half' if place == 'half' else 'norm1'}"
             if place == "input" and normalisation != "token":
-                hear("subspace_rate", f"blocks.{layer}.*.projection", of_subspaces)
+                observe("subspace_rate", f"blocks.{layer}.*.projection", of_subspaces)
             else:
-                hear("subspace_rate", tokens_at, partial(of_tokens, block))
+                observe("subspace_rate", tokens_at, partial(of_tokens, block))
             if rates:
-                hear("rate", tokens_at, partial(rate, block))
+                observe("rate", tokens_at, partial(rate, block))
         code = model.blocks[0].sparse_code
-        hear("nonzero", f"blocks.*.{code}" if code else "blocks.*", nonzero_fraction)
+        observe("nonzero", f"blocks.*.{code}" if code else "blocks.*", nonzero_fraction)
         model.forward_features(images)
     return {
         quantity: torch.stack([value for part in parts for value in part.values()], dim=-1)

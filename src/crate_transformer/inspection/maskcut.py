@@ -23,7 +23,7 @@ class ObjectCuts:
     """The objects of one image in the order in which they were cut out; see ``MaskCut`` for the arrays."""
 
     masks: Bool[np.ndarray, "objects rows columns"]
-    verdicts: tuple[str, ...]
+    statuses: tuple[str, ...]
     eigenvectors: Float[np.ndarray, "objects rows columns"]
     eigenvalues: Float[np.ndarray, " objects"]
     errors: Float[np.ndarray, " objects"]
@@ -34,7 +34,7 @@ class ObjectCuts:
 class MaskCut:
     """Objects of every image on its grid of patches; masks of one image do not overlap.
 
-    ``verdicts`` tell for each object why its mask is as it is: ``accepted``; or empty, because it was ``overlap``
+    ``statuses`` tell for each object why its mask is as it is: ``accepted``; or empty, because it was ``overlap``
     (much the same as the one before), ``small`` (at most 1% of the grid), ``covered`` (by earlier objects), ``uncut``
     (no cut was better than another) or ``blank`` (the image is of one colour).
     ``eigenvectors`` are positive towards the object; ``eigenvalues`` are near 0 for a clear cut and 1 for none;
@@ -43,7 +43,7 @@ class MaskCut:
     """
 
     masks: Bool[np.ndarray, "images objects rows columns"]
-    verdicts: tuple[tuple[str, ...], ...]
+    statuses: tuple[tuple[str, ...], ...]
     eigenvectors: Float[np.ndarray, "images objects rows columns"]
     eigenvalues: Float[np.ndarray, "images objects"]
     errors: Float[np.ndarray, "images objects"]
@@ -98,7 +98,7 @@ def maskcut(
     ]
     return MaskCut(
         masks=np.stack([cuts.masks for cuts in found]),
-        verdicts=tuple(cuts.verdicts for cuts in found),
+        statuses=tuple(cuts.statuses for cuts in found),
         eigenvectors=np.stack([cuts.eigenvectors for cuts in found]),
         eigenvalues=np.stack([cuts.eigenvalues for cuts in found]),
         errors=np.stack([cuts.errors for cuts in found]),
@@ -158,8 +158,8 @@ def _collect(steps: Sequence["_Step"]) -> ObjectCuts:
         covered |= step.component
     return ObjectCuts(
         masks=np.stack(masks),
-        verdicts=tuple(
-            "covered" if step.component.any() and not mask.any() else step.verdict
+        statuses=tuple(
+            "covered" if step.component.any() and not mask.any() else step.status
             for step, mask in zip(steps, masks, strict=True)
         ),
         eigenvectors=np.stack([step.eigenvector for step in steps]),
@@ -172,7 +172,7 @@ def _collect(steps: Sequence["_Step"]) -> ObjectCuts:
 @dataclass(frozen=True)
 class _Step:
     component: np.ndarray
-    verdict: str
+    status: str
     eigenvector: np.ndarray
     eigenvalue: float
     error: float
@@ -185,8 +185,8 @@ def _edges(features: np.ndarray, tau: float) -> Bool[np.ndarray, "patches patche
     return unit @ unit.T > np.float32(tau)
 
 
-def _nothing(grid: tuple[int, int], verdict: str) -> _Step:
-    return _Step(np.zeros(grid, dtype=bool), verdict, np.zeros(grid), 1.0, 0.0, (0, 0))
+def _nothing(grid: tuple[int, int], status: str) -> _Step:
+    return _Step(np.zeros(grid, dtype=bool), status, np.zeros(grid), 1.0, 0.0, (0, 0))
 
 
 def _step(cut: Cut | None, grid: tuple[int, int], before: np.ndarray | None) -> _Step:
@@ -198,15 +198,15 @@ def _step(cut: Cut | None, grid: tuple[int, int], before: np.ndarray | None) -> 
     seed = np.unravel_index(vector.argmax(), grid)
     labels, _ = scipy.ndimage.label(foreground)
     component = labels == labels[seed]
-    verdict = "accepted"
+    status = "accepted"
     if before is not None:
         if (component & before).sum() > _SAME * (component | before).sum():
-            verdict = "overlap"
+            status = "overlap"
         elif component.mean() <= _SMALL:
-            verdict = "small"
+            status = "small"
     return _Step(
-        component if verdict == "accepted" else np.zeros_like(component),
-        verdict,
+        component if status == "accepted" else np.zeros_like(component),
+        status,
         vector,
         cut.eigenvalue,
         cut.error,

@@ -18,15 +18,15 @@ class FeaturePCA:
 
     ``first`` is the first component over all patches, scaled from 0 to 1; ``foreground`` are the patches above 0.5, or
     all of them where the background was kept; ``colours`` are the three components of the foreground's features, each
-    scaled from 0 to 1 over the foreground, and 0 elsewhere. ``first_share`` and ``colour_shares`` are the shares of
-    variance that they explain. ``nothing_found`` marks the images without foreground.
+    scaled from 0 to 1 over the foreground, and 0 elsewhere. ``first_fraction`` and ``colour_fractions`` tell what
+    fraction of the variance they explain. ``nothing_found`` marks the images without foreground.
     """
 
     first: Float[np.ndarray, "images rows columns"]
     foreground: Bool[np.ndarray, "images rows columns"]
     colours: Float[np.ndarray, "images rows columns 3"]
-    first_share: float
-    colour_shares: Float[np.ndarray, "3"]
+    first_fraction: float
+    colour_fractions: Float[np.ndarray, "3"]
     nothing_found: Bool[np.ndarray, " images"]
     layer: int
     background_removed: bool
@@ -59,7 +59,7 @@ def feature_pca(
     features = seen.features.astype(np.float64)
     grid = features.shape[:3]
     everything = np.ones(grid, dtype=bool)
-    scores, first_share = principal_components(features[everything], 1)
+    scores, first_fraction = principal_components(features[everything], 1)
     first = scores[:, 0].reshape(grid)
     border = everything.copy()
     border[:, 1:-1, 1:-1] = False
@@ -68,16 +68,16 @@ def feature_pca(
     first = _unit_range(first)
     seen_something = ~blank(images)[:, None, None]
     foreground = (first > _HALF if remove_background else everything) & seen_something
-    colours, colour_shares = np.zeros((*grid, 3)), np.zeros(3)
+    colours, colour_fractions = np.zeros((*grid, 3)), np.zeros(3)
     if foreground.any():
-        scores, colour_shares = principal_components(features[foreground], 3)
+        scores, colour_fractions = principal_components(features[foreground], 3)
         colours[foreground] = _unit_range(scores)
     return FeaturePCA(
         first=first,
         foreground=foreground,
         colours=colours,
-        first_share=float(first_share[0]),
-        colour_shares=colour_shares,
+        first_fraction=float(first_fraction[0]),
+        colour_fractions=colour_fractions,
         nothing_found=~foreground.any(axis=(1, 2)),
         layer=seen.layer,
         background_removed=remove_background,
@@ -88,18 +88,18 @@ def feature_pca(
 def principal_components(
     features: Float[np.ndarray, "patches dim"], count: int
 ) -> tuple[Float[np.ndarray, "patches {count}"], Float[np.ndarray, "{count}"]]:
-    """Scores on the first components and their shares of variance; zeros where there are no more components."""
+    """Scores on the first components and their fractions of variance; zeros where there are no more components."""
     from sklearn.decomposition import PCA
 
-    scores, shares = np.zeros((len(features), count)), np.zeros(count)
+    scores, fractions = np.zeros((len(features), count)), np.zeros(count)
     found = min(count, len(features) - 1, features.shape[1])
     if found < 1 or not np.ptp(features, axis=0).any():
-        return scores, shares
+        return scores, fractions
     pca = PCA(found, svd_solver="covariance_eigh").fit(features)
     largest = np.take_along_axis(pca.components_, np.abs(pca.components_).argmax(axis=1)[:, None], axis=1)[:, 0]
     scores[:, :found] = pca.transform(features) * np.sign(largest)
-    shares[:found] = pca.explained_variance_ratio_
-    return scores, shares
+    fractions[:found] = pca.explained_variance_ratio_
+    return scores, fractions
 
 
 def _unit_range(values: np.ndarray) -> np.ndarray:

@@ -10,12 +10,12 @@ from torch import Tensor, nn
 from crate_transformer.models import Backbone, Preprocessing
 
 _FOREIGN_PAIRS = (("q_norm", "k_norm"), ("query", "key"), ("q_proj", "k_proj"))
-"""Names of the modules that put out queries and keys: timm's, transformers' until version 4 and from 5 on."""
+"""Names of the modules that output queries and keys: timm's, transformers' until version 4 and from 5 on."""
 
 
 @dataclass(frozen=True, kw_only=True)
 class Reader:
-    """The names of each layer's modules that put out queries and keys (one and the same for MSSA), and the geometry.
+    """The names of each layer's modules that output queries and keys (one and the same for MSSA), and the geometry.
 
     ``run`` takes images and the number of the last layer that must run.
     """
@@ -78,7 +78,7 @@ def _own(model: Backbone, attention: bool) -> Reader:
         lack = (
             "no softmax attention in its blocks: there are no maps to show"
             if attention
-            else ("no tap 'projection' in its blocks to read features from")
+            else ("no hook point 'projection' in its blocks to read features from")
         )
         raise ValueError(f"{type(model).__name__} has {lack}")
     return Reader(

@@ -1,4 +1,4 @@
-"""What modules put out during a forward pass, by name."""
+"""What modules output during a forward pass, by name."""
 
 import difflib
 from collections.abc import Callable, Iterator
@@ -32,11 +32,11 @@ def record(
     """Collect the outputs of the named modules while the ``with`` block runs.
 
     ``with record(model, "blocks.*.mssa.attention") as seen: model(images)`` leaves in ``seen`` one detached tensor per
-    module, from its latest forward pass, in the order in which the modules ran. Listening to a ``Tap`` makes the layer
-    compute what it usually fuses away. The hooks are removed when the block ends, also by an exception.
+    module, from its latest forward pass, in the order in which the modules ran. Recording at a ``HookPoint`` makes the
+    layer compute what it usually fuses away. The hooks are removed when the block ends, also by an exception.
 
     With gradient checkpointing the backward pass runs the layers again: keep it inside the block too, so that both
-    passes are heard alike (PyTorch refuses it otherwise); ``reduce`` is then applied twice.
+    passes are recorded alike (PyTorch refuses it otherwise); ``reduce`` is then applied twice.
 
     Args:
         patterns: names as in ``model.named_modules()``. The shell wildcards ``* ? [..]`` stand for characters within
@@ -51,13 +51,13 @@ def record(
     modules = select_modules(model, *patterns)
     seen: dict[str, Tensor] = {}
 
-    def listener(name: str) -> Callable[[nn.Module, tuple, Tensor], None]:
-        def listen(module: nn.Module, args: tuple, output: Tensor) -> None:
+    def recorder(name: str) -> Callable[[nn.Module, tuple, Tensor], None]:
+        def keep(module: nn.Module, args: tuple, output: Tensor) -> None:
             seen[name] = output.detach() if reduce is None else reduce(output.detach())
 
-        return listen
+        return keep
 
-    handles = [module.register_forward_hook(listener(name)) for name, module in modules.items()]
+    handles = [module.register_forward_hook(recorder(name)) for name, module in modules.items()]
     try:
         yield seen
     finally:

@@ -22,7 +22,7 @@ def attention_rollout(
 
     (arXiv 2005.00928, with the mean over the heads.) The product is taken from the left, one row of numbers times one
     layer at a time, so that no tokens x tokens map is held; but every row of every layer's maps is computed once, which
-    costs as much as the attention of the forward pass, and the projections of all layers are held. The share of the
+    costs as much as the attention of the forward pass, and the projections of all layers are held. The fraction of the
     class token and of registers is dropped and the rest rescaled to sum 1.
 
     Raises:

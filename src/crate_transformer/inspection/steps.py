@@ -12,7 +12,7 @@ from torch import Tensor
 
 from crate_transformer.inspection.controls import untrained_twin
 from crate_transformer.inspection.frozen import batches, frozen, to_model
-from crate_transformer.inspection.projected import Normalisation, at_least_float32, check_normalisation, scale
+from crate_transformer.inspection.normalisation import Normalisation, at_least_float32, check_normalisation, scale
 from crate_transformer.inspection.record import record
 from crate_transformer.layers import SparseStep
 from crate_transformer.models import Backbone, Block
@@ -25,8 +25,8 @@ class SparseDescent:
 
     ``before`` is the LASSO objective :math:`F` at the feasible start :math:`u`, ``after`` that of the code and
     ``bound`` what :math:`F` of the code is guaranteed not to exceed, each the mean over tokens; see ``layer_steps``.
-    ``lowered`` and ``bounded`` are the shares of the tokens whose code lies below :math:`F(u)` and not above the bound.
-    The guarantee needs ``squared_norm``, :math:`\|D\|_2^2`, to be at most ``inverse_step``, :math:`1 / \eta`.
+    ``lowered`` and ``bounded`` are the fractions of the tokens whose code lies below :math:`F(u)` and not above the
+    bound. The guarantee needs ``squared_norm``, :math:`\|D\|_2^2`, to be at most ``inverse_step``, :math:`1 / \eta`.
     ``starts_feasible`` tells whether the step itself starts at :math:`u`, as ODL's does and ISTA's does not.
     """
 
@@ -54,7 +54,7 @@ class Steps:
 
     @property
     def compressing(self) -> Float[np.ndarray, " layers"]:
-        """Share of the images whose R^c each layer's attention lowers."""
+        """Fraction of the images whose R^c each layer's attention lowers."""
         return (self.rate_after < self.rate_before).mean(axis=0)
 
 
@@ -176,12 +176,12 @@ def _measure(
         z = model.embed(images)
         for layer, block in enumerate(model.blocks):
             rate(block, "rate_before", z)
-            listeners = [("z_half", partial(rate, block, "rate_after"))]
+            reductions = [("z_half", partial(rate, block, "rate_after"))]
             step = block.sparse_step
             if step is not None:
-                listeners += [("norm2", hold), (block.sparse_code, partial(sparsified, step))]
+                reductions += [("norm2", hold), (block.sparse_code, partial(sparsified, step))]
             with ExitStack() as recording:
-                for name, reduce in listeners:
+                for name, reduce in reductions:
                     recording.enter_context(record(block, name, reduce=reduce))
                 z = model.run_block(layer, z)
     return {quantity: torch.stack(values, dim=-1) for quantity, values in found.items()}

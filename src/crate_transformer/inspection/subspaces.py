@@ -168,5 +168,5 @@ def _unit(matrix: Tensor) -> Tensor:
 def _effective_rank(singular_values: Float[Tensor, "*lead values"]) -> Float[Tensor, "*lead"]:
     """Roy and Vetterli, EUSIPCO 2007; 0 for a matrix of zeros."""
     total = singular_values.sum(dim=-1, keepdim=True)
-    shares = singular_values / torch.where(total == 0, 1, total)
-    return torch.where(total[..., 0] == 0, 0.0, torch.special.entr(shares).sum(dim=-1).exp())
+    fractions = singular_values / torch.where(total == 0, 1, total)
+    return torch.where(total[..., 0] == 0, 0.0, torch.special.entr(fractions).sum(dim=-1).exp())

@@ -1,1 +1,1 @@
-"""Doors to timm and transformers. Both packages are optional; importing a door registers the models there."""
+"""Integrations with timm and transformers, both optional; importing one registers the models there."""

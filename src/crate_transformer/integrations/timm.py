@@ -1,4 +1,4 @@
-"""The timm door: once this module is imported, ``timm.create_model`` knows every model and all weights in the box.
+"""The timm integration: once this module is imported, ``timm.create_model`` knows every model and all bundled weights.
 
 Names are the same in both places (``crate_small_patch16_224``, ``crate_mini_patch8_64.tiny_imagenet_100``). Names that
 timm owns itself, such as ``vit_small_patch16_224``, stay timm's own models.
@@ -12,7 +12,7 @@ from torch import nn
 
 from crate_transformer.checkpoints import create_model, list_pretrained
 from crate_transformer.checkpoints.native import CONFIG, WEIGHTS
-from crate_transformer.checkpoints.pretrained import BOX
+from crate_transformer.checkpoints.pretrained import BUNDLED
 from crate_transformer.models import MODELS, Preprocessing
 from crate_transformer.storage import read_json
 
@@ -28,21 +28,21 @@ except ImportError as error:
     raise ImportError(f"timm cannot be used ({error}): pip install 'crate-transformer[timm]'") from error
 
 
-def _words(in_chans: int, num_classes: int, preprocessing: dict, **more: object) -> dict[str, object]:
+def _timm_config(in_chans: int, num_classes: int, preprocessing: dict, **more: object) -> dict[str, object]:
     """How timm says what weights expect of a picture."""
     height, width = preprocessing["img_size"]
     words = {name: preprocessing[name] for name in ("crop_pct", "interpolation", "mean", "std")}
     return {"input_size": (in_chans, height, width), "num_classes": num_classes, "classifier": "head", **words, **more}
 
 
-def _boxed_words(full: str) -> dict[str, object]:
-    described = read_json(BOX / full / CONFIG)
+def _bundled_config(full: str) -> dict[str, object]:
+    described = read_json(BUNDLED / full / CONFIG)
     config, labels = described["config"], described["class_names"]
-    return _words(
+    return _timm_config(
         config["in_chans"],
         config["num_classes"],
         described["preprocessing"],
-        file=str(BOX / full / WEIGHTS),
+        file=str(BUNDLED / full / WEIGHTS),
         label_names=labels and tuple(labels),
     )
 
@@ -50,9 +50,9 @@ def _boxed_words(full: str) -> dict[str, object]:
 NAMES = tuple(name for name in MODELS if not is_model(name))
 """The models that this module adds to timm."""
 default_cfgs = generate_default_cfgs(
-    {full: _boxed_words(full) for full in list_pretrained() if full.partition(".")[0] in NAMES}
+    {full: _bundled_config(full) for full in list_pretrained() if full.partition(".")[0] in NAMES}
     | {
-        name: _words(config.in_chans, config.num_classes, asdict(Preprocessing(img_size=config.image_shape)))
+        name: _timm_config(config.in_chans, config.num_classes, asdict(Preprocessing(img_size=config.image_shape)))
         for name, config in ((name, MODELS[name][1]) for name in NAMES)
     }
 )
@@ -72,15 +72,15 @@ def _entry(name: str) -> Callable[..., nn.Module]:
     ) -> nn.Module:
         found = resolve_pretrained_cfg(name, pretrained_cfg, pretrained_cfg_overlay)
         full = f"{name}.{found.tag}" if found.tag else name
-        boxed = bool(found.tag) and found.file == str(BOX / full / WEIGHTS)
+        bundled = bool(found.tag) and found.file == str(BUNDLED / full / WEIGHTS)
         features = {"features_only": True, "feature_cls": "getter", "out_indices": 3} if features_only else {}
         features.update({key: options.pop(key) for key in features if key in options})
         for_timm = {key: options.pop(key) for key in _BUILDING & options.keys()}
-        model = create_model(full if boxed else name, pretrained and boxed, **options).train()  # as timm's own
+        model = create_model(full if bundled else name, pretrained and bundled, **options).train()  # as timm's own
         return build_model_with_cfg(
             lambda **_: model,
             name,
-            pretrained and not boxed,
+            pretrained and not bundled,
             pretrained_cfg=found.to_dict(remove_null=False),
             pretrained_cfg_overlay={"input_size": (model.config.in_chans, *model.preprocessing.img_size)},
             **for_timm,

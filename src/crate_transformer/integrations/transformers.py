@@ -1,4 +1,4 @@
-"""The transformers door: once this module is imported, the Auto classes and pipelines know ``model_type="crate"``."""
+"""The transformers integration: importing it registers ``model_type="crate"`` with Auto classes and pipelines."""
 
 from dataclasses import asdict, fields
 from pathlib import Path
@@ -8,7 +8,7 @@ from torch import Tensor, nn
 
 from crate_transformer.checkpoints import Provenance
 from crate_transformer.checkpoints.native import FAMILIES
-from crate_transformer.layers import hear
+from crate_transformer.layers import capture
 from crate_transformer.models import Backbone, Preprocessing, innermost
 from crate_transformer.storage import as_record
 
@@ -142,7 +142,7 @@ class CrateModel(CratePreTrainedModel):
         output_attentions: bool | None = None,
         output_hidden_states: bool | None = None,
     ) -> BaseModelOutputWithPooling:
-        """``last_hidden_state`` is normed; ``hidden_states`` are the embedding and what each block puts out, before it.
+        """``last_hidden_state`` is normed; ``hidden_states`` are the embedding and what each block outputs, before it.
 
         Raises:
             ValueError: attentions are wanted of a family that has no softmax attention.
@@ -152,7 +152,7 @@ class CrateModel(CratePreTrainedModel):
         with_states = self.config.output_hidden_states if output_hidden_states is None else output_hidden_states
         z = body.embed(pixel_values.to(self.dtype))
         states = [z]
-        with hear(body.attention_taps() if with_maps else []) as maps:
+        with capture(body.attention_hook_points() if with_maps else []) as maps:
             for layer in range(len(body.blocks)):
                 z = body.run_block(layer, z)
                 states = [*states, z] if with_states else []

@@ -109,9 +109,9 @@ def row_statistics(x, inside, inputs, ROWS: tl.constexpr, DEPTH: tl.constexpr):
         tile_mean = tl.sum(tile, 1) / count
         away = tl.where(here[None, :], tile - tile_mean[:, None], 0.0)
         step = tile_mean - mean
-        share = count / (start + count)
-        mean += step * share
-        squares += tl.sum(away * away, 1) + step * step * start * share
+        fraction = count / (start + count)
+        mean += step * fraction
+        squares += tl.sum(away * away, 1) + step * step * start * fraction
     return mean, squares / inputs
 
 

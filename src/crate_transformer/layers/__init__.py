@@ -1,6 +1,5 @@
 """Building blocks: one ``nn.Module`` per file, each one equation of a paper. They take plain arguments."""
 
-from crate_transformer.layers.attend import attend
 from crate_transformer.layers.attention import Attention
 from crate_transformer.layers.class_attention import ClassAttention
 from crate_transformer.layers.conv_stem import ConvStem
@@ -8,6 +7,7 @@ from crate_transformer.layers.drop_path import drop_path
 from crate_transformer.layers.fold_norm import fold_norm, frozen_linear
 from crate_transformer.layers.fourier_position import FourierPosition
 from crate_transformer.layers.fuse_kernels import fuse_kernels
+from crate_transformer.layers.hook_point import HookPoint, capture
 from crate_transformer.layers.int8_linear import Int8Linear, quantise_linears
 from crate_transformer.layers.ista import ISTA
 from crate_transformer.layers.layer_scale import LayerScale, fold_scale
@@ -21,13 +21,18 @@ from crate_transformer.layers.pooled_stem import PooledStem
 from crate_transformer.layers.position import resample_position
 from crate_transformer.layers.random_numbers import Stream, draw, sample_seeds, uniforms
 from crate_transformer.layers.sincos import sincos_position
+from crate_transformer.layers.softmax_attention import softmax_attention
 from crate_transformer.layers.sparse_step import SparseStep
 from crate_transformer.layers.synthesis import Synthesis
-from crate_transformer.layers.tap import Tap, hear
 from crate_transformer.layers.tssa import TSSA
 from crate_transformer.layers.tssa_causal import CausalTSSA
+from crate_transformer.renamed import old_names
+
+__getattr__ = old_names(__name__, {"Tap": "HookPoint", "hear": "capture", "attend": "softmax_attention"})
 
 __all__ = [
+    "capture",
+    "softmax_attention",
     "ISTA",
     "Int8Linear",
     "MLP",
@@ -46,15 +51,13 @@ __all__ = [
     "SparseStep",
     "Stream",
     "Synthesis",
-    "Tap",
-    "attend",
+    "HookPoint",
     "draw",
     "drop_path",
     "fold_norm",
     "fold_scale",
     "frozen_linear",
     "fuse_kernels",
-    "hear",
     "pack_linears",
     "patchify",
     "quantise_linears",

@@ -5,16 +5,16 @@ from einops import rearrange
 from jaxtyping import Float
 from torch import Tensor, nn
 
-from crate_transformer.layers.attend import attend
-from crate_transformer.layers.tap import Tap
+from crate_transformer.layers.hook_point import HookPoint
+from crate_transformer.layers.softmax_attention import softmax_attention
 
 
 class Attention(nn.Module):
     r"""Multi-head self-attention, :math:`\mathrm{softmax}(p^{-1/2} Q K^\top) V` per head (arXiv 1706.03762, eq. 1).
 
-    Taps: ``query``, the queries, and ``projection``, the keys (what DINO and MaskCut read off a ViT), both ``(batch,
-    heads, tokens, head_dim)``; ``attention``, the softmax map, computed only when somebody listens; ``head_output``,
-    what each head gathers, before the output map.
+    Hook points: ``query``, the queries, and ``projection``, the keys (what DINO and MaskCut read off a ViT), both
+    ``(batch, heads, tokens, head_dim)``; ``attention``, the softmax map, computed only when a hook is registered there;
+    ``head_output``, what each head gathers, before the output map.
     """
 
     def __init__(self, dim: int, num_heads: int) -> None:
@@ -24,10 +24,10 @@ class Attention(nn.Module):
         self.num_heads = num_heads
         self.qkv = nn.Linear(dim, 3 * dim)
         self.out = nn.Linear(dim, dim)
-        self.query = Tap()
-        self.projection = Tap()
-        self.attention = Tap()
-        self.head_output = Tap()
+        self.query = HookPoint()
+        self.projection = HookPoint()
+        self.attention = HookPoint()
+        self.head_output = HookPoint()
 
     def project(self, z: Float[Tensor, "batch tokens dim"]) -> Float[Tensor, "batch heads tokens head_dim"]:
         """The keys of every head alone."""
@@ -39,5 +39,5 @@ class Attention(nn.Module):
     def forward(self, z: Float[Tensor, "batch tokens dim"]) -> Float[Tensor, "batch tokens dim"]:
         q, k, v = rearrange(self.qkv(z), "b n (three h p) -> three b h n p", three=3, h=self.num_heads)
         q, k = self.query(q), self.projection(k)
-        mixed = self.head_output(attend(q, k, v, self.attention))
+        mixed = self.head_output(softmax_attention(q, k, v, self.attention))
         return self.out(rearrange(mixed, "b h n p -> b n (h p)"))

@@ -5,16 +5,16 @@ from einops import rearrange
 from jaxtyping import Float
 from torch import Tensor, nn
 
-from crate_transformer.layers.attend import attend
 from crate_transformer.layers.fold_norm import frozen_linear
-from crate_transformer.layers.tap import Tap
+from crate_transformer.layers.hook_point import HookPoint
+from crate_transformer.layers.softmax_attention import softmax_attention
 
 
 class ClassAttention(nn.Module):
     r"""Attention with one query, :math:`\mathrm{softmax}(p^{-1/2} q_\mathrm{cls} K^\top) V` per head
     (arXiv 2103.17239, eqs. 5-8); returns the new class token alone, in time linear in the tokens.
 
-    Tap: ``attention``, the softmax map ``(batch, heads, 1, tokens)``, computed only when somebody listens.
+    Hook point: ``attention``, the softmax map ``(batch, heads, 1, tokens)``, computed only with a hook.
     """
 
     def __init__(self, dim: int, num_heads: int) -> None:
@@ -24,7 +24,7 @@ class ClassAttention(nn.Module):
         self.num_heads = num_heads
         self.qkv = nn.Linear(dim, 3 * dim)
         self.out = nn.Linear(dim, dim)
-        self.attention = Tap()
+        self.attention = HookPoint()
 
     def forward(self, z: Float[Tensor, "batch tokens dim"]) -> Float[Tensor, "batch 1 dim"]:
         (query, rest), (query_bias, rest_bias) = self._parts()
@@ -63,5 +63,5 @@ def _read(
 ) -> Float[Tensor, "batch 1 dim"]:
     q = rearrange(query, "b n (h p) -> b h n p", h=layer.num_heads)
     k, v = rearrange(key_value, "b n (two h p) -> two b h n p", two=2, h=layer.num_heads)
-    mixed = attend(q, k, v, layer.attention)
+    mixed = softmax_attention(q, k, v, layer.attention)
     return layer.out(rearrange(mixed, "b h n p -> b n (h p)"))

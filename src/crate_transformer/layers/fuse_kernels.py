@@ -4,10 +4,10 @@ from jaxtyping import Float
 from torch import Tensor, nn
 
 from crate_transformer.kernels import MAX_HEAD_DIM, worthwhile
-from crate_transformer.layers.attend import attend
+from crate_transformer.layers.hook_point import HookPoint
 from crate_transformer.layers.mssa import MSSA
 from crate_transformer.layers.norm_linear import NormLinear
-from crate_transformer.layers.tap import Tap
+from crate_transformer.layers.softmax_attention import softmax_attention
 
 
 def fuse_kernels(model: nn.Module, *, tune: bool = True) -> None:
@@ -15,7 +15,7 @@ def fuse_kernels(model: nn.Module, *, tune: bool = True) -> None:
 
     The attention of ``MSSA`` becomes one kernel forward and two backward, for training too. In a folded CRATE a norm
     and the linear map behind it become one, with its ReLU. Where the kernels do not apply (on a CPU, in float32, for
-    causal attention, while somebody listens to the attention map) PyTorch's operators run as before.
+    causal attention, while a hook asks for the attention map) PyTorch's operators run as before.
 
     Args:
         tune: whether each new shape is tried with several tilings when it is first met, which takes seconds.
@@ -42,14 +42,14 @@ def attend_fused(
     query: Float[Tensor, "batch heads tokens head_dim"],
     key: Float[Tensor, "batch heads tokens head_dim"],
     value: Float[Tensor, "batch heads tokens head_dim"],
-    tap: Tap,
+    hook_point: HookPoint,
     *,
     causal: bool = False,
 ) -> Float[Tensor, "batch heads tokens head_dim"]:
-    """``attend`` of one projection with itself, as one kernel where that is possible."""
+    """``softmax_attention`` of one projection with itself, as one kernel where that is possible."""
     shared = query is key is value and query.shape[-1] <= MAX_HEAD_DIM
-    if not shared or causal or tap.listening or not worthwhile(query.device, query.dtype):
-        return attend(query, key, value, tap, causal=causal)
+    if not shared or causal or hook_point.has_hooks or not worthwhile(query.device, query.dtype):
+        return softmax_attention(query, key, value, hook_point, causal=causal)
     from crate_transformer.kernels.shared_attention import shared_attention
 
     return shared_attention(query)

@@ -1,4 +1,4 @@
-"""The two-layer perceptron of an ordinary transformer block."""
+"""The two-layer MLP of an ordinary transformer block."""
 
 import torch.nn.functional as F
 from jaxtyping import Float

@@ -4,8 +4,8 @@ from einops import rearrange
 from jaxtyping import Float
 from torch import Tensor, nn
 
-from crate_transformer.layers.attend import attend
-from crate_transformer.layers.tap import Tap
+from crate_transformer.layers.hook_point import HookPoint
+from crate_transformer.layers.softmax_attention import softmax_attention
 
 
 class MSSA(nn.Module):
@@ -18,8 +18,8 @@ class MSSA(nn.Module):
     (arXiv 2306.01129, eqs. 11-12, with the trainable output map ``W`` of appendix B.1.) One projection serves as query,
     key and value.
 
-    Taps: ``projection`` :math:`U_k^\top z`, ``(batch, heads, tokens, head_dim)``; ``attention``, the softmax map
-    ``(batch, heads, tokens, tokens)``, computed only when somebody listens; ``head_output`` :math:`\mathrm{SSA}_k`,
+    Hook points: ``projection`` :math:`U_k^\top z`, ``(batch, heads, tokens, head_dim)``; ``attention``, the softmax map
+    ``(batch, heads, tokens, tokens)``, computed only with a hook; ``head_output`` :math:`\mathrm{SSA}_k`,
     before the output map, as ``projection``.
 
     Args:
@@ -51,10 +51,10 @@ class MSSA(nn.Module):
         if not out and num_heads * head_dim != dim:
             raise ValueError(f"without an output map num_heads {num_heads} times head_dim {head_dim} must be dim {dim}")
         self.out = nn.Linear(num_heads * head_dim, dim, bias=out_bias) if out else nn.Identity()
-        self.attend = attend  # fuse_kernels puts a kernel here
-        self.projection = Tap()
-        self.attention = Tap()
-        self.head_output = Tap()
+        self.attend = softmax_attention  # fuse_kernels puts a kernel here
+        self.projection = HookPoint()
+        self.attention = HookPoint()
+        self.head_output = HookPoint()
 
     def project(self, z: Float[Tensor, "batch tokens dim"]) -> Float[Tensor, "batch heads tokens head_dim"]:
         r""":math:`U_k^\top z` of every head."""

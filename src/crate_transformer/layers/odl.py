@@ -6,7 +6,7 @@ from jaxtyping import Float
 from torch import Tensor, nn
 
 from crate_transformer.layers.fold_norm import frozen_linear
-from crate_transformer.layers.tap import Tap
+from crate_transformer.layers.hook_point import HookPoint
 
 
 class ODL(nn.Module):
@@ -20,7 +20,7 @@ class ODL(nn.Module):
     (arXiv 2405.20299.) The steps descend a non-negative LASSO objective from :math:`A^0 = 0`; :math:`D` and
     :math:`\hat D` are ``(dim, atoms)``, with more atoms than dimensions. Unlike ``ISTA``, its output is dense.
 
-    Tap: ``code`` :math:`A^2`, ``(*batch, atoms)``.
+    Hook point: ``code`` :math:`A^2`, ``(*batch, atoms)``.
 
     Args:
         num_atoms: columns of both dictionaries; ``4 * dim`` unless given.
@@ -39,7 +39,7 @@ class ODL(nn.Module):
         self.sparsity_weight = sparsity_weight
         self.dictionary = nn.Parameter(torch.empty(dim, num_atoms or 4 * dim))
         self.decoupled_dictionary = nn.Parameter(torch.empty_like(self.dictionary))
-        self.code = Tap()
+        self.code = HookPoint()
         nn.init.kaiming_uniform_(self.dictionary)
         nn.init.kaiming_uniform_(self.decoupled_dictionary)
 

@@ -6,7 +6,7 @@ from jaxtyping import Float
 from torch import Tensor, nn
 
 from crate_transformer.layers.full_precision import full_precision
-from crate_transformer.layers.tap import Tap
+from crate_transformer.layers.hook_point import HookPoint
 
 
 class TSSA(nn.Module):
@@ -21,8 +21,9 @@ class TSSA(nn.Module):
     (arXiv 2412.17810, with the trainable output map ``W`` of the released code). No two tokens are compared: time is
     linear in their number. Sums over tokens are taken in float32 or better, also under autocast.
 
-    Taps: ``projection`` :math:`U_k^\top z`, ``(batch, heads, tokens, head_dim)``; ``membership`` :math:`\pi`, the share
-    of each head in each token, ``(batch, heads, tokens)``; ``head_output``, what each head adds, before the output map.
+    Hook points: ``projection`` :math:`U_k^\top z`, ``(batch, heads, tokens, head_dim)``; ``membership``
+    :math:`\pi`, the weight of each head in each token, ``(batch, heads, tokens)``; ``head_output``, what each head
+    adds, before the output map.
     """
 
     def __init__(self, dim: int, num_heads: int) -> None:
@@ -33,9 +34,9 @@ class TSSA(nn.Module):
         self.subspaces = nn.Linear(dim, dim)
         self.temperature = nn.Parameter(torch.ones(num_heads))
         self.out = nn.Linear(dim, dim)
-        self.projection = Tap()
-        self.membership = Tap()
-        self.head_output = Tap()
+        self.projection = HookPoint()
+        self.membership = HookPoint()
+        self.head_output = HookPoint()
 
     def project(self, z: Float[Tensor, "batch tokens dim"]) -> Float[Tensor, "batch heads tokens head_dim"]:
         r""":math:`U_k^\top z` of every head."""
@@ -47,8 +48,8 @@ class TSSA(nn.Module):
             w = projected.to(torch.promote_types(projected.dtype, torch.float32))
             squares = w.square()
             lengths = squares.sum(dim=2).clamp_min(1e-24)
-            share = (squares @ (1 / lengths).unsqueeze(-1)).squeeze(-1)
-            pi = self.membership((self.temperature[:, None] * share).softmax(dim=1))
+            fraction = (squares @ (1 / lengths).unsqueeze(-1)).squeeze(-1)
+            pi = self.membership((self.temperature[:, None] * fraction).softmax(dim=1))
             moments = (pi / (pi.sum(dim=-1, keepdim=True) + 1e-8)).unsqueeze(2) @ squares
             mixed = w * pi.unsqueeze(-1) * (-1 / (1 + moments))
         return self.out(rearrange(self.head_output(mixed.to(projected.dtype)), "b h n p -> b n (h p)"))

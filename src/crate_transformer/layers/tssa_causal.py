@@ -6,7 +6,7 @@ from jaxtyping import Float
 from torch import Tensor, nn
 
 from crate_transformer.layers.full_precision import full_precision
-from crate_transformer.layers.tap import Tap
+from crate_transformer.layers.hook_point import HookPoint
 
 
 class CausalTSSA(nn.Module):
@@ -21,7 +21,7 @@ class CausalTSSA(nn.Module):
     with :math:`w_{kj} = U_k^\top z_j` and a learned bias :math:`b_{kj}` per head and position (arXiv 2412.17810 and its
     released code). Time is linear in the tokens; sums are taken in float32 or better, also under autocast.
 
-    Taps: ``projection`` and ``membership``, as in ``TSSA``.
+    Hook points: ``projection`` and ``membership``, as in ``TSSA``.
 
     Args:
         context_length: the largest number of tokens.
@@ -37,19 +37,19 @@ class CausalTSSA(nn.Module):
         self.temperature = nn.Parameter(torch.ones(num_heads))
         self.denominator_bias = nn.Parameter(torch.zeros(num_heads, context_length, 1))
         self.out = nn.Linear(dim, dim, bias=bias)
-        self.projection = Tap()
-        self.membership = Tap()
+        self.projection = HookPoint()
+        self.membership = HookPoint()
 
     def forward(self, z: Float[Tensor, "batch tokens dim"]) -> Float[Tensor, "batch tokens dim"]:
         projected = self.projection(rearrange(self.subspaces(z), "b n (h p) -> b h n p", h=self.num_heads))
         with full_precision(z.device):
             w = projected.to(torch.promote_types(projected.dtype, torch.float32))
             squares = w.square()
-            share = squares / squares.cumsum(dim=2).clamp_min(1e-12)
-            # the first token's share is 1: autograd would take its slope for the rounding of 1 / w, which has no bound
-            share = torch.cat([share[:, :, :1].detach(), share[:, :, 1:]], dim=2)
-            share = share + self.denominator_bias[:, : z.shape[1]]
-            pi = self.membership((self.temperature[:, None] * share.sum(dim=-1)).softmax(dim=1)).unsqueeze(-1)
+            fraction = squares / squares.cumsum(dim=2).clamp_min(1e-12)
+            # the first fraction is 1: autograd would take its slope for the rounding of 1 / w, which is unbounded
+            fraction = torch.cat([fraction[:, :, :1].detach(), fraction[:, :, 1:]], dim=2)
+            fraction = fraction + self.denominator_bias[:, : z.shape[1]]
+            pi = self.membership((self.temperature[:, None] * fraction.sum(dim=-1)).softmax(dim=1)).unsqueeze(-1)
             moments = (pi * squares).cumsum(dim=2) / (pi.cumsum(dim=2) + 1e-8)
             mixed = w * (-pi / (1 + moments))
         return self.out(rearrange(mixed.to(projected.dtype), "b h n p -> b n (h p)"))

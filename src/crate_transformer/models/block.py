@@ -5,7 +5,7 @@ from typing import ClassVar, Protocol, runtime_checkable
 from jaxtyping import Float
 from torch import Tensor, nn
 
-from crate_transformer.layers import SparseStep, Tap
+from crate_transformer.layers import HookPoint, SparseStep
 
 
 @runtime_checkable
@@ -14,11 +14,11 @@ class Block(Protocol):
 
     Attention receives the tokens through ``norm1``, and what it leaves passes ``z_half``. ``lowers_rate`` tells whether
     it was derived as a step that lowers :math:`R^c` of ``project``. ``sparse_code`` names the part of the block that
-    puts out the sparse code, if there is one, and ``sparse_step`` is the problem that it solves.
+    outputs the sparse code, if there is one, and ``sparse_step`` is the problem that it solves.
     """
 
     norm1: nn.Module
-    z_half: Tap
+    z_half: HookPoint
     lowers_rate: ClassVar[bool]
     sparse_code: ClassVar[str | None]
 

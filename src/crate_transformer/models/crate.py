@@ -6,7 +6,7 @@ from typing import Literal
 from jaxtyping import Float
 from torch import Tensor, nn
 
-from crate_transformer.layers import ISTA, MSSA, PatchEmbed, PooledStem, Tap, fold_norm
+from crate_transformer.layers import ISTA, MSSA, HookPoint, PatchEmbed, PooledStem, fold_norm
 from crate_transformer.models.backbone import Backbone
 from crate_transformer.models.config import BackboneConfig
 
@@ -50,7 +50,7 @@ class Block(nn.Module):
     .. math:: Z^{\ell+1/2} = Z^\ell + \mathrm{MSSA}(\mathrm{LN}(Z^\ell)), \qquad
               Z^{\ell+1} = \mathrm{ISTA}(\mathrm{LN}(Z^{\ell+1/2}))
 
-    The tap ``z_half`` sees :math:`Z^{\ell+1/2}`. There is no skip around the second step: ISTA starts at its input.
+    The hook point ``z_half`` sees :math:`Z^{\ell+1/2}`. The second step has no skip: ISTA starts at its input.
     """
 
     lowers_rate = True
@@ -61,7 +61,7 @@ class Block(nn.Module):
         dim = config.embed_dim
         self.norm1 = nn.LayerNorm(dim)
         self.mssa = MSSA(dim, config.num_heads, head_dim=config.head_dim)
-        self.z_half = Tap()
+        self.z_half = HookPoint()
         self.norm2 = nn.LayerNorm(dim)
         self.ista = ISTA(dim, step_size=config.step_size, sparsity_weight=config.sparsity_weight)
 

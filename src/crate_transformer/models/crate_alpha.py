@@ -6,7 +6,7 @@ from typing import Literal
 from jaxtyping import Float
 from torch import Tensor, nn
 
-from crate_transformer.layers import MSSA, ODL, ConvPatchEmbed, Tap
+from crate_transformer.layers import MSSA, ODL, ConvPatchEmbed, HookPoint
 from crate_transformer.models.backbone import Backbone
 from crate_transformer.models.config import BackboneConfig
 
@@ -60,7 +60,7 @@ class Block(nn.Module):
     .. math:: Z^{\ell+1/2} = Z^\ell + \mathrm{MSSA}(\mathrm{LN}(Z^\ell)), \qquad
               Z^{\ell+1} = Z^{\ell+1/2} + \mathrm{ODL}(\mathrm{LN}(Z^{\ell+1/2}))
 
-    The tap ``z_half`` sees :math:`Z^{\ell+1/2}`.
+    The hook point ``z_half`` sees :math:`Z^{\ell+1/2}`.
     """
 
     lowers_rate = True
@@ -71,7 +71,7 @@ class Block(nn.Module):
         dim = config.embed_dim
         self.norm1 = nn.LayerNorm(dim, eps=1e-6)
         self.mssa = MSSA(dim, config.num_heads, head_dim=config.head_dim, out=config.has_out, out_bias=False)
-        self.z_half = Tap()
+        self.z_half = HookPoint()
         self.norm2 = nn.LayerNorm(dim, eps=1e-6)
         self.odl = ODL(dim, config.num_atoms, step_size=config.step_size, sparsity_weight=config.sparsity_weight)
 

@@ -10,8 +10,8 @@ from torch.utils.checkpoint import checkpoint
 from crate_transformer.layers import (
     MSSA,
     ConvPatchEmbed,
+    HookPoint,
     Synthesis,
-    Tap,
     fold_norm,
     patchify,
     resample_position,
@@ -71,7 +71,7 @@ class DecoderBlock(nn.Module):
         dim = config.embed_dim
         self.norm1 = nn.LayerNorm(dim)
         self.synthesis = Synthesis(dim)
-        self.z_half = Tap()
+        self.z_half = HookPoint()
         self.norm2 = nn.LayerNorm(dim)
         self.mssa = MSSA(dim, config.num_heads, head_dim=config.head_dim)
 
@@ -197,7 +197,7 @@ class CRATEMAE(Backbone):
         """Hide patches at random, and predict their pixels.
 
         Args:
-            mask_ratio: share of the patches that is hidden, at least one.
+            mask_ratio: fraction of the patches that is hidden, at least one.
             noise: the patches with the smallest values stay visible; uniform random numbers unless given.
 
         Raises:

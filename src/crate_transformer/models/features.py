@@ -7,7 +7,7 @@ from typing import Literal
 from jaxtyping import Float
 from torch import Tensor, nn
 
-from crate_transformer.layers import Tap, hear
+from crate_transformer.layers import HookPoint, capture
 
 
 class Features:
@@ -109,21 +109,21 @@ class Features:
         Raises:
             ValueError: the family has no softmax attention.
         """
-        with hear(self.attention_taps()[-1:]) as maps:
+        with capture(self.attention_hook_points()[-1:]) as maps:
             self.forward_features(images)
         return maps[0]
 
-    def attention_taps(self) -> list[Tap]:
-        """The tap of each block at which its softmax map can be seen.
+    def attention_hook_points(self) -> list[HookPoint]:
+        """The hook point of each block at which its softmax map can be seen.
 
         Raises:
             ValueError: the family has no softmax attention.
         """
         named = (pair for block in self.blocks for pair in block.named_modules())
-        taps = [tap for name, tap in named if name.endswith(".attention") and isinstance(tap, Tap)]
-        if not taps:
+        found = [point for name, point in named if name.endswith(".attention") and isinstance(point, HookPoint)]
+        if not found:
             raise ValueError(f"{type(self).__name__} has no softmax attention in its blocks")
-        return taps
+        return found
 
     @property
     def feature_info(self) -> list[dict[str, object]]:
@@ -133,13 +133,13 @@ class Features:
             for layer in range(len(self.blocks))
         ]
 
-    _foreign_words: Mapping[str, object] = {}
+    _timm_config: Mapping[str, object] = {}
 
     @property
     def pretrained_cfg(self) -> dict[str, object]:
         """Preprocessing and class names of these weights in timm's words."""
         return {
-            **self._foreign_words,
+            **self._timm_config,
             "input_size": (self.config.in_chans, *self.preprocessing.img_size),
             "mean": self.preprocessing.mean,
             "std": self.preprocessing.std,
@@ -159,7 +159,7 @@ class Features:
         known |= {"img_size": tuple(size[1:])} if size else {}
         self.preprocessing = replace(self.preprocessing, **known)
         self.class_names = tuple(labels) if labels and len(labels) == self.num_classes else None
-        self._foreign_words = dict(words)
+        self._timm_config = dict(words)
 
     def group_matcher(self, coarse: bool = False) -> dict[str, object]:
         """Regular expressions that put parameters into layers, for layer-wise learning rates in timm's manner.

@@ -12,8 +12,8 @@ from crate_transformer.layers import (
     ClassAttention,
     ConvStem,
     FourierPosition,
+    HookPoint,
     LayerScale,
-    Tap,
     fold_norm,
     fold_scale,
 )
@@ -54,12 +54,12 @@ SIZES = _PATCH16 | {
 
 
 class Block(nn.Module):
-    r"""Compress by token statistics, then an ordinary perceptron.
+    r"""Compress by token statistics, then an ordinary MLP.
 
     .. math:: Z^{\ell+1/2} = Z^\ell + \gamma_1 \odot \mathrm{TSSA}(\mathrm{LN}(Z^\ell)), \qquad
               Z^{\ell+1} = Z^{\ell+1/2} + \gamma_2 \odot \mathrm{MLP}(\mathrm{LN}(Z^{\ell+1/2}))
 
-    The tap ``z_half`` sees :math:`Z^{\ell+1/2}`.
+    The hook point ``z_half`` sees :math:`Z^{\ell+1/2}`.
     """
 
     lowers_rate = False
@@ -72,7 +72,7 @@ class Block(nn.Module):
         self.norm1 = nn.LayerNorm(dim, eps=1e-6)
         self.tssa = TSSA(dim, config.num_heads)
         self.scale1 = LayerScale(dim, config.layer_scale)
-        self.z_half = Tap()
+        self.z_half = HookPoint()
         self.norm2 = nn.LayerNorm(dim, eps=1e-6)
         self.mlp = MLP(dim, round(dim * config.mlp_ratio))
         self.scale2 = LayerScale(dim, config.layer_scale)
@@ -94,7 +94,7 @@ class Block(nn.Module):
 
 
 class ClassLayer(nn.Module):
-    """The class token reads the patches and passes a perceptron; patches meet only the two norms, as in XCiT
+    """The class token reads the patches and passes an MLP; patches meet only the two norms, as in XCiT
     (arXiv 2106.09681), from whose released code ToST takes this layer."""
 
     def __init__(self, config: ToSTConfig) -> None:
@@ -113,7 +113,7 @@ class ClassLayer(nn.Module):
         return z + torch.cat([self.scale2(self.mlp(z[:, :1])), z[:, 1:]], dim=1)
 
     def fold_(self) -> None:
-        """Split the class token's query off, and let the perceptron take its scale along; patches need all the rest."""
+        """Split the class token's query off, and let the MLP take its scale along; patches need all the rest."""
         self.attn = self.attn.folded()
         self.mlp.fc2, self.scale2 = fold_scale(self.mlp.fc2, self.scale2)
 

@@ -6,7 +6,7 @@ from typing import Literal
 from jaxtyping import Float
 from torch import Tensor, nn
 
-from crate_transformer.layers import MLP, Attention, ConvPatchEmbed, PooledStem, Tap, fold_norm
+from crate_transformer.layers import MLP, Attention, ConvPatchEmbed, HookPoint, PooledStem, fold_norm
 from crate_transformer.models.backbone import Backbone
 from crate_transformer.models.config import BackboneConfig
 
@@ -37,7 +37,7 @@ SIZES = {
 
 class Block(nn.Module):
     r""":math:`Z^{\ell+1/2} = Z^\ell + \mathrm{MSA}(\mathrm{LN}(Z^\ell)),\; Z^{\ell+1} = Z^{\ell+1/2} +
-    \mathrm{MLP}(\mathrm{LN}(Z^{\ell+1/2}))`; the tap ``z_half`` sees :math:`Z^{\ell+1/2}`."""
+    \mathrm{MLP}(\mathrm{LN}(Z^{\ell+1/2}))`; the hook point ``z_half`` sees :math:`Z^{\ell+1/2}`."""
 
     lowers_rate = False
     sparse_code = None
@@ -48,7 +48,7 @@ class Block(nn.Module):
         dim = config.embed_dim
         self.norm1 = nn.LayerNorm(dim, eps=1e-6)
         self.attn = Attention(dim, config.num_heads)
-        self.z_half = Tap()
+        self.z_half = HookPoint()
         self.norm2 = nn.LayerNorm(dim, eps=1e-6)
         self.mlp = MLP(dim, int(dim * config.mlp_ratio))
 

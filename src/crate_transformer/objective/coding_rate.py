@@ -52,7 +52,7 @@ def subspace_coding_rate(
     (arXiv 2306.01129, section 2.)
 
     Args:
-        projected: :math:`U_k^\top z` of every head and token, as the tap ``MSSA.projection`` shows it.
+        projected: :math:`U_k^\top z` of every head and token, as the hook point ``MSSA.projection`` shows it.
 
     Raises:
         ValueError: ``epsilon_squared`` is not positive, or there are no tokens.

@@ -8,7 +8,7 @@ from crate_transformer.objective.coding_rate import rate_reduction
 
 
 def nonzero_fraction(z: Float[Tensor, "*batch tokens dim"]) -> Float[Tensor, "*batch"]:
-    r"""Share of entries that are not exactly zero, :math:`\|Z\|_0 / (d N)`, between 0 and 1; its gradient is zero.
+    r"""Fraction of entries that are not exactly zero, :math:`\|Z\|_0 / (d N)`, between 0 and 1; its gradient is zero.
 
     Raises:
         ValueError: there are no entries.

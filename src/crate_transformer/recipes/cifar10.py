@@ -20,8 +20,8 @@ def four_passes(model: str) -> Experiment:
 
 
 def conv_stem(model: str) -> Experiment:
-    """28 passes with a convolutional stem, as in CCT (arXiv 2104.05704), and what keeps so small a set from being
-    learned by heart: RandAugment, mixup and CutMix of some pictures, label smoothing, averaged weights."""
+    """28 passes with a convolutional stem, as in CCT (arXiv 2104.05704), and what regularises training on so small
+    a set: RandAugment, mixup and CutMix of some pictures, label smoothing, averaged weights."""
     return Experiment(
         model=model,
         task=ClassificationConfig(label_smoothing=0.1),
@@ -35,7 +35,7 @@ def conv_stem(model: str) -> Experiment:
             mixup=0.2,
             cutmix=1.0,
             mix_probability=0.3,
-            cutmix_share=0.7,
+            cutmix_fraction=0.7,
         ),
     )
 

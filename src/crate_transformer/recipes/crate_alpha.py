@@ -8,7 +8,7 @@ from crate_transformer.recipes.experiment import Experiment
 from crate_transformer.recipes.recipe import IMAGENET_1K, IMAGENET_21K_WINTER, Recipe, published, result_of
 
 _BATCH = 4096
-_MIXED = {"min_area": 0.08, "mixup": 0.8, "cutmix": 1.0, "cutmix_share": 0.5}
+_MIXED = {"min_area": 0.08, "mixup": 0.8, "cutmix": 1.0, "cutmix_fraction": 0.5}
 
 
 def _optimiser(learning_rate: float) -> OptimiserConfig:

@@ -30,7 +30,7 @@ WARM_UP, MEASURED, LONGEST = 2, 20, 30.0
 class DryRun:
     """Sizes in bytes, times in seconds; ``memory`` is what the busiest process had taken by the end.
 
-    ``seconds_per_step`` leaves evaluations and states out; ``waiting`` is its share spent waiting for data.
+    ``seconds_per_step`` leaves evaluations and states out; ``waiting`` is its fraction spent waiting for data.
     """
 
     parameters: int

@@ -13,7 +13,7 @@ from crate_transformer.configs.tasks import ClassificationConfig, TaskConfig
 class Experiment:
     """A model by name, what is different from its registered configuration, and how it is trained.
 
-    ``start_from`` names a checkpoint to fine-tune instead; ``crop_pct`` is the share of the side that evaluation keeps.
+    ``start_from`` names a checkpoint to fine-tune instead; ``crop_pct`` is the part of the side that evaluation keeps.
     """
 
     model: str

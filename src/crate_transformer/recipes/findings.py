@@ -9,12 +9,12 @@ from crate_transformer.evaluation import SegmentationReport
 from crate_transformer.inspection import HeadSummary, LayerwiseObjective
 
 MARGIN = 0.05
-"""Smallest effect that counts, in shares and in cosines."""
+"""Smallest effect that counts, in fractions and in cosines."""
 
 
 @dataclass(frozen=True)
 class Finding:
-    """A phenomenon of the papers, whether it is seen here, and the numbers behind the verdict."""
+    """A phenomenon of the papers, whether it is seen here, and the numbers behind the status."""
 
     phenomenon: str
     seen: bool
@@ -36,21 +36,21 @@ def compression(objectives: Sequence[LayerwiseObjective]) -> Finding:
     return Finding(
         "Layers compress",
         seen,
-        f"{verdict(seen)}: R^c, of each layer in its own subspaces, changes from the first to the last to {trained:.0%}"
+        f"{status(seen)}: R^c, of each layer in its own subspaces, changes from the first to the last to {trained:.0%}"
         f" of its value, in {len(untrained)} untrained models to between {min(untrained):.0%} and "
         f"{max(untrained):.0%}.",
     )
 
 
 def sparsification(objectives: Sequence[LayerwiseObjective]) -> Finding:
-    """Share of non-zeros of the sparsest layer: seen if it lies below that of every untrained model."""
+    """Fraction of non-zeros of the sparsest layer: seen if it lies below that of every untrained model."""
     trained = objectives[0].mean("nonzero")
     untrained = [float(objective.mean("untrained_nonzero").min()) for objective in objectives]
     seen = bool(trained.min() < min(untrained) - MARGIN)
     return Finding(
         "Layers sparsify",
         seen,
-        f"{verdict(seen)}: the sparsest layer, {trained.argmin()}, leaves {trained.min():.0%} of the entries non-zero; "
+        f"{status(seen)}: the sparsest layer, {trained.argmin()}, leaves {trained.min():.0%} of the entries non-zero; "
         f"the sparsest layers of {len(untrained)} untrained models leave {min(untrained):.0%} to {max(untrained):.0%}.",
     )
 
@@ -65,8 +65,8 @@ def segmentation(report: SegmentationReport, name: str, label: str) -> Finding:
 
 
 def box_segmentation(attention: Mapping[str, object]) -> Finding:
-    """The same for the model in the box, as measured on photographs of COCO when it was packed."""
-    return _segmentation("Segmentation emerges in the model in the box, on photographs", attention, "crate")
+    """The same for the bundled model, as measured on photographs of COCO when it was packed."""
+    return _segmentation("Segmentation emerges in the bundled model, on photographs", attention, "crate")
 
 
 def _segmentation(phenomenon: str, report: Mapping[str, object], name: str) -> Finding:
@@ -78,7 +78,7 @@ def _segmentation(phenomenon: str, report: Mapping[str, object], name: str) -> F
     return Finding(
         phenomenon,
         seen,
-        f"{verdict(seen)}: layer {auc[name]['layer']}, head {auc[name]['head']} marks the objects with an AUC of "
+        f"{status(seen)}: layer {auc[name]['layer']}, head {auc[name]['head']} marks the objects with an AUC of "
         f"{auc[name]['mean']:.3f} ({controls}){rest}.",
     )
 
@@ -91,7 +91,7 @@ def comparison(report: SegmentationReport, name: str, other: str, labels: Mappin
     return Finding(
         f"{labels[name]}'s attention marks objects better than {labels[other]}'s",
         seen,
-        f"{verdict(seen)}: the difference in AUC is {difference.mean():+.3f}, standard error {error:.3f}; both trained "
+        f"{status(seen)}: the difference in AUC is {difference.mean():+.3f}, standard error {error:.3f}; both trained "
         f"with the same settings, which were chosen for {labels[name]}.",
     )
 
@@ -111,13 +111,13 @@ def semantic_heads(summaries: Sequence[HeadSummary]) -> Finding:
     return Finding(
         "Heads look for the same thing in every image",
         seen,
-        f"{verdict(seen)}: of {len(bar)} heads in layer {summary.layer}, {which} by more than {MARGIN} above both "
+        f"{status(seen)}: of {len(bar)} heads in layer {summary.layer}, {which} by more than {MARGIN} above both "
         f"controls (consistency {numbers(summary.consistency)}; shuffled maps {numbers(summary.shuffled_consistency)}; "
         f"untrained, {len(summaries)} models, at most {untrained.max():.2f}).",
     )
 
 
-def verdict(seen: bool) -> str:
+def status(seen: bool) -> str:
     """How every sentence begins."""
     return "Seen here" if seen else "Not at this scale"
 

@@ -10,7 +10,7 @@ ANY_TEXT = DataSet(name="any text", classes=0, samples=None, folder="text.txt")
 OPENWEBTEXT = DataSet(name="OpenWebText", classes=0, samples=None, folder="openwebtext")
 _NOTES = (
     "DATA holds train.bin and val.bin as nanoGPT's preparation of OpenWebText writes them",
-    "the settings are those that the authors' book tells of CRATE; the share to hold out is for other texts",
+    "the settings are those that the authors' book tells of CRATE; the fraction to hold out is for other texts",
 )
 
 

@@ -12,8 +12,8 @@ IMAGES = 64
 
 
 class LayerCurves:
-    """``curves(model)`` measures R^c of each layer's input and the share of non-zeros that it leaves, in the mean over
-    at most 64 pictures, always the same ones from all over ``held_out``.
+    """``curves(model)`` measures R^c of each layer's input and the fraction of non-zeros that it leaves, averaged
+    over at most 64 pictures, always the same ones from all over ``held_out``.
 
     The names, such as ``layer_03_subspace_rate``, are those that ``reports.curves`` draws.
     """

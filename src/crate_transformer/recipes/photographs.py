@@ -18,7 +18,7 @@ def answer(name: str, look: Look, class_names: Sequence[str]) -> str:
     known = [first_name(kind) for kind in class_names if first_name(kind) in SUBJECTS[name]]
     if not known:
         return f"{name}: shows none of its classes, so only where it looks is shown"
-    right = [f"{first_name(kind)} {share:.0%}" for kind, share in look.top if first_name(kind) in known]
+    right = [f"{first_name(kind)} {fraction:.0%}" for kind, fraction in look.top if first_name(kind) in known]
     told = (
         f"among its {len(look.top)} likeliest: {', '.join(right)}"
         if right
@@ -31,7 +31,7 @@ def knowledge(class_names: Sequence[str], top1: float, count: int) -> str:
     """What the model knows and what it does not."""
     examples = ", ".join(map(first_name, class_names[:: max(1, len(class_names) // 4)][:4]))
     return (
-        f"The model in the box knows {len(class_names)} classes ({examples}, ...) and nothing else; shown anything "
+        f"The bundled model knows {len(class_names)} classes ({examples}, ...) and nothing else; shown anything "
         f"else, it still names one of them. It names {top1:.0%} of {count:,} validation images of its classes."
     )
 

@@ -39,9 +39,9 @@ from crate_transformer.reports.quickstart import NAMES, QuickstartResults, quick
 from crate_transformer.storage import write_json
 from crate_transformer.training.metrics import read_metrics
 
-BOX = "crate_mini_patch8_64.tiny_imagenet_100"
+BUNDLED = "crate_mini_patch8_64.tiny_imagenet_100"
 SECONDS = {
-    "the model in the box": 1.0,
+    "the bundled model": 1.0,
     "making pictures of digits": 2.0,
     "training CRATE": 68.0,
     "training the ViT": 60.0,
@@ -96,12 +96,12 @@ def quickstart(folder: Path, config: QuickstartConfig, *, show: bool = True) -> 
     began = time.monotonic()
     experiments = {"crate": crate_digits(config), "vit": vit_digits(config)}
     stages = Stages(expected_seconds(config), show=show)
-    stages.begin("the model in the box")
-    box = load_checkpoint(BOX)
-    about = box.provenance.metadata
-    looks = [look(box, photograph(name), name, short_side=24 * box.patch_size[0]) for name in SUBJECTS]
-    answers = {seen.name: answer(seen.name, seen, box.class_names) for seen in looks}
-    knows = knowledge(box.class_names, about["metrics"]["top1"], about["metrics"]["count"])
+    stages.begin("the bundled model")
+    bundled = load_checkpoint(BUNDLED)
+    about = bundled.provenance.metadata
+    looks = [look(bundled, photograph(name), name, short_side=24 * bundled.patch_size[0]) for name in SUBJECTS]
+    answers = {seen.name: answer(seen.name, seen, bundled.class_names) for seen in looks}
+    knows = knowledge(bundled.class_names, about["metrics"]["top1"], about["metrics"]["count"])
     if show:
         print("\n".join([knows, *answers.values()]))
 
@@ -132,7 +132,7 @@ def quickstart(folder: Path, config: QuickstartConfig, *, show: bool = True) -> 
     heads = [head_summary(models["crate"], measured, layer=layer, untrained=twin) for twin in untrained]
     shown = images[:SHOWN]
     twins = {f"{key}_untrained": untrained_twin(model) for key, model in models.items()}
-    verdicts = [
+    statuses = [
         findings.box_segmentation(about["attention"]),
         findings.segmentation(report, "crate", "CRATE"),
         findings.segmentation(report, "vit", "the ViT"),
@@ -142,11 +142,11 @@ def quickstart(folder: Path, config: QuickstartConfig, *, show: bool = True) -> 
         findings.semantic_heads(heads),
     ]
     stages.begin("the interactive pages")
-    photographs_page(folder, BOX, box)
+    photographs_page(folder, BUNDLED, bundled)
     digits_page(folder, {NAMES[key]: model for key, model in models.items()}, test, selection)
     metrics = {
         **quickstart_metrics(fits, report),
-        "findings": verdicts,
+        "findings": statuses,
         "seed": config.seed,
         "steps": config.steps,
         "test_images": len(test),
@@ -156,7 +156,7 @@ def quickstart(folder: Path, config: QuickstartConfig, *, show: bool = True) -> 
     }
     results = QuickstartResults(
         looks=looks,
-        box={**about["attention"], "knows": knows},
+        bundled={**about["attention"], "knows": knows},
         answers=answers,
         pictures=test.images[:SHOWN].permute(0, 2, 3, 1).numpy(),
         masks=test.masks[:SHOWN].numpy(),
@@ -168,7 +168,7 @@ def quickstart(folder: Path, config: QuickstartConfig, *, show: bool = True) -> 
         heads=heads[0],
         records={key: read_metrics(done.folder / "metrics.jsonl") for key, done in fits.items()},
         metrics=metrics,
-        findings=verdicts,
+        findings=statuses,
         how=how_it_was_made(metrics),
         command=f"crate quickstart --output {folder} --steps {config.steps} --seed {config.seed}",
     )

@@ -18,7 +18,7 @@ def seeded_model(experiment: Experiment, classes: tuple[str, ...]) -> Backbone:
     """The model to train, with the same fresh parameters for the same seed; the head of the same classes is kept.
 
     Raises:
-        ValueError: no such model or option; or an option that a checkpoint to start from settles itself.
+        ValueError: no such model or option; or an option that a checkpoint to start from decides itself.
     """
     objective = experiment.task
     with torch.random.fork_rng(devices=[]):
@@ -32,7 +32,7 @@ def seeded_model(experiment: Experiment, classes: tuple[str, ...]) -> Backbone:
                 )
             return _checked(model, experiment.model, objective)
         if settled := sorted(set(experiment.options) - MAY_CHANGE):
-            raise ValueError(f"start_from {experiment.start_from} settles {', '.join(settled)}: leave that option out")
+            raise ValueError(f"start_from {experiment.start_from} decides {', '.join(settled)}: leave that option out")
         model = load_checkpoint(experiment.start_from)
         if not isinstance(model, Backbone):
             raise ValueError(f"start_from {experiment.start_from} is a language model: give one that takes pictures")

@@ -61,7 +61,7 @@ def language_model(experiment: Experiment) -> LanguageModel:
     if not isinstance(model, LanguageModel):
         raise ValueError(f"start_from {start} takes pictures: give a language model")
     if experiment.options:
-        raise ValueError(f"start_from {start} settles {', '.join(sorted(experiment.options))}: leave that option out")
+        raise ValueError(f"start_from {start} decides {', '.join(sorted(experiment.options))}: leave that option out")
     for name, known in (("vocab_size", task.vocabulary), ("context_length", task.context_length)):
         has = getattr(model.config, name)
         if known > has or (name == "vocab_size" and known != has):

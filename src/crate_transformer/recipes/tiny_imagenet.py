@@ -1,4 +1,4 @@
-"""A small CRATE on natural photographs, which becomes the model in the box."""
+"""A small CRATE on natural photographs, which becomes the bundled model."""
 
 from crate_transformer.configs.loop import LoopConfig
 from crate_transformer.configs.optimiser import OptimiserConfig

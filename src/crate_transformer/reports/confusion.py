@@ -16,7 +16,7 @@ _LONGEST = 24  # letters of a name beside the matrix
 
 @styled
 def confusion_figure(matrix: Int64[np.ndarray, "labels guesses"], names: Sequence[str]) -> Figure:
-    """Share of each class's images (row) that are given each name (column), on a scale of square roots; only classes
+    """Fraction of each class's images (row) that are given each name (column), on a scale of square roots; only classes
     that have images or are named.
 
     Raises:
@@ -26,16 +26,16 @@ def confusion_figure(matrix: Int64[np.ndarray, "labels guesses"], names: Sequenc
     rows, columns = np.flatnonzero(of_label), np.flatnonzero(of_label + matrix.sum(axis=0))
     if not 0 < len(columns) <= MOST_CLASSES:
         raise ValueError(f"the figure shows 1 to {MOST_CLASSES} classes, not {len(columns)}")
-    shares = matrix[np.ix_(rows, columns)] / of_label[rows, None]
+    fractions = matrix[np.ix_(rows, columns)] / of_label[rows, None]
     cell = 0.22 if len(columns) <= 40 else 0.11  # inches
     figure = new_figure(height=3 + cell * len(rows), width=4 + cell * len(columns))
     axes = figure.subplots()
-    image = axes.imshow(shares, norm=PowerNorm(0.5, vmin=0, vmax=1), cmap=COLOURS_ON_WHITE, interpolation="nearest")
+    image = axes.imshow(fractions, norm=PowerNorm(0.5, vmin=0, vmax=1), cmap=COLOURS_ON_WHITE, interpolation="nearest")
     size = 9 if len(columns) <= 40 else 5
     axes.set_xticks(range(len(columns)), [_short(names[index]) for index in columns], rotation=90, fontsize=size)
     axes.set_yticks(range(len(rows)), [_short(names[index]) for index in rows], fontsize=size)
     axes.grid(visible=False)
-    axes.set(title="Share of each class's images", xlabel="named by the model", ylabel="class")
+    axes.set(title="Fraction of each class's images", xlabel="named by the model", ylabel="class")
     figure.colorbar(image, ax=axes, shrink=0.6)
     return figure
 

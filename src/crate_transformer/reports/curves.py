@@ -14,10 +14,10 @@ LAYER = re.compile(r"layer_(\d+)_(subspace_rate|nonzero)")
 """Names of the numbers of single layers."""
 _WORDS = {
     "loss": "Training loss",
-    "waiting_for_data": "Share of the time spent waiting for data",
+    "waiting_for_data": "Fraction of the time spent waiting for data",
     "top1": "Held-out top-1",
     "subspace_rate": f"{RATE} of every layer's input (nats), held-out images",
-    "nonzero": "Share of non-zeros after every layer's sparse step",
+    "nonzero": "Fraction of non-zeros after every layer's sparse step",
 }
 _SHARES = ("waiting_for_data", "top1", "nonzero")
 

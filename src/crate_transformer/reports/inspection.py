@@ -12,8 +12,8 @@ from markupsafe import Markup
 from crate_transformer.inspection import Inside, LayerwiseObjective, Look, threshold_mass
 from crate_transformer.reports.attention import mask_figure
 from crate_transformer.reports.heads import layers_figure
-from crate_transformer.reports.inside import inside_sections, measurements
 from crate_transformer.reports.layerwise import layerwise_figure
+from crate_transformer.reports.model_sections import measurements, model_sections
 from crate_transformer.reports.page import Section
 from crate_transformer.reports.style import figure_bytes
 from crate_transformer.storage import file_stem, json_bytes, write_files
@@ -23,7 +23,7 @@ _NOT_ALWAYS = re.compile(r"(steps|subspaces|gram|heads)\.png|\d{4,}-.*-(attentio
 
 LAYERWISE = Markup(
     "R<sup>c</sup> of the projected block input (tokens normalised, &epsilon;<sup>2</sup> = "
-    "0.01, the released measurement) and the share of non-zero entries each block leaves, over these pictures. "
+    "0.01, the released measurement) and the fraction of non-zero entries each block leaves, over these pictures. "
     "The dashed "
     "curves are a freshly initialised model of the same shape: only what differs from them was learned."
 )
@@ -67,7 +67,7 @@ def inspection_report(
     sections = [
         Section("What each layer does to the objective", LAYERWISE, [(figure, "", "R^c and sparsity by layer")])
     ]
-    sections += inside_sections(inside, files)
+    sections += model_sections(inside, files)
     results = []
     for number, look in enumerate(looks):
         found = _attention(look, files, file_stem(number, look.name), heads, mask_from, mass) if mask_from else {}
@@ -114,7 +114,7 @@ def _attention(
     np.savez_compressed(archive, maps=maps, layers=layers, mask=mask)
     files[f"{stem}-attention.npz"] = archive.getvalue()
     files |= {f"{stem}-mask.png": figure_bytes(cut), f"{stem}-attention.png": figure_bytes(every)}
-    return {"grid": mask.shape, "mask_share": mask.mean()}
+    return {"grid": mask.shape, "mask_fraction": mask.mean()}
 
 
 def _curves(objective: LayerwiseObjective) -> dict[str, np.ndarray]:

@@ -16,7 +16,7 @@ _LEGEND_LETTERS = 112  # that fit side by side under the figure
 
 @styled
 def layerwise_figure(objectives: Mapping[str, LayerwiseObjective]) -> Figure:
-    """R^c and the share of non-zeros against depth for several models, each beside its untrained twin.
+    """R^c and the fraction of non-zeros against depth for several models, each beside its untrained twin.
 
     One colour per model, in the order given: solid with a band of one standard deviation over images after training,
     dashed before it. At most seven models, or checkpoints of one model.
@@ -29,21 +29,21 @@ def layerwise_figure(objectives: Mapping[str, LayerwiseObjective]) -> Figure:
     longest = max(map(len, objectives)) + len(", untrained")
     columns = max(1, min(4, 2 * len(objectives), _LEGEND_LETTERS // (longest + 6)))
     figure = new_figure(height=3.3 + 0.2 * -(-2 * len(objectives) // columns))
-    rate, share = figure.subplots(1, 2)
+    rate, sparsity = figure.subplots(1, 2)
     for (name, objective), colour in zip(objectives.items(), COLOURS, strict=False):
         _curve(rate, objective, "subspace_rate", name, colour)
-        _curve(share, objective, "nonzero", name, colour)
+        _curve(sparsity, objective, "nonzero", name, colour)
     places = {objective.place for objective in objectives.values()}
     if len(places) > 1:
         raise ValueError("the layer-wise figure compares models at one place: some were measured at the layers' input, "
                          "others half way")  # fmt: skip
     where = {"input": "the layer's input", "half": "the tokens after attention"}[places.pop()]
     rate.set(title="Compression: coding rate in the subspaces", ylabel=f"{RATE} of {where} (nats)")
-    share.set(title="Sparsity: share of non-zero entries", ylabel="non-zeros after the sparse step")
-    share.yaxis.set_major_formatter(PercentFormatter(xmax=1, decimals=0))
-    share.set_ylim(0, 1.03)
+    sparsity.set(title="Sparsity: fraction of non-zero entries", ylabel="non-zeros after the sparse step")
+    sparsity.yaxis.set_major_formatter(PercentFormatter(xmax=1, decimals=0))
+    sparsity.set_ylim(0, 1.03)
     rate.set_ylim(bottom=0)
-    for panel in (rate, share):
+    for panel in (rate, sparsity):
         panel.set_xlabel("layer")
         panel.xaxis.set_major_locator(MaxNLocator(integer=True, min_n_ticks=1))
     legend_below(figure, rate, columns=columns)

@@ -53,9 +53,9 @@ def maskcut_figure(
             pictures.draw(row, 1 + number, overlay(image, cuts.eigenvectors[row, number], pictures.side))
             for column in (0, 1 + number):
                 pictures.outline(row, column, mask, colour=colour, dash=dash)
-            verdict, value = cuts.verdicts[row][number], cuts.eigenvalues[row, number]
-            no_cut = verdict in ("uncut", "blank")
+            status, value = cuts.statuses[row][number], cuts.eigenvalues[row, number]
+            no_cut = status in ("uncut", "blank")
             pictures.caption(
-                row, 1 + number, verdict if no_cut else f"{verdict}, \N{GREEK SMALL LETTER LAMDA} {value:.2f}"
+                row, 1 + number, status if no_cut else f"{status}, \N{GREEK SMALL LETTER LAMDA} {value:.2f}"
             )
     return pictures.finish(title or f"MaskCut on layer {cuts.layer}, \N{GREEK SMALL LETTER TAU} {cuts.tau:g}", _NOTE)

@@ -43,9 +43,10 @@ def pca_figure(
             pictures.caption(2, column, "nothing found")
     of_what = "the foreground (outlined)" if pca.background_removed else "all patches"
     note = (
-        f"The first component explains {pca.first_share:.0%} of the variance of the features of all images together, "
-        f"and is drawn on one scale for all; red, green and blue are the first three components of {of_what}, "
-        f"{', '.join(f'{share:.0%}' for share in pca.colour_shares)}."
+        f"The first component explains {pca.first_fraction:.0%} of the variance of the features of all images "
+        f"together, and is drawn on one scale for all; red, green and blue are the first three components "
+        f"of {of_what}, "
+        f"{', '.join(f'{fraction:.0%}' for fraction in pca.colour_fractions)}."
     )
     return pictures.finish(title or f"Principal components of the features of layer {pca.layer}", note)
 

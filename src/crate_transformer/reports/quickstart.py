@@ -28,7 +28,7 @@ class QuickstartResults:
 
     looks: Sequence[Look]
     answers: Mapping[str, str]
-    box: Mapping[str, object]
+    bundled: Mapping[str, object]
     pictures: np.ndarray
     masks: np.ndarray
     labels: Sequence[str]
@@ -56,7 +56,7 @@ def quickstart_page(results: QuickstartResults, folder: Path) -> Path:
         '<a href="digits.html">both models on digits</a>.'
     )
     sections = [
-        _verdicts(results),
+        _statuses(results),
         _box(results, folder),
         _task(results, folder),
         _accuracy(results, folder),
@@ -75,7 +75,7 @@ def _figure(figure: object, folder: Path, name: str, caption: str, alternative: 
     return figure, caption, alternative
 
 
-def _verdicts(results: QuickstartResults) -> Section:
+def _statuses(results: QuickstartResults) -> Section:
     rows = [[finding.phenomenon, finding.sentence] for finding in results.findings]
     return Section(
         "What is seen here, and what is not", table=Table(["phenomenon of the papers", "on this machine"], rows)
@@ -83,7 +83,7 @@ def _verdicts(results: QuickstartResults) -> Section:
 
 
 def _box(results: QuickstartResults, folder: Path) -> Section:
-    layer, head = results.box["layer"], results.box["head"]
+    layer, head = results.bundled["layer"], results.bundled["head"]
     figures = []
     for look in results.looks:
         chosen = look.attention.maps[:, layer, head]
@@ -92,11 +92,11 @@ def _box(results: QuickstartResults, folder: Path) -> Section:
         figure = attention_figure(look.image[None], maps, title=look.name)
         caption = results.answers[look.name]
         figures.append(
-            _figure(figure, folder, f"box-{look.name}", caption, f"attention over the photograph {look.name}")
+            _figure(figure, folder, f"bundled-{look.name}", caption, f"attention over the photograph {look.name}")
         )
     text = (
-        f"{results.box['knows']} These photographs come with scikit-image; its answer is told where the subject is one "
-        f"of its classes and left out where it cannot be right. Layer {layer}, head {head} was chosen on masked "
+        f"{results.bundled['knows']} These photographs come with scikit-image; its answer is told where the subject is "
+        f"one of its classes and left out where it cannot be right. Layer {layer}, head {head} was chosen on masked "
         "images of COCO, not on these."
     )
     return Section("A trained model on photographs", text, figures)
@@ -184,7 +184,7 @@ def _numbers(results: QuickstartResults, folder: Path) -> Section:
         iou = report.miou[row]
         where = "" if score.layer is None else f"layer {score.layer}, head {score.head}"
         rows.append([_row_name(row), score.mean, score.standard_error, where, iou.mean, iou.fraction])
-    columns = ["row", "AUC", "standard error", "chosen on other images", "mIoU", "share of patches kept"]
+    columns = ["row", "AUC", "standard error", "chosen on other images", "mIoU", "fraction of patches kept"]
     caption = (
         f"{report.num_reported} reported and {report.num_selection} selection images on a grid of "
         f"{report.grid[0]} x {report.grid[1]} patches; {report.num_dropped} images left out whose mask covers no "

@@ -22,5 +22,5 @@ def reliability_figure(calibration: CalibrationCounts) -> Figure:
     upper.set(xlim=(0, 1), ylim=(0, 1), ylabel="accuracy", title=f"Expected calibration error {calibration.error:.3f}")
     upper.legend(loc="upper left")
     lower.bar(edges, images / max(1, images.sum()), width=1 / BINS, align="edge", color=CONTROL_GREY, edgecolor="white")
-    lower.set(xlabel="confidence", ylabel="share of images")
+    lower.set(xlabel="confidence", ylabel="fraction of images")
     return figure

@@ -1,4 +1,4 @@
-"""Subspaces and dictionaries against depth, and how their columns lie to each other."""
+"""Subspaces and dictionaries against depth, and the angles between their columns."""
 
 from collections.abc import Callable, Sequence
 
@@ -58,7 +58,9 @@ def subspaces_figure(geometry: SubspaceGeometry, title: str = "Subspaces and dic
 
 @styled
 def gram_figure(
-    geometry: SubspaceGeometry, layers: Sequence[int] | None = None, title: str = "How the subspaces lie to each other"
+    geometry: SubspaceGeometry,
+    layers: Sequence[int] | None = None,
+    title: str = "Cosines between the columns of the subspaces",
 ) -> Figure:
     r"""The absolute cosines between a few columns of every head, for a few layers; above the model, below the control.
 
@@ -88,7 +90,7 @@ def gram_figure(
         panels[row, 0].set_ylabel(name)
     figure.colorbar(shown, ax=panels, label="|cos|; the diagonal is 1", shrink=0.8, extend="max")
     figure.suptitle(title)
-    figure.supxlabel(f"{per_head} columns of each head, drawn at random; ticks part the heads", fontsize=8.5)
+    figure.supxlabel(f"{per_head} columns of each head, drawn at random; ticks separate the heads", fontsize=8.5)
     return figure
 
 

@@ -34,7 +34,7 @@ class LogWindow:
         self._steps.append({"loss": loss, **numbers})
 
     def close(self, processes: Processes) -> dict[str, float]:
-        """Means over the steps and all processes, samples per second, and the share of time spent waiting for data."""
+        """Means over the steps and all processes, samples per second, and the fraction of time waiting for data."""
         names = list(self._steps[0])
         values = torch.stack([torch.stack([step[name].float() for name in names]) for step in self._steps])
         means = dict(zip(names, processes.mean(values.mean(dim=0)).tolist(), strict=True))

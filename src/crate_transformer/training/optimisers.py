@@ -39,19 +39,19 @@ def build_optimizers(task: Task, config: OptimiserConfig, device: torch.device) 
 def parameter_groups(named: dict[str, nn.Parameter], task: Task, config: OptimiserConfig) -> list[dict[str, object]]:
     """Parameters that are treated alike: matrices decay, vectors and the model's ``no_weight_decay`` do not.
 
-    ``share`` is what ``layer_decay`` leaves of the learning rate in their layer (arXiv 2003.10555).
+    ``lr_scale`` is what ``layer_decay`` leaves of the learning rate in their layer (arXiv 2003.10555).
     """
     spared = {f"model.{name}" for name in task.model.no_weight_decay()}
-    share = _layer_shares(task.model, config.layer_decay)
+    lr_scale = _layer_scales(task.model, config.layer_decay)
     groups = defaultdict(list)
     for name, parameter in named.items():
         decay = config.weight_decay if parameter.ndim >= 2 and name not in spared else 0.0
-        groups[decay, share(name)].append(parameter)
-    return [{"params": group, "weight_decay": decay, "share": part} for (decay, part), group in groups.items()]
+        groups[decay, lr_scale(name)].append(parameter)
+    return [{"params": group, "weight_decay": decay, "lr_scale": scale} for (decay, scale), group in groups.items()]
 
 
-def _layer_shares(model: nn.Module, layer_decay: float) -> Callable[[str], float]:
-    """The share of the learning rate of a parameter: 1 in the last layer and outside of ``model``."""
+def _layer_scales(model: nn.Module, layer_decay: float) -> Callable[[str], float]:
+    """The fraction of the learning rate of a parameter: 1 in the last layer and outside of ``model``."""
     if layer_decay == 1:
         return lambda _name: 1.0
     if not hasattr(model, "group_matcher"):
@@ -60,7 +60,7 @@ def _layer_shares(model: nn.Module, layer_decay: float) -> Callable[[str], float
         )
     layers, matcher = len(model.blocks), model.group_matcher()
 
-    def share(name: str) -> float:
+    def lr_scale(name: str) -> float:
         name = name.removeprefix("model.")
         if re.search(matcher["stem"], name):
             layer = 0
@@ -70,4 +70,4 @@ def _layer_shares(model: nn.Module, layer_decay: float) -> Callable[[str], float
             layer = layers + 1
         return layer_decay ** (layers + 1 - layer)
 
-    return share
+    return lr_scale

@@ -39,8 +39,8 @@ def knn_probe(
             rank=processes.rank,
             world_size=processes.world_size,
         )
-        shares = processes.gather(features_of(models, loader, tokens_of(model, tokens, 1), 1))
-        rows, labels = zip(*(share for share in shares if len(share[1])), strict=True)
+        parts = processes.gather(features_of(models, loader, tokens_of(model, tokens, 1), 1))
+        rows, labels = zip(*(part for part in parts if len(part[1])), strict=True)
         sides.append(({row: torch.cat([found[row] for found in rows]) for row in rows[0]}, torch.cat(labels)))
     (reference, reference_labels), (reported, reported_labels) = sides
     features = FrozenFeatures(

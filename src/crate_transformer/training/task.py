@@ -19,7 +19,7 @@ class Progress:
 
     @property
     def fraction(self) -> float:
-        """The share of the run that is done."""
+        """The fraction of the run that is done."""
         return self.step / self.steps
 
 

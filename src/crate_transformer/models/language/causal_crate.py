@@ -5,7 +5,7 @@ from dataclasses import dataclass
 from jaxtyping import Float
 from torch import Tensor, nn
 
-from crate_transformer.layers import ISTA, MSSA, Tap, fold_norm
+from crate_transformer.layers import ISTA, MSSA, HookPoint, fold_norm
 from crate_transformer.models.language.config import LanguageConfig
 from crate_transformer.models.language.language_model import LanguageModel
 
@@ -30,7 +30,7 @@ class Block(nn.Module):
     .. math:: Z^{\ell+1/2} = Z^\ell + \mathrm{MSSA}(\mathrm{LN}(Z^\ell)), \qquad
               Z^{\ell+1} = \mathrm{ISTA}(\mathrm{LN}(Z^{\ell+1/2}))
 
-    The tap ``z_half`` sees :math:`Z^{\ell+1/2}`.
+    The hook point ``z_half`` sees :math:`Z^{\ell+1/2}`.
     """
 
     def __init__(self, config: CausalCRATEConfig) -> None:
@@ -38,7 +38,7 @@ class Block(nn.Module):
         dim = config.embed_dim
         self.norm1 = nn.LayerNorm(dim, bias=config.bias)
         self.mssa = MSSA(dim, config.num_heads, out_bias=config.bias, causal=True)
-        self.z_half = Tap()
+        self.z_half = HookPoint()
         self.norm2 = nn.LayerNorm(dim, bias=config.bias)
         self.ista = ISTA(dim, step_size=config.step_size, sparsity_weight=config.sparsity_weight)
 

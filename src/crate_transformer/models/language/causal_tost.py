@@ -5,7 +5,7 @@ from dataclasses import dataclass
 from jaxtyping import Float
 from torch import Tensor, nn
 
-from crate_transformer.layers import MLP, CausalTSSA, LayerScale, Tap, fold_norm, fold_scale
+from crate_transformer.layers import MLP, CausalTSSA, HookPoint, LayerScale, fold_norm, fold_scale
 from crate_transformer.models.language.config import LanguageConfig
 from crate_transformer.models.language.language_model import LanguageModel
 
@@ -29,12 +29,12 @@ SIZES = {
 
 
 class Block(nn.Module):
-    r"""Compress by the statistics of the tokens so far, then an ordinary perceptron.
+    r"""Compress by the statistics of the tokens so far, then an ordinary MLP.
 
     .. math:: Z^{\ell+1/2} = Z^\ell + \gamma_1 \odot \mathrm{TSSA}(\mathrm{LN}(Z^\ell)), \qquad
               Z^{\ell+1} = Z^{\ell+1/2} + \gamma_2 \odot \mathrm{MLP}(\mathrm{LN}(Z^{\ell+1/2}))
 
-    The tap ``z_half`` sees :math:`Z^{\ell+1/2}`.
+    The hook point ``z_half`` sees :math:`Z^{\ell+1/2}`.
     """
 
     def __init__(self, config: CausalToSTConfig) -> None:
@@ -43,7 +43,7 @@ class Block(nn.Module):
         self.norm1 = nn.LayerNorm(dim, bias=bias)
         self.tssa = CausalTSSA(dim, config.num_heads, config.context_length, bias=bias)
         self.scale1 = LayerScale(dim, config.layer_scale)
-        self.z_half = Tap()
+        self.z_half = HookPoint()
         self.norm2 = nn.LayerNorm(dim, bias=bias)
         self.mlp = MLP(dim, round(dim * config.mlp_ratio), bias=bias)
         self.scale2 = LayerScale(dim, config.layer_scale)

@@ -54,7 +54,7 @@ class Classification(Task):
         return self.loss(self.model(images).float(), targets), {}
 
     def inputs(self, batch: Batch, progress: Progress) -> tuple[Float[Tensor, "batch 3 height width"], Tensor]:
-        """Pictures as the model takes them, and their labels; or mixtures of pictures, and shares of the classes."""
+        """Pictures as the model takes them, and their labels; or mixtures of pictures, and fractions of the classes."""
         self.seed_model(batch, progress)
         images, smoothing = self.normalise(batch["images"]), self.config.label_smoothing
         if not self.labelled:
@@ -86,8 +86,8 @@ class Classification(Task):
             world_size=processes.world_size,
         )
         if not self.labelled:
-            shares = processes.gather(logits_and_targets(model, loader))
-            return dataclasses.asdict(mean_average_precision(*map(np.concatenate, zip(*shares, strict=True))))
+            parts = processes.gather(logits_and_targets(model, loader))
+            return dataclasses.asdict(mean_average_precision(*map(np.concatenate, zip(*parts, strict=True))))
         counts = processes.gather(accuracy_counts(model, loader))
         return dataclasses.asdict(sum(counts, AccuracyCounts()).result())
 

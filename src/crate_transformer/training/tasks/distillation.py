@@ -72,9 +72,9 @@ class Distillation(Classification):
         student, teacher = (values.div(temperature).log_softmax(dim=1) for values in (logits, answers))
         softened = temperature**2 * F.kl_div(student, teacher, reduction="batchmean", log_target=True)
         labels = self.loss(logits, targets)
-        share = self.config.label_weight
+        weight = self.config.label_weight
         agreed = (logits.argmax(dim=1) == answers.argmax(dim=1)).float().mean()
-        return (1 - share) * softened + share * labels, {"teacher_loss": softened, "agrees_with_teacher": agreed}
+        return (1 - weight) * softened + weight * labels, {"teacher_loss": softened, "agrees_with_teacher": agreed}
 
 
 def undo(normalise: Normalise, images: Float[Tensor, "batch 3 height width"]) -> Float[Tensor, "batch 3 height width"]:

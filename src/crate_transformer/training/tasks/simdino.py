@@ -150,7 +150,7 @@ class SimDINO(Task):
                 crops = (self.normalise(batch[name].to(device)) for name in ("global_crops", "local_crops"))
                 parts = [crop_features(model, self.teacher_projection, part, weights).cpu() for part in crops]
                 found.append(torch.cat(parts))
-        every = torch.cat([features for shares in processes.gather(found) for features in shares], dim=1)
+        every = torch.cat([features for parts in processes.gather(found) for features in parts], dim=1)
         return float(self._loss(every, every[:LARGE], every[:LARGE])[0])
 
     @staticmethod

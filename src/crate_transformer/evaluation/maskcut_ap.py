@@ -8,7 +8,7 @@ import scipy.ndimage
 from PIL import Image
 from torch import nn
 
-from crate_transformer.data import Scene, normalise, pixels
+from crate_transformer.data import SegmentationSample, normalise, pixels
 from crate_transformer.evaluation.average_precision import AveragePrecision, average_precision
 from crate_transformer.evaluation.candidates import of_cues
 from crate_transformer.inspection import maskcut, preprocessing_of, threshold_otsu, untrained_twin, upsample
@@ -49,7 +49,7 @@ class MaskCutPrecision:
 
 def maskcut_average_precision(
     model: nn.Module,
-    scenes: Iterable[Scene],
+    samples: Iterable[SegmentationSample],
     *,
     size: int = 480,
     num_masks: int = 3,
@@ -64,13 +64,13 @@ def maskcut_average_precision(
     stated there; here they are 480 pixels, as in MaskCut's code, and the order in which the objects are cut.
 
     Args:
-        scenes: with objects.
+        samples: with objects.
         size: side in pixels to which pictures are squeezed; whole patches.
         layer: whose projections are cut; zero-based, negative ones count from the last.
         untrained: the control; ``untrained_twin(model, seed)`` unless given.
 
     Raises:
-        ValueError: fewer than two scenes, or what ``maskcut`` refuses.
+        ValueError: fewer than two samples, or what ``maskcut`` refuses.
     """
     control = untrained or untrained_twin(model, seed)
     found: dict[str, list[np.ndarray]] = {row: [] for row in ROWS}
@@ -79,8 +79,8 @@ def maskcut_average_precision(
     sizes: list[tuple[int, int]] = []
     covered: list[np.ndarray] = []
     cuts = None
-    for scene in scenes:
-        squeezed = pixels(scene.picture.resize((size, size), Image.Resampling.LANCZOS))
+    for sample in samples:
+        squeezed = pixels(sample.picture.resize((size, size), Image.Resampling.LANCZOS))
         inputs = normalise(squeezed, preprocessing_of(model))[None]
         for row, judged in (("untrained", control), ("model", model)):
             cuts = maskcut(judged, inputs, num_masks=num_masks, tau=tau, layer=layer)
@@ -88,10 +88,10 @@ def maskcut_average_precision(
         grid = cuts.masks.shape[2:]
         for cue, candidates in of_cues(squeezed[None], grid).items():
             found[cue].append(_parts(candidates.maps[0, 0], num_masks))
-        truth.append(scene.objects)
-        crowd.append(scene.crowd)
-        sizes.append((scene.picture.height, scene.picture.width))
-        covered.append(_coverage(scene, grid))
+        truth.append(sample.objects)
+        crowd.append(sample.crowd)
+        sizes.append((sample.picture.height, sample.picture.width))
+        covered.append(_coverage(sample, grid))
     if cuts is None or len(truth) < 2:
         raise ValueError(f"average precision with its controls needs at least two pictures, not {len(truth)}")
     total = np.sum(covered, axis=0)
@@ -115,10 +115,10 @@ def maskcut_average_precision(
     )
 
 
-def _coverage(scene: Scene, grid: tuple[int, ...]) -> np.ndarray:
-    """The share of each patch that objects cover."""
-    union = np.zeros((scene.picture.height, scene.picture.width), dtype=np.float32)
-    for mask in scene.objects:
+def _coverage(sample: SegmentationSample, grid: tuple[int, ...]) -> np.ndarray:
+    """The fraction of each patch that objects cover."""
+    union = np.zeros((sample.picture.height, sample.picture.width), dtype=np.float32)
+    for mask in sample.objects:
         union[mask] = 1
     return np.asarray(Image.fromarray(union).resize(grid[::-1], Image.Resampling.BOX))
 

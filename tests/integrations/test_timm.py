@@ -6,7 +6,7 @@ from PIL import Image
 
 from crate_transformer.checkpoints import create_model, list_pretrained, load_checkpoint, save_checkpoint
 from crate_transformer.data import preprocess
-from crate_transformer.integrations import __doc__ as doors
+from crate_transformer.integrations import __doc__ as about
 from crate_transformer.models import MODELS
 from crate_transformer.recipes.teachers import load_teacher
 
@@ -15,7 +15,7 @@ TAGGED = f"{MINI}.tiny_imagenet_100"
 
 
 def test_the_door_says_what_it_is():
-    assert "optional" in doors
+    assert "optional" in about
 
 
 def test_every_model_is_listed_and_those_of_timm_stay_its_own(timm):
@@ -68,7 +68,7 @@ def test_other_extractors(timm, kind):
     assert len(model(torch.randn(1, 3, 32, 32))) == 2
 
 
-def test_weights_in_the_box(timm):
+def test_weights_bundled(timm):
     ours = create_model(TAGGED, pretrained=True).eval()
     images = torch.randn(2, 3, 128, 128)
     for name in (TAGGED, MINI):

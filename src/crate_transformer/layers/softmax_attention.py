@@ -9,21 +9,21 @@ from torch import Tensor
 
 from crate_transformer.layers.fast_products import fast_products
 from crate_transformer.layers.full_precision import full_precision
-from crate_transformer.layers.tap import Tap
+from crate_transformer.layers.hook_point import HookPoint
 
 PLAIN_UP_TO = 1024  # tokens
 IN_CACHE = 2**20  # numbers of the maps computed at a time
 
 
-def attend(
+def softmax_attention(
     query: Float[Tensor, "batch heads queries head_dim"],
     key: Float[Tensor, "batch heads tokens head_dim"],
     value: Float[Tensor, "batch heads tokens head_dim"],
-    tap: Tap,
+    hook_point: HookPoint,
     *,
     causal: bool = False,
 ) -> Float[Tensor, "batch heads queries head_dim"]:
-    r""":math:`\mathrm{softmax}(p^{-1/2} Q K^\top) V`; the map itself is shown to ``tap`` when somebody listens.
+    r""":math:`\mathrm{softmax}(p^{-1/2} Q K^\top) V`; with a hook the map itself passes ``hook_point``.
 
     With ``causal`` a token attends to itself and the tokens before it. PyTorch's fused kernel is used, except in 16
     bits on a CPU, where plain products are faster for as many tokens as a picture usually has, and about twice as fast
@@ -32,18 +32,20 @@ def attend(
     half_on_cpu = query.dtype in (torch.bfloat16, torch.float16) and query.device.type == "cpu"
     if half_on_cpu and not torch.compiler.is_compiling() and not fast_products(query.dtype):
         with full_precision(query.device):
-            return attend(query.float(), key.float(), value.float(), tap, causal=causal).to(query.dtype)
+            return softmax_attention(query.float(), key.float(), value.float(), hook_point, causal=causal).to(
+                query.dtype
+            )
     plain = half_on_cpu and (torch.is_grad_enabled() or query.shape[-2] <= PLAIN_UP_TO)
-    if not tap.listening and not plain:
+    if not hook_point.has_hooks and not plain:
         return F.scaled_dot_product_attention(query, key, value, is_causal=causal)
     exporting = not all(isinstance(side, int) for side in query.shape)
-    if not (tap.listening or causal or exporting) and query is key is value:
+    if not (hook_point.has_hooks or causal or exporting) and query is key is value:
         return SharedAttention.apply(query)
     scores = query @ key.transpose(-2, -1) * query.shape[-1] ** -0.5
     if causal:
         later = torch.ones(scores.shape[-2:], dtype=torch.bool, device=scores.device).triu(1)
         scores = scores.masked_fill(later, -torch.inf)
-    return tap(scores.softmax(dim=-1)).to(value.dtype) @ value
+    return hook_point(scores.softmax(dim=-1)).to(value.dtype) @ value
 
 
 class SharedAttention(torch.autograd.Function):

@@ -19,10 +19,10 @@ every_class = pytest.mark.parametrize("name", {c: name for name, (c, _) in MODEL
 
 
 @pytest.fixture
-def door(transformers):
-    from crate_transformer.integrations import transformers as door
+def integration(transformers):
+    from crate_transformer.integrations import transformers as integration
 
-    return door
+    return integration
 
 
 def small(name="crate_micro_patch4_32", **changes):
@@ -42,15 +42,15 @@ def picture():
 
 @every_class
 @pytest.mark.parametrize("num_classes", [5, 0])
-def test_there_and_back_and_through_a_folder(door, transformers, name, num_classes, tmp_path):
+def test_there_and_back_and_through_a_folder(integration, transformers, name, num_classes, tmp_path):
     model, images = small(name, num_classes=num_classes, img_size=(16, 24)), torch.randn(2, 3, 16, 24)
-    converted = door.to_transformers(model)
+    converted = integration.to_transformers(model)
     converted.save_pretrained(tmp_path)
     auto = transformers.AutoModelForImageClassification if num_classes else transformers.AutoModel
     loaded = auto.from_pretrained(tmp_path)
     assert type(loaded) is type(converted)
     assert not loaded.training
-    back = door.from_transformers(loaded)
+    back = integration.from_transformers(loaded)
     assert (type(back), back.config, back.preprocessing) == (type(model), model.config, model.preprocessing)
     assert back.class_names == model.class_names
     with torch.no_grad():
@@ -62,15 +62,15 @@ def test_there_and_back_and_through_a_folder(door, transformers, name, num_class
     assert str(tmp_path) in back.provenance.source
 
 
-def test_the_configuration_speaks_as_transformers_does(door, transformers, tmp_path):
-    door.to_transformers(small()).save_pretrained(tmp_path)
+def test_the_configuration_speaks_as_transformers_does(integration, transformers, tmp_path):
+    integration.to_transformers(small()).save_pretrained(tmp_path)
     stored = json.loads((tmp_path / "config.json").read_text())
     expected = {"model_type": "crate", "family": "CRATE", "hidden_size": 16, "num_hidden_layers": 2}
     expected |= {"num_attention_heads": 4, "image_size": 16, "num_channels": 3, "patch_size": 4, "step_size": 0.1}
     assert expected.items() <= stored.items()
     config = transformers.AutoConfig.from_pretrained(tmp_path)
     assert (config.num_labels, config.id2label[1], config.label2id["c"]) == (5, "b", 2)
-    default = door.CrateConfig().build(1000)
+    default = integration.CrateConfig().build(1000)
     assert default.config == MODELS["crate_small_patch16_224"][1]
     fresh = transformers.AutoModelForImageClassification.from_config(config)
     assert fresh.classifier.weight.shape == (5, 16)
@@ -84,14 +84,14 @@ def test_the_configuration_speaks_as_transformers_does(door, transformers, tmp_p
         ({"image_size": 15}, "img_size 15 is smaller than one patch"),
     ],
 )
-def test_a_configuration_of_no_model(door, changes, sentence):
+def test_a_configuration_of_no_model(integration, changes, sentence):
     with pytest.raises(ValueError, match=sentence):
-        door.CrateModel(door.CrateConfig(**changes))
+        integration.CrateModel(integration.CrateConfig(**changes))
 
 
-def test_real_attentions_and_hidden_states(door):
+def test_real_attentions_and_hidden_states(integration):
     model, images = small(), torch.randn(3, 3, 16, 16)
-    converted = door.to_transformers(model)
+    converted = integration.to_transformers(model)
     with torch.no_grad():
         seen = converted(images, output_attentions=True, output_hidden_states=True)
         plain = converted(images)
@@ -111,11 +111,11 @@ def test_real_attentions_and_hidden_states(door):
     assert converted(images).attentions[0].requires_grad
 
 
-def test_the_base_model_of_a_classifier_and_the_other_way(door, transformers, tmp_path):
+def test_the_base_model_of_a_classifier_and_the_other_way(integration, transformers, tmp_path):
     model, images = small(), torch.randn(2, 3, 16, 16)
-    door.to_transformers(model).save_pretrained(tmp_path / "classifier")
+    integration.to_transformers(model).save_pretrained(tmp_path / "classifier")
     base = transformers.AutoModel.from_pretrained(tmp_path / "classifier")
-    assert type(base) is door.CrateModel
+    assert type(base) is integration.CrateModel
     seen = base(images)
     torch.testing.assert_close(seen.pooler_output, model.forward_head(model.forward_features(images), pre_logits=True))
     torch.testing.assert_close(seen.last_hidden_state[:, 0], seen.pooler_output)
@@ -128,9 +128,9 @@ def test_the_base_model_of_a_classifier_and_the_other_way(door, transformers, tm
 
 
 @every_class
-def test_what_a_checkpoint_lacks_is_initialised(door, transformers, name, tmp_path):
+def test_what_a_checkpoint_lacks_is_initialised(integration, transformers, name, tmp_path):
     model = small(name)
-    door.to_transformers(model).save_pretrained(tmp_path)
+    integration.to_transformers(model).save_pretrained(tmp_path)
     file = tmp_path / "model.safetensors"
     tensors = load_file(file)
     lost = ["crate.backbone.blocks.0.norm1.weight", "crate.backbone.cls_token"]
@@ -143,9 +143,9 @@ def test_what_a_checkpoint_lacks_is_initialised(door, transformers, name, tmp_pa
 
 
 @pytest.mark.parametrize("kind", ["model", "folder"])
-def test_the_pipeline(door, transformers, picture, kind, tmp_path):
+def test_the_pipeline(integration, transformers, picture, kind, tmp_path):
     model = create_model(TAGGED, pretrained=True).eval()
-    converted = door.to_transformers(model)
+    converted = integration.to_transformers(model)
     if kind == "folder":
         converted.save_pretrained(tmp_path)
         classify = transformers.pipeline("image-classification", model=str(tmp_path), device="cpu")
@@ -161,9 +161,9 @@ def test_the_pipeline(door, transformers, picture, kind, tmp_path):
     assert [a["score"] for a in answers] == pytest.approx(expected.topk(3).values.tolist(), abs=1e-6)
 
 
-def test_pictures_of_every_kind(door, transformers, picture, tmp_path):
+def test_pictures_of_every_kind(integration, transformers, picture, tmp_path):
     model = small()
-    door.to_transformers(model).save_pretrained(tmp_path)
+    integration.to_transformers(model).save_pretrained(tmp_path)
     processor = transformers.AutoImageProcessor.from_pretrained(tmp_path)
     expected = preprocess(picture, model.preprocessing)[None]
     picture.save(tmp_path / "picture.png")
@@ -179,12 +179,12 @@ def test_pictures_of_every_kind(door, transformers, picture, tmp_path):
         assert torch.equal(processor(same, return_tensors="pt").pixel_values, expected)
     assert processor([picture, picture.convert("L")], return_tensors="np").pixel_values.shape == (2, 3, 16, 16)
     with pytest.raises(ValueError, match="crop_pct is 2"):
-        door.CrateImageProcessor(crop_pct=2.0)(picture)
+        integration.CrateImageProcessor(crop_pct=2.0)(picture)
 
 
 @pytest.mark.filterwarnings("default")
-def test_trainer_runs_and_saves(door, transformers, tmp_path):
-    model = door.to_transformers(small())
+def test_trainer_runs_and_saves(integration, transformers, tmp_path):
+    model = integration.to_transformers(small())
     before = model.crate.backbone.blocks[0].ista.dictionary.detach().clone()
     data = [{"pixel_values": torch.randn(3, 16, 16), "labels": i % 5} for i in range(4)]
     arguments = transformers.TrainingArguments(
@@ -196,12 +196,12 @@ def test_trainer_runs_and_saves(door, transformers, tmp_path):
     assert np.isfinite(trainer.evaluate()["eval_loss"])
     trainer.save_model(tmp_path / "final")
     assert (tmp_path / "final" / "preprocessor_config.json").is_file()
-    assert door.from_transformers(door.CrateForImageClassification.from_pretrained(tmp_path / "final"))
+    assert integration.from_transformers(integration.CrateForImageClassification.from_pretrained(tmp_path / "final"))
 
 
 @pytest.mark.filterwarnings("ignore:.*deprecated")  # transformers' words for it are changing
-def test_gradient_checkpointing(door):
-    model, images = door.to_transformers(small()).train(), torch.randn(2, 3, 16, 16)
+def test_gradient_checkpointing(integration):
+    model, images = integration.to_transformers(small()).train(), torch.randn(2, 3, 16, 16)
     assert not model.is_gradient_checkpointing
     labels, gradients = torch.tensor([0, 3]), []
     for _ in range(2):
@@ -213,23 +213,23 @@ def test_gradient_checkpointing(door):
     torch.testing.assert_close(*gradients)
 
 
-def test_half_precision(door, transformers, tmp_path):
-    door.to_transformers(small().bfloat16()).save_pretrained(tmp_path)
+def test_half_precision(integration, transformers, tmp_path):
+    integration.to_transformers(small().bfloat16()).save_pretrained(tmp_path)
     loaded = transformers.AutoModelForImageClassification.from_pretrained(tmp_path, dtype="auto")
     assert loaded.dtype == torch.bfloat16
     assert loaded(torch.randn(1, 3, 16, 16)).logits.isfinite().all()
-    assert door.from_transformers(loaded).pos_embed.dtype == torch.bfloat16
+    assert integration.from_transformers(loaded).pos_embed.dtype == torch.bfloat16
 
 
 @pytest.mark.parametrize("mode", ["I;16", "I", "L", "P", "RGBA", "CMYK"])
-def test_pictures_of_every_mode_are_read_as_the_package_reads_them(door, tmp_path, mode):
+def test_pictures_of_every_mode_are_read_as_the_package_reads_them(integration, tmp_path, mode):
     values = (np.arange(64 * 48).reshape(48, 64) * (65535 // (64 * 48))).astype(np.uint16)
     grey = Image.fromarray((values // 257).astype(np.uint8))
     picture = Image.fromarray(values) if mode.startswith("I") else grey.convert(mode)
     picture.convert(mode).save(tmp_path / "picture.tiff")
     model = small()
     expected = preprocess(read_image(tmp_path / "picture.tiff"), model.preprocessing)
-    processor = door.to_transformers(model).image_processor()
+    processor = integration.to_transformers(model).image_processor()
     through = processor(Image.open(tmp_path / "picture.tiff"), return_tensors="pt")["pixel_values"][0]
     assert torch.equal(through, expected)
     assert through.std() > 0.1
@@ -248,8 +248,8 @@ def test_pictures_of_every_mode_are_read_as_the_package_reads_them(door, tmp_pat
         ({"family": "GPT"}, "there is no model family 'GPT'"),
     ],
 )
-def test_a_stranger_may_have_written_the_configuration(door, transformers, tmp_path, change, words):
-    door.to_transformers(small()).save_pretrained(tmp_path)
+def test_a_stranger_may_have_written_the_configuration(integration, transformers, tmp_path, change, words):
+    integration.to_transformers(small()).save_pretrained(tmp_path)
     stored = json.loads((tmp_path / "config.json").read_text())
     (tmp_path / "config.json").write_text(json.dumps(stored | change))
     with pytest.raises(ValueError, match=words):
@@ -257,8 +257,8 @@ def test_a_stranger_may_have_written_the_configuration(door, transformers, tmp_p
 
 
 @pytest.mark.usefixtures("unchecked")
-def test_a_stranger_may_have_written_the_image_processor(door, transformers, tmp_path, picture):
-    door.to_transformers(small()).save_pretrained(tmp_path)
+def test_a_stranger_may_have_written_the_image_processor(integration, transformers, tmp_path, picture):
+    integration.to_transformers(small()).save_pretrained(tmp_path)
     stored = json.loads((tmp_path / "preprocessor_config.json").read_text())
     for change in ({"size": {"height": 16}}, {"crop_pct": "1"}, {"image_mean": [0.5]}, {"image_std": [0, 0, 0]}):
         (tmp_path / "preprocessor_config.json").write_text(json.dumps(stored | change))
@@ -266,8 +266,8 @@ def test_a_stranger_may_have_written_the_image_processor(door, transformers, tmp
             transformers.AutoImageProcessor.from_pretrained(tmp_path)(picture)
 
 
-def test_a_compiled_model_is_converted(door):
+def test_a_compiled_model_is_converted(integration):
     model, images = small(), torch.randn(1, 3, 16, 16)
     with torch.no_grad():
-        converted = door.to_transformers(torch.compile(model, backend="eager"))
+        converted = integration.to_transformers(torch.compile(model, backend="eager"))
         assert torch.equal(converted(images).logits, model(images))

@@ -20,7 +20,7 @@ from crate_transformer.storage import printable
 _LETTERS = 14  # of a picture's name in one line
 
 
-def inside_sections(inside: Inside, files: dict[str, bytes]) -> list[Section]:
+def model_sections(inside: Inside, files: dict[str, bytes]) -> list[Section]:
     """One section for each answer there is, with its figures, which are added to ``files`` too."""
     count, shown = len(inside.looks), len(inside.crops)
     all_pictures = f"{'the picture' if count == 1 else f'all {count} pictures'} at {_pixels(inside.size)}"
@@ -46,8 +46,8 @@ def inside_sections(inside: Inside, files: dict[str, bytes]) -> list[Section]:
     if inside.geometry:
         add(
             "Subspaces and dictionaries",
-            f"How the weights of each of the {len(inside.objective.layers)} layers lie to each other, whatever the "
-            "picture, beside an untrained model of the same shape.",
+            f"Angles between subspaces and coherence of dictionaries, {len(inside.objective.layers)} layers. "
+            "They depend on the weights alone; an untrained model of the same shape stands beside.",
             subspaces=subspaces_figure(inside.geometry),
             gram=gram_figure(inside.geometry),
         )
@@ -79,15 +79,15 @@ def inside_sections(inside: Inside, files: dict[str, bytes]) -> list[Section]:
 
 def attention_text(steps: LayerSteps) -> Markup:
     """In how many cases attention lowers R^c, and what the theory says of it."""
-    shares = [f"{found.compressing.mean():.0%}" for found in (steps.trained, steps.untrained)]
+    fractions = [f"{found.compressing.mean():.0%}" for found in (steps.trained, steps.untrained)]
     why = (
         "MSSA approximates a step that lowers it; with a trained output map nothing guarantees it"
         if steps.derived
         else "this attention was not derived to lower it: shown for comparison"
     )
     return Markup(
-        f"Attention lowers R<sup>c</sup> in {shares[0]} of the cases (layers and pictures; untrained model "
-        f"{shares[1]}); {why}. "
+        f"Attention lowers R<sup>c</sup> in {fractions[0]} of the cases (layers and pictures; untrained model "
+        f"{fractions[1]}); {why}. "
     )
 
 
@@ -131,15 +131,15 @@ def measurements(inside: Inside) -> dict[str, object]:
         "maskcut": {
             "layer": cuts.layer,
             "tau": cuts.tau,
-            "verdicts": cuts.verdicts,
+            "statuses": cuts.statuses,
             "eigenvalues": cuts.eigenvalues,
-            "mask_shares": cuts.masks.mean(axis=(2, 3)),
+            "mask_fractions": cuts.masks.mean(axis=(2, 3)),
         },
         "feature_pca": {
             "layer": components.layer,
-            "first_share": components.first_share,
-            "colour_shares": components.colour_shares,
-            "foreground_shares": components.foreground.mean(axis=(1, 2)),
+            "first_fraction": components.first_fraction,
+            "colour_fractions": components.colour_fractions,
+            "foreground_fractions": components.foreground.mean(axis=(1, 2)),
         },
         "head_semantics": heads
         and {

@@ -12,7 +12,7 @@ NORMALISATIONS = ("head", "token", "none")
 
 
 def at_least_float32(x: Float[Tensor, "*shape"]) -> Float[Tensor, "*shape"]:
-    """What a model in 16 bits puts out is measured in float32."""
+    """What a model in 16 bits outputs is measured in float32."""
     return x.to(torch.promote_types(x.dtype, torch.float32))
 
 

@@ -15,7 +15,7 @@ from crate_transformer.data.transforms import pixels, resize_crop
 
 
 @dataclass(frozen=True, eq=False, kw_only=True)
-class Scene:
+class SegmentationSample:
     """A picture, for each class on it one mask of its size, and its single objects where these are known.
 
     ``crowd`` says of each object whether it is a group that nobody counted.
@@ -29,8 +29,8 @@ class Scene:
 
 
 @dataclass(frozen=True, eq=False, kw_only=True)
-class SceneSet:
-    """Scenes below ``root``, read one at a time when iterated; made by ``open_scenes``.
+class SegmentationSamples:
+    """Samples below ``root``, read one at a time when iterated; made by ``open_segmentation``.
 
     ``has_objects`` says whether the data tells single objects apart.
     """
@@ -40,22 +40,22 @@ class SceneSet:
     names: tuple[str, ...]
     class_names: dict[int, str]
     has_objects: bool
-    load: Callable[[str], Scene]
+    load: Callable[[str], SegmentationSample]
 
     def __len__(self) -> int:
         return len(self.names)
 
-    def __iter__(self) -> Iterator[Scene]:
+    def __iter__(self) -> Iterator[SegmentationSample]:
         return map(self.load, self.names)
 
-    def first(self, count: int | None) -> "SceneSet":
-        """The first ``count`` scenes, all if ``None``."""
+    def first(self, count: int | None) -> "SegmentationSamples":
+        """The first ``count`` samples, all if ``None``."""
         return replace(self, names=self.names[:count])
 
 
 @dataclass(frozen=True, eq=False, kw_only=True)
-class SceneArrays:
-    """Scenes cut to one square size: bytes, and one row of ``masks`` for each class on each picture.
+class SegmentationArrays:
+    """Samples cut to one square size: bytes, and one row of ``masks`` for each class on each picture.
 
     ``image`` and ``label`` tell of each mask to which picture and class it belongs.
     """
@@ -69,30 +69,30 @@ class SceneArrays:
 
 @dataclass(frozen=True, eq=False, kw_only=True)
 class Foregrounds:
-    """Scenes cut to one square size: bytes, and the union of the masks on each picture."""
+    """Samples cut to one square size: bytes, and the union of the masks on each picture."""
 
     pixels: UInt8[Tensor, "images 3 side side"]
     masks: Bool[Tensor, "images side side"]
     names: tuple[str, ...]
 
 
-def cut_square(scenes: Iterable[Scene], size: int) -> SceneArrays:
+def resize_and_centre_crop(samples: Iterable[SegmentationSample], size: int) -> SegmentationArrays:
     """Short side resized to ``size`` pixels and cropped at the centre, masks by their nearest pixel.
 
     Raises:
-        ValueError: there are no scenes.
+        ValueError: there are no samples.
     """
     cut, masks, image, label, names = [], [], [], [], []
-    for scene in scenes:
-        for number, mask in sorted(scene.classes.items()):
+    for sample in samples:
+        for number, mask in sorted(sample.classes.items()):
             masks.append(_cut_mask(mask, size))
             image.append(len(names))
             label.append(number)
-        cut.append(pixels(resize_crop(scene.picture, (size, size))))
-        names.append(scene.name)
+        cut.append(pixels(resize_crop(sample.picture, (size, size))))
+        names.append(sample.name)
     if not names:
-        raise ValueError("there are no scenes to cut: give at least one")
-    return SceneArrays(
+        raise ValueError("there are no samples to cut: give at least one")
+    return SegmentationArrays(
         pixels=torch.stack(cut),
         masks=torch.stack(masks) if masks else torch.zeros(0, size, size, dtype=torch.bool),
         image=np.array(image, dtype=np.int64),
@@ -101,27 +101,29 @@ def cut_square(scenes: Iterable[Scene], size: int) -> SceneArrays:
     )
 
 
-def cut_foregrounds(scenes: Iterable[Scene], size: int, *, coverage: tuple[float, float] = (0.03, 0.60)) -> Foregrounds:
-    """As ``cut_square``, with the union of all masks of each picture (crowds included).
+def crop_foregrounds(
+    samples: Iterable[SegmentationSample], size: int, *, coverage: tuple[float, float] = (0.03, 0.60)
+) -> Foregrounds:
+    """As ``resize_and_centre_crop``, with the union of all masks of each picture (crowds included).
 
     Args:
-        scenes: such as ``open_scenes`` finds.
+        samples: such as ``open_segmentation`` finds.
         size: side of the squares in pixels.
-        coverage: pictures whose union covers a smaller or larger share of the square are left out.
+        coverage: pictures whose union covers a smaller or larger fraction of the square are left out.
 
     Raises:
         ValueError: no picture remains.
     """
     cut, masks, names = [], [], []
-    for scene in scenes:
-        union = np.zeros((scene.picture.height, scene.picture.width), dtype=bool)
-        for mask in scene.classes.values():
+    for sample in samples:
+        union = np.zeros((sample.picture.height, sample.picture.width), dtype=bool)
+        for mask in sample.classes.values():
             union |= mask
         mask = _cut_mask(union, size)
         if coverage[0] <= mask.float().mean() <= coverage[1]:
-            cut.append(pixels(resize_crop(scene.picture, (size, size))))
+            cut.append(pixels(resize_crop(sample.picture, (size, size))))
             masks.append(mask)
-            names.append(scene.name)
+            names.append(sample.name)
     if not names:
         raise ValueError(f"on no picture the masks cover {coverage[0]:.0%} to {coverage[1]:.0%} of it")
     return Foregrounds(pixels=torch.stack(cut), masks=torch.stack(masks), names=tuple(names))

@@ -33,14 +33,14 @@ def segmentation_tables(
         size: side of the squares for attention; twice that of the training unless given.
         maskcut_size: side of the squares for MaskCut; 0 leaves it out.
     """
-    from crate_transformer.data import cut_square, open_scenes
+    from crate_transformer.data import open_segmentation, resize_and_centre_crop
     from crate_transformer.evaluation import attention_miou, maskcut_average_precision
     from crate_transformer.progress import tracked
     from crate_transformer.reports.table import print_table
 
-    scenes = open_scenes(folder).first(limit)
+    samples = open_segmentation(folder).first(limit)
     side = whole_patches(model, size or 2 * min(model.preprocessing.img_size))
-    found = attention_miou(model, cut_square(tracked("pictures", scenes, len(scenes)), side), layer=layer)
+    found = attention_miou(model, resize_and_centre_crop(tracked("pictures", samples, len(samples)), side), layer=layer)
     columns = ["", "best head, entries", "best head, mass", "fixed head, entries", "fixed head, mass"]
     tables = [
         found.best_head["entries"],
@@ -59,9 +59,9 @@ def segmentation_tables(
     if found.num_dropped:
         say(f"{found.num_dropped} images show no class on the grid of patches and were left out")
     results: dict[str, object] = {"data": str(folder), "attention_miou": found.to_dict()}
-    if maskcut_size and scenes.has_objects:
+    if maskcut_size and samples.has_objects:
         side = whole_patches(model, maskcut_size)
-        cuts = maskcut_average_precision(model, tracked("MaskCut", scenes, len(scenes)), size=side, layer=layer)
+        cuts = maskcut_average_precision(model, tracked("MaskCut", samples, len(samples)), size=side, layer=layer)
         kinds = [(kind, name) for kind in ("box", "mask") for name in ("ap50", "ap75", "ap")]
         rows = [
             [text, *(100 * getattr(cuts.rows[row][kind], name) for kind, name in kinds)] for row, text in CALLED.items()

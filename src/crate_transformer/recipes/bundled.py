@@ -1,4 +1,4 @@
-"""How the model in the box is made: a small CRATE trained on natural photographs, measured and packed."""
+"""How the bundled model is made: a small CRATE trained on natural photographs, measured and packed."""
 
 from dataclasses import asdict
 from pathlib import Path
@@ -9,10 +9,10 @@ from crate_transformer.checkpoints import save_checkpoint
 from crate_transformer.data import (
     ArrayImages,
     ImageFolder,
-    cut_foregrounds,
+    crop_foregrounds,
     eval_loader,
     normalise,
-    open_scenes,
+    open_segmentation,
     open_split,
 )
 from crate_transformer.evaluation import SegmentationReport, accuracy, attention_segmentation
@@ -23,26 +23,26 @@ from crate_transformer.recipes.tiny_imagenet import tiny_imagenet_100, tiny_imag
 COCO_SIZE = 128  # pixels: 16 x 16 tokens
 
 
-def pack_box(data: Path, coco: Path, runs: Path, box: Path) -> SegmentationReport:
-    """Train (or load) both stages in ``runs``, measure, and write the checkpoint ``box``.
+def pack_bundled(data: Path, coco: Path, runs: Path, checkpoint: Path) -> SegmentationReport:
+    """Train (or load) both stages in ``runs``, measure, and write the ``checkpoint``.
 
     Weights are stored in bfloat16; everything is measured on the weights as they are stored.
     """
     split = open_split(data)
-    fit(tiny_imagenet_100(), split, runs / "box-64", data_name=data.name)
-    done = fit(tiny_imagenet_100_128(str(runs / "box-64")), split, runs / "box", data_name=data.name)
-    return pack(done.model, split.val, coco, box, done.metrics)
+    fit(tiny_imagenet_100(), split, runs / "bundled-64", data_name=data.name)
+    done = fit(tiny_imagenet_100_128(str(runs / "bundled-64")), split, runs / "bundled", data_name=data.name)
+    return pack(done.model, split.val, coco, checkpoint, done.metrics)
 
 
 def pack(
-    model: Backbone, held_out: ArrayImages | ImageFolder, coco: Path, box: Path, training: dict[str, object]
+    model: Backbone, held_out: ArrayImages | ImageFolder, coco: Path, checkpoint: Path, training: dict[str, object]
 ) -> SegmentationReport:
     """Round the weights, measure accuracy and attention, and write weights, numbers and model card."""
     with torch.no_grad():
         for parameter in model.parameters():
             parameter.copy_(parameter.bfloat16())
     metrics = {**training, **asdict(accuracy(model, eval_loader(held_out, model.preprocessing, batch_size=256)))}
-    objects = cut_foregrounds(open_scenes(coco), COCO_SIZE)
+    objects = crop_foregrounds(open_segmentation(coco), COCO_SIZE)
     report = attention_segmentation(
         {"crate": model}, normalise(objects.pixels, model.preprocessing), objects.masks, objects.pixels
     )
@@ -58,7 +58,11 @@ def pack(
         },
     }
     save_checkpoint(
-        model, box, metadata=metadata, model_card=model_card(box.name, metrics, report), dtype=torch.bfloat16
+        model,
+        checkpoint,
+        metadata=metadata,
+        model_card=model_card(checkpoint.name, metrics, report),
+        dtype=torch.bfloat16,
     )
     return report
 

@@ -1,4 +1,4 @@
-"""Who is measured: this package in several ways, the textbook transcription, and ViTs of the same width and depth."""
+"""What is measured: this package in several ways, a reference implementation, and ViTs of the same width and depth."""
 
 import importlib
 from collections.abc import Callable
@@ -7,21 +7,21 @@ from dataclasses import dataclass
 import torch
 from torch import Tensor, nn
 
-from crate_transformer.benchmarks.reference import TextbookCRATE
+from crate_transformer.benchmarks.reference import ReferenceCRATE
 from crate_transformer.kernels import worthwhile
 from crate_transformer.layers import fuse_kernels, pack_linears
 from crate_transformer.models import CRATE, Backbone
 
-OURS, TEXTBOOK, COMPILED = "ours", "textbook", "ours (compiled)"
+OURS, REFERENCE, COMPILED = "ours", "reference", "ours (compiled)"
 DTYPES = {"float32": torch.float32, "bf16": torch.bfloat16}
 
 
-def contenders(model: Backbone, device: torch.device, precision: str, *, compiled: bool = False) -> list[str]:
+def implementations(model: Backbone, device: torch.device, precision: str, *, compiled: bool = False) -> list[str]:
     """Names of those that can be measured beside this model here; an absent library's are not among them."""
     return [
         name
-        for name, contender in CONTENDERS.items()
-        if contender.offered(model, device, precision) and (compiled or name != COMPILED)
+        for name, implementation in IMPLEMENTATIONS.items()
+        if implementation.offered(model, device, precision) and (compiled or name != COMPILED)
     ]
 
 
@@ -36,10 +36,10 @@ class Logits(nn.Module):
         return self.model(images).logits
 
 
-def _textbook(ours: Backbone) -> nn.Module:
-    textbook = TextbookCRATE(ours.config)
-    textbook.load_state_dict(ours.state_dict())
-    return textbook
+def _reference(ours: Backbone) -> nn.Module:
+    reference = ReferenceCRATE(ours.config)
+    reference.load_state_dict(ours.state_dict())
+    return reference
 
 
 def _vit_of_transformers(ours: Backbone) -> nn.Module:
@@ -113,7 +113,7 @@ def _there(module: str, name: str) -> bool:
 
 
 @dataclass(frozen=True, kw_only=True)
-class Contender:
+class Implementation:
     """One of those measured.
 
     Args:
@@ -129,21 +129,21 @@ class Contender:
     captured: bool = False
 
 
-CONTENDERS = {
-    OURS: Contender(ready=_packed),
-    COMPILED: Contender(ready=_compiled),
-    "ours (CUDA graph)": Contender(
+IMPLEMENTATIONS = {
+    OURS: Implementation(ready=_packed),
+    COMPILED: Implementation(ready=_compiled),
+    "ours (CUDA graph)": Implementation(
         ready=_folded, captured=True, offered=lambda ours, device, precision: device.type == "cuda"
     ),
-    "ours (Triton)": Contender(
+    "ours (Triton)": Implementation(
         ready=_with_kernels,
         offered=lambda ours, device, precision: worthwhile(device, DTYPES[precision]) and _there("triton", "jit"),
     ),
-    TEXTBOOK: Contender(plain=_textbook, offered=lambda ours, device, precision: isinstance(ours, CRATE)),
-    "ViT (transformers)": Contender(
+    REFERENCE: Implementation(plain=_reference, offered=lambda ours, device, precision: isinstance(ours, CRATE)),
+    "ViT (transformers)": Implementation(
         plain=_vit_of_transformers, offered=lambda *_: _there("transformers", "ViTForImageClassification")
     ),
-    "ViT (timm)": Contender(
+    "ViT (timm)": Implementation(
         plain=_vit_of_timm, offered=lambda *_: _there("timm.models.vision_transformer", "VisionTransformer")
     ),
 }

@@ -9,35 +9,35 @@ import torch
 
 from crate_transformer.benchmarks import cases
 from crate_transformer.benchmarks.cases import LayerCase, ModelCase
-from crate_transformer.benchmarks.contenders import CONTENDERS, contenders
 from crate_transformer.benchmarks.cuda_graph import capture
 from crate_transformer.benchmarks.flops import count_flops
-from crate_transformer.benchmarks.reference import TextbookCRATE
+from crate_transformer.benchmarks.implementations import IMPLEMENTATIONS, implementations
+from crate_transformer.benchmarks.reference import ReferenceCRATE
 from crate_transformer.layers import pack_linears
 from crate_transformer.models import build_model
 
 MODEL = "crate_micro_patch4_32"
 CPU, CUDA = torch.device("cpu"), torch.device("cuda")
-VITS = [name for name in CONTENDERS if name.startswith("ViT")]
+VITS = [name for name in IMPLEMENTATIONS if name.startswith("ViT")]
 
 
 @pytest.fixture
 def case():
     return ModelCase(
-        model=MODEL, contender="ours", task="training", precision="float32", batch=2, threads=1, device="cpu"
+        model=MODEL, implementation="ours", task="training", precision="float32", batch=2, threads=1, device="cpu"
     )
 
 
-def test_the_textbook_computes_the_same_forward_and_backward():
+def test_the_reference_computes_the_same_forward_and_backward():
     ours = build_model(MODEL, depth=2).double()
-    textbook = TextbookCRATE(ours.config).double()
-    textbook.load_state_dict(ours.state_dict())
+    reference = ReferenceCRATE(ours.config).double()
+    reference.load_state_dict(ours.state_dict())
     images = torch.randn(3, 3, 32, 32, dtype=torch.float64)
-    torch.testing.assert_close(ours(images), textbook(images), rtol=1e-12, atol=1e-12)
-    for model in (ours, textbook):
+    torch.testing.assert_close(ours(images), reference(images), rtol=1e-12, atol=1e-12)
+    for model in (ours, reference):
         model(images).square().sum().backward()
     for name, parameter in ours.named_parameters():
-        torch.testing.assert_close(parameter.grad, textbook.get_parameter(name).grad, rtol=1e-10, atol=1e-12)
+        torch.testing.assert_close(parameter.grad, reference.get_parameter(name).grad, rtol=1e-10, atol=1e-12)
 
 
 @pytest.mark.parametrize("dtype", [None, torch.bfloat16])
@@ -55,35 +55,35 @@ def test_arithmetic_is_what_the_equations_say():
     dim, tokens = 128, 65
     attention = 2 * tokens * tokens * dim
     patches = 64 * 48 * dim
-    textbook = TextbookCRATE(model.config)
-    assert count_flops(textbook, 3, 32, 32) == 2 * (5 * tokens * dim * dim + attention + patches)
+    reference = ReferenceCRATE(model.config)
+    assert count_flops(reference, 3, 32, 32) == 2 * (5 * tokens * dim * dim + attention + patches)
     assert count_flops(model.fold(), 3, 32, 32) == 2 * (3 * tokens * dim * dim + attention + patches)
 
 
 @pytest.mark.parametrize("name", VITS)
 def test_vits_of_other_libraries_do_the_arithmetic_of_ours(name):
     ours = build_model("vit_micro_patch4_32")
-    if name not in contenders(ours, CPU, "bf16"):
+    if name not in implementations(ours, CPU, "bf16"):
         pytest.skip(f"no {name}: its library is not installed, or does not go with this torch")
-    other = CONTENDERS[name].plain(ours)
+    other = IMPLEMENTATIONS[name].plain(ours)
     assert count_flops(other.eval(), 3, 32, 32) == count_flops(ours.eval(), 3, 32, 32)
     assert other(torch.randn(2, 3, 32, 32)).shape == (2, ours.num_classes)
 
 
 def test_who_is_measured(monkeypatch):
     ours = build_model(MODEL)
-    assert {"ours", "textbook"} <= set(contenders(ours, CPU, "bf16")) <= {"ours", "textbook", *VITS}
-    assert "textbook" not in contenders(build_model("vit_micro_patch4_32"), CPU, "bf16")
-    assert "ours (compiled)" in contenders(ours, CPU, "bf16", compiled=True)
-    assert "ours (CUDA graph)" in contenders(ours, CUDA, "bf16")
+    assert {"ours", "reference"} <= set(implementations(ours, CPU, "bf16")) <= {"ours", "reference", *VITS}
+    assert "reference" not in implementations(build_model("vit_micro_patch4_32"), CPU, "bf16")
+    assert "ours (compiled)" in implementations(ours, CPU, "bf16", compiled=True)
+    assert "ours (CUDA graph)" in implementations(ours, CUDA, "bf16")
     for absent in ("transformers", "timm.models.vision_transformer", "triton"):
         monkeypatch.setitem(sys.modules, absent, None)
-    assert contenders(ours, CPU, "bf16") == ["ours", "textbook"]
-    assert contenders(ours, CUDA, "bf16") == ["ours", "ours (CUDA graph)", "textbook"]
+    assert implementations(ours, CPU, "bf16") == ["ours", "reference"]
+    assert implementations(ours, CUDA, "bf16") == ["ours", "ours (CUDA graph)", "reference"]
 
 
 def test_all_see_the_same_weights_and_take_steps(case):
-    weights = [replace(case, contender=name).build().head.weight.clone() for name in ("ours", "textbook")]
+    weights = [replace(case, implementation=name).build().head.weight.clone() for name in ("ours", "reference")]
     torch.testing.assert_close(*weights, rtol=0, atol=0)
     module = case.build()
     case.runner(module, case.optimizer(module), case.feed())()
@@ -103,7 +103,15 @@ def test_a_layer_goes_backwards_to_its_input_and_parameters(monkeypatch):
     asked = []
     monkeypatch.setattr(torch.autograd, "grad", lambda output, inputs, grad: asked.append((output, inputs)))
     layer_case = LayerCase(
-        contender="TSSA", task="training", precision="bf16", batch=2, threads=1, device="cpu", tokens=8, dim=12, heads=2
+        implementation="TSSA",
+        task="training",
+        precision="bf16",
+        batch=2,
+        threads=1,
+        device="cpu",
+        tokens=8,
+        dim=12,
+        heads=2,
     )
     module, feed = layer_case.build(), layer_case.feed()
     layer_case.once(module, feed)
@@ -112,10 +120,10 @@ def test_a_layer_goes_backwards_to_its_input_and_parameters(monkeypatch):
     assert inputs[0] is feed and len(inputs) == 1 + len(list(module.parameters()))
 
 
-def test_a_captured_contender_captures_the_whole_step(case, monkeypatch):
+def test_a_captured_implementation_captures_the_whole_step(case, monkeypatch):
     captured, replay = [], lambda: None
     monkeypatch.setattr(cases, "capture", lambda run, device: captured.append((run, device)) or replay)
-    case = replace(case, contender="ours (CUDA graph)")
+    case = replace(case, implementation="ours (CUDA graph)")
     module = case.build()
     before = module.head.weight.clone()
     assert case.runner(module, case.optimizer(module), case.feed()) is replay
@@ -136,7 +144,7 @@ def test_a_cuda_graph_computes_what_it_captured(case, precision):
         images.normal_()
         replay()
         torch.testing.assert_close(seen, model(images), rtol=1e-5, atol=1e-5)
-    training = replace(case, contender="ours (CUDA graph)", precision=precision, device="cuda")
+    training = replace(case, implementation="ours (CUDA graph)", precision=precision, device="cuda")
     module = training.build()
     replay = training.runner(module, training.optimizer(module), training.feed())
     before = module.head.weight.clone()
@@ -151,7 +159,7 @@ import torch
 from crate_transformer.benchmarks.cases import ModelCase
 common = dict(model={MODEL!r}, precision="float32", batch=2, threads=1, device="cpu")
 for task in ("inference", "training"):
-    ours, compiled = (ModelCase(contender=n, task=task, **common) for n in ("ours", "ours (compiled)"))
+    ours, compiled = (ModelCase(implementation=n, task=task, **common) for n in ("ours", "ours (compiled)"))
     images = ours.feed()
     module = compiled.build()
     torch.testing.assert_close(module(images), ours.build()(images), rtol=1e-3, atol=1e-4)

@@ -1,0 +1,30 @@
+"""Hook points: named places of a forward pass at which hooks observe or replace a tensor."""
+
+from collections.abc import Iterable, Iterator
+from contextlib import contextmanager
+
+from torch import Tensor, nn
+
+
+class HookPoint(nn.Module):
+    """An identity with a name, at which ``record`` and ``intervene`` register their hooks."""
+
+    def forward(self, x: Tensor) -> Tensor:
+        return x
+
+    @property
+    def has_hooks(self) -> bool:
+        """Whether a hook is registered, so that a layer must compute what it otherwise leaves to a fused kernel."""
+        return len(self._forward_hooks) > 0
+
+
+@contextmanager
+def capture(hook_points: Iterable[HookPoint]) -> Iterator[list[Tensor]]:
+    """Collect what passes the hook points inside the ``with`` block, in the order of running, with gradients."""
+    seen: list[Tensor] = []
+    handles = [point.register_forward_hook(lambda module, args, output: seen.append(output)) for point in hook_points]
+    try:
+        yield seen
+    finally:
+        for handle in handles:
+            handle.remove()
