@@ -77,6 +77,46 @@ def test_what_is_measured_is_what_the_checkpoint_does(crate, text, tmp_path):
     assert told["metrics"]["held_out_loss"] == pytest.approx(total / 119, rel=1e-5)
 
 
+@pytest.mark.usefixtures("tiny")
+def test_evaluate_measures_what_training_held_out(crate, refused, text, tmp_path):
+    run = tmp_path / "run"
+    assert crate(*TRAIN, "--data", text, "--output", run, "--steps", "2", "--context-length", "13").code == 0
+    told, output = metadata(run)["metrics"], tmp_path / "numbers.json"
+    ran = crate("evaluate", run, "--data", text, "--output", output)
+    assert ran.code == 0, ran
+    found = json.loads(ran.out)
+    names = ("held_out_loss", "perplexity", "bits_per_byte", "held_out_tokens")
+    assert {name: found[name] for name in names} == {name: told[name] for name in names}
+    assert found["text_used"] == f"the last 120 of the 1,200 tokens of {text}, which training held out"
+    assert found["warning"] is None and json.loads(output.read_text()) == found
+    (tmp_path / "other.txt").write_bytes(b"sphinx of quartz")  # longer than the context by three
+    ran = crate("evaluate", run, "--data", tmp_path / "other.txt")
+    assert "this text is not known to have been held out" in ran.err
+    assert json.loads(ran.out)["held_out_tokens"] == 15
+    (tmp_path / "both").mkdir()
+    for part in ("train", "val"):
+        (tmp_path / f"both/{part}.txt").write_bytes(LINE * (2 if part == "val" else 20))
+    assert crate(*TRAIN, "--data", tmp_path / "both", "--output", tmp_path / "parts", "--steps", "2").code == 0
+    found = json.loads(crate("evaluate", tmp_path / "parts", "--data", tmp_path / "both").out)
+    assert found["text_used"] == f"all 48 tokens of {tmp_path}/both/val.txt, which training held out"
+    (tmp_path / "one.txt").write_bytes(b"a")
+    assert refused("evaluate", run, "--data", tmp_path / "one.txt").endswith(
+        "a single token: there is nothing to predict"
+    )
+    assert refused("evaluate", run, "--data", text, "--report", tmp_path / "report").endswith("--report out")
+
+
+def test_evaluate_a_language_model_that_does_not_tell_its_tokenizer(crate, refused, text, tmp_path):
+    toy = build_language_model("crate_lm_base", vocab_size=300, context_length=4, embed_dim=8, depth=1, num_heads=2)
+    save_checkpoint(toy, tmp_path / "toy")
+    command = ("evaluate", tmp_path / "toy", "--data", text)
+    assert refused(*command) == f"{tmp_path / 'toy'} does not tell its tokenizer: name it with --tokenizer"
+    ran = crate(*command, "--tokenizer", "bytes")
+    assert ran.code == 0 and "does not tell which text it was trained on" in ran.err
+    found = json.loads(ran.out)
+    assert found["held_out_tokens"] == 1199 and found["bits_per_byte"] is None
+
+
 def NextToken_config(told):  # noqa: N802
     from crate_transformer.configs.language import LanguageConfig
 

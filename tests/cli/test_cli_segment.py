@@ -134,7 +134,7 @@ def test_bad_input_of_segment_is_one_sentence(refused, trained, photos, tmp_path
 
 
 def test_bad_input_of_the_evaluation_is_one_sentence(refused, trained, samples, tmp_path):
-    assert "name the images to measure on" in refused("evaluate", trained)
+    assert "name what to measure on" in refused("evaluate", trained)
     assert "--boxes needs the folder" in refused("evaluate", trained, "--boxes", tmp_path)
     to = ("--output", tmp_path / "numbers.json")
     assert "does not exist" in refused("evaluate", trained, "--segmentation", tmp_path / "nowhere", *to)

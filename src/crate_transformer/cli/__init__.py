@@ -11,7 +11,7 @@ COMMANDS = {
     "train": "train a model on your own images, one sub-folder per class, or on text",
     "recipes": "list the experiments of the papers: settings, cost, expected numbers",
     "check-data": "find broken, double and leaking pictures before a run",
-    "evaluate": "measure a checkpoint on a folder of labelled images",
+    "evaluate": "measure a checkpoint on labelled images, or a language model on a text",
     "probe": "measure what frozen features know: k nearest neighbours and a linear classifier",
     "classify": "name what is in pictures",
     "generate": "go on with a text, by a language model",

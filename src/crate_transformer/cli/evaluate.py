@@ -10,26 +10,31 @@ import tyro
 
 from crate_transformer.cli.checkpoint import Checkpoint
 from crate_transformer.cli.terminal import print_json, say
+from crate_transformer.configs.language import TokenizerName
 
 if TYPE_CHECKING:
-    from crate_transformer.models import Backbone
+    from crate_transformer.models import Backbone, LanguageModel
 
 _LOG = logging.getLogger("crate_transformer.cli")
 
 
 @dataclass(frozen=True, kw_only=True)
 class Command(Checkpoint):
-    """Measure the accuracy of a checkpoint on labelled images, or how well it finds objects that it was never told of.
+    """Measure the accuracy of a checkpoint on labelled images, or how well it finds objects that it was never told of;
+    of a language model, how well it predicts a text.
 
     Of DATA the 'val' (or 'test') part is measured where it has one, else all; where images that 'crate train' held out
-    for this checkpoint are among them, only those, wherever they lie now. The output says which, and a warning whether
-    the model may have been trained on some.
+    for this checkpoint are among them, only those, wherever they lie now, and of a text the part that it held out. The
+    output says which, and a warning whether the model may have been trained on some.
     """
 
     checkpoint: Annotated[str, tyro.conf.Positional] = field()
     """A folder, a file, or the name of bundled weights."""
     data: Path | None = None
-    """Folder or zip with one sub-folder per class; with --boxes, of the pictures."""
+    """Folder or zip with one sub-folder per class; with --boxes, of the pictures; for a language model text or token
+    ids, as 'crate train --task language' takes them."""
+    tokenizer: TokenizerName | None = None
+    """What a language model was trained with, which those of 'crate train' tell."""
     class_names: Path | None = None
     """Text file with one name a line, or JSON list: the classes, in their order, of weights without names."""
     segmentation: Path | None = None
@@ -60,6 +65,7 @@ class Command(Checkpoint):
         from crate_transformer.cli.classification import FILES, measure_classes, measure_several, write_report
         from crate_transformer.cli.outputs import check_output, checksum
         from crate_transformer.data import open_evaluation
+        from crate_transformer.models import LanguageModel
         from crate_transformer.recipes.held_out import held_out_of, unseen
         from crate_transformer.storage import plain, write_json
 
@@ -71,10 +77,13 @@ class Command(Checkpoint):
             self.measure_masks()
             return
         if self.data is None:
-            raise ValueError("name the images to measure on: --data FOLDER, or --segmentation FOLDER for masks")
+            raise ValueError("name what to measure on: --data FOLDER, or --segmentation FOLDER for masks")
         if self.output:
             self.check_output(self.output)
-        model = self.load()
+        model = self.load_any()
+        if isinstance(model, LanguageModel):
+            self.measure_text(model)
+            return
         if not model.num_classes:
             raise ValueError(f"{self.checkpoint} has no classifier: num_classes is 0")
         names = self.names_of(model)
@@ -112,6 +121,21 @@ class Command(Checkpoint):
             write_json(self.output, result)
         if self.report:
             write_report(self.report, settings, counts, names, result)
+
+    def measure_text(self, model: "LanguageModel") -> None:
+        """Print how well the text is predicted, and write it down."""
+        from crate_transformer.recipes.text import evaluate_text
+        from crate_transformer.storage import plain, write_json
+
+        if self.class_names or self.real or self.report:
+            raise ValueError(f"{self.checkpoint} is a language model: leave --class-names, --real and --report out")
+        found = evaluate_text(model, self.data, self.tokenizer, num_workers=self.workers)
+        if found["warning"]:
+            _LOG.warning("%s", found["warning"])
+        result = plain({"checkpoint": self.checkpoint, "data": self.data, **found})
+        print_json(result)
+        if self.output:
+            write_json(self.output, result)
 
     def check_output(self, file: Path) -> None:
         """Refuse to write over numbers of another checkpoint or other data, or over any other file."""

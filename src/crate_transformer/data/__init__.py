@@ -25,7 +25,7 @@ from crate_transformer.data.segmentation_samples import (
     resize_and_centre_crop,
 )
 from crate_transformer.data.source import Samples, Source, View
-from crate_transformer.data.text import open_text
+from crate_transformer.data.text import open_evaluation_text, open_text
 from crate_transformer.data.tokenizer import open_tokenizer
 from crate_transformer.data.tokens import NO_TOKEN, Tokens, window
 from crate_transformer.data.transforms import MAX_ASPECT, middle, normalise, pixels, preprocess, resize_crop
@@ -83,6 +83,7 @@ __all__ = [
     "normalise",
     "one_hot",
     "open_evaluation",
+    "open_evaluation_text",
     "open_images",
     "open_segmentation",
     "open_split",

@@ -32,13 +32,9 @@ def open_text(path: str | Path, config: LanguageConfig) -> Split:
     """
     path = Path(path)
     files = _files(path)
-    parts: dict[str | None, list[str]] = {}
-    for name in files:
-        parts.setdefault(role_of(PurePosixPath(name.partition("/")[0]).stem), []).append(name)
-    held_out = next((role for role in ("validation", "test") if role in parts), None)
-    if path.is_dir() and "training" in parts and held_out:
-        train, val = (_open(path, parts[role], config) for role in ("training", held_out))
-        how, here = f"{parts['training'][0]} and {parts[held_out][0]} of {path}", False
+    if parts := _parts(files):
+        train, val = (_open(path, names, config) for names in parts)
+        how, here = f"{parts[0][0]} and {parts[1][0]} of {path}", False
     else:
         whole = _open(path, files, config)
         first = whole.stop - round(config.hold_out * whole.stop)
@@ -52,6 +48,31 @@ def open_text(path: str | Path, config: LanguageConfig) -> Split:
                 "give a longer text or a shorter context_length"
             )
     return Split(train, val, how, divided_here=here)
+
+
+def open_evaluation_text(path: str | Path, config: LanguageConfig) -> Tokens:
+    """A text to measure on: the part that ``open_text`` holds out where there are parts, else all.
+
+    Raises:
+        FileNotFoundError: as ``open_text``.
+        ValueError: likewise; or it is a single token.
+    """
+    path = Path(path)
+    files = _files(path)
+    parts = _parts(files)
+    found = _open(path, parts[1] if parts else files, config)
+    if found.num_tokens < 2:
+        raise ValueError(f"{found.where} is a single token: there is nothing to predict")
+    return found
+
+
+def _parts(files: Sequence[str]) -> tuple[list[str], list[str]] | None:
+    """The files to train on and those to measure on, where their names tell both."""
+    found: dict[str | None, list[str]] = {}
+    for name in files:
+        found.setdefault(role_of(PurePosixPath(name.partition("/")[0]).stem), []).append(name)
+    held_out = found.get("validation") or found.get("test")
+    return (found["training"], held_out) if "training" in found and held_out else None
 
 
 def _files(path: Path) -> list[str]:

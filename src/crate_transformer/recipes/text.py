@@ -1,16 +1,21 @@
 """Models and data of the objective that learns from text."""
 
 from dataclasses import dataclass
+from pathlib import Path
+from typing import Annotated
 
+import msgspec
 import torch
 
 from crate_transformer.checkpoints import load_checkpoint
-from crate_transformer.configs.language import TokenizerName
-from crate_transformer.data import Split
+from crate_transformer.configs.language import VOCABULARY, LanguageConfig, TokenizerName
+from crate_transformer.data import Split, Tokens, open_evaluation_text
 from crate_transformer.models import LanguageModel, build_language_model
 from crate_transformer.recipes.experiment import Experiment
 from crate_transformer.recipes.prepared import Prepared
 from crate_transformer.storage import as_record
+from crate_transformer.training.processes import Processes
+from crate_transformer.training.tasks.next_token import NextToken
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -20,7 +25,7 @@ class HeldOutText:
     how: str
     divided_here: bool
     text: str
-    first: int
+    first: Annotated[int, msgspec.Meta(ge=0)]
 
 
 def prepare_text(experiment: Experiment, split: Split, *, show: bool) -> Prepared:
@@ -70,18 +75,21 @@ def language_model(experiment: Experiment) -> LanguageModel:
 
 
 @dataclass(frozen=True, kw_only=True)
-class _Task:
+class TrainedWith:
+    """What a checkpoint says of the tokens of its training."""
+
     tokenizer: TokenizerName
     vocab_size: int | None
+    context_length: int
 
 
 @dataclass(frozen=True, kw_only=True)
 class _Experiment:
-    task: _Task
+    task: TrainedWith
 
 
-def tokenizer_of(model: LanguageModel) -> TokenizerName | None:
-    """What the checkpoint of ``model`` was trained with; ``None`` where it does not tell, or it was another one.
+def trained_with(model: LanguageModel) -> TrainedWith | None:
+    """What the checkpoint of ``model`` tells; ``None`` where it does not.
 
     Raises:
         ValueError: what it tells is damaged.
@@ -89,5 +97,52 @@ def tokenizer_of(model: LanguageModel) -> TokenizerName | None:
     provenance = model.provenance
     if "experiment" not in provenance.metadata:
         return None
-    told = as_record(provenance.metadata["experiment"], _Experiment, f"the metadata of {provenance.source}").task
-    return told.tokenizer if told.vocab_size is None else None
+    return as_record(provenance.metadata["experiment"], _Experiment, f"the metadata of {provenance.source}").task
+
+
+def tokenizer_of(model: LanguageModel) -> TokenizerName | None:
+    """What the checkpoint of ``model`` was trained with; ``None`` where it does not tell, or it was another one."""
+    told = trained_with(model)
+    return told.tokenizer if told and told.vocab_size is None else None
+
+
+def evaluate_text(
+    model: LanguageModel, path: Path, tokenizer: TokenizerName | None, *, num_workers: int = 0
+) -> dict[str, object]:
+    """How well a text is predicted that training held out, if that is known, and in words which this is.
+
+    Args:
+        path: as ``open_evaluation_text`` takes it.
+        tokenizer: instead of the one that the checkpoint tells.
+
+    Raises:
+        ValueError: no tokenizer is known; as ``open_evaluation_text``.
+    """
+    told, config = trained_with(model), model.config
+    name = tokenizer or (told and told.tokenizer)
+    if name is None:
+        raise ValueError(f"{model.provenance.source} does not tell its tokenizer: name it with --tokenizer")
+    others = told is not None and tokenizer is None and told.vocab_size is not None
+    task = LanguageConfig(
+        tokenizer=name,
+        vocab_size=config.vocab_size if others or config.vocab_size != VOCABULARY[name] else None,
+        context_length=min(told.context_length, config.context_length) if told else config.context_length,
+    )
+    text, used, warning = unseen_text(model, open_evaluation_text(path, task))
+    numbers = NextToken(task, model).evaluate(model, text, Processes(), trained_on=text, num_workers=num_workers)
+    return {"text_used": used, "text_digest": text.fingerprint(), "warning": warning, **numbers}
+
+
+def unseen_text(model: LanguageModel, text: Tokens) -> tuple[Tokens, str, str | None]:
+    """What ``text`` holds that training held out, else all; in words which this is, and a warning where training may
+    have used it."""
+    metadata, which = model.provenance.metadata, f"all {text.num_tokens:,} tokens of {text.where}"
+    if "split" not in metadata:
+        return text, which, "the checkpoint does not tell which text it was trained on: it may be this one"
+    told = as_record(metadata["split"], HeldOutText, f"the metadata of {model.provenance.source}")
+    if told.text != text.digest:
+        return text, which, "this text is not known to have been held out: training may have used it"
+    if told.first:
+        text = text.between(min(told.first, text.stop - 2), text.stop)
+        which = f"the last {text.num_tokens:,} of the {text.stop:,} tokens of {text.where}"
+    return text, f"{which}, which training held out", None
