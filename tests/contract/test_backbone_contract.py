@@ -8,7 +8,7 @@ import torch
 import torch.nn.functional as F
 from test_every_model import every_class, toy
 
-from crate_transformer.layers import drop_path
+from crate_transformer.layers import HookPoint, drop_path
 from crate_transformer.models import MODELS, Preprocessing
 
 without_class_token = {"ToST"}
@@ -134,7 +134,7 @@ def test_the_last_self_attention(name, images):
     attention = model.get_last_selfattention(images)
     assert attention.shape == (2, model.config.num_heads, 25, 25)
     torch.testing.assert_close(attention.sum(dim=-1), torch.ones(attention.shape[:-1]))
-    assert not any(point.has_hooks for point in model.attention_hook_points())
+    assert not any(point.has_hooks for point in model.modules() if isinstance(point, HookPoint))
     half = torch.cat([images[:1], torch.zeros(1, 3, 16, 24)])
     torch.testing.assert_close(model.get_last_selfattention(half)[0], attention[0], rtol=1e-4, atol=1e-5)
 
@@ -178,17 +178,18 @@ def test_gradient_checkpointing_changes_no_gradient(name, images):
 @torch.no_grad()
 def test_stochastic_depth_is_unbiased_and_only_in_training(name):
     model = toy(name, drop_path_rate=0.4)
-    z = torch.randn(1, 3, model.embed_dim)
-    after, many = model.blocks[1](z), z.expand(4000, -1, -1)
+    z = torch.randn(1, 5, model.embed_dim)
+    context = model.context(z, 8, 8)
+    after, many = model.blocks[1](z, **context), z.expand(4000, -1, -1)
     model.train()
-    torch.testing.assert_close(model.run_block(0, z), model.blocks[0](z))  # the rate grows from 0
-    dropped = model.run_block(1, many)
+    torch.testing.assert_close(model.run_block(0, z, **context), model.blocks[0](z, **context))  # the rate grows from 0
+    dropped = model.run_block(1, many, **context)
     skipped = (dropped == z).flatten(1).all(dim=1)
     assert skipped.float().mean().item() == pytest.approx(0.4, abs=0.05)
     error = (dropped.mean(dim=0) - after[0]).abs() / (after - z).abs().max()
     assert error.max() < 6 * (0.4 / 0.6 / 4000) ** 0.5
     model.eval()
-    torch.testing.assert_close(model.run_block(1, many), after.expand(4000, -1, -1), rtol=1e-4, atol=1e-5)
+    torch.testing.assert_close(model.run_block(1, many, **context), after.expand(4000, -1, -1), rtol=1e-4, atol=1e-5)
 
 
 def test_dropping_no_path_is_exact():

@@ -47,12 +47,14 @@ def test_the_split_of_a_batch_changes_nothing(name):
 def test_blocks_are_skipped_independently_and_as_often_as_they_should(name):
     many, rate = 4000, 0.4
     model = seeded(name, some_seeds(many), drop_path_rate=rate)
-    z = torch.randn(1, 3, model.embed_dim).expand(many, -1, -1)
-    skipped = torch.stack([(model.run_block(layer, z) == z).flatten(1).all(dim=1) for layer in (1, 2)]).float()
+    z = torch.randn(1, 5, model.embed_dim)
+    context, z = model.context(z, 8, 8), z.expand(many, -1, -1)
+    after = [model.run_block(layer, z, **context) for layer in (1, 2)]
+    skipped = torch.stack([(tokens == z).flatten(1).all(dim=1) for tokens in after]).float()
     for found, expected in zip(skipped.mean(dim=1).tolist(), (rate / 2, rate), strict=True):
         assert abs(found - expected) < 5 * math.sqrt(expected * (1 - expected) / many)
     assert abs(torch.corrcoef(skipped)[0, 1]) < 5 / math.sqrt(many)
-    after, mean = model.blocks[2](z[:1])[0], model.run_block(2, z).mean(dim=0)
+    after, mean = model.blocks[2](z[:1], **context)[0], model.run_block(2, z, **context).mean(dim=0)
     error = (mean - after).abs() / (after - z[0]).abs().max()
     assert error.max() < 6 * math.sqrt(rate / (1 - rate) / many)
 

@@ -124,7 +124,9 @@ def validate_hints(
     for name, value in hints.items():
         if name not in valid:
             raise ValueError(f"{name!r} is no option of this model; it has {', '.join(sorted(valid))}")
-        if name not in ("img_size", "patch_size", "global_pool", "stem") and not _is_number(value, valid[name].default):
+        default = valid[name].default
+        checked_later = name in ("img_size", "patch_size") or isinstance(default, str)
+        if not checked_later and not _is_number(value, default):
             raise ValueError(f"{name}={value!r} is not a number that this option can have")
         if name in inferred and as_pair(name, inferred[name]) != as_pair(name, value):
             raise ValueError(f"{name}={value} contradicts the tensors, which say {inferred[name]}")

@@ -16,6 +16,7 @@ from torch import Tensor, nn
 from crate_transformer.inspection.frozen import frozen, to_model
 from crate_transformer.inspection.reader import Reader, reader
 from crate_transformer.inspection.record import record
+from crate_transformer.layers import AttentionRows
 
 Query = Literal["cls"] | tuple[int, int] | Sequence[tuple[int, int]] | Bool[np.ndarray, "rows columns"]
 """Who looks: the class token, a patch as (row, column), or a region as a list of patches or a mask of the grid."""
@@ -53,7 +54,8 @@ def attention_maps(
 
     over the patches ``i`` (arXiv 2308.16271, appendix B, with the scale of the released code); for a ViT with its
     queries and keys. A region's map is the mean of its patches' maps. Only the rows that are asked for are computed,
-    a few at a time, from the projections: the model keeps its fused attention, and no tokens x tokens map is formed.
+    a few at a time, from what the layer compares: the model keeps its fused attention, and no tokens x tokens map is
+    formed. Families whose rows are others say so, see ``layers.AttentionRows``.
 
     Args:
         model: one of ours, or a plain ViT of timm or of transformers.
@@ -65,7 +67,7 @@ def attention_maps(
 
     Raises:
         ValueError: a layer, head or patch does not exist (the message says which do), the region is empty, there are
-            no images, or the model has no softmax attention.
+            no images, or the model compares no tokens.
     """
     if not len(images):
         raise ValueError("attention maps need at least one image")
@@ -114,19 +116,19 @@ def _read_layers(
     maps: dict[int, Tensor] = {}
 
     def collect(layer: int, name: str, projected: Tensor) -> Tensor:
-        query, key = source.layers[layer]
+        rows = source.layers[layer]
         split = by_head(projected, source.num_heads)[:, heads]
-        if name == query:
+        if name == rows.query:
             held[layer]["queries"] = split[:, :, tokens]
-        if name == key:
+        if name == rows.key:
             held[layer]["keys"] = split[:, :, source.num_prefix_tokens :]
         if len(held[layer]) == 2:
-            maps[layer] = mean_rows(**held.pop(layer))
+            maps[layer] = mean_rows(rows, **held.pop(layer))
         return projected.new_empty(0)
 
     with frozen(source.model), ExitStack() as recording:
         for layer in set(layers):
-            for name in set(source.layers[layer]):
+            for name in {source.layers[layer].query, source.layers[layer].key}:
                 recording.enter_context(record(source.model, name, reduce=partial(collect, layer, name)))
         source.run(to_model(source.model, images), max(layers))
     return maps
@@ -140,17 +142,18 @@ def by_head(projected: Tensor, num_heads: int) -> Tensor:
 
 
 def mean_rows(
+    rows: AttentionRows,
     queries: Float[Tensor, "batch heads asking head_dim"],
     keys: Float[Tensor, "batch heads patches head_dim"],
     weights: Float[Tensor, "batch heads asking"] | None = None,
 ) -> Float[Tensor, "batch heads patches"]:
-    """The mean, or the weighted sum, of the queries' softmax maps over the keys, a bounded number at a time."""
+    """The mean, or the weighted sum, of the queries' rows over the keys, a bounded number at a time."""
     dtype = torch.promote_types(queries.dtype, torch.float32)
     with torch.autocast(queries.device.type, enabled=False):
-        queries, keys = queries.to(dtype) * queries.shape[-1] ** -0.5, keys.to(dtype)
+        queries, keys = queries.to(dtype), keys.to(dtype)
         weights = queries.new_full(queries.shape[:3], 1 / queries.shape[2]) if weights is None else weights
         total = keys.new_zeros(keys.shape[:3])
         step = max(1, _MAX_ENTRIES // total.numel())
-        for asking, weight in zip(queries.split(step, dim=2), weights.split(step, dim=2), strict=True):
-            total += (weight[:, :, None] @ (asking @ keys.mT).softmax(dim=-1))[:, :, 0]
+        for asking, share in zip(queries.split(step, dim=2), weights.split(step, dim=2), strict=True):
+            total += (share[:, :, None] @ rows(asking, keys))[:, :, 0]
         return total

@@ -128,19 +128,19 @@ def head_effects(
     num_heads, found = model.config.num_heads, {"zero": [], "mean": []}
     with frozen(model):
         z = model.embed(to_model(model, images))
-        inputs = []
+        context, inputs = model.context(z, *images.shape[-2:]), []
         for layer in _layers(model):
             inputs.append(z)
-            z = model.run_block(layer, z)
+            z = model.run_block(layer, z, **context)
         intact = at_least_float32(probabilities(model, model.forward_head(model.after_blocks(z))))
         top = intact.topk(min(shown, model.num_classes), dim=-1)
         for layer in _layers(model):
             for kind, mean in (("zero", None), ("mean", means.heads[layer])):
                 for head in range(num_heads):
                     with intervene(model, {_head_output(layer): _replacing([head], 1, mean)}):
-                        z = model.run_block(layer, inputs[layer])
+                        z = model.run_block(layer, inputs[layer], **context)
                     for later in range(layer + 1, len(model.blocks)):
-                        z = model.run_block(later, z)
+                        z = model.run_block(later, z, **context)
                     answer = probabilities(model, model.forward_head(model.after_blocks(z)))
                     found[kind].append(at_least_float32(answer).gather(-1, top.indices).cpu().numpy())
             if progress:

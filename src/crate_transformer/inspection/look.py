@@ -9,7 +9,7 @@ from PIL import Image
 from crate_transformer.data import MAX_ASPECT, normalise, pixels
 from crate_transformer.inspection.attention import AttentionMaps, attention_maps
 from crate_transformer.inspection.classify import classify
-from crate_transformer.models import Backbone
+from crate_transformer.models import Backbone, attention_of
 
 MAX_PATCHES = 16_384
 """Of a picture through a model at once."""
@@ -68,8 +68,8 @@ def look(
 
 
 def has_attention(model: Backbone) -> bool:
-    """Whether the model's blocks have softmax attention, which a ToST's have not."""
-    return any(name.startswith("blocks.") and name.endswith(".attention") for name, _ in model.named_modules())
+    """Whether the model's blocks compare tokens, which a ToST's do not."""
+    return all(attention_of(block).rows for block in model.blocks)
 
 
 def whole_picture(

@@ -45,7 +45,7 @@ def patch_features(
         raise ValueError("features of patches need at least one image")
     source = reader(model, attention=False)
     (number,) = source.choose_layers([layer])
-    name = source.layers[number][1]
+    name = source.features[number]
     rows, columns = source.grid(images.shape[-2], images.shape[-1])
     parts = []
     for batch in images.split(max(1, _MAX_TOKENS // max(1, rows * columns))):

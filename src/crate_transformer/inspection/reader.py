@@ -1,13 +1,14 @@
-"""Where a vision transformer, ours or another's, shows its queries and keys."""
+"""Where a vision transformer, ours or another's, shows what its attention compares."""
 
 import inspect
 from collections.abc import Callable, Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from functools import partial
 
 from torch import Tensor, nn
 
-from crate_transformer.models import Backbone, Preprocessing
+from crate_transformer.layers import AttentionRows
+from crate_transformer.models import Backbone, Preprocessing, attention_of
 
 _FOREIGN_PAIRS = (("q_norm", "k_norm"), ("query", "key"), ("q_proj", "k_proj"))
 """Names of the modules that output queries and keys: timm's, transformers' until version 4 and from 5 on."""
@@ -15,13 +16,15 @@ _FOREIGN_PAIRS = (("q_norm", "k_norm"), ("query", "key"), ("q_proj", "k_proj"))
 
 @dataclass(frozen=True, kw_only=True)
 class Reader:
-    """The names of each layer's modules that output queries and keys (one and the same for MSSA), and the geometry.
+    """What a row of each layer's attention map is, the name of the module that outputs its features, and the geometry.
 
-    ``run`` takes images and the number of the last layer that must run.
+    ``layers`` name modules of the whole model; they are none where maps were not asked for and a layer compares no
+    tokens. ``run`` takes images and the number of the last layer that must run.
     """
 
     model: nn.Module
-    layers: tuple[tuple[str, str], ...]
+    layers: tuple[AttentionRows | None, ...]
+    features: tuple[str, ...]
     num_heads: int
     patch_size: tuple[int, int]
     num_prefix_tokens: int
@@ -53,37 +56,30 @@ def _choose(what: str, chosen: Sequence[int] | None, count: int) -> tuple[int, .
 
 
 def reader(model: nn.Module, *, attention: bool = True) -> Reader:
-    """How to read queries and keys off ``model``: one of ours, a ViT of timm or one of transformers.
+    """How to read attention off ``model``: one of ours, a ViT of timm or one of transformers.
 
     Args:
-        attention: whether softmax attention is needed; without it the projections of ours are read whatever they are
-            for, and queries are keys where there are none.
+        attention: whether maps are needed, or only features.
 
     Raises:
-        ValueError: it has no softmax attention or no projection, or its queries and keys are not the outputs of
-            modules.
+        ValueError: its attention compares no tokens, or its queries and keys are not the outputs of modules.
     """
     return _own(model, attention) if isinstance(model, Backbone) else _foreign(model)
 
 
 def _own(model: Backbone, attention: bool) -> Reader:
-    names = dict(model.named_modules())
-    layers = []
-    for key in names:
-        parent, _, last = key.rpartition(".")
-        if key.startswith("blocks.") and last == "projection" and (not attention or f"{parent}.attention" in names):
-            query = f"{parent}.query"
-            layers.append((query if query in names else key, key))
-    if len(layers) != len(model.blocks):
-        lack = (
-            "no softmax attention in its blocks: there are no maps to show"
-            if attention
-            else ("no hook point 'projection' in its blocks to read features from")
-        )
-        raise ValueError(f"{type(model).__name__} has {lack}")
+    layers, features = [], []
+    for number, block in enumerate(model.blocks):
+        rows, parent = attention_of(block).rows, f"blocks.{number}.{block.attention}"
+        if attention and rows is None:
+            kind = type(model).__name__
+            raise ValueError(f"{kind} has no softmax attention in its blocks: there are no maps to show")
+        layers.append(rows and replace(rows, query=f"{parent}.{rows.query}", key=f"{parent}.{rows.key}"))
+        features.append(f"{parent}.projection")
     return Reader(
         model=model,
         layers=tuple(layers),
+        features=tuple(features),
         num_heads=model.config.num_heads,
         patch_size=model.patch_size,
         num_prefix_tokens=model.num_prefix_tokens,
@@ -96,7 +92,7 @@ def _own(model: Backbone, attention: bool) -> Reader:
 def _foreign(model: nn.Module) -> Reader:
     names = dict(model.named_modules())
     pairs = [
-        (f"{parent}.{query}", f"{parent}.{key}")
+        AttentionRows(f"{parent}.{query}", f"{parent}.{key}")
         for query, key in _FOREIGN_PAIRS
         for parent in names
         if {f"{parent}.{query}", f"{parent}.{key}"} <= names.keys()
@@ -118,6 +114,7 @@ def _foreign(model: nn.Module) -> Reader:
     return Reader(
         model=model,
         layers=tuple(pairs),
+        features=tuple(rows.key for rows in pairs),
         num_heads=num_heads,
         patch_size=(patch, patch) if isinstance(patch, int) else tuple(patch),
         num_prefix_tokens=prefix,

@@ -33,21 +33,21 @@ def attention_rollout(
     source = reader(model)
     rows, columns = source.grid(*images.shape[-2:])
     tokens, _ = query_tokens(query, rows, columns, source.num_prefix_tokens)
-    names = [name for pair in source.layers for name in dict.fromkeys(pair)]
+    names = [name for layer in source.layers for name in dict.fromkeys([layer.query, layer.key])]
     parts = []
     for image in images.split(1):
         with frozen(model), record(model, *names, reduce=lambda seen: by_head(seen, source.num_heads)) as seen:
             source.run(to_model(model, image), len(source.layers) - 1)
         reach = None
-        for query_name, key_name in reversed(source.layers):
-            queries, keys = seen[query_name], seen[key_name]
+        for layer in reversed(source.layers):
+            queries, keys = seen[layer.query], seen[layer.key]
             if reach is None:
                 reach = torch.zeros(
                     1, keys.shape[2], dtype=torch.promote_types(keys.dtype, torch.float32), device=keys.device
                 )
                 reach[:, tokens] = 1 / len(tokens)
             weights = reach[:, None].expand(-1, source.num_heads, -1).contiguous()
-            reach = (reach + mean_rows(queries, keys, weights).mean(dim=1)) / 2
+            reach = (reach + mean_rows(layer, queries, keys, weights).mean(dim=1)) / 2
         patches = reach[:, source.num_prefix_tokens :]
         parts.append((patches / patches.sum(dim=-1, keepdim=True)).cpu())
     return rearrange(torch.cat(parts), "i (r c) -> i r c", r=rows).numpy()

@@ -174,6 +174,7 @@ def _measure(
     held: list[Tensor] = []
     with frozen(model):
         z = model.embed(images)
+        context = model.context(z, *images.shape[-2:])
         for layer, block in enumerate(model.blocks):
             rate(block, "rate_before", z)
             reductions = [("z_half", partial(rate, block, "rate_after"))]
@@ -183,7 +184,7 @@ def _measure(
             with ExitStack() as recording:
                 for name, reduce in reductions:
                     recording.enter_context(record(block, name, reduce=reduce))
-                z = model.run_block(layer, z)
+                z = model.run_block(layer, z, **context)
     return {quantity: torch.stack(values, dim=-1) for quantity, values in found.items()}
 
 

@@ -8,7 +8,6 @@ from torch import Tensor, nn
 
 from crate_transformer.checkpoints import Provenance
 from crate_transformer.checkpoints.native import FAMILIES
-from crate_transformer.layers import capture
 from crate_transformer.models import Backbone, Preprocessing, innermost
 from crate_transformer.storage import as_record
 
@@ -151,10 +150,10 @@ class CrateModel(CratePreTrainedModel):
         with_maps = self.config.output_attentions if output_attentions is None else output_attentions
         with_states = self.config.output_hidden_states if output_hidden_states is None else output_hidden_states
         z = body.embed(pixel_values.to(self.dtype))
-        states = [z]
-        with capture(body.attention_hook_points() if with_maps else []) as maps:
+        states, context = [z], body.context(z, *pixel_values.shape[-2:])
+        with body.capture_attention(range(len(body.blocks)) if with_maps else []) as maps:
             for layer in range(len(body.blocks)):
-                z = body.run_block(layer, z)
+                z = body.run_block(layer, z, **context)
                 states = [*states, z] if with_states else []
         z = body.after_blocks(z)
         return BaseModelOutputWithPooling(

@@ -1,6 +1,7 @@
 """Building blocks: one ``nn.Module`` per file, each one equation of a paper. They take plain arguments."""
 
 from crate_transformer.layers.attention import Attention
+from crate_transformer.layers.attention_rows import AttentionRows
 from crate_transformer.layers.class_attention import ClassAttention
 from crate_transformer.layers.conv_stem import ConvStem
 from crate_transformer.layers.drop_path import drop_path
@@ -40,6 +41,7 @@ __all__ = [
     "ODL",
     "TSSA",
     "Attention",
+    "AttentionRows",
     "CausalTSSA",
     "ClassAttention",
     "ConvPatchEmbed",

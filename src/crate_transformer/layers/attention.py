@@ -5,8 +5,9 @@ from einops import rearrange
 from jaxtyping import Float
 from torch import Tensor, nn
 
-from crate_transformer.layers.hook_point import HookPoint
 from crate_transformer.layers.softmax_attention import softmax_attention
+from crate_transformer.layers.attention_rows import AttentionRows
+from crate_transformer.layers.hook_point import HookPoint
 
 
 class Attention(nn.Module):
@@ -16,6 +17,8 @@ class Attention(nn.Module):
     ``(batch, heads, tokens, head_dim)``; ``attention``, the softmax map, computed only when a hook is registered there;
     ``head_output``, what each head gathers, before the output map.
     """
+
+    rows = AttentionRows(query="query", key="projection")
 
     def __init__(self, dim: int, num_heads: int) -> None:
         super().__init__()

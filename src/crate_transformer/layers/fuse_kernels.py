@@ -33,7 +33,8 @@ def fuse_kernels(model: nn.Module, *, tune: bool = True) -> None:
         if isinstance(module, MSSA):
             module.attend = attend_fused
         if _is_folded_crate_block(module):
-            module.mssa.subspaces = NormLinear(module.norm1, module.mssa.subspaces, tune=tune)
+            attention = module.get_submodule(module.attention)
+            attention.subspaces = NormLinear(module.norm1, attention.subspaces, tune=tune)
             module.ista = NormLinear(module.norm2, module.ista[0], relu=True, tune=tune)
             module.norm1, module.norm2 = nn.Identity(), nn.Identity()
 

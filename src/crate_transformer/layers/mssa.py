@@ -4,8 +4,9 @@ from einops import rearrange
 from jaxtyping import Float
 from torch import Tensor, nn
 
-from crate_transformer.layers.hook_point import HookPoint
 from crate_transformer.layers.softmax_attention import softmax_attention
+from crate_transformer.layers.attention_rows import AttentionRows
+from crate_transformer.layers.hook_point import HookPoint
 
 
 class MSSA(nn.Module):
@@ -28,6 +29,8 @@ class MSSA(nn.Module):
         out_bias: whether ``W`` has a bias.
         causal: whether a token attends only to itself and the tokens before it.
     """
+
+    rows = AttentionRows(query="projection", key="projection")
 
     def __init__(
         self,

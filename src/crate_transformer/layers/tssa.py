@@ -26,6 +26,8 @@ class TSSA(nn.Module):
     adds, before the output map.
     """
 
+    rows = None  # no two tokens are compared
+
     def __init__(self, dim: int, num_heads: int) -> None:
         super().__init__()
         if dim % num_heads:

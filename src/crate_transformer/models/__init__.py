@@ -1,7 +1,7 @@
 """Architectures, one file each, and the registry that lists them."""
 
 from crate_transformer.models.backbone import Backbone
-from crate_transformer.models.block import Block
+from crate_transformer.models.block import Block, attention_of
 from crate_transformer.models.config import BackboneConfig
 from crate_transformer.models.crate import CRATE, CRATEConfig
 from crate_transformer.models.crate_alpha import CRATEAlpha, CRATEAlphaConfig
@@ -56,6 +56,7 @@ __all__ = [
     "ToSTConfig",
     "ViT",
     "ViTConfig",
+    "attention_of",
     "build_language_model",
     "build_model",
     "canonical_name",

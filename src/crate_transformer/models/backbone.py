@@ -88,11 +88,17 @@ class Backbone(Features, Foldable, nn.Module):
         grids = self.grid_size(*self.img_size), self.grid_size(height, width)
         return resample_position(self.pos_embed, *grids, self.num_prefix_tokens)
 
-    def run_block(self, layer: int, z: Float[Tensor, "batch tokens dim"]) -> Float[Tensor, "batch tokens dim"]:
+    def context(self, z: Float[Tensor, "batch tokens dim"], height: int, width: int) -> dict[str, object]:
+        """What every block is told besides its tokens, given those of ``embed`` and the image's size; nothing here."""
+        return {}
+
+    def run_block(
+        self, layer: int, z: Float[Tensor, "batch tokens dim"], **context: object
+    ) -> Float[Tensor, "batch tokens dim"]:
         """One block, with stochastic depth and gradient checkpointing when they are on."""
         block = self.blocks[layer]
         save_memory = self.grad_checkpointing and torch.is_grad_enabled()
-        after = checkpoint(block, z, use_reentrant=False) if save_memory else block(z)
+        after = checkpoint(block, z, use_reentrant=False, **context) if save_memory else block(z, **context)
         if not (self.training and self.config.drop_path_rate):
             return after
         numbers = None if self.sample_seeds is None else draw(self.sample_seeds, layer + 1)[:, layer]
@@ -107,8 +113,9 @@ class Backbone(Features, Foldable, nn.Module):
     ) -> Float[Tensor, "batch tokens dim"]:
         """Tokens after the last block, class token first, before the norm."""
         z = self.embed(images)
+        context = self.context(z, *images.shape[-2:])
         for layer in range(len(self.blocks)):
-            z = self.run_block(layer, z)
+            z = self.run_block(layer, z, **context)
         return self.after_blocks(z)
 
     def forward_head(self, z: Float[Tensor, "batch tokens dim"], pre_logits: bool = False) -> Tensor:

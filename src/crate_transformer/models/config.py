@@ -1,7 +1,7 @@
 """What every architecture needs to know."""
 
 from dataclasses import dataclass
-from typing import Literal
+from typing import Literal, get_args, get_origin, get_type_hints
 
 _POSITIVE = ("step_size", "mlp_ratio", "head_eps")
 _NOT_NEGATIVE = ("sparsity_weight", "layer_scale")
@@ -19,6 +19,18 @@ def check_numbers(config: object) -> None:
         if not (0 <= value <= _LARGEST and (value or name in _NOT_NEGATIVE)):
             lowest = "at least 0" if name in _NOT_NEGATIVE else "above 0"
             raise ValueError(f"{name} is {value}: it must be {lowest} and at most {_LARGEST:g}")
+
+
+def check_choices(config: object) -> None:
+    """Refuse words that an option does not know.
+
+    Raises:
+        ValueError: one is none of those in the ``Literal`` of its field.
+    """
+    for name, kind in get_type_hints(type(config)).items():
+        choices = get_args(kind)
+        if get_origin(kind) is Literal and getattr(config, name) not in choices:
+            raise ValueError(f"{name} is {getattr(config, name)!r}: choose {' or '.join(map(repr, choices))}")
 
 
 def _pair(size: int | tuple[int, int]) -> tuple[int, int]:
@@ -57,13 +69,10 @@ class BackboneConfig:
             raise ValueError(f"img_size {self.img_size} is smaller than one patch of {rows} x {columns} pixels")
         if height % rows or width % columns:
             raise ValueError(f"img_size {self.img_size} is not a multiple of patch_size {self.patch_size}")
-        if self.global_pool not in ("token", "avg"):
-            raise ValueError(f"global_pool is {self.global_pool!r}: choose 'token' or 'avg'")
+        check_choices(self)
         for name in ("in_chans", "embed_dim", "depth", "num_heads"):
             if getattr(self, name) < 1:
                 raise ValueError(f"{name} is {getattr(self, name)}: it must be at least 1")
-        if getattr(self, "stem", "patch") not in ("patch", "conv"):
-            raise ValueError(f"stem is {self.stem!r}: choose 'patch' or 'conv'")
         if self.num_classes < 0:
             raise ValueError(f"num_classes is {self.num_classes}: it must be 0 (no head) or more")
         if self.reg_tokens < 0:

@@ -53,6 +53,7 @@ class Block(nn.Module):
     The hook point ``z_half`` sees :math:`Z^{\ell+1/2}`. The second step has no skip: ISTA starts at its input.
     """
 
+    attention = "mssa"
     lowers_rate = True
     sparse_code = "ista"
 

@@ -63,6 +63,7 @@ class Block(nn.Module):
     The hook point ``z_half`` sees :math:`Z^{\ell+1/2}`.
     """
 
+    attention = "mssa"
     lowers_rate = True
     sparse_code = "odl.code"
 

@@ -1,13 +1,15 @@
 """What users of timm, DINO and DINOv2 expect of a backbone besides its forward pass."""
 
-from collections.abc import Mapping, Sequence
+from collections.abc import Iterable, Iterator, Mapping, Sequence
+from contextlib import ExitStack, contextmanager
 from dataclasses import replace
 from typing import Literal
 
 from jaxtyping import Float
 from torch import Tensor, nn
 
-from crate_transformer.layers import HookPoint, capture
+from crate_transformer.layers import capture
+from crate_transformer.models.block import attention_of
 
 
 class Features:
@@ -43,8 +45,9 @@ class Features:
             raise ValueError("stop_early leaves no final tokens: set intermediates_only=True as well")
         chosen = self._chosen_blocks(indices)
         z, seen = self.embed(images), {}
+        context = self.context(z, *images.shape[-2:])
         for layer in range(max(chosen) + 1 if stop_early else len(self.blocks)):
-            z = self.run_block(layer, z)
+            z = self.run_block(layer, z, **context)
             if layer in chosen:
                 tokens = self.norm(z) if norm else z
                 prefix, patches = tokens[:, : self.num_prefix_tokens], tokens[:, self.num_prefix_tokens :]
@@ -104,26 +107,31 @@ class Features:
     def get_last_selfattention(
         self, images: Float[Tensor, "batch channels height width"]
     ) -> Float[Tensor, "batch heads tokens tokens"]:
-        """The softmax map of the last block (DINO's name); for chosen layers and queries use ``attention_maps``.
+        """The attention map of the last block (DINO's name); for chosen layers and queries use ``attention_maps``.
 
         Raises:
-            ValueError: the family has no softmax attention.
+            ValueError: the family's attention compares no tokens.
         """
-        with capture(self.attention_hook_points()[-1:]) as maps:
+        with self.capture_attention([len(self.blocks) - 1]) as maps:
             self.forward_features(images)
         return maps[0]
 
-    def attention_hook_points(self) -> list[HookPoint]:
-        """The hook point of each block at which its softmax map can be seen.
+    @contextmanager
+    def capture_attention(self, layers: Iterable[int]) -> Iterator[list[Tensor]]:
+        """The attention maps of these blocks, from what they compare while the ``with`` block runs; a list that is
+        filled when it ends, with gradients.
 
         Raises:
-            ValueError: the family has no softmax attention.
+            ValueError: the family's attention compares no tokens.
         """
-        named = (pair for block in self.blocks for pair in block.named_modules())
-        found = [point for name, point in named if name.endswith(".attention") and isinstance(point, HookPoint)]
-        if not found:
+        parts, maps = [attention_of(self.blocks[layer]) for layer in layers], []
+        if any(part.rows is None for part in parts):
             raise ValueError(f"{type(self).__name__} has no softmax attention in its blocks")
-        return found
+        with ExitStack() as stack:
+            points = [[getattr(part, name) for name in (part.rows.query, part.rows.key)] for part in parts]
+            captured = [[stack.enter_context(capture([point])) for point in pair] for pair in points]
+            yield maps
+        maps += [part.rows(*(seen[-1] for seen in pair)) for part, pair in zip(parts, captured, strict=True)]
 
     @property
     def feature_info(self) -> list[dict[str, object]]:

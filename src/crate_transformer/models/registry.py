@@ -22,12 +22,15 @@ from crate_transformer.models.language import (
 from crate_transformer.models.tost import ToST
 from crate_transformer.models.vit import ViT
 
+_FAMILIES: dict[type[Backbone], dict[str, BackboneConfig]] = {
+    CRATE: crate.SIZES,
+    ViT: vit.SIZES,
+    CRATEAlpha: crate_alpha.SIZES,
+    CRATEMAE: crate_mae.SIZES,
+    ToST: tost.SIZES,
+}
 MODELS: dict[str, tuple[type[Backbone], BackboneConfig]] = {
-    **{name: (CRATE, config) for name, config in crate.SIZES.items()},
-    **{name: (ViT, config) for name, config in vit.SIZES.items()},
-    **{name: (CRATEAlpha, config) for name, config in crate_alpha.SIZES.items()},
-    **{name: (CRATEMAE, config) for name, config in crate_mae.SIZES.items()},
-    **{name: (ToST, config) for name, config in tost.SIZES.items()},
+    name: (model_class, config) for model_class, sizes in _FAMILIES.items() for name, config in sizes.items()
 }
 LANGUAGE_MODELS: dict[str, tuple[type[LanguageModel], LanguageConfig]] = {
     **{name: (CausalToST, config) for name, config in causal_tost.SIZES.items()},

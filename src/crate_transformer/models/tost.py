@@ -62,6 +62,7 @@ class Block(nn.Module):
     The hook point ``z_half`` sees :math:`Z^{\ell+1/2}`.
     """
 
+    attention = "tssa"
     lowers_rate = False
     sparse_code = None
     sparse_step = None

@@ -39,6 +39,7 @@ class Block(nn.Module):
     r""":math:`Z^{\ell+1/2} = Z^\ell + \mathrm{MSA}(\mathrm{LN}(Z^\ell)),\; Z^{\ell+1} = Z^{\ell+1/2} +
     \mathrm{MLP}(\mathrm{LN}(Z^{\ell+1/2}))`; the hook point ``z_half`` sees :math:`Z^{\ell+1/2}`."""
 
+    attention = "attn"
     lowers_rate = False
     sparse_code = None
     sparse_step = None

@@ -1,0 +1,32 @@
+"""What a row of an attention map is."""
+
+from dataclasses import dataclass
+
+import torch
+from jaxtyping import Float
+from torch import Tensor
+
+
+@dataclass(frozen=True)
+class AttentionRows:
+    r"""How a layer's attention map follows from two vectors of every token, a query :math:`q` and a key :math:`k`.
+
+    .. math:: a_{ij} \propto \exp(p^{-1/2} \langle q_i, k_j \rangle), \qquad\text{without softmax}\quad
+              a_{ij} \propto \langle q_i, k_j \rangle
+
+    ``query`` and ``key`` name the layer's hook points where they are seen, ``(batch, heads, tokens, p)``. Every row sums to 1.
+    """
+
+    query: str
+    key: str
+    softmax: bool = True
+
+    def __call__(
+        self,
+        queries: Float[Tensor, "batch heads asking size"],
+        keys: Float[Tensor, "batch heads tokens size"],
+    ) -> Float[Tensor, "batch heads asking tokens"]:
+        if self.softmax:
+            return ((queries * queries.shape[-1] ** -0.5) @ keys.mT).softmax(dim=-1)
+        products = queries @ keys.mT
+        return products / products.sum(dim=-1, keepdim=True).clamp_min(torch.finfo(products.dtype).tiny)
