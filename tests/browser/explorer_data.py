@@ -129,7 +129,8 @@ class Example:
         tokens = patches + self.prefix
         shape = (self.heads, tokens, self.head_dim)
         self.keys[key] = self.rng.normal(0, 1.2, shape)
-        written = {"keys": quantised(self.keys[key], self.bits), "queries": None, "membership": None, "atoms": None}
+        written = {"features": quantised(self.keys[key], self.bits), "keys": None, "queries": None, "softmax": True}
+        written |= {"membership": None, "atoms": None}
         if kind == "pair":
             self.queries[key] = self.rng.normal(0, 1.2, shape)
             written["queries"] = quantised(self.queries[key], self.bits)
@@ -150,7 +151,7 @@ class Example:
     def read_back(self, quantised_part: dict) -> np.ndarray:
         """What the page has of ``keys`` or ``queries``: float64 of the quantised values."""
         scales = decoded(quantised_part["scales"], "<f4", self.heads, -1)
-        integers = decoded(quantised_part["values"], f"<i{self.bits // 8}", *scales.shape, self.head_dim)
+        integers = decoded(quantised_part["values"], f"<i{self.bits // 8}", *scales.shape, -1)
         return integers.astype(np.float64) * scales[..., None]
 
 

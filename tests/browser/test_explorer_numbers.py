@@ -3,7 +3,7 @@
 import numpy as np
 import pytest
 import torch
-from explorer_data import KINDS, Example, attention
+from explorer_data import KINDS, Example, attention, quantised
 
 from crate_transformer.inspection import threshold_mass
 from crate_transformer.objective import subspace_coding_rate
@@ -31,10 +31,21 @@ def test_attention_of_the_values_that_travel(open_page, kind: str, bits: int) ->
         if kind == "membership":
             expected, within = example.membership[place[:3]], 0.501 / (2**bits - 1)
         else:
-            keys = example.read_back(raw["keys"])
+            keys = example.read_back(raw["features"])
             queries = keys if kind == "shared" else example.read_back(raw["queries"])
             expected, within = attention(queries, keys, token), 1e-6
         assert np.abs(in_page(page, example, place) - expected).max() < within
+
+
+def test_attention_by_products(open_page) -> None:
+    """A layer that compares other vectors than its features, without softmax."""
+    example = Example(["shared"])
+    layer = example.data["pictures"][0]["views"][0]["layers"][2]
+    layer["keys"] = quantised(np.random.default_rng(0).dirichlet([1] * 36, (example.heads, 24)).mT, example.bits)
+    layer["softmax"] = False
+    products = np.einsum("hnp,hmp->hnm", *[example.read_back(layer["keys"])] * 2)
+    expected = products[:, 1] / products[:, 1].sum(axis=-1, keepdims=True)
+    assert np.abs(in_page(open_page(example.data), example, (0, 0, 2, 1)) - expected).max() < 1e-6
 
 
 @pytest.mark.parametrize(("bits", "mean_error"), [(8, 0.02), (16, 1e-4)])
@@ -67,7 +78,7 @@ def test_rate_of_a_region(open_page, kind: str) -> None:
     region = [9, 10, 11, 17, 18, 19]
     code = """(region) => explorer.regionRates(explorer.app.pictures[1].views[0], 2, region)"""
     found = page.evaluate(code, region)
-    keys = torch.from_numpy(example.read_back(example.data["pictures"][1]["views"][0]["layers"][2]["keys"]))
+    keys = torch.from_numpy(example.read_back(example.data["pictures"][1]["views"][0]["layers"][2]["features"]))
     keys = torch.nn.functional.normalize(keys, dim=-1)[:, example.prefix :]
     rest = [patch for patch in range(48) if patch not in region]
     for name, patches in (("region", region), ("rest", rest)):
@@ -85,7 +96,7 @@ def test_similarity_across_pictures(open_page, head: int | None) -> None:
       const [from, , to] = explorer.app.pictures.map((picture) => picture.views[0]);
       return Array.from(explorer.similarity(from, 5, to, 1, head));
     }"""
-    keys = [example.read_back(example.data["pictures"][p]["views"][0]["layers"][1]["keys"]) for p in (0, 2)]
+    keys = [example.read_back(example.data["pictures"][p]["views"][0]["layers"][1]["features"]) for p in (0, 2)]
     chosen = slice(None) if head is None else slice(head, head + 1)
     mine, theirs = (np.moveaxis(part[chosen], 0, 1).reshape(part.shape[1], -1) for part in keys)
     lengths = np.linalg.norm(mine[5]) * np.linalg.norm(theirs, axis=-1)

@@ -17,7 +17,13 @@ from crate_transformer.models import build_model
 from crate_transformer.storage import json_text, plain
 
 TINY = {"img_size": 32, "patch_size": 8, "embed_dim": 24, "depth": 2, "num_heads": 2, "num_classes": 6}
-NAMES = ("crate_tiny_patch16_224", "crate_alpha_tiny_patch16_224", "vit_tiny_patch16_224", "tost_tiny_patch16_224")
+NAMES = (
+    "crate_tiny_patch16_224",
+    "crate_alpha_tiny_patch16_224",
+    "vit_tiny_patch16_224",
+    "tost_tiny_patch16_224",
+    "crate_cbt_small_patch16_224",
+)
 
 
 def model_called(name):
@@ -66,7 +72,7 @@ def test_the_numbers_of_every_layer(name, bits, pictures):
         for layer, values in zip(view["layers"], seen.values(), strict=True):
             exact = values[0].double().numpy()
             scale = np.abs(exact).max(axis=-1, keepdims=True) / (2 ** (bits - 1) - 1)
-            assert (np.abs(restored(layer["keys"], bits, 2, tokens, 12) - exact) <= 0.501 * scale + 1e-6).all()
+            assert (np.abs(restored(layer["features"], bits, 2, tokens, 12) - exact) <= 0.501 * scale + 1e-6).all()
             assert len(decoded(layer["colours"], np.uint8, grid[0] * grid[1], 3))
         steps_of = layer_steps(model, fitted, untrained=untrained_twin(model))
         np.testing.assert_allclose(view["rate_before"], steps_of.trained.rate_before[0], rtol=1e-4)
@@ -83,6 +89,17 @@ def test_memberships_and_queries(pictures):
     np.testing.assert_allclose(found.sum(axis=0), 1, atol=2 / 255)
     assert views[1]["layers"][0]["queries"] and views[0]["layers"][0]["queries"] is None
     assert views[0]["effects"] is None
+
+
+def test_a_layer_that_compares_something_else_than_its_features(pictures):
+    """MSSA in the first block, CBSA in the second: products of coefficients, divided by their sum."""
+    model = model_called("crate_cbt_small_patch16_224")
+    first, second = collect({"a": model}, pictures[:1], title="", short_side=32)["pictures"][0]["views"][0]["layers"]
+    assert first["softmax"] and first["keys"] is first["queries"] is None
+    assert not second["softmax"] and second["queries"] is None
+    found = restored(second["keys"], 8, 2, 21, 64)
+    assert (found >= 0).all()
+    np.testing.assert_allclose(found.sum(axis=1), 1, atol=0.05)
 
 
 @pytest.mark.parametrize("name", NAMES[:2])

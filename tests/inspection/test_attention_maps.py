@@ -19,7 +19,7 @@ from crate_transformer.inspection import (
 from crate_transformer.models import build_model
 
 TINY = {"img_size": 16, "patch_size": 4, "embed_dim": 12, "depth": 3, "num_heads": 2, "num_classes": 4}
-FAMILIES = ["crate_tiny_patch16_224", "vit_tiny_patch16_224"]
+FAMILIES = ["crate_tiny_patch16_224", "vit_tiny_patch16_224", "cbt_tiny_patch16_224"]
 
 
 @pytest.fixture(params=FAMILIES)
@@ -28,10 +28,13 @@ def model(request):
 
 
 def full_maps(model, images):
-    """Every map of every layer and head, ``(images, layers, heads, tokens, tokens)``."""
-    with record(model, "blocks.*.*.attention") as seen:
+    """Every map of every layer and head, ``(images, layers, heads, tokens, tokens)``; of CBSA the products."""
+    contracts = hasattr(model.blocks[0], "attn") and hasattr(model.blocks[0].attn, "coefficients")
+    with record(model, f"blocks.*.*.{'coefficients' if contracts else 'attention'}") as seen:
         model(images)
-    return torch.stack(list(seen.values()), dim=1).detach()
+    maps = torch.stack(list(seen.values()), dim=1).detach()
+    maps = maps @ maps.mT if contracts else maps
+    return maps / maps.sum(dim=-1, keepdim=True)
 
 
 def over_patches(rows):

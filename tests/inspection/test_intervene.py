@@ -7,7 +7,12 @@ from crate_transformer.inspection import intervene, record
 from crate_transformer.models import build_model
 
 TINY = {"img_size": 16, "patch_size": 8, "embed_dim": 12, "depth": 3, "num_heads": 2, "num_classes": 4}
-FAMILIES = {"crate_tiny_patch16_224": "mssa", "vit_tiny_patch16_224": "attn", "tost_tiny_patch16_224": "tssa"}
+FAMILIES = {
+    "crate_tiny_patch16_224": "mssa",
+    "vit_tiny_patch16_224": "attn",
+    "tost_tiny_patch16_224": "tssa",
+    "cbt_tiny_patch16_224": "attn",
+}
 
 
 @pytest.fixture(params=FAMILIES)

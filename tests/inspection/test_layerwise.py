@@ -229,7 +229,7 @@ def test_too_long_a_step_breaks_the_bound():
     assert code.item() == 5 and descent(layer, z, code)["bounded"].item() == 0
 
 
-@pytest.mark.parametrize("family", [*FAMILIES, "tost_tiny_patch16_224"])
+@pytest.mark.parametrize("family", [*FAMILIES, "tost_tiny_patch16_224", "cbt_tiny_patch16_224"])
 @pytest.mark.parametrize("dtype", [torch.bfloat16, torch.float64])
 def test_models_of_every_precision_are_measured(family, dtype):
     options = TINY | ({"patch_size": 8} if "tost" in family else {})

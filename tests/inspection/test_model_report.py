@@ -38,7 +38,9 @@ def test_no_pictures():
         look_inside(build_model("crate_micro_patch4_32", depth=1), [], short_side=16)
 
 
-@pytest.mark.parametrize("family", ["crate_micro_patch4_32", "vit_micro_patch4_32", "tost_tiny_patch16_224"])
+@pytest.mark.parametrize(
+    "family", ["crate_micro_patch4_32", "vit_micro_patch4_32", "tost_tiny_patch16_224", "cbt_tiny_patch16_224"]
+)
 @pytest.mark.parametrize("dtype", [torch.bfloat16, torch.float64])
 def test_models_of_every_precision_are_looked_into_and_left_as_they_were(family, dtype):
     patch = 8 if "tost" in family else 4

@@ -16,7 +16,13 @@ pytestmark = [
     pytest.mark.filterwarnings("ignore::FutureWarning", "ignore::DeprecationWarning"),
 ]
 TOY = {"img_size": 16, "patch_size": 4, "embed_dim": 24, "depth": 2, "num_heads": 3, "num_classes": 5}
-NAMES = ("crate_tiny_patch16_224", "crate_alpha_tiny_patch16_224", "vit_tiny_patch16_224", "tost_tiny_patch16_224")
+NAMES = (
+    "crate_tiny_patch16_224",
+    "crate_alpha_tiny_patch16_224",
+    "vit_tiny_patch16_224",
+    "tost_tiny_patch16_224",
+    "cbt_tiny_patch16_224",
+)
 
 
 def toy(name):
@@ -34,7 +40,7 @@ def test_a_program_takes_any_batch_height_and_width(name, fold):
             torch.testing.assert_close(program(images), model(images), rtol=1e-4, atol=1e-5)
 
 
-@pytest.mark.parametrize("name", [NAMES[0], NAMES[-1]])
+@pytest.mark.parametrize("name", [NAMES[0], *NAMES[-2:]])
 def test_onnx_from_the_shell(name, tmp_path, capfd):
     onnxruntime = pytest.importorskip("onnxruntime")
     model = toy(name)

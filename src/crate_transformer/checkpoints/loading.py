@@ -9,6 +9,7 @@ import torch
 from torch import Tensor, nn
 
 from crate_transformer.checkpoints import (
+    official_cbt,
     official_crate,
     official_crate_alpha,
     official_crate_alpha_clipa,
@@ -30,6 +31,7 @@ from crate_transformer.models import Backbone, Model, innermost
 from crate_transformer.storage import write_file
 
 OFFICIAL_FORMATS: tuple[OfficialFormat, ...] = (
+    official_cbt.FORMAT,
     official_crate.FORMAT,
     official_crate_demo.FORMAT,
     official_crate_mae.FORMAT,
@@ -45,9 +47,9 @@ def load_checkpoint(path: str | Path, **hints: object) -> Model:
     """Load a model in evaluation mode; ``.provenance`` says what was found, ``.preprocessing`` how pictures go in.
 
     Args:
-        path: a folder written by ``save_checkpoint`` or a file in it; an official checkpoint of CRATE, CRATE-MAE,
-            CRATE-alpha or ToST (``.pth.tar``, ``.t7``, ``.pth``, ``.pt``, ``.npz``; a bare state dict); the name of
-            bundled weights such as ``crate_mini_patch8_64.tiny_imagenet_100``; or a Hugging Face hub id ``owner/name``.
+        path: a folder written by ``save_checkpoint`` or a file in it; an official checkpoint of a family in
+            docs/models.md (``.pth.tar``, ``.t7``, ``.pth``, ``.pt``, ``.npz``; a bare state dict); the name of bundled
+            weights such as ``crate_mini_patch8_64.tiny_imagenet_100``; or a Hugging Face hub id ``owner/name``.
         hints: for official checkpoints, what no tensor tells, under the configuration's own names: ``num_heads``,
             ``step_size``, ``sparsity_weight``, ``global_pool`` (``"token"`` or ``"avg"``), ``img_size`` (an int or
             ``(height, width)``), ``patch_size``, ``in_chans``. A hint that contradicts the weights is an error. Two

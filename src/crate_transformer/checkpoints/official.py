@@ -56,8 +56,9 @@ def rename(tensors: Mapping[str, Tensor], table: Mapping[str, str]) -> dict[str,
 
 
 def unfold(in_layer: Mapping[str, str], depth: int) -> dict[str, str]:
-    """The renamings of one layer, written out for every layer."""
-    return {key.format(l=layer): own.format(l=layer) for layer in range(depth) for key, own in in_layer.items()}
+    """The renamings of one layer, written out for every layer ``l``; ``even`` is twice its number."""
+    numbers = [{"l": layer, "even": 2 * layer} for layer in range(depth)]
+    return {key.format(**number): own.format(**number) for number in numbers for key, own in in_layer.items()}
 
 
 def rename_back(model: Model, table: Mapping[str, str]) -> dict[str, Tensor]:

@@ -107,9 +107,7 @@ def convert(tensors: Mapping[str, Tensor], hints: Mapping[str, object]) -> Conve
 
 def renamings(stem: int, depth: int, class_layers: int) -> dict[str, str]:
     """Official name to own name, for so many convolutions, blocks and class layers."""
-    convs = {
-        key.format(even=2 * layer): own.format(l=layer) for layer in range(stem) for key, own in RENAMED_IN_STEM.items()
-    }
+    convs = unfold(RENAMED_IN_STEM, stem)
     return RENAMED | convs | unfold(RENAMED_IN_BLOCK, depth) | unfold(RENAMED_IN_CLASS_LAYER, class_layers)
 
 

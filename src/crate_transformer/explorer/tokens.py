@@ -11,16 +11,16 @@ from crate_transformer.explorer.encoding import Bits, encoded, quantised, shares
 from crate_transformer.inspection import frozen, num_atoms, record, to_model, whole_picture
 from crate_transformer.inspection.normalisation import at_least_float32
 from crate_transformer.inspection.pca import principal_components
-from crate_transformer.models import Backbone
+from crate_transformer.models import Backbone, Block, attention_of
 
 STRONGEST = 8
 """Atoms of each token that are kept."""
 
 
 def kind_of(model: Backbone) -> str:
-    """What attention compares: one projection, queries with keys, or nothing."""
-    names = {name.rpartition(".")[2] for name, _ in model.blocks[0].named_modules()}
-    return "membership" if "membership" in names else "pair" if "query" in names else "shared"
+    """What attention compares: one vector of each token, queries with keys, or nothing."""
+    rows = attention_of(model.blocks[0]).rows
+    return "membership" if rows is None else "shared" if rows.query == rows.key else "pair"
 
 
 def head_dim_of(model: Backbone) -> int:
@@ -30,11 +30,10 @@ def head_dim_of(model: Backbone) -> int:
 
 def expected_bytes(model: Backbone, pictures: Sequence[Image.Image], short_side: int, bits: Bits) -> int:
     """About how large the data of these pictures become."""
-    config, kind = model.config, kind_of(model)
-    numbers = config.num_heads * head_dim_of(model) * (2 if kind == "pair" else 1)
-    scales = 4 * config.num_heads * (2 if kind == "pair" else 1)
+    rows = attention_of(model.blocks[0]).rows
+    vectors = model.config.num_heads * (1 + len({rows.query, rows.key} - {"projection"} if rows else ()))
     atoms = (STRONGEST * (2 + bits / 8) + 4) * (num_atoms(model) > 0)
-    a_token = numbers * bits / 8 + scales + 3 + atoms
+    a_token = vectors * (head_dim_of(model) * bits / 8 + 4) + 3 + atoms
     total = 0.0
     for picture in pictures:
         image = whole_picture(model, picture, short_side)
@@ -47,27 +46,40 @@ def expected_bytes(model: Backbone, pictures: Sequence[Image.Image], short_side:
 def recorded(
     model: Backbone, images: Float[Tensor, "pictures channels height width"]
 ) -> list[list[dict[str, np.ndarray]]]:
-    """What every layer computes about each picture: by picture, by layer, by the name of the module.
+    """What every layer computes about each picture, by picture and by layer.
 
-    Of the sparse code, ``index`` and ``strength`` of the atoms that fire most in each token, strongest first.
+    ``features``, what attention compares where that is something else (``keys``, ``queries``, ``membership``), and of
+    the sparse code ``index`` and ``strength`` of the atoms that fire most in each token, strongest first.
 
     Raises:
         ValueError: a number is not finite.
     """
-    code = model.blocks[0].sparse_code
-    names = {"shared": ["projection"], "pair": ["projection", "query"], "membership": ["projection", "membership"]}
-    kept = names[kind_of(model)]
-    patterns = [f"blocks.*.*.{name}" for name in kept] + ([f"blocks.*.{code}"] if code else [])
-    with frozen(model), record(model, *patterns) as seen:
+    modules = [_modules(block, f"blocks.{number}") for number, block in enumerate(model.blocks)]
+    with frozen(model), record(model, *(name for layer in modules for name in layer.values())) as seen:
         model.forward_features(to_model(model, images))
     found: list[list[dict[str, np.ndarray]]] = [[{} for _ in model.blocks] for _ in images]
-    for key, values in seen.items():
-        if not values.isfinite().all():
-            raise ValueError("the model's features are not finite: its weights hold NaN or infinity, or overflow")
-        _, layer, *_, name = key.split(".")
-        for picture, part in zip(found, at_least_float32(values).cpu().numpy(), strict=True):
-            picture[int(layer)].update({name: part} if name in kept else _strongest(part))
+    for layer, names in enumerate(modules):
+        for what, name in names.items():
+            if not seen[name].isfinite().all():
+                raise ValueError("the model's features are not finite: its weights hold NaN or infinity, or overflow")
+            for picture, part in zip(found, at_least_float32(seen[name]).cpu().numpy(), strict=True):
+                picture[layer].update(_strongest(part) if what == "code" else {what: part})
     return found
+
+
+def _modules(block: Block, name: str) -> dict[str, str]:
+    """The modules of a block that output what ``recorded`` tells."""
+    part, rows = f"{name}.{block.attention}", attention_of(block).rows
+    modules = {"features": f"{part}.projection"}
+    if rows is None:
+        modules["membership"] = f"{part}.membership"
+    elif rows.key != "projection":
+        modules["keys"] = f"{part}.{rows.key}"
+    if rows and rows.query != rows.key:
+        modules["queries"] = f"{part}.{rows.query}"
+    if block.sparse_code:
+        modules["code"] = f"{name}.{block.sparse_code}"
+    return modules
 
 
 def patch_colours(model: Backbone, projections: Sequence[np.ndarray]) -> list[np.ndarray]:
@@ -82,11 +94,14 @@ def patch_colours(model: Backbone, projections: Sequence[np.ndarray]) -> list[np
     return np.split(np.rint(255 * scaled).astype(np.uint8), np.cumsum([len(part) for part in patches])[:-1])
 
 
-def layer_data(seen: Mapping[str, np.ndarray], colours: np.ndarray, bits: Bits) -> dict[str, object]:
+def layer_data(block: Block, seen: Mapping[str, np.ndarray], colours: np.ndarray, bits: Bits) -> dict[str, object]:
     """One layer of a picture, of what ``recorded`` and ``patch_colours`` gave."""
+    rows = attention_of(block).rows
     return {
-        "keys": quantised(seen["projection"], bits),
-        "queries": quantised(seen["query"], bits) if "query" in seen else None,
+        "features": quantised(seen["features"], bits),
+        "keys": quantised(seen["keys"], bits) if "keys" in seen else None,
+        "queries": quantised(seen["queries"], bits) if "queries" in seen else None,
+        "softmax": rows is None or rows.softmax,
         "membership": shares(seen["membership"], bits) if "membership" in seen else None,
         "colours": encoded(colours),
         "atoms": {"index": encoded(seen["index"]), "strength": quantised(seen["strength"][None], bits)}

@@ -69,14 +69,17 @@ def views_of(
     effects = _effects(model, inputs, reference)
     step()
     layers = range(len(model.blocks))
-    colours = [patch_colours(model, [tokens[layer]["projection"] for tokens in seen]) for layer in layers]
+    colours = [patch_colours(model, [tokens[layer]["features"] for tokens in seen]) for layer in layers]
     return [
         {
             "grid": list(model.grid_size(image.height, image.width)),
             "top": [[printable(kind), share] for kind, share in tops[number]],
             **found[number],
             "effects": effects and effects[number],
-            "layers": [layer_data(seen[number][layer], colours[layer][number], bits) for layer in layers],
+            "layers": [
+                layer_data(block, tokens, coloured[number], bits)
+                for block, tokens, coloured in zip(model.blocks, seen[number], colours, strict=True)
+            ],
         }
         for number, image in enumerate(whole)
     ]

@@ -2,6 +2,7 @@
 
 from crate_transformer.layers.attention import Attention
 from crate_transformer.layers.attention_rows import AttentionRows
+from crate_transformer.layers.cbsa import CBSA
 from crate_transformer.layers.class_attention import ClassAttention
 from crate_transformer.layers.conv_stem import ConvStem
 from crate_transformer.layers.drop_path import drop_path
@@ -34,6 +35,7 @@ __getattr__ = old_names(__name__, {"Tap": "HookPoint", "hear": "capture", "atten
 __all__ = [
     "capture",
     "softmax_attention",
+    "CBSA",
     "ISTA",
     "Int8Linear",
     "MLP",

@@ -4,9 +4,9 @@ from einops import rearrange
 from jaxtyping import Float
 from torch import Tensor, nn
 
-from crate_transformer.layers.softmax_attention import softmax_attention
 from crate_transformer.layers.attention_rows import AttentionRows
 from crate_transformer.layers.hook_point import HookPoint
+from crate_transformer.layers.softmax_attention import softmax_attention
 
 
 class MSSA(nn.Module):

@@ -24,16 +24,19 @@ class TSSA(nn.Module):
     Hook points: ``projection`` :math:`U_k^\top z`, ``(batch, heads, tokens, head_dim)``; ``membership``
     :math:`\pi`, the weight of each head in each token, ``(batch, heads, tokens)``; ``head_output``, what each head
     adds, before the output map.
+
+    Args:
+        bias: whether the projection has one.
     """
 
     rows = None  # no two tokens are compared
 
-    def __init__(self, dim: int, num_heads: int) -> None:
+    def __init__(self, dim: int, num_heads: int, *, bias: bool = True) -> None:
         super().__init__()
         if dim % num_heads:
             raise ValueError(f"dim {dim} is not a multiple of num_heads {num_heads}")
         self.num_heads = num_heads
-        self.subspaces = nn.Linear(dim, dim)
+        self.subspaces = nn.Linear(dim, dim, bias=bias)
         self.temperature = nn.Parameter(torch.ones(num_heads))
         self.out = nn.Linear(dim, dim)
         self.projection = HookPoint()

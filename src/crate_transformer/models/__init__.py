@@ -2,6 +2,7 @@
 
 from crate_transformer.models.backbone import Backbone
 from crate_transformer.models.block import Block, attention_of
+from crate_transformer.models.cbt import CBT, CBTConfig
 from crate_transformer.models.config import BackboneConfig
 from crate_transformer.models.crate import CRATE, CRATEConfig
 from crate_transformer.models.crate_alpha import CRATEAlpha, CRATEAlphaConfig
@@ -31,6 +32,7 @@ Model = Backbone | LanguageModel
 ModelConfig = BackboneConfig | LanguageConfig
 
 __all__ = [
+    "CBT",
     "CRATE",
     "CRATEMAE",
     "LANGUAGE_MODELS",
@@ -38,6 +40,7 @@ __all__ = [
     "Backbone",
     "BackboneConfig",
     "Block",
+    "CBTConfig",
     "CRATEAlpha",
     "CRATEAlphaConfig",
     "CRATEConfig",

@@ -35,7 +35,7 @@ class Block(Protocol):
 def attention_of(block: Block) -> nn.Module:
     """The part that attends.
 
-    Its hook points are ``projection``, which sees what ``project`` gives, and ``head_output``; its ``rows`` say what a row of
-    an attention map is (``AttentionRows``), ``None`` where no tokens are compared.
+    Its hook points are ``projection``, which sees what ``project`` gives, and ``head_output``; its ``rows`` say what a
+    row of an attention map is (``AttentionRows``), ``None`` where no tokens are compared.
     """
     return block.get_submodule(block.attention)

@@ -5,8 +5,9 @@ import difflib
 import fnmatch
 import re
 
-from crate_transformer.models import crate, crate_alpha, crate_mae, tost, vit
+from crate_transformer.models import cbt, crate, crate_alpha, crate_mae, tost, vit
 from crate_transformer.models.backbone import Backbone
+from crate_transformer.models.cbt import CBT
 from crate_transformer.models.config import BackboneConfig
 from crate_transformer.models.crate import CRATE
 from crate_transformer.models.crate_alpha import CRATEAlpha
@@ -28,6 +29,7 @@ _FAMILIES: dict[type[Backbone], dict[str, BackboneConfig]] = {
     CRATEAlpha: crate_alpha.SIZES,
     CRATEMAE: crate_mae.SIZES,
     ToST: tost.SIZES,
+    CBT: cbt.SIZES,
 }
 MODELS: dict[str, tuple[type[Backbone], BackboneConfig]] = {
     name: (model_class, config) for model_class, sizes in _FAMILIES.items() for name, config in sizes.items()
@@ -54,7 +56,7 @@ def canonical_name(name: str) -> str:
         return name
     sizes = "tiny|small|medium|base|large|huge|ti|[tsmblh]"
     alias = re.fullmatch(
-        rf"(crate|crate[-_]?(?:alpha|mae)|tost|vit)[-_]({sizes})(?:/?(\d+))?",
+        rf"(crate|crate[-_]?(?:alpha|mae)|cbt|tost|vit)[-_]({sizes})(?:/?(\d+))?",
         name.lower().replace("\N{GREEK SMALL LETTER ALPHA}", "alpha"),
     )
     if alias:

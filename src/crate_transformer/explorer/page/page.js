@@ -3,32 +3,36 @@
   function attention(view, layer, tokens) {
     const { model } = view;
     if (model.compares === "membership") return view.membership(layer);
-    const { heads, head_dim: size } = model;
+    const { heads } = model;
     const count = view.tokens;
     const keys = view.keys(layer);
     const queries = view.queries(layer);
+    const size = keys.length / (heads * count);
+    const softmax = view.softmax(layer);
     const maps = new Float32Array(heads * count);
     const row = new Float64Array(count);
     for (let head = 0; head < heads; head++) {
       for (const token of tokens) {
-        softmaxRow(queries, keys, (head * count + token) * size, head * count * size, size, row);
-        for (let j = 0; j < count; j++) maps[head * count + j] += row[j] / tokens.length;
+        compare(queries, keys, (head * count + token) * size, head * count * size, size, row);
+        if (softmax) exponentials(row, 1 / Math.sqrt(size));
+        let sum = 0;
+        for (let j = 0; j < count; j++) sum += row[j];
+        for (let j = 0; j < count; j++) maps[head * count + j] += row[j] / (sum * tokens.length);
       }
     }
     return maps;
   }
-  function softmaxRow(queries, keys, query, start, size, row) {
-    const scale = 1 / Math.sqrt(size);
-    let largest2 = -Infinity;
+  function compare(queries, keys, query, start, size, row) {
     for (let j = 0, at = start; j < row.length; j++) {
       let dot = 0;
       for (let i = query; i < query + size; i++, at++) dot += queries[i] * keys[at];
-      row[j] = dot * scale;
-      if (row[j] > largest2) largest2 = row[j];
+      row[j] = dot;
     }
-    let sum = 0;
-    for (let j = 0; j < row.length; j++) sum += row[j] = Math.exp(row[j] - largest2);
-    for (let j = 0; j < row.length; j++) row[j] /= sum;
+  }
+  function exponentials(row, scale) {
+    let largest2 = -Infinity;
+    for (let j = 0; j < row.length; j++) if (row[j] > largest2) largest2 = row[j];
+    for (let j = 0; j < row.length; j++) row[j] = Math.exp((row[j] - largest2) * scale);
   }
   function patchMap(view, maps, head) {
     const start = head * view.tokens;
@@ -487,11 +491,12 @@
     const bytes = decodeBytes(base64);
     return Uint8Array.from({ length: count }, (_, i) => bytes[i >> 3] >> 7 - (i & 7) & 1);
   }
-  function decodeQuantised(quantised, bits, length) {
+  function decodeQuantised(quantised, bits) {
     const bytes = decodeBytes(quantised.values).buffer;
     const integers = bits === 8 ? new Int8Array(bytes) : new Int16Array(bytes);
     const scales = new Float32Array(decodeBytes(quantised.scales).buffer);
     const values = new Float32Array(integers.length);
+    const length = integers.length / scales.length;
     for (let token = 0, at = 0; token < scales.length; token++) {
       const scale = scales[token];
       for (let i = 0; i < length; i++, at++) values[at] = integers[at] * scale;
@@ -509,13 +514,23 @@
       this.raw = raw.layers;
       this.depth = raw.layers.length;
     }
+    /** What the layer projects every token to. */
+    features(layer) {
+      return this.vectors(layer, "features");
+    }
+    /** What attention compares the asking token with: the features, unless the layer compares something else. */
     keys(layer) {
-      return remembered(`${this.name} keys ${layer}`, () => decodeQuantised(this.raw[layer].keys, this.model.bits, this.model.head_dim));
+      return this.vectors(layer, this.raw[layer].keys ? "keys" : "features");
     }
     queries(layer) {
-      const raw = this.raw[layer].queries;
-      if (!raw) return this.keys(layer);
-      return remembered(`${this.name} queries ${layer}`, () => decodeQuantised(raw, this.model.bits, this.model.head_dim));
+      return this.raw[layer].queries ? this.vectors(layer, "queries") : this.keys(layer);
+    }
+    /** Whether products of queries and keys become shares by softmax, not by dividing by their sum. */
+    softmax(layer) {
+      return this.raw[layer].softmax;
+    }
+    vectors(layer, name) {
+      return remembered(`${this.name} ${name} ${layer}`, () => decodeQuantised(this.raw[layer][name], this.model.bits));
     }
     /** Share of each head in each token, [heads][tokens]. */
     membership(layer) {
@@ -525,18 +540,18 @@
         return Float32Array.from(integers, (value) => value / (2 ** this.model.bits - 1));
       });
     }
-    /** Length of each token's key in each head, and after the last head over all heads together. */
+    /** Length of each token's features in each head, and after the last head over all heads together. */
     lengths(layer) {
       return remembered(`${this.name} lengths ${layer}`, () => {
         const { heads, head_dim: size } = this.model;
-        const keys = this.keys(layer);
+        const features = this.features(layer);
         const lengths = new Float32Array((heads + 1) * this.tokens);
         for (let token = 0; token < this.tokens; token++) {
           let all = 0;
           for (let head = 0; head < heads; head++) {
             let squares = 0;
             const start = (head * this.tokens + token) * size;
-            for (let i = start; i < start + size; i++) squares += keys[i] * keys[i];
+            for (let i = start; i < start + size; i++) squares += features[i] * features[i];
             lengths[head * this.tokens + token] = Math.sqrt(squares);
             all += squares;
           }
@@ -1638,7 +1653,7 @@
   }
   function subspaceCodingRate(view, layer, patches) {
     const { heads, head_dim: size, prefix, epsilon_squared: epsilonSquared } = view.model;
-    const keys = view.keys(layer);
+    const features = view.features(layer);
     const lengths = view.lengths(layer);
     const rows = new Float64Array(patches.length * size);
     let rate = 0;
@@ -1646,7 +1661,7 @@
       patches.forEach((patch, row) => {
         const token = head * view.tokens + prefix + patch;
         const length = lengths[token] || 1;
-        for (let i = 0; i < size; i++) rows[row * size + i] = keys[token * size + i] / length;
+        for (let i = 0; i < size; i++) rows[row * size + i] = features[token * size + i] / length;
       });
       rate += codingRate(rows, patches.length, size, epsilonSquared);
     }
@@ -2019,8 +2034,8 @@
     const { heads, head_dim: size, prefix } = view.model;
     const [first, last] = head === null ? [0, heads] : [head, head + 1];
     const place = head === null ? heads : head;
-    const mine = view.keys(layer);
-    const theirs = other.keys(layer);
+    const mine = view.features(layer);
+    const theirs = other.features(layer);
     const lengths = other.lengths(layer);
     const length = view.lengths(layer)[place * view.tokens + token];
     const cosines = new Float32Array(other.patches);

@@ -3,39 +3,44 @@
 /**
  * Attention of some tokens, averaged over them: [heads][tokens], each head sums to 1 over all tokens.
  *
- * shared and pair: softmax_j(q_i . k_j / sqrt(head_dim)), with q = k for shared.
+ * shared and pair: softmax_j(q_i . k_j / sqrt(size)), with q = k for shared; without softmax q_i . k_j over its sum.
  * membership: no tokens are compared; the share of each head in every token, whatever token is asked for.
  */
 export function attention(view, layer, tokens) {
   const { model } = view;
   if (model.compares === "membership") return view.membership(layer);
-  const { heads, head_dim: size } = model;
+  const { heads } = model;
   const count = view.tokens;
   const keys = view.keys(layer);
   const queries = view.queries(layer);
+  const size = keys.length / (heads * count);
+  const softmax = view.softmax(layer);
   const maps = new Float32Array(heads * count);
   const row = new Float64Array(count);
   for (let head = 0; head < heads; head++) {
     for (const token of tokens) {
-      softmaxRow(queries, keys, (head * count + token) * size, head * count * size, size, row);
-      for (let j = 0; j < count; j++) maps[head * count + j] += row[j] / tokens.length;
+      compare(queries, keys, (head * count + token) * size, head * count * size, size, row);
+      if (softmax) exponentials(row, 1 / Math.sqrt(size));
+      let sum = 0;
+      for (let j = 0; j < count; j++) sum += row[j];
+      for (let j = 0; j < count; j++) maps[head * count + j] += row[j] / (sum * tokens.length);
     }
   }
   return maps;
 }
 
-function softmaxRow(queries, keys, query, start, size, row) {
-  const scale = 1 / Math.sqrt(size);
-  let largest = -Infinity;
+function compare(queries, keys, query, start, size, row) {
   for (let j = 0, at = start; j < row.length; j++) {
     let dot = 0;
     for (let i = query; i < query + size; i++, at++) dot += queries[i] * keys[at];
-    row[j] = dot * scale;
-    if (row[j] > largest) largest = row[j];
+    row[j] = dot;
   }
-  let sum = 0;
-  for (let j = 0; j < row.length; j++) sum += row[j] = Math.exp(row[j] - largest);
-  for (let j = 0; j < row.length; j++) row[j] /= sum;
+}
+
+function exponentials(row, scale) {
+  let largest = -Infinity;
+  for (let j = 0; j < row.length; j++) if (row[j] > largest) largest = row[j];
+  for (let j = 0; j < row.length; j++) row[j] = Math.exp((row[j] - largest) * scale);
 }
 
 /** The patches' part of one head's map. */

@@ -36,11 +36,12 @@ export function decodeMask(base64, count) {
   return Uint8Array.from({ length: count }, (_, i) => (bytes[i >> 3] >> (7 - (i & 7))) & 1);
 }
 
-function decodeQuantised(quantised, bits, length) {
+function decodeQuantised(quantised, bits) {
   const bytes = decodeBytes(quantised.values).buffer;
   const integers = bits === 8 ? new Int8Array(bytes) : new Int16Array(bytes);
   const scales = new Float32Array(decodeBytes(quantised.scales).buffer);
   const values = new Float32Array(integers.length);
+  const length = integers.length / scales.length;
   for (let token = 0, at = 0; token < scales.length; token++) {
     const scale = scales[token];
     for (let i = 0; i < length; i++, at++) values[at] = integers[at] * scale;
@@ -48,7 +49,7 @@ function decodeQuantised(quantised, bits, length) {
   return values;
 }
 
-/** One model's view of one picture. Arrays are [heads][tokens][head_dim], prefix tokens first. */
+/** One model's view of one picture. Arrays are [heads][tokens][size], prefix tokens first. */
 export class View {
   constructor(model, raw, name) {
     Object.assign(this, raw);
@@ -61,16 +62,27 @@ export class View {
     this.depth = raw.layers.length;
   }
 
+  /** What the layer projects every token to. */
+  features(layer) {
+    return this.vectors(layer, "features");
+  }
+
+  /** What attention compares the asking token with: the features, unless the layer compares something else. */
   keys(layer) {
-    return remembered(`${this.name} keys ${layer}`, () =>
-      decodeQuantised(this.raw[layer].keys, this.model.bits, this.model.head_dim));
+    return this.vectors(layer, this.raw[layer].keys ? "keys" : "features");
   }
 
   queries(layer) {
-    const raw = this.raw[layer].queries;
-    if (!raw) return this.keys(layer);
-    return remembered(`${this.name} queries ${layer}`, () =>
-      decodeQuantised(raw, this.model.bits, this.model.head_dim));
+    return this.raw[layer].queries ? this.vectors(layer, "queries") : this.keys(layer);
+  }
+
+  /** Whether products of queries and keys become shares by softmax, not by dividing by their sum. */
+  softmax(layer) {
+    return this.raw[layer].softmax;
+  }
+
+  vectors(layer, name) {
+    return remembered(`${this.name} ${name} ${layer}`, () => decodeQuantised(this.raw[layer][name], this.model.bits));
   }
 
   /** Share of each head in each token, [heads][tokens]. */
@@ -82,18 +94,18 @@ export class View {
     });
   }
 
-  /** Length of each token's key in each head, and after the last head over all heads together. */
+  /** Length of each token's features in each head, and after the last head over all heads together. */
   lengths(layer) {
     return remembered(`${this.name} lengths ${layer}`, () => {
       const { heads, head_dim: size } = this.model;
-      const keys = this.keys(layer);
+      const features = this.features(layer);
       const lengths = new Float32Array((heads + 1) * this.tokens);
       for (let token = 0; token < this.tokens; token++) {
         let all = 0;
         for (let head = 0; head < heads; head++) {
           let squares = 0;
           const start = (head * this.tokens + token) * size;
-          for (let i = start; i < start + size; i++) squares += keys[i] * keys[i];
+          for (let i = start; i < start + size; i++) squares += features[i] * features[i];
           lengths[head * this.tokens + token] = Math.sqrt(squares);
           all += squares;
         }

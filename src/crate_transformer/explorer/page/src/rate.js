@@ -36,10 +36,10 @@ function halfLogDeterminant(matrix, size) {
   return sum;
 }
 
-/** R^c of some patches: keys scaled to unit length in every head, rates summed over heads. */
+/** R^c of some patches: features scaled to unit length in every head, rates summed over heads. */
 export function subspaceCodingRate(view, layer, patches) {
   const { heads, head_dim: size, prefix, epsilon_squared: epsilonSquared } = view.model;
-  const keys = view.keys(layer);
+  const features = view.features(layer);
   const lengths = view.lengths(layer);
   const rows = new Float64Array(patches.length * size);
   let rate = 0;
@@ -47,7 +47,7 @@ export function subspaceCodingRate(view, layer, patches) {
     patches.forEach((patch, row) => {
       const token = head * view.tokens + prefix + patch;
       const length = lengths[token] || 1;
-      for (let i = 0; i < size; i++) rows[row * size + i] = keys[token * size + i] / length;
+      for (let i = 0; i < size; i++) rows[row * size + i] = features[token * size + i] / length;
     });
     rate += codingRate(rows, patches.length, size, epsilonSquared);
   }

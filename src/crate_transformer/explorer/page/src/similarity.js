@@ -1,12 +1,12 @@
-// How alike two patches' features are: the cosine of their keys, over all heads together or in one head.
+// How alike two patches' features are: the cosine of them, over all heads together or in one head.
 
 /** Cosine of one token of `view` with every patch of `other`, a view of the same model. */
 export function similarity(view, token, other, layer, head = null) {
   const { heads, head_dim: size, prefix } = view.model;
   const [first, last] = head === null ? [0, heads] : [head, head + 1];
   const place = head === null ? heads : head;
-  const mine = view.keys(layer);
-  const theirs = other.keys(layer);
+  const mine = view.features(layer);
+  const theirs = other.features(layer);
   const lengths = other.lengths(layer);
   const length = view.lengths(layer)[place * view.tokens + token];
   const cosines = new Float32Array(other.patches);

@@ -1,0 +1,126 @@
+"""The released CBT (arXiv 2509.16875): ``.pth.tar`` of its main.py, with CBSA, MSSA or TSSA."""
+
+import re
+from collections.abc import Mapping
+from collections.abc import Set as AbstractSet
+
+from torch import Tensor
+
+from crate_transformer.checkpoints.official import (
+    Converted,
+    OfficialFormat,
+    common_size,
+    count_layers,
+    count_positions,
+    infer_patches,
+    permute_axes,
+    rename,
+    rename_back,
+    resolve_num_heads,
+    unfold,
+    validate_hints,
+)
+from crate_transformer.checkpoints.official_tost import RENAMED_IN_STEM as TOST_STEM
+from crate_transformer.models import CBT, CBTConfig
+
+RENAMED = {
+    "pos_embedding": "pos_embed",
+    "cls_token": "cls_token",
+    "mlp_head.0.weight": "norm.weight",
+    "mlp_head.0.bias": "norm.bias",
+    "mlp_head.1.weight": "head.weight",
+    "mlp_head.1.bias": "head.bias",
+}
+RENAMED_IN_STEM = {f"to_{key.replace('embed', 'embedding', 1)}": own for key, own in TOST_STEM.items()}
+RENAMED_IN_LAYER = {
+    "transformer.layers.{l}.0.norm.weight": "blocks.{l}.norm1.weight",
+    "transformer.layers.{l}.0.norm.bias": "blocks.{l}.norm1.bias",
+    "transformer.layers.{l}.0.fn.to_out.weight": "blocks.{l}.attn.out.weight",
+    "transformer.layers.{l}.0.fn.to_out.bias": "blocks.{l}.attn.out.bias",
+    "transformer.layers.{l}.1.norm.weight": "blocks.{l}.norm2.weight",
+    "transformer.layers.{l}.1.norm.bias": "blocks.{l}.norm2.bias",
+    "transformer.layers.{l}.1.fn.weight": "blocks.{l}.ista.dictionary",
+}
+RENAMED_IN_ATTENTION = {
+    "cbsa": {
+        "transformer.layers.{l}.0.fn.proj.weight": "blocks.{l}.attn.subspaces.weight",
+        "transformer.layers.{l}.0.fn.step_rep": "blocks.{l}.attn.representative_step",
+        "transformer.layers.{l}.0.fn.step_x": "blocks.{l}.attn.token_step",
+    },
+    "mssa": {"transformer.layers.{l}.0.fn.qkv.weight": "blocks.{l}.attn.subspaces.weight"},
+    "tssa": {
+        "transformer.layers.{l}.0.fn.qkv.weight": "blocks.{l}.attn.subspaces.weight",
+        "transformer.layers.{l}.0.fn.temp": "blocks.{l}.attn.temperature",
+    },
+}
+TELLS = {".fn.step_x": "cbsa", ".fn.step_rep": "cbsa", ".fn.proj.weight": "cbsa", ".fn.temp": "tssa"}
+"""Ends of the names that only one kind of attention has."""
+SHAPES = {".step_rep": "heads 1 1 -> heads", ".step_x": "heads 1 1 -> heads", ".temp": "heads 1 -> heads"}
+PUBLISHED_HEADS = {(192, 12): 3, (384, 12): 6, (768, 12): 12, (1024, 24): 16}
+"""(embed_dim, depth) -> num_heads; asked only of MSSA, whose tensors do not tell."""
+NOT_IN_TENSORS = {"step_size": 0.1, "sparsity_weight": 0.1, "global_pool": "token", "pooling": "shifted"}
+
+
+def recognises(keys: AbstractSet[str]) -> bool:
+    """Whether these are the tensors of a CBT as main.py saves it."""
+    return any(re.match(r"to_patch_embedding\.proj\.\d+\.", key) for key in keys)
+
+
+def convert(tensors: Mapping[str, Tensor], hints: Mapping[str, object]) -> Converted:
+    """Rename every tensor and infer the architecture."""
+    validate_hints(CBTConfig, {}, hints)
+    stem = count_layers(tensors.keys(), r"to_patch_embedding\.proj\.(\d+)\.")
+    depth = count_layers(tensors.keys(), r"transformer\.layers\.(\d+)\.")
+    attention = next((kind for end, kind in TELLS.items() if any(key.endswith(end) for key in tensors)), "mssa")
+    table = renamings(stem, depth, attention)
+    renamed = rename(permute_axes(tensors, SHAPES), table)
+    dim = common_size(tensors, 0, r"transformer\.layers\.\d+\.[01]\.norm\.(weight|bias)")
+    in_chans = common_size(tensors, 1, r"to_patch_embedding\.proj\.0\.0\.weight")
+    given = {name: value for name, value in hints.items() if name == "img_size"}
+    patches = count_positions("pos_embedding", tensors["pos_embedding"], dim) - 1
+    inferred = {
+        "attention": attention,
+        "embed_dim": dim,
+        "depth": depth,
+        "num_classes": common_size(tensors, 0, r"mlp_head\.1\.(bias|weight)"),
+        **infer_patches(4**stem * in_chans, patches, given | {"patch_size": 2**stem}),
+    }
+    if attention == "mssa":
+        inner_dim = common_size(tensors, 0, r"transformer\.layers\.\d+\.0\.fn\.qkv\.weight")
+        validate_hints(CBTConfig, inferred, hints)
+        published = PUBLISHED_HEADS.get((dim, depth))
+        inferred["num_heads"] = resolve_num_heads(hints.get("num_heads", published), inner_dim, dim, depth)
+        if inner_dim != dim:
+            inferred["head_dim"] = inner_dim // inferred["num_heads"]
+    else:
+        inferred["num_heads"] = common_size(tensors, 0, r"transformer\.layers\.\d+\.0\.fn\.(step_x|step_rep|temp)")
+    validate_hints(CBTConfig, inferred, hints)
+    return Converted(
+        model_class=CBT,
+        config=CBTConfig(**NOT_IN_TENSORS | inferred | dict(hints)),
+        tensors=renamed,
+        stored_names={own: key for key, own in table.items()},
+        inferred={name: value for name, value in inferred.items() if name not in hints},
+        assumed={name: value for name, value in NOT_IN_TENSORS.items() if name not in hints},
+    )
+
+
+def renamings(stem: int, depth: int, attention: str) -> dict[str, str]:
+    """Official name to own name, for so many convolutions and blocks with this attention."""
+    in_layer = RENAMED_IN_LAYER | RENAMED_IN_ATTENTION.get(attention, {})
+    return RENAMED | unfold(RENAMED_IN_STEM, stem) | unfold(in_layer, depth)
+
+
+def restore(model: CBT) -> dict[str, object]:
+    """What main.py saves, without an optimiser."""
+    table = renamings(len(model.patch_embed.convs), len(model.blocks), model.config.attention)
+    tensors = permute_axes(rename_back(model, table), {key: swap(pattern) for key, pattern in SHAPES.items()})
+    return {"epoch": 0, "arch": "CBT", "state_dict": {f"module.{key}": tensor for key, tensor in tensors.items()}}
+
+
+def swap(pattern: str) -> str:
+    """The pattern of einops the other way round."""
+    return " -> ".join(reversed(pattern.split(" -> ")))
+
+
+FORMAT = OfficialFormat("official CBT", recognises, convert, (CBT, restore))
