@@ -1,3 +1,4 @@
+import colorsys
 import math
 
 import numpy as np
@@ -69,6 +70,27 @@ def test_jitter_stays_within_its_factors():
     values = [np.asarray(change_colours(grey, config, random))[0, 0, 0] for _ in range(300)]
     assert 59 <= min(values) < 64 and 136 < max(values) <= 141
     assert abs(np.mean(values) - 100) < 5 * 80 / math.sqrt(12 * 300) + 1
+
+
+def test_hues_are_turned_within_their_part_of_the_circle():
+    red, random = Image.new("RGB", (8, 8), (200, 40, 40)), np.random.default_rng(0)
+    config, hues = AugmentConfig(hue=0.1), []
+    for _ in range(300):
+        pixel = np.asarray(change_colours(red, config, random))[0, 0] / 255
+        hue, saturation, value = colorsys.rgb_to_hsv(*pixel)
+        assert abs(saturation - 0.8) < 0.02 and abs(value - 200 / 255) < 0.01  # as well as 8 bits can tell
+        hues.append((hue + 0.5) % 1 - 0.5)
+    assert -0.105 < min(hues) < -0.09 and 0.09 < max(hues) < 0.105
+    assert abs(np.mean(hues)) < 5 * 0.2 / math.sqrt(12 * 300) + 0.002
+    grey = Image.new("RGB", (8, 8), (100, 100, 100))
+    assert np.asarray(change_colours(grey, config, random)).tobytes() == np.asarray(grey).tobytes()
+
+
+def test_saturation_has_a_distance_of_its_own():
+    red, random = Image.new("RGB", (8, 8), (200, 40, 40)), np.random.default_rng(0)
+    config = AugmentConfig(saturation=0.2)
+    spread = [np.ptp(np.asarray(change_colours(red, config, random)).astype(int)[0, 0]) for _ in range(300)]
+    assert 126 <= min(spread) < 132 and 188 < max(spread) <= 194
 
 
 def test_erasing_leaves_noise_in_one_rectangle():

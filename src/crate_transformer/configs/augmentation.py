@@ -32,6 +32,10 @@ class AugmentConfig:
     """Strength of these operations, 10 being the largest. CRATE's transfer recipe counts to 30: its 14 is 4.67 here."""
     colour_jitter: float = 0.0
     """Brightness, contrast and saturation are each multiplied by a factor within this distance of 1."""
+    saturation: float | None = None
+    """The distance for the saturation; that of colour_jitter unless given."""
+    hue: float = 0.0
+    """The hue is turned by at most this fraction of its circle; colour_jitter, saturation and hue come in any order."""
     colour_jitter_probability: float = 1.0
     """Fraction of the pictures whose colours are changed so."""
     grayscale: float = 0.0
@@ -64,6 +68,10 @@ class AugmentConfig:
         for name in _PROBABILITIES:
             if not 0 <= getattr(self, name) <= 1:
                 raise ValueError(f"{name} is {getattr(self, name)}: it must lie between 0 and 1")
+        if self.saturation is not None and not 0 <= self.saturation <= 1:
+            raise ValueError(f"saturation is {self.saturation}: it must lie between 0 and 1")
+        if not 0 <= self.hue <= 0.5:
+            raise ValueError(f"hue is {self.hue}: it must lie between 0 and 0.5, half of its circle")
         if not 0 <= self.randaugment_magnitude <= 10:
             raise ValueError(f"randaugment_magnitude is {self.randaugment_magnitude}: it must lie between 0 and 10")
         for name in ("randaugment", "mixup", "cutmix"):
@@ -80,7 +88,8 @@ class AugmentConfig:
     @property
     def recolours(self) -> bool:
         """Whether the colours or the sharpness of pictures are changed, other than by RandAugment."""
-        return max(self.colour_jitter, self.grayscale, self.blur, self.solarise) > 0
+        jitter = (self.colour_jitter, self.saturation or 0.0, self.hue)
+        return max(*jitter, self.grayscale, self.blur, self.solarise) > 0
 
     @property
     def mixes(self) -> bool:
@@ -89,13 +98,14 @@ class AugmentConfig:
 
 
 def _dino(**other: float) -> AugmentConfig:
-    return AugmentConfig(colour_jitter=0.4, colour_jitter_probability=0.8, grayscale=0.2, **other)
+    jitter = {"colour_jitter": 0.4, "saturation": 0.2, "hue": 0.1, "colour_jitter_probability": 0.8}
+    return AugmentConfig(**jitter, grayscale=0.2, **other)
 
 
 @dataclass(frozen=True, kw_only=True)
 class MultiCropConfig:
-    """Two large and several small crops of each picture, as SimDINO (arXiv 2502.10385) and DINO train; theirs also turn
-    the hue, and change the saturation by half as much as the brightness."""
+    """Two large and several small crops of each picture, as SimDINO (arXiv 2502.10385) and DINO (arXiv 2104.14294)
+    train."""
 
     local_crops: int = 8
     """Small crops of a picture."""

@@ -1,5 +1,7 @@
 """Random changes of colours, sharpness and parts of a picture."""
 
+from collections.abc import Callable
+
 import numpy as np
 from jaxtyping import UInt8
 from PIL import Image, ImageEnhance, ImageFilter, ImageOps
@@ -8,15 +10,16 @@ from crate_transformer.configs import AugmentConfig
 from crate_transformer.models.preprocessing import Preprocessing
 
 _SMALLEST, _LARGEST, _LONGEST = 0.02, 1 / 3, 0.3  # of an erased rectangle: areas, and its shorter side by its longer
-_FACTORS = (ImageEnhance.Brightness, ImageEnhance.Contrast, ImageEnhance.Color)
+_CIRCLE = 255  # steps of Pillow's hue
 
 
 def change_colours(image: Image.Image, config: AugmentConfig, random: np.random.Generator) -> Image.Image:
     """An RGB picture after colour jitter, loss of colours, blur and solarisation, each with its probability."""
-    if config.colour_jitter and random.random() < config.colour_jitter_probability:
-        for kind in random.permutation(len(_FACTORS)):
-            factor = 1 + config.colour_jitter * random.uniform(-1, 1)
-            image = _FACTORS[kind](image).enhance(factor)
+    jitters = _jitters(config)
+    if jitters and random.random() < config.colour_jitter_probability:
+        for number in random.permutation(len(jitters)):
+            jitter, most = jitters[number]
+            image = jitter(image, most * random.uniform(-1, 1))
     if random.random() < config.grayscale:
         image = image.convert("L").convert("RGB")
     if random.random() < config.blur:
@@ -24,6 +27,25 @@ def change_colours(image: Image.Image, config: AugmentConfig, random: np.random.
     if random.random() < config.solarise:
         image = ImageOps.solarize(image, 128)
     return image
+
+
+def _jitters(config: AugmentConfig) -> list[tuple[Callable[[Image.Image, float], Image.Image], float]]:
+    """What changes colours by an amount, each with the largest one."""
+    saturation = config.colour_jitter if config.saturation is None else config.saturation
+    found = [
+        (lambda image, by: ImageEnhance.Brightness(image).enhance(1 + by), config.colour_jitter),
+        (lambda image, by: ImageEnhance.Contrast(image).enhance(1 + by), config.colour_jitter),
+        (lambda image, by: ImageEnhance.Color(image).enhance(1 + by), saturation),
+        (_turn_hue, config.hue),
+    ]
+    return [(jitter, most) for jitter, most in found if most]
+
+
+def _turn_hue(image: Image.Image, by: float) -> Image.Image:
+    """An RGB picture whose hues are turned by a fraction of their circle."""
+    hue, saturation, value = image.convert("HSV").split()
+    turned = hue.point([(level + round(_CIRCLE * by)) % _CIRCLE for level in range(256)])
+    return Image.merge("HSV", (turned, saturation, value)).convert("RGB")
 
 
 def erase(
