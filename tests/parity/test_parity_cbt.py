@@ -12,6 +12,7 @@ from torch import nn
 from crate_transformer.checkpoints import load_checkpoint, official_cbt
 from crate_transformer.checkpoints.assemble import assemble
 from crate_transformer.checkpoints.reading import read_tensors
+from crate_transformer.layers import grid_means
 
 NAMES = ("cbt_cls", "cbt_mean", "cbt_one_head", "cbt_mssa", "cbt_tssa")
 PRECISIONS = {"float32": (torch.float32, ""), "float64": (torch.float64, "_float64")}
@@ -48,12 +49,8 @@ def intermediates(model, images):
         keep(attn.head_output, f"{lead}.before_to_out", merged)
         for point, name in points.items():
             keep(getattr(attn, point, nn.Identity()), f"{lead}.{name}")
-        if hasattr(attn, "pool"):
-            keep(
-                attn.projection,
-                f"{lead}.representatives_initial",
-                lambda w, attn=attn: attn.pool(w, model.grid_size(*model.img_size)),
-            )
+        if hasattr(attn, "coefficients"):
+            keep(attn.projection, f"{lead}.representatives_initial", lambda w, p=attn.pooling: grid_means(w, None, p))
             keep(attn.coefficients, f"{lead}.coefficients", lambda a: a.mT)
         keep(attn, f"{lead}.attention_branch")
         keep(block.z_half, f"{lead}.z_half")
@@ -61,7 +58,7 @@ def intermediates(model, images):
     with torch.no_grad():
         seen["output"] = model(images)
     for number, block in enumerate(model.blocks):
-        if hasattr(block.attn, "pool"):
+        if hasattr(block.attn, "coefficients"):
             lead = f"layers.{number}"
             w = rearrange(seen[f"{lead}.projection"], "b n (h p) -> b h n p", h=block.attn.num_heads)
             a = seen[f"{lead}.coefficients"]

@@ -1,5 +1,6 @@
 """Building blocks: one ``nn.Module`` per file, each one equation of a paper. They take plain arguments."""
 
+from crate_transformer.layers.agent_attention import AgentAttention
 from crate_transformer.layers.attention import Attention
 from crate_transformer.layers.attention_rows import AttentionRows
 from crate_transformer.layers.cbsa import CBSA
@@ -9,6 +10,7 @@ from crate_transformer.layers.drop_path import drop_path
 from crate_transformer.layers.fold_norm import fold_norm, frozen_linear
 from crate_transformer.layers.fourier_position import FourierPosition
 from crate_transformer.layers.fuse_kernels import fuse_kernels
+from crate_transformer.layers.grid_means import grid_means
 from crate_transformer.layers.hook_point import HookPoint, capture
 from crate_transformer.layers.int8_linear import Int8Linear, quantise_linears
 from crate_transformer.layers.ista import ISTA
@@ -42,6 +44,7 @@ __all__ = [
     "MSSA",
     "ODL",
     "TSSA",
+    "AgentAttention",
     "Attention",
     "AttentionRows",
     "CausalTSSA",
@@ -62,6 +65,7 @@ __all__ = [
     "fold_scale",
     "frozen_linear",
     "fuse_kernels",
+    "grid_means",
     "pack_linears",
     "patchify",
     "quantise_linears",

@@ -1,18 +1,14 @@
 """The compressing step of a CBT layer."""
 
-import math
-from typing import Literal
-
 import torch
 from einops import rearrange
 from jaxtyping import Float
 from torch import Tensor, nn
 
 from crate_transformer.layers.attention_rows import AttentionRows
+from crate_transformer.layers.grid_means import Pooling, grid_means
 from crate_transformer.layers.hook_point import HookPoint
 from crate_transformer.layers.softmax_attention import softmax_attention
-
-SIDE = 8  # representatives per row and per column of the grid
 
 
 class CBSA(nn.Module):
@@ -33,13 +29,12 @@ class CBSA(nn.Module):
     :math:`C`, computed only when a hook is registered there; ``head_output`` :math:`\sigma_k A^\top C`.
 
     Args:
-        pooling: ``"shifted"`` averages all tokens but the last as if they were the grid, class token first, as the
-            released code does; ``"plain"`` averages the patches.
+        pooling: as in ``grid_means``; the released weights need ``"shifted"``.
     """
 
     rows = AttentionRows(query="coefficients", key="coefficients", softmax=False)
 
-    def __init__(self, dim: int, num_heads: int, *, pooling: Literal["plain", "shifted"] = "plain") -> None:
+    def __init__(self, dim: int, num_heads: int, *, pooling: Pooling = "plain") -> None:
         super().__init__()
         if dim % num_heads:
             raise ValueError(f"dim {dim} is not a multiple of num_heads {num_heads}")
@@ -64,43 +59,12 @@ class CBSA(nn.Module):
     ) -> Float[Tensor, "batch tokens dim"]:
         """
         Args:
-            grid: rows and columns of the patches, which are the last tokens; unless given, they are a square behind a
-                class token.
+            grid: as in ``grid_means``.
         """
         w = self.projection(self.project(z))
-        start = self.pool(w, grid or _square(z.shape[1] - 1))
+        start = grid_means(w, grid, self.pooling)
         a = self.coefficients(((start * w.shape[-1] ** -0.5) @ w.mT).softmax(dim=-1).mT)
         moved = start + self.representative_step[:, None, None] * (a.mT @ w)
         r = self.representatives(moved.to(w.dtype))
         mixed = self.token_step[:, None, None] * (a @ softmax_attention(r, r, r, self.contraction))
         return self.out(rearrange(self.head_output(mixed.to(w.dtype)), "b h n p -> b n (h p)"))
-
-    def pool(
-        self, w: Float[Tensor, "batch heads tokens head_dim"], grid: tuple[int, int]
-    ) -> Float[Tensor, "batch heads representatives head_dim"]:
-        """Means over the cells of the grid, those of ``nn.AdaptiveAvgPool2d(8)``."""
-        end = w.shape[2] - (self.pooling == "shifted")
-        patches = w[:, :, end - grid[0] * grid[1] : end].unflatten(2, grid)
-        rows, columns = (_cell_means(length, w) for length in grid)
-        return torch.einsum("jc, bhicp -> bhijp", columns, torch.einsum("ir, bhrcp -> bhicp", rows, patches)).flatten(
-            2, 3
-        )
-
-
-def _cell_means(length: int, like: Tensor) -> Float[Tensor, "cells length"]:
-    """Means over 8 cells of so many entries, as a matrix; where 8 does not divide the length, cells overlap or repeat.
-
-    It is no call of PyTorch's pooling, whose backward pass on a GPU is not deterministic and which ONNX has for fixed
-    sizes only.
-    """
-    cell = torch.arange(SIDE, device=like.device)[:, None]
-    entry = torch.arange(length, device=like.device)
-    first, after = cell * length // SIDE, ((cell + 1) * length + SIDE - 1) // SIDE
-    return ((entry >= first) & (entry < after)).to(like.dtype) / (after - first)
-
-
-def _square(patches: int) -> tuple[int, int]:
-    side = math.isqrt(patches)
-    if side * side != patches or not patches:
-        raise ValueError(f"{patches} patches behind a class token form no square: give grid=(rows, columns)")
-    return side, side

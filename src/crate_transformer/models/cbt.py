@@ -18,7 +18,7 @@ class CBTConfig(BackboneConfig):
     Args:
         attention: ``"mssa"`` and ``"tssa"`` are the paper's comparisons on the same stem; ``"mssa+cbsa"`` is its
             CRATE+CBT, MSSA in the first half of the blocks.
-        pooling: how CBSA's representatives start, see ``layers.CBSA``; the released weights need ``"shifted"``.
+        pooling: how CBSA's representatives start, see ``layers.grid_means``; the released weights need ``"shifted"``.
         head_dim: of MSSA; ``embed_dim // num_heads`` unless given.
     """
 

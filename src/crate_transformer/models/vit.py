@@ -6,7 +6,7 @@ from typing import Literal
 from jaxtyping import Float
 from torch import Tensor, nn
 
-from crate_transformer.layers import MLP, Attention, ConvPatchEmbed, HookPoint, PooledStem, fold_norm
+from crate_transformer.layers import MLP, AgentAttention, Attention, ConvPatchEmbed, HookPoint, PooledStem, fold_norm
 from crate_transformer.models.backbone import Backbone
 from crate_transformer.models.config import BackboneConfig
 
@@ -17,9 +17,11 @@ class ViTConfig(BackboneConfig):
 
     Args:
         stem: ``"conv"`` makes tokens by convolutions with pooling (``PooledStem``), not by one linear map of a patch.
+        attention: ``"agent"`` goes through 64 representatives, in time linear in the tokens (``AgentAttention``).
     """
 
     stem: Literal["patch", "conv"] = "patch"
+    attention: Literal["softmax", "agent"] = "softmax"
     mlp_ratio: float = 4.0
 
 
@@ -48,13 +50,14 @@ class Block(nn.Module):
         super().__init__()
         dim = config.embed_dim
         self.norm1 = nn.LayerNorm(dim, eps=1e-6)
-        self.attn = Attention(dim, config.num_heads)
+        attention = AgentAttention if config.attention == "agent" else Attention
+        self.attn = attention(dim, config.num_heads)
         self.z_half = HookPoint()
         self.norm2 = nn.LayerNorm(dim, eps=1e-6)
         self.mlp = MLP(dim, int(dim * config.mlp_ratio))
 
-    def forward(self, z: Float[Tensor, "batch tokens dim"]) -> Float[Tensor, "batch tokens dim"]:
-        z = self.z_half(z + self.attn(self.norm1(z)))
+    def forward(self, z: Float[Tensor, "batch tokens dim"], **context: object) -> Float[Tensor, "batch tokens dim"]:
+        z = self.z_half(z + self.attn(self.norm1(z), **context))
         return z + self.mlp(self.norm2(z))
 
     def project(self, tokens: Float[Tensor, "batch tokens dim"]) -> Float[Tensor, "batch heads tokens head_dim"]:
@@ -84,3 +87,7 @@ class ViT(Backbone):
             if isinstance(module, nn.Linear):
                 nn.init.trunc_normal_(module.weight, std=0.02)
                 nn.init.zeros_(module.bias)
+
+    def context(self, z: Float[Tensor, "batch tokens dim"], height: int, width: int) -> dict[str, object]:
+        """The grid of the patches, where attention needs it."""
+        return {"grid": self.grid_size(height, width)} if self.config.attention == "agent" else {}
