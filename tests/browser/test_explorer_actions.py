@@ -337,7 +337,8 @@ def test_a_model_without_class_token_beside_one_with(open_page) -> None:
     page = open_page(data, "#token=class&layer=2&head=0,1&patch=2,2")
     says = page.locator(".says").all_inner_texts()
     assert ["the patch at row 2, column 2" in says[0], "the class token" in says[1]] == [True, True]
-    assert "This head is the one that the checkpoint names: largest mean IoU." in page.inner_text("#panel")
+    named = "The checkpoint names this head as the best at telling objects from the background: largest mean IoU."
+    assert named in page.inner_text("#panel")
 
 
 def test_crops_lead_to_their_picture(open_page) -> None:

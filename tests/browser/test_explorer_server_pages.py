@@ -81,6 +81,11 @@ def test_what_is_no_picture_is_told_in_a_sentence(tab):
     assert tab.get_by_role("button", name="Look inside").is_visible()
 
 
+def test_the_first_page_fits_a_narrow_screen(tab):
+    tab.set_viewport_size({"width": 320, "height": 600})
+    assert tab.evaluate("document.documentElement.scrollWidth") <= 320
+
+
 def test_too_many_are_told_before_anything_is_sent(tab):
     tab.evaluate(DROP, [[f"{number}.png", ""] for number in range(17)])
     assert tab.get_by_role("alert").inner_text() == "17 pictures are more than 16 at a time: choose fewer."

@@ -50,7 +50,7 @@ def test_from_a_sample_to_its_page(served):
     assert status == 303
     deadline = time.monotonic() + 120
     while 'id="data"' not in (page := asked(served, place)[2]):
-        assert "This page follows by itself" in page and time.monotonic() < deadline, page
+        assert "The result appears here by itself" in page and time.monotonic() < deadline, page
         time.sleep(0.2)
     assert '"server":{' in page
 

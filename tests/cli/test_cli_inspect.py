@@ -118,6 +118,8 @@ def test_the_interactive_part(crate, refused, plain, pets, tmp_path):
     assert [model["name"] for model in data["models"]] == [str(plain), str(other)]
     assert [model["bits"] for model in data["models"]] == [16, 16] and len(data["pictures"]) == 3
     assert data["pictures"][0]["views"][0]["effects"] is None
+    names = [picture["name"] for picture in data["pictures"]]
+    assert len(set(names)) == 3 and not any(str(tmp_path) in name or name.startswith("/") for name in names)
     assert refused(*options, "--beside", plain) == f"--beside names {plain} itself: name another checkpoint"
     assert refused(*options[:-1], "0") == "--shown is 0: it must be at least 1"
 

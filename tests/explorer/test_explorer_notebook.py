@@ -33,7 +33,7 @@ def test_pictures_of_every_kind(model, tmp_path):
     given = [tmp_path / "one.png", str(tmp_path / "folder"), Image.fromarray(pixels).convert("L"), pixels]
     data = data_of(ct.explore(model, given).page)
     names = [picture["name"] for picture in data["pictures"]]
-    assert names == [str(tmp_path / "one.png"), str(tmp_path / "folder" / "two.png"), "picture 2", "picture 3"]
+    assert names == ["one.png", "folder/two.png", "picture 2", "picture 3"]
     assert {tuple(picture["views"][0]["grid"]) for picture in data["pictures"]} == {(3, 2)}
     assert len(data_of(ct.explore(model, pixels).page)["pictures"]) == 1
 

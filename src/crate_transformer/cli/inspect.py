@@ -17,7 +17,7 @@ if TYPE_CHECKING:
 
 @dataclass(frozen=True, kw_only=True)
 class Command:
-    """Look inside a model on your own pictures: what its layers do, where its heads look, what its features part."""
+    """Look inside a model on your own pictures: what its layers do, where its heads look, which patches are alike."""
 
     images: Annotated[tuple[Path, ...], tyro.conf.Positional]
     """Pictures, or folders of pictures."""
@@ -110,7 +110,6 @@ class Command:
             self.collected({self.weights.checkpoint: model, **beside}, pictures, size),
             sections=report.sections,
             lead=report.lead,
-            footer=about,
         )
         files = {**report.files, "report.html": page, SETTINGS: json_bytes(settings)}
         place, count = write_inspection(self.output, files), len(inside.looks)
@@ -121,13 +120,13 @@ class Command:
         """What the interactive part shows of the first pictures."""
         from itertools import islice
 
-        from crate_transformer.explorer.collect import collect, has_few_heads, num_steps
+        from crate_transformer.explorer.collect import collect, has_few_heads, num_steps, picture_names
         from crate_transformer.explorer.explorer import package_reference
         from crate_transformer.explorer.tokens import expected_bytes
         from crate_transformer.progress import ProgressLine
 
-        shown = list(islice(pictures, self.shown))
-        images = [picture for _, picture in shown]
+        paths, images = zip(*islice(pictures, self.shown), strict=True)
+        shown = list(zip(picture_names(paths), images, strict=True))
         expected = sum(expected_bytes(each, images, size, self.bits) for each in models.values())
         say(f"the page will have about {expected / 1e6:.1f} MB")
         references = {

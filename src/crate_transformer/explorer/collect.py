@@ -2,7 +2,9 @@
 
 import base64
 import io
+import os
 from collections.abc import Callable, Mapping, Sequence
+from pathlib import Path
 
 import numpy as np
 from PIL import Image
@@ -87,6 +89,13 @@ def collect(
 def num_steps(models: Mapping[str, Backbone], pictures: int) -> int:
     """How often ``collect`` reports progress."""
     return len(models) * (pictures + 1)
+
+
+def picture_names(paths: Sequence[str | Path]) -> list[str]:
+    """Names of files without the folders that all of them share: a page is sent to others."""
+    absolute = [Path(path).absolute() for path in paths]
+    shared = os.path.commonpath([path.parent for path in absolute]) if absolute else ""
+    return [path.relative_to(shared).as_posix() for path in absolute]
 
 
 def has_few_heads(model: Backbone) -> bool:

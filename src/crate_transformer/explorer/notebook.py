@@ -12,7 +12,7 @@ from PIL import Image
 from torch import Tensor
 
 from crate_transformer.data import read_images
-from crate_transformer.explorer.collect import collect, has_few_heads, num_steps
+from crate_transformer.explorer.collect import collect, has_few_heads, num_steps, picture_names
 from crate_transformer.explorer.encoding import Bits
 from crate_transformer.explorer.explorer import package_reference
 from crate_transformer.explorer.page import explorer_page
@@ -88,7 +88,7 @@ def _pictures(given: Sequence[Picture]) -> list[tuple[str, Image.Image]]:
     found = []
     for number, picture in enumerate(given):
         if isinstance(picture, str | Path):
-            found += read_images([picture])
+            found += [(Path(path), image) for path, image in read_images([picture])]
         elif isinstance(picture, Image.Image):
             found.append((f"picture {number}", picture))
         elif isinstance(picture, np.ndarray) and picture.dtype == np.uint8 and picture.shape[2:] == (3,):
@@ -98,7 +98,9 @@ def _pictures(given: Sequence[Picture]) -> list[tuple[str, Image.Image]]:
             raise ValueError(
                 f"picture {number} is {what}: give paths, PIL images, uint8 arrays of (height, width, 3), or one tensor"
             )
-    return [(name, picture.convert("RGB")) for name, picture in found]
+    paths = [name for name, _ in found if isinstance(name, Path)]
+    names = dict(zip(paths, picture_names(paths), strict=True))
+    return [(names.get(name, name), picture.convert("RGB")) for name, picture in found]
 
 
 def _unnormalised(model: Backbone, images: Tensor) -> list[tuple[str, Image.Image]]:

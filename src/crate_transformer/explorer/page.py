@@ -10,16 +10,16 @@ from typing import TYPE_CHECKING
 from jinja2 import Environment, PackageLoader, StrictUndefined
 from markupsafe import Markup
 
+from crate_transformer.explorer.collect import FORMAT
 from crate_transformer.storage import printable
 
 if TYPE_CHECKING:
     from crate_transformer.reports.page import Illustration, Section
 
-_FORMAT = 1
 _FOLDER = resources.files(__package__) / "page"
 
 
-def explorer_page(data: dict, *, sections: Sequence["Section"] = (), lead: str = "", footer: str = "") -> bytes:
+def explorer_page(data: dict, *, sections: Sequence["Section"] = (), lead: str = "") -> bytes:
     """One self-contained HTML file: nothing is fetched, and its security policy allows only its own script and style.
 
     Args:
@@ -27,13 +27,12 @@ def explorer_page(data: dict, *, sections: Sequence["Section"] = (), lead: str =
             server it comes from.
         sections: figures and texts under the interactive part.
         lead: a paragraph above these.
-        footer: how the page was made.
 
     Raises:
         ValueError: the data have another format, or hold a number that JSON does not know.
     """
-    if data.get("format") != _FORMAT:
-        raise ValueError(f"the page reads data of format {_FORMAT}, not {data.get('format')!r}")
+    if data.get("format") != FORMAT:
+        raise ValueError(f"the page reads data of format {FORMAT}, not {data.get('format')!r}")
     style, script = ((_FOLDER / name).read_text(encoding="utf-8") for name in ("page.css", "page.js"))
     policy = {
         "default-src": "'none'",
@@ -61,7 +60,6 @@ def explorer_page(data: dict, *, sections: Sequence["Section"] = (), lead: str =
         data=Markup(_inside_script(data)),
         sections=sections,
         lead=printable(lead, lines=True),
-        footer=printable(footer, lines=True),
     )
     return page.encode()
 

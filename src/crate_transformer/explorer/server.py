@@ -150,8 +150,9 @@ class Server:
             return message("That did not work", job.error, 400)
         if not job.page.done():
             ahead = self.jobs.ahead(job)
-            turn = f"{ahead} uploads come first." if ahead else "They are being looked at."
-            return message("Your pictures are there", f"{turn} This page follows by itself.", again=True)
+            before = "1 upload comes" if ahead == 1 else f"{ahead} uploads come"
+            turn = f"{before} before them." if ahead else "The model is looking at them."
+            return message("Your pictures have arrived", f"{turn} The result appears here by itself.", again=True)
         return HTMLResponse(job.page.result(), headers={"Cache-Control": "no-store"})
 
     @told

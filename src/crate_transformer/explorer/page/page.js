@@ -708,6 +708,7 @@
   }
   function percent(share) {
     const value = 100 * share;
+    if (value > 0 && value < 5e-3) return "<0.01%";
     const digits = value >= 9.95 || value === 0 ? 0 : value >= 0.995 ? 1 : 2;
     return `${value.toFixed(digits)}%`;
   }
@@ -1095,15 +1096,20 @@
   // src/heads.js
   function headsPanel(app2) {
     const scale = select("Colours", SCALES.map((name) => [name, name]), (value) => app2.set({ scale: value }));
-    const root = checkbox("Square root of values", (value) => app2.set({ linear: !value }));
-    const self = checkbox("Scale with the patch itself", (value) => app2.set({ self: value }));
+    const root = checkbox("Show small values too (square root)", (value) => app2.set({ linear: !value }));
+    const self = checkbox("Count the patch itself in the scale", (value) => app2.set({ self: value }));
     const same = checkbox("Same scale for all heads", (value) => app2.set({ same: value }));
     root.node.hidden = self.node.hidden = app2.models.every((model) => model.compares === "membership");
     const blocks = app2.models.map((model, m) => modelBlock2(app2, model, m));
     const node = el(
       "div",
       {},
-      el("div", { class: "options" }, root.node, self.node, same.node, scale.node),
+      el(
+        "details",
+        { class: "looks" },
+        el("summary", { textContent: "Colours and scale" }),
+        el("div", { class: "options" }, root.node, self.node, same.node, scale.node)
+      ),
       el("div", { class: "models" }, ...blocks.map((block) => block.node))
     );
     return {
@@ -1134,7 +1140,7 @@
       const layer = app2.layerOf(view);
       const asking = app2.asking(view);
       const maps = app2.maps(view, layer);
-      setText(says, membership ? `Layer ${layer}: how much of each patch every head takes. This model compares no patches. Of the ${asking.name}:` : `Layer ${layer}: where the ${asking.name} looks, in each head.`);
+      setText(says, membership ? `Layer ${layer}: how much of each patch every head takes. This model compares no patches. Of the ${asking.name}:` : `Layer ${layer}: where the ${asking.name} looks in each head. Bright: much attention.`);
       setText(caption, membership ? `The same for head ${app2.state.heads[m]} in every layer:` : "Mean of the heads in every layer:");
       const each = Array.from({ length: model.heads }, (_, head) => patchMap(view, maps, head));
       const tops = each.map((map) => largestOf(map, app2.without(model, asking)));
@@ -1208,7 +1214,7 @@
         best.hidden = !chosen;
         if (chosen) {
           const same = chosen.layer === layer && chosen.head === head;
-          setText(best, `${same ? "This head" : `Head ${chosen.head} of layer ${chosen.layer}`} is the one that the checkpoint names: ${chosen.why}.`);
+          setText(best, `The checkpoint names ${same ? "this head" : `head ${chosen.head} of layer ${chosen.layer}`} as the best at telling objects from the background: ${chosen.why}.`);
         }
         over.input.checked = app2.state.over;
         const compared = app2.compared(view);
@@ -1259,8 +1265,8 @@
             return `row ${row}, column ${column}: ${percent(shown[row * view.columns + column])}`;
           }
           if (membership) return `Equal shares would be ${percent(1 / view.model.heads)}.`;
-          const prefix = view.model.prefix ? ` ${prefixName(view.model)}: ${percent(prefixShare(view, maps, head))}.` : "";
-          return `Largest ${percent(most)}; uniform ${percent(1 / view.tokens)}.${prefix}`;
+          const prefix = view.model.prefix ? ` ${prefixName(view.model)} ${percent(prefixShare(view, maps, head))}.` : "";
+          return `Largest ${percent(most)}; equal shares would be ${percent(1 / view.tokens)}.${prefix}`;
         };
         setText(value, read());
       }
@@ -1792,7 +1798,7 @@
     return [
       el("p", { textContent: `Layer ${layer}: the region needs ${lower ? "fewer" : "more"} nats than random patches of the same number: its patches are ${lower ? "more" : "less"} alike.` }),
       el("div", { class: "scroll" }, el("table", {}, el("tbody", {}, ...rows))),
-      el("p", { class: "caption", textContent: `Keys scaled to unit length in every head, ε² = ${model.epsilon_squared}.` })
+      el("p", { class: "caption", textContent: `Features scaled to unit length in every head, ε² = ${model.epsilon_squared}.` })
     ];
   }
   function quantities(model, view) {
@@ -1949,10 +1955,10 @@
     return el("td", {}, el("span", { class: "track" }, fill), el("span", { class: "number", textContent: percent(share) }));
   }
   function explanation(app2, model, m, known) {
-    const both = `Its output is replaced by zero, or by its mean over ${model.reference}. Zero alone overstates: the model has never met it.`;
+    const replaced = `replaced by zero, or by the mean over ${model.reference}. Zero alone overstates: the model has never met it.`;
     if (!app2.effects[m].classes) return "Without classes there is no prediction that heads could change.";
-    if (app2.data.server) return `Choose heads, several if you like. ${both}`;
-    if (known) return `Choose a head. ${both} For several at once, or atoms: crate explore.`;
+    if (app2.data.server) return `Choose heads below, several if you like. Their output is ${replaced}`;
+    if (known) return `Choose a head below. Its output is ${replaced} Several at once, and atoms, can be switched off in crate explore.`;
     return "The effects of heads were not computed for this page: open the model with crate explore to switch heads off.";
   }
   function gridsOf(model, effects, c) {
@@ -2105,7 +2111,7 @@
       const maps = app2.pictures.map((picture) => similarity(view, asking.tokens[0], picture.views[m], layer, head));
       const { low, high, middle } = spread(maps);
       setText(says, `Layer ${layer}: patches of all pictures whose features are like those of the ${asking.name}${head === null ? "" : `, in head ${head}`}.`);
-      setText(scale, `Cosine of the keys. ${colours ? `Darkest colour: ${low.toFixed(2)}; lightest: ${high.toFixed(2)}.` : `Dark: ${middle.toFixed(2)} (the median of all patches) or less; clear: ${high.toFixed(2)}.`}`);
+      setText(scale, `Cosine of the features. ${colours ? `Darkest colour: ${low.toFixed(2)}; lightest: ${high.toFixed(2)}.` : `Dark: ${middle.toFixed(2)} (the median of all patches) or less; clear: ${high.toFixed(2)}.`}`);
       cardOf(maps.length).forEach((card, p) => card.draw(maps[p], app2.pictures[p].views[m], colours ? low : middle, high, colours, p === app2.state.picture ? asking.patch : null));
       const found = nearestPatches(maps, app2.state.picture);
       cropOf(found.length).forEach((crop, i) => crop.draw(found[i].picture, m, found[i].patch, found[i].value.toFixed(2)));

@@ -8,13 +8,14 @@ import { markedMap } from "./picture.js";
 
 export function headsPanel(app) {
   const scale = select("Colours", SCALES.map((name) => [name, name]), (value) => app.set({ scale: value }));
-  const root = checkbox("Square root of values", (value) => app.set({ linear: !value }));
-  const self = checkbox("Scale with the patch itself", (value) => app.set({ self: value }));
+  const root = checkbox("Show small values too (square root)", (value) => app.set({ linear: !value }));
+  const self = checkbox("Count the patch itself in the scale", (value) => app.set({ self: value }));
   const same = checkbox("Same scale for all heads", (value) => app.set({ same: value }));
   root.node.hidden = self.node.hidden = app.models.every((model) => model.compares === "membership");
   const blocks = app.models.map((model, m) => modelBlock(app, model, m));
   const node = el("div", {},
-    el("div", { class: "options" }, root.node, self.node, same.node, scale.node),
+    el("details", { class: "looks" }, el("summary", { textContent: "Colours and scale" }),
+      el("div", { class: "options" }, root.node, self.node, same.node, scale.node)),
     el("div", { class: "models" }, ...blocks.map((block) => block.node)));
   return {
     node,
@@ -48,7 +49,7 @@ function modelBlock(app, model, m) {
     const maps = app.maps(view, layer);
     setText(says, membership
       ? `Layer ${layer}: how much of each patch every head takes. This model compares no patches. Of the ${asking.name}:`
-      : `Layer ${layer}: where the ${asking.name} looks, in each head.`);
+      : `Layer ${layer}: where the ${asking.name} looks in each head. Bright: much attention.`);
     setText(caption, membership
       ? `The same for head ${app.state.heads[m]} in every layer:`
       : "Mean of the heads in every layer:");
@@ -118,7 +119,7 @@ function largeHead(app, model, m) {
       best.hidden = !chosen;
       if (chosen) {
         const same = chosen.layer === layer && chosen.head === head;
-        setText(best, `${same ? "This head" : `Head ${chosen.head} of layer ${chosen.layer}`} is the one that the checkpoint names: ${chosen.why}.`);
+        setText(best, `The checkpoint names ${same ? "this head" : `head ${chosen.head} of layer ${chosen.layer}`} as the best at telling objects from the background: ${chosen.why}.`);
       }
       over.input.checked = app.state.over;
       const compared = app.compared(view);
@@ -171,8 +172,8 @@ function comparedMap(app) {
           return `row ${row}, column ${column}: ${percent(shown[row * view.columns + column])}`;
         }
         if (membership) return `Equal shares would be ${percent(1 / view.model.heads)}.`;
-        const prefix = view.model.prefix ? ` ${prefixName(view.model)}: ${percent(prefixShare(view, maps, head))}.` : "";
-        return `Largest ${percent(most)}; uniform ${percent(1 / view.tokens)}.${prefix}`;
+        const prefix = view.model.prefix ? ` ${prefixName(view.model)} ${percent(prefixShare(view, maps, head))}.` : "";
+        return `Largest ${percent(most)}; equal shares would be ${percent(1 / view.tokens)}.${prefix}`;
       };
       setText(value, read());
     },

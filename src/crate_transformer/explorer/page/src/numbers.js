@@ -12,6 +12,7 @@ export function short(value) {
 /** A share as percent: 12%, 3.4%, 0.21%. */
 export function percent(share) {
   const value = 100 * share;
+  if (value > 0 && value < 0.005) return "<0.01%";
   const digits = value >= 9.95 || value === 0 ? 0 : value >= 0.995 ? 1 : 2;
   return `${value.toFixed(digits)}%`;
 }

@@ -93,7 +93,7 @@ function regionText(app, model, view, layer) {
   return [
     el("p", { textContent: `Layer ${layer}: the region needs ${lower ? "fewer" : "more"} nats than random patches of the same number: its patches are ${lower ? "more" : "less"} alike.` }),
     el("div", { class: "scroll" }, el("table", {}, el("tbody", {}, ...rows))),
-    el("p", { class: "caption", textContent: `Keys scaled to unit length in every head, \u03b5\u00b2 = ${model.epsilon_squared}.` }),
+    el("p", { class: "caption", textContent: `Features scaled to unit length in every head, \u03b5\u00b2 = ${model.epsilon_squared}.` }),
   ];
 }
 

@@ -62,10 +62,10 @@ function shareCell(share) {
 }
 
 function explanation(app, model, m, known) {
-  const both = `Its output is replaced by zero, or by its mean over ${model.reference}. Zero alone overstates: the model has never met it.`;
+  const replaced = `replaced by zero, or by the mean over ${model.reference}. Zero alone overstates: the model has never met it.`;
   if (!app.effects[m].classes) return "Without classes there is no prediction that heads could change.";
-  if (app.data.server) return `Choose heads, several if you like. ${both}`;
-  if (known) return `Choose a head. ${both} For several at once, or atoms: crate explore.`;
+  if (app.data.server) return `Choose heads below, several if you like. Their output is ${replaced}`;
+  if (known) return `Choose a head below. Its output is ${replaced} Several at once, and atoms, can be switched off in crate explore.`;
   return "The effects of heads were not computed for this page: open the model with crate explore to switch heads off.";
 }
 

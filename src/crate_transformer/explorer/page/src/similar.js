@@ -49,7 +49,7 @@ function modelBlock(app, m) {
     const { low, high, middle } = spread(maps);
     setText(says, `Layer ${layer}: patches of all pictures whose features are like those of the ${asking.name}` +
       `${head === null ? "" : `, in head ${head}`}.`);
-    setText(scale, `Cosine of the keys. ${colours
+    setText(scale, `Cosine of the features. ${colours
       ? `Darkest colour: ${low.toFixed(2)}; lightest: ${high.toFixed(2)}.`
       : `Dark: ${middle.toFixed(2)} (the median of all patches) or less; clear: ${high.toFixed(2)}.`}`);
     cardOf(maps.length).forEach((card, p) =>
