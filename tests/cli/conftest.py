@@ -54,6 +54,12 @@ def small() -> tuple[str, ...]:
 
 
 @pytest.fixture
+def train(tmp_path, small):
+    """Makes the arguments of a run of two steps on these pictures into the folder ``run``."""
+    return lambda data, *more: ("train", "--data", data, "--output", tmp_path / "run", "--steps", "2", *small, *more)
+
+
+@pytest.fixture
 def draw():
     """Writes a picture of random pixels and returns its path."""
     return write_picture

@@ -4,6 +4,7 @@ from pathlib import Path
 import numpy as np
 import pytest
 from PIL import Image
+from written_shards import labelled, write_tar
 
 
 def draw(file: Path, value: int, size: tuple[int, int] = (12, 10)) -> None:
@@ -11,6 +12,14 @@ def draw(file: Path, value: int, size: tuple[int, int] = (12, 10)) -> None:
     file.parent.mkdir(parents=True, exist_ok=True)
     random = np.random.default_rng(value)
     Image.fromarray(random.integers(0, 256, (size[1], size[0], 3), dtype=np.uint8)).save(file)
+
+
+@pytest.fixture
+def shards(tmp_path) -> Path:
+    """Three tar files of four samples."""
+    for number in range(3):
+        write_tar(tmp_path / "set" / f"{number:03}.tar", labelled(4 * number, 4))
+    return tmp_path / "set"
 
 
 @pytest.fixture

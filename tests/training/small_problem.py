@@ -12,6 +12,7 @@ from crate_transformer.configs.optimiser import OptimiserConfig
 from crate_transformer.configs.schedule import ScheduleConfig
 from crate_transformer.data import ArrayImages, train_loader
 from crate_transformer.models import CRATE, CRATEConfig
+from crate_transformer.training.metrics import read_metrics
 from crate_transformer.training.processes import Processes
 from crate_transformer.training.tasks.classification import Classification
 from crate_transformer.training.trainer import Trainer
@@ -106,3 +107,7 @@ class Runner:
 
     def weights(self):
         return {name: tensor.clone() for name, tensor in self.model.state_dict().items()}
+
+
+def steps_of(folder):
+    return [record["step"] for record in read_metrics(folder / "metrics.jsonl")]
