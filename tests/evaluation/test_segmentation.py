@@ -9,7 +9,7 @@ from squares import GRID, PATCH, SIDE, noise, squares
 from torch import nn
 
 from crate_transformer.evaluation import attention_segmentation
-from crate_transformer.layers import HookPoint
+from crate_transformer.layers import AttentionRows, HookPoint
 from crate_transformer.models import Backbone, BackboneConfig, build_model
 
 
@@ -20,6 +20,8 @@ class ChannelMeans(nn.Module):
 
 class LookAtChannels(nn.Module):
     """Head ``k`` attends to patches that are bright in channel ``k``; not at all before it is 'trained'."""
+
+    rows = AttentionRows(query="query", key="projection")
 
     def __init__(self) -> None:
         super().__init__()
@@ -34,9 +36,14 @@ class LookAtChannels(nn.Module):
 
 
 class Block(nn.Module):
+    attention, lowers_rate, sparse_code, sparse_step = "mixer", False, None, None
+
     def __init__(self) -> None:
         super().__init__()
-        self.mixer = LookAtChannels()
+        self.norm1, self.mixer, self.z_half = nn.Identity(), LookAtChannels(), HookPoint()
+
+    def project(self, tokens):
+        return tokens.transpose(1, 2)[..., None]
 
     def forward(self, z):
         return self.mixer(z)
