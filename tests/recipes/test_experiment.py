@@ -16,6 +16,7 @@ from crate_transformer.configs.classification import ClassificationConfig
 from crate_transformer.configs.execution import ExecutionConfig
 from crate_transformer.configs.optimiser import OptimiserConfig
 from crate_transformer.configs.schedule import ScheduleConfig
+from crate_transformer.configs.simdino import SimDINOConfig
 from crate_transformer.data import ImageFolder, Split, eval_loader, train_loader
 from crate_transformer.evaluation import accuracy
 from crate_transformer.models import build_model
@@ -96,6 +97,15 @@ def test_what_is_reported_is_what_the_saved_checkpoint_does(go, tiny_images, tmp
 def test_the_same_seed_gives_the_same_model(go):
     assert same(go(folder="one").model, go(folder="two").model)
     assert not same(go(folder="one").model, go(folder="three", seed=1).model)
+
+
+def test_what_an_objective_adds_to_the_model_has_the_same_seed(go):
+    simdino = SimDINOConfig(hidden_dim=8, feature_dim=4, local_crops=1, momentum=0.9)
+    found = []
+    for caller in (1, 2):
+        torch.manual_seed(caller)
+        found.append(go(dataclasses.replace(EXPERIMENT, task=simdino), folder=str(caller)).model)
+    assert same(*found)
 
 
 def test_the_seed_of_the_caller_is_left_alone(go):

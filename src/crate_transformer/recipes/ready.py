@@ -2,6 +2,8 @@
 
 from dataclasses import dataclass
 
+import torch
+
 from crate_transformer.configs.execution import ExecutionConfig
 from crate_transformer.data import ArrayImages, Order, Samples, Source, in_memory, train_loader
 from crate_transformer.data.batches import BatchLoader
@@ -47,7 +49,9 @@ def make_ready(experiment: Experiment, prepared: Prepared, *, show: bool) -> Rea
     """Read what fits into memory, and build the task."""
     train, held_out = read_all(prepared.train, show=show), read_all(prepared.held_out, show=show)
     labelled = getattr(held_out, "labels", None) is not None
-    task = build_task(experiment.task, prepared.model, experiment.augment, labelled=labelled)
+    with torch.random.fork_rng(devices=[]):  # parts that an objective adds to the model have random weights too
+        torch.manual_seed(experiment.loop.seed)
+        task = build_task(experiment.task, prepared.model, experiment.augment, labelled=labelled)
     return Ready(experiment=experiment, prepared=prepared, task=task, train=train, held_out=held_out)
 
 
