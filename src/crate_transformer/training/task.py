@@ -81,8 +81,12 @@ class Task(nn.Module):
         """Called when the optimiser has moved the parameters; the step is the one just done."""
 
     def compile_model(self) -> None:
-        """Let PyTorch compile what takes the time."""
-        self.model.compile()
+        """Let PyTorch compile what takes the time.
+
+        Each size of the pictures is compiled by itself: with ``dynamic`` sizes PyTorch fails in the gradient of
+        antialiased resampling, which brings position tables to another size.
+        """
+        self.model.compile(dynamic=False)
 
     def evaluate(
         self, model: nn.Module, held_out: Samples, processes: Processes, *, trained_on: Samples, num_workers: int

@@ -45,7 +45,7 @@ class MaskedAutoencoding(Task):
 
     def compile_model(self) -> None:
         for block in [*self.model.blocks, *self.model.decoder.blocks]:
-            block.compile()
+            block.compile(dynamic=False)
 
     def evaluate(
         self, model: CRATEMAE, held_out: Source, processes: Processes, *, trained_on: Source, num_workers: int

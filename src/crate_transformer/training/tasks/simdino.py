@@ -85,8 +85,8 @@ class SimDINO(Task):
         return MultiCropView(self.crops, self.model.preprocessing)
 
     def compile_model(self) -> None:
-        self.model.compile()
-        self.teacher.compile()
+        self.model.compile(dynamic=False)
+        self.teacher.compile(dynamic=False)
 
     def forward(self, batch: Batch, progress: Progress) -> tuple[Tensor, dict[str, Tensor]]:
         large, small = self.normalise(batch["global_crops"]), self.normalise(batch["local_crops"])
