@@ -5,10 +5,9 @@ from dataclasses import dataclass
 
 import numpy as np
 from jaxtyping import Bool, Float
-from scipy.stats import rankdata
 
 from crate_transformer.inspection import threshold_entries
-from crate_transformer.inspection.agreement import mann_whitney
+from crate_transformer.inspection.agreement import mann_whitney, ranks
 
 FRACTIONS = (0.02, 0.05, 0.1, 0.15, 0.2, 0.3, 0.4, 0.6)
 """Fractions of the entries among which the threshold of an IoU is chosen."""
@@ -70,7 +69,7 @@ def shuffled_auc(
     maps: Float[np.ndarray, "images entries"], masks: Bool[np.ndarray, "images entries"]
 ) -> Float[np.ndarray, " images"]:
     """AUC of each map against the masks of the other images, mean over those."""
-    hits = rankdata(maps, axis=-1) @ masks.T
+    hits = ranks(maps) @ masks.T
     return _mean_over_others(mann_whitney(hits, masks.sum(axis=-1), masks.shape[-1]))
 
 
