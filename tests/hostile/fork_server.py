@@ -74,6 +74,9 @@ def command(arguments: list[str]) -> int:
 
 if __name__ == "__main__":
     os.environ["OMP_NUM_THREADS"] = "1"  # a forked child must not wait for threads that it does not have
+    import scipy.stats  # noqa: F401
+    import torch._dynamo  # noqa: F401
+
     import crate_transformer.benchmarks.bench
     import crate_transformer.benchmarks.curves
     import crate_transformer.cli.bench

@@ -24,7 +24,8 @@ from crate_transformer.recipes.tasks import open_data
 from crate_transformer.training.processes import Processes
 
 FORKS = multiprocessing.get_context("forkserver")
-FORKS.set_forkserver_preload(["crate_transformer.recipes.run", "crate_transformer.cli.ending"])
+OURS = ("recipes.run", "cli.ending", "reports.style")
+FORKS.set_forkserver_preload([*(f"crate_transformer.{name}" for name in OURS), "torch._dynamo"])
 
 
 def make_pictures(folder: Path, training: int = 22) -> Path:
