@@ -62,8 +62,6 @@ class Run(Generic[Options]):
             raise ValueError(
                 f"--overwrite would remove {self.start_from}, which --start-from needs: name another --output"
             )
-        split = open_data(self.objective, self.data)
-        say(f"{split.how}: {self.found(split)}")
         experiment = Experiment(
             model=self.model or self.objective.default_model,
             start_from=self.start_from,
@@ -75,6 +73,8 @@ class Run(Generic[Options]):
         )
         if self.debug:
             experiment = shrink(experiment)
+        split = open_data(experiment.task, self.data)
+        say(f"{split.how}: {self.found(split)}")
         if self.dry_run:
             self.measure(experiment, split)
             return

@@ -5,16 +5,20 @@ import dataclasses
 from crate_transformer.models import LANGUAGE_MODELS, MODELS, canonical_name
 from crate_transformer.recipes.experiment import Experiment
 
-STEPS, BATCH_SIZE, DEPTH, WIDTH, HEADS, PATCHES = 2, 6, 2, 32, 2, 2
+STEPS, BATCH_SIZE, DEPTH, WIDTH, HEADS, PATCHES, TOKENS = 2, 6, 2, 32, 2, 2, 32
 
 
 def shrink(experiment: Experiment) -> Experiment:
-    """The same experiment with two steps of six pictures of 2 x 2 patches, or windows of text, and two narrow blocks.
+    """The same experiment with two steps of six pictures of 2 x 2 patches, or windows of 32 tokens, and two narrow
+    blocks.
 
     Everything else stays: objective, optimiser, augmentation, averaging. What it learns means nothing.
     """
     options = {**experiment.options, "depth": DEPTH, "embed_dim": WIDTH, "num_heads": HEADS}
-    if experiment.model not in LANGUAGE_MODELS:
+    task = experiment.task
+    if experiment.model in LANGUAGE_MODELS:
+        task = dataclasses.replace(task, context_length=min(task.context_length, TOKENS))
+    else:
         config = MODELS[canonical_name(experiment.model)][1]
         rows, columns = _patch(experiment.options.get("patch_size", config.patch_size))
         options["img_size"] = (PATCHES * rows, PATCHES * columns)
@@ -28,7 +32,7 @@ def shrink(experiment: Experiment) -> Experiment:
         warmup_epochs=None,
     )
     loop = dataclasses.replace(experiment.loop, evaluate_every=None, patience=None)
-    return dataclasses.replace(experiment, options=options, start_from=None, schedule=schedule, loop=loop)
+    return dataclasses.replace(experiment, task=task, options=options, start_from=None, schedule=schedule, loop=loop)
 
 
 def _patch(size: int | tuple[int, int]) -> tuple[int, int]:
