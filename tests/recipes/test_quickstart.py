@@ -32,7 +32,9 @@ def finished(tmp_path_factory):
 
     with pytest.MonkeyPatch.context() as patch:
         patch.setitem(tasks._TASKS, ClassificationConfig, Interrupting)
-        patch.setattr(explorer_pages, "PHOTOGRAPHS", ("cat",))
+        for name, fewer in (("PHOTOGRAPHS", ("cat",)), ("SHOWN", 2), ("REFERENCES", 20)):
+            patch.setattr(explorer_pages, name, fewer)
+        patch.setattr(recipe, "UNTRAINED_MODELS", 3)
         with pytest.raises(KeyboardInterrupt):
             quickstart(folder, SMALL, show=False)
         assert not (folder / "metrics.json").exists()
@@ -74,7 +76,7 @@ def test_the_page_stands_alone(finished):
 
 
 def test_the_interactive_pages(finished):
-    for name, models, pictures in (("photographs", 1, 1), ("digits", 2, 8)):
+    for name, models, pictures in (("photographs", 1, 1), ("digits", 2, 2)):
         page = (finished[0].parent / f"{name}.html").read_text()
         data = json.loads(re.search(r'id="data">(.*?)</script>', page)[1])
         assert (len(data["models"]), len(data["pictures"])) == (models, pictures)
@@ -82,6 +84,7 @@ def test_the_interactive_pages(finished):
         assert f'href="{name}.html"' in finished[0].read_text()
 
 
+@pytest.mark.usefixtures("unchecked")
 def test_run_again_it_trains_nothing_and_says_what_it_does(finished, monkeypatch, capsys):
     def refuse(*_arguments, **_options):
         pytest.fail("a finished run was repeated")
@@ -89,8 +92,9 @@ def test_run_again_it_trains_nothing_and_says_what_it_does(finished, monkeypatch
     folder = finished[0].parent
     before = json.loads((folder / "metrics.json").read_text())
     monkeypatch.setattr(run, "Trainer", refuse)
-    monkeypatch.setattr(explorer_pages, "PHOTOGRAPHS", ("cat",))
-    monkeypatch.setattr(recipe, "quickstart_page", lambda results, folder: folder)  # drawing takes most of the time
+    monkeypatch.setattr(recipe, "UNTRAINED_MODELS", 3)
+    for page in ("photographs_page", "digits_page", "quickstart_page"):  # which take most of the time
+        monkeypatch.setattr(recipe, page, lambda *_: folder)
     quickstart(folder, SMALL, show=True)
     captured = capsys.readouterr()
     assert captured.out.startswith("The bundled model knows 100 classes (")

@@ -70,9 +70,8 @@ def quickstart_page(results: QuickstartResults, folder: Path) -> Path:
     return write_page(folder / "report.html", "CRATE on your machine", lead, sections, footer)
 
 
-def _figure(figure: object, folder: Path, name: str, caption: str, alternative: str) -> tuple[object, str, str]:
-    save_figure(figure, folder / "figures" / f"{name}.png")
-    return figure, caption, alternative
+def _figure(figure: object, folder: Path, name: str, caption: str, alternative: str) -> tuple[Path, str, str]:
+    return save_figure(figure, folder / "figures" / f"{name}.png"), caption, alternative
 
 
 def _statuses(results: QuickstartResults) -> Section:
