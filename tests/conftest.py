@@ -1,5 +1,6 @@
 """Fixtures and options of every test."""
 
+import io
 import os
 import random
 import signal
@@ -10,6 +11,7 @@ import jaxtyping
 import numpy as np
 import pytest
 import torch
+from PIL import Image
 
 SHARED = Path(__file__).resolve().parents[2] / "shared"
 LONGEST = (
@@ -68,6 +70,14 @@ def shared() -> Path:
 def _one_thread() -> None:
     """Models as small as those of the tests are fastest, and leave the other cores alone."""
     torch.set_num_threads(1)
+
+
+@pytest.fixture
+def undrawn(monkeypatch: pytest.MonkeyPatch) -> None:
+    """Figures are put together and saved as one white pixel: drawing is most of the work of a command that reports."""
+    pixel = io.BytesIO()
+    Image.new("RGB", (1, 1), "white").save(pixel, "png")
+    monkeypatch.setattr("matplotlib.figure.Figure.savefig", lambda _, file, **__: file.write(pixel.getvalue()))
 
 
 @pytest.fixture

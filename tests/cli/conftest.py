@@ -19,6 +19,12 @@ class Ran:
     err: str
 
 
+@pytest.fixture(autouse=True)
+def _undrawn(request):
+    if not request.node.get_closest_marker("figures"):
+        request.getfixturevalue("undrawn")
+
+
 @pytest.fixture
 def crate(capsys):
     def crate(*arguments: object) -> Ran:

@@ -8,6 +8,7 @@ from PIL import Image
 OFFICIAL = "ILSVRC2012_val_{:08d}.png"
 
 
+@pytest.mark.figures
 def test_numbers_by_class_and_figures(crate, refused, trained, pets, tmp_path):
     ran = crate("evaluate", trained, "--data", pets, "--report", tmp_path / "report")
     assert ran.code == 0, ran.err

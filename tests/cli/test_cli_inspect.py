@@ -27,6 +27,7 @@ def test_the_mask_comes_from_the_last_layer_shown(crate, plain, picture, tmp_pat
     assert mask["layer"] == last and mask["chosen"].startswith("the last layer")
 
 
+@pytest.mark.figures
 def test_every_section_stands_on_the_page_and_beside_it(crate, plain, pets, tmp_path):
     ran = crate(
         "inspect",

@@ -26,6 +26,7 @@ def numbers(run):
     return json.loads((run / "config.json").read_text())["metadata"]["metrics"]
 
 
+@pytest.mark.figures
 def test_mae_on_pictures_without_classes(crate, flat, tmp_path):
     run = tmp_path / "run"
     arguments = ("train", "--data", flat, "--output", run, *MAE, *FEW)

@@ -142,6 +142,7 @@ def test_results_among_the_pictures_are_no_pictures(crate, checkpoints, pictures
             Path("runs/segment/coco_results.json").unlink()
 
 
+@pytest.mark.figures
 def test_a_long_name_is_cut(crate, checkpoints, draw, tmp_path):
     picture = draw(tmp_path / ("猫" * 80 + "$.png"))
     assert len(os.fsencode(picture.name)) > 240

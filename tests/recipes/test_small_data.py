@@ -48,6 +48,7 @@ def learn(data, unseen, tmp_path, capsys, *options):
 SLOW = pytest.mark.slow
 
 
+@pytest.mark.usefixtures("unchecked", "undrawn")
 @pytest.mark.parametrize("count", [30, pytest.param(100, marks=SLOW), pytest.param(1000, marks=SLOW)])
 def test_textures(count, tmp_path, capsys):
     data = cut_textures(tmp_path / "data", count, range(256), seed=1)
