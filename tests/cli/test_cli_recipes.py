@@ -2,8 +2,6 @@
 
 import json
 import re
-import subprocess
-import sys
 
 import pytest
 
@@ -41,12 +39,11 @@ def test_a_recipe_that_is_not_there(refused):
     assert refused("recipes", "crate_tiny_pet").startswith("there is no recipe 'crate_tiny_pet': did you mean")
 
 
+@pytest.mark.usefixtures("unchecked")  # tyro's placeholder is no path
 @pytest.mark.parametrize("name", ["tost_small_imagenet1k", "crate_alpha_base_patch16_imagenet1k"])
-def test_a_recipe_is_tried_in_seconds(pets, tmp_path, name):
-    """In a process of its own: where types are checked, tyro's placeholder is no path."""
-    options = ("--recipe", name, "--debug", "--data", str(pets), "--output", str(tmp_path / "run"))
-    ran = subprocess.run([sys.executable, "-m", "crate_transformer", "train", *options], capture_output=True, text=True)
-    assert ran.returncode == 0, ran.stderr
+def test_a_recipe_is_tried_in_seconds(crate, pets, tmp_path, name):
+    ran = crate("train", "--recipe", name, "--debug", "--data", pets, "--output", tmp_path / "run")
+    assert ran.code == 0, ran.err
     experiment = json.loads((tmp_path / "run" / "config.json").read_text())["metadata"]["experiment"]
     assert experiment["model"] == RECIPES[name].experiment.model and experiment["schedule"]["steps"] == 2
     assert experiment["augment"]["cutmix"] == 1.0
