@@ -1,5 +1,6 @@
 """Fixtures and options of every test."""
 
+import dataclasses
 import io
 import os
 import random
@@ -78,6 +79,19 @@ def undrawn(monkeypatch: pytest.MonkeyPatch) -> None:
     pixel = io.BytesIO()
     Image.new("RGB", (1, 1), "white").save(pixel, "png")
     monkeypatch.setattr("matplotlib.figure.Figure.savefig", lambda _, file, **__: file.write(pixel.getvalue()))
+
+
+@pytest.fixture
+def small_defaults(monkeypatch: pytest.MonkeyPatch) -> None:
+    """The models that ``crate train`` takes unless told otherwise have two narrow blocks."""
+    from crate_transformer.configs.tasks import TASKS
+    from crate_transformer.models import LANGUAGE_MODELS, MODELS
+
+    for name in {task.default_model for task in TASKS.values()}:
+        models = MODELS if name in MODELS else LANGUAGE_MODELS
+        kind, config = models[name]
+        small = dataclasses.replace(config, embed_dim=16 * config.num_heads, depth=2)
+        monkeypatch.setitem(models, name, (kind, small))
 
 
 @pytest.fixture

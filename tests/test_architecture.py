@@ -129,7 +129,7 @@ def inputs(tmp_path, monkeypatch):
     return tmp_path
 
 
-@pytest.mark.usefixtures("unchecked", "undrawn")
+@pytest.mark.usefixtures("unchecked", "undrawn", "small_defaults")
 @pytest.mark.parametrize("page", ["README.md", "docs/explorer.md"])
 def test_the_commands_of_a_page_run(page, inputs, capfd, monkeypatch):
     """Those that README shows too run with README."""

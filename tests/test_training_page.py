@@ -32,7 +32,7 @@ def inputs(tmp_path, monkeypatch):
     monkeypatch.chdir(tmp_path)
 
 
-@pytest.mark.usefixtures("inputs", "unchecked", "undrawn")
+@pytest.mark.usefixtures("inputs", "unchecked", "undrawn", "small_defaults")
 def test_its_commands_run(capfd):
     """Those that README shows too run in its own test."""
     lines = [line for line in shell(PAGE) if line not in shell(README)]
