@@ -9,6 +9,8 @@ import pytest
 from crate_transformer.checkpoints import save_checkpoint
 from crate_transformer.models import build_model
 
+SMALL = ("--size", "32")  # 8 x 8 patches; MaskCut takes 60 x 60 unless told otherwise
+
 
 @pytest.fixture(scope="module")
 def checkpoints(tmp_path_factory) -> list[Path]:
@@ -34,7 +36,7 @@ def times(folder: Path) -> dict[str, int]:
 
 def test_equal_names_are_kept_apart(crate, checkpoints, pictures, tmp_path):
     output = tmp_path / "out"
-    assert crate("segment", pictures, "--checkpoint", checkpoints[0], "--output", output).code == 0
+    assert crate("segment", pictures, "--checkpoint", checkpoints[0], "--output", output, *SMALL).code == 0
     results = json.loads((output / "results.json").read_text())["pictures"]
     assert [entry["image_id"] for entry in results] == [0, 1, 2, 3]
     assert len({entry["masks"] for entry in results}) == 4
@@ -55,13 +57,14 @@ def test_numbers_of_coco_are_names_only_where_they_stay_different(crate, checkpo
     for name in names:
         draw(tmp_path / "pictures" / name)
     output = tmp_path / "out"
-    assert crate("segment", tmp_path / "pictures", "--checkpoint", checkpoints[0], "--output", output).code == 0
+    command = ("segment", tmp_path / "pictures", "--checkpoint", checkpoints[0], "--output", output)
+    assert crate(*command, *SMALL).code == 0
     assert [entry["image_id"] for entry in json.loads((output / "results.json").read_text())["pictures"]] == ids
 
 
 def test_segment_again_keeps_what_is_finished_and_renews_what_has_changed(crate, checkpoints, pictures, draw, tmp_path):
     output = tmp_path / "out"
-    command = ("segment", pictures, "--checkpoint", checkpoints[0], "--output", output)
+    command = ("segment", pictures, "--checkpoint", checkpoints[0], "--output", output, *SMALL)
     first = crate(*command)
     made, before = contents(output), times(output)
     assert crate(*command) == first and contents(output) == made and times(output) == before
@@ -79,15 +82,15 @@ def test_segment_again_keeps_what_is_finished_and_renews_what_has_changed(crate,
 @pytest.mark.parametrize("command", ["segment", "inspect"])
 def test_results_of_another_run_are_replaced_only_when_told(crate, refused, checkpoints, pictures, tmp_path, command):
     output = tmp_path / "out"
-    first = (command, pictures, "--checkpoint", checkpoints[0], "--output", output)
+    first = (command, pictures, "--checkpoint", checkpoints[0], *SMALL, "--output", output)
     assert crate(*first).code == 0
     before = contents(output)
-    one = (command, pictures / "x", "--checkpoint", checkpoints[0], "--output", output)
+    one = (command, pictures / "x", "--checkpoint", checkpoints[0], *SMALL, "--output", output)
     other = "inspect" if command == "segment" else "segment"
     for changed, what in (
         (one, "(pictures):"),
-        ((command, pictures, "--checkpoint", checkpoints[1], "--output", output), "(checkpoint):"),
-        ((*first, "--size", "20"), "(size):"),
+        ((command, pictures, "--checkpoint", checkpoints[1], *SMALL, "--output", output), "(checkpoint):"),
+        ((command, pictures, "--checkpoint", checkpoints[0], "--size", "20", "--output", output), "(size):"),
         ((other, *first[1:]), "(command"),
     ):
         told = refused(*changed)
@@ -110,7 +113,7 @@ def test_folders_that_are_not_of_this_command(crate, refused, checkpoints, pictu
     output = tmp_path / "data"
     taken = output / ("masks" if command == "segment" else "results.json")
     taken.mkdir(parents=True)
-    options = (command, pictures, "--checkpoint", checkpoints[0], "--output")
+    options = (command, pictures, "--checkpoint", checkpoints[0], *SMALL, "--output")
     assert f"{output} holds the results of another run, such as {taken.name}" in refused(*options, output)
     assert "results would lie among the pictures" in refused(*options, pictures)
     assert not (pictures / "crate_run.json").exists()
@@ -134,7 +137,7 @@ def test_the_folder_of_a_training_is_left_alone(refused, checkpoints, pictures, 
 def test_results_among_the_pictures_are_no_pictures(crate, checkpoints, pictures, monkeypatch):
     monkeypatch.chdir(pictures)
     for command in ("segment", "inspect", "segment", "inspect"):
-        ran = crate(command, ".", "--checkpoint", checkpoints[0])
+        ran = crate(command, ".", "--checkpoint", checkpoints[0], *SMALL)
         assert ran.code == 0, ran.err
         assert len(json.loads(Path("runs", command, "results.json").read_text())["pictures"]) == 4
         if command == "segment":
@@ -147,5 +150,5 @@ def test_a_long_name_is_cut(crate, checkpoints, draw, tmp_path):
     picture = draw(tmp_path / ("猫" * 80 + "$.png"))
     assert len(os.fsencode(picture.name)) > 240
     for command in ("segment", "inspect"):
-        ran = crate(command, picture, "--checkpoint", checkpoints[0], "--output", tmp_path / command)
+        ran = crate(command, picture, "--checkpoint", checkpoints[0], *SMALL, "--output", tmp_path / command)
         assert ran.code == 0, ran.err
