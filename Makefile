@@ -2,6 +2,8 @@ PYTHON ?= python3
 BIN := .venv/bin
 PIP := $(BIN)/python -m pip --disable-pip-version-check install --quiet
 
+unexport PYTHONDONTWRITEBYTECODE  # which some images set: every process would compile anew what it imports
+
 .PHONY: quickstart setup check test test-timm test-triton test-datasets test-slow test-gpu test-seeds bench format
 
 quickstart: .venv/core.stamp  ## train a small CRATE here and open up what it does: runs/quickstart/report.html
