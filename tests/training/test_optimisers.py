@@ -55,7 +55,8 @@ def test_only_linear_maps_decay(name):
     assert {"cls_token", "norm.weight", "norm.bias", "head.bias"} | model.no_weight_decay() < spared
     fixed = {"pos_embed", "cls_token", "mask_token"} & {n for n, _ in model.named_parameters()}
     assert model.no_weight_decay() == fixed
-    assert all(n in fixed or "norm" in n or n.endswith(("bias", "weight", "temperature", "gamma")) for n in spared)
+    ends = ("bias", "weight", "temperature", "gamma", "_step")
+    assert all(n in fixed or "norm" in n or n.endswith(ends) for n in spared)
     matrices = {n for n, parameter in model.named_parameters() if parameter.ndim >= 2}
     assert spared & matrices == model.no_weight_decay()
     linear = {f"{n}.weight" for n, m in model.named_modules() if isinstance(m, torch.nn.Linear | torch.nn.Conv2d)}

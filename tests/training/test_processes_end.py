@@ -110,6 +110,8 @@ def test_two_runs_at_one_port(job, tmp_path):
         time.sleep(0.05)
     ended = Started(job(), 2, port=first.port).wait(60)
     assert_all_say(ended, f"do not meet at 127.0.0.1:{first.port}: something else uses this port")
+    while not (tmp_path / "first/metrics.jsonl").exists():  # before training begins, nobody tells the others to stop
+        time.sleep(0.05)
     os.kill(first.processes[0].pid, signal.SIGINT)
     assert [one.code for one in first.wait()] == [130, 130]
     assert losses(tmp_path / "first")
