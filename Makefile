@@ -4,7 +4,7 @@ PIP := $(BIN)/python -m pip --disable-pip-version-check install --quiet
 
 unexport PYTHONDONTWRITEBYTECODE  # which some images set: every process would compile anew what it imports
 
-.PHONY: quickstart setup check test test-timm test-triton test-datasets test-slow test-gpu test-seeds bench format
+.PHONY: quickstart setup check docs test test-timm test-triton test-datasets test-peers test-slow test-gpu test-seeds bench format
 
 quickstart: .venv/core.stamp  ## train a small CRATE here and open up what it does: runs/quickstart/report.html
 	$(BIN)/crate quickstart
@@ -20,17 +20,25 @@ setup: .venv/dev.stamp  ## .venv with everything for development
 	$(PIP) -e ".[dev]"
 	touch $@
 
-check: .venv/dev.stamp  ## style, import direction
+check: .venv/dev.stamp  ## style, import direction, documentation
 	$(BIN)/ruff check .
 	$(BIN)/ruff format --check .
 	$(BIN)/lint-imports
+	$(MAKE) --no-print-directory docs
 
-test: .venv/dev.stamp test-timm test-triton test-datasets  ## everything but slow and gpu, under 6 minutes on 2 quiet cores
+docs: .venv/docs.stamp  ## the documentation site, runs/docs/index.html; a warning or a link that leads nowhere is an error
+	$(BIN)/python -m sphinx -b html -q -W --keep-going docs runs/docs
+
+.venv/docs.stamp: .venv/core.stamp
+	$(PIP) -e ".[docs]"
+	touch $@
+
+test: .venv/dev.stamp test-timm test-triton test-datasets test-peers  ## everything but slow and gpu, under 6 minutes on 2 quiet cores
 	$(BIN)/pytest -n 2 --dist loadfile --no-loadscope-reorder -m "not slow and not gpu"
 
 # timm needs torchvision, which breaks transformers' vision classes beside a CPU build of torch: both stay out of the way
 test-timm: .venv/timm.stamp  ## the timm integration
-	PYTHONPATH=.venv/timm $(BIN)/pytest tests/integrations/test_timm.py
+	PYTHONPATH=.venv/timm $(BIN)/pytest tests/integrations/test_timm.py tests/integrations/test_timm_page.py
 
 .venv/timm.stamp: .venv/dev.stamp
 	$(PIP) --no-deps --target .venv/timm timm torchvision==0.28.0
@@ -51,6 +59,13 @@ test-datasets: .venv/datasets.stamp  ## data sets of Hugging Face
 
 .venv/datasets.stamp: .venv/dev.stamp
 	$(PIP) --no-deps --target .venv/datasets datasets dill multiprocess pandas pyarrow xxhash
+	touch $@
+
+test-peers: .venv/peers.stamp  ## what docs/how-to shows of captum and peft
+	PYTHONPATH=.venv/peers $(BIN)/pytest tests/test_docs_pages.py -k another_package
+
+.venv/peers.stamp: .venv/dev.stamp
+	$(PIP) --no-deps --target .venv/peers captum peft
 	touch $@
 
 test-slow: .venv/dev.stamp

@@ -7,14 +7,10 @@ import subprocess
 import sys
 from pathlib import Path
 
-import numpy as np
 import pytest
-from PIL import Image
 
 import crate_transformer
-from crate_transformer.checkpoints import save_checkpoint, save_official
 from crate_transformer.cli import main
-from crate_transformer.models import build_model
 
 SOURCE = Path(crate_transformer.__file__).parent
 README = Path(__file__).resolve().parents[1] / "README.md"
@@ -103,30 +99,6 @@ def commands(page=README):
     ]
     lines = [shlex.split(line, comments=True) for line in lines]
     return [line for line in lines if line[:1] == ["crate"] and line[1] != "quickstart"]
-
-
-@pytest.fixture
-def inputs(tmp_path, monkeypatch):
-    """A folder with what commands are given: ``photo.jpg``, ``my_images`` with a folder per class, ``my_masks`` with
-    pictures and masks, an official checkpoint of a size that is published, and a ViT."""
-    random = np.random.default_rng(0)
-    masked = [Path("my_masks") / "images" / f"{i}.jpg" for i in range(6)]
-    classes = [Path("my_images") / kind / f"{i}.jpg" for kind in ("cat", "dog") for i in range(6)]
-    files = [Path("photo.jpg"), *masked, *classes]
-    for file in files:
-        (tmp_path / file).parent.mkdir(parents=True, exist_ok=True)
-        Image.fromarray(random.integers(0, 256, (72, 96, 3), dtype=np.uint8)).save(tmp_path / file)
-    (tmp_path / "my_masks" / "masks").mkdir()
-    for i, file in enumerate(masked):
-        mask = np.zeros((72, 96), np.uint8)
-        mask[10 + 4 * i : 50, 20 : 50 + 5 * i] = 1
-        Image.fromarray(mask).save(tmp_path / "my_masks" / "masks" / f"{file.stem}.png")
-    save_official(build_model("crate_small_patch16_224", img_size=32), tmp_path / "CRATE-S.pth.tar")
-    save_checkpoint(
-        build_model("vit_tiny_patch16_224", img_size=32, depth=2, num_classes=4), tmp_path / "vit_checkpoint"
-    )
-    monkeypatch.chdir(tmp_path)
-    return tmp_path
 
 
 @pytest.mark.usefixtures("unchecked", "undrawn", "small_defaults")

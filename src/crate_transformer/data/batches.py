@@ -16,6 +16,7 @@ from crate_transformer.data.source import Samples, View
 from crate_transformer.data.unreadable import note_unreadable, too_many_unreadable
 
 Batch = dict[str, Tensor]
+"""What a view made of the samples (``images`` or ``tokens``), their ``labels`` or ``targets``, and ``positions``."""
 
 
 class BatchLoader(DataLoader):

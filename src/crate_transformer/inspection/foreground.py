@@ -145,7 +145,8 @@ def map_separation(maps: Float[np.ndarray, "*lead rows columns"]) -> Float[np.nd
 
     .. math:: \eta = w_0 w_1 (m_1 - m_0)^2 / \sigma^2
 
-    is the fraction of the variance between the two parts of Otsu's threshold, with weights and means :math:`w, m`.
+    is the fraction of the variance between the two parts of Otsu's threshold (1979), with weights and means
+    :math:`w, m`.
     """
     bright, values = threshold_otsu(maps), maps.astype(np.float64)
     fraction = bright.mean(axis=(-2, -1))

@@ -14,7 +14,8 @@ class AttentionRows:
     .. math:: a_{ij} \propto \exp(p^{-1/2} \langle q_i, k_j \rangle), \qquad\text{without softmax}\quad
               a_{ij} \propto \langle q_i, k_j \rangle
 
-    ``query`` and ``key`` name the hook points where they are seen, ``(batch, heads, tokens, p)``. Rows sum to 1.
+    (arXiv 1706.03762, eq. 1; without softmax as in arXiv 2509.16875.) ``query`` and ``key`` name the hook points where
+    they are seen, ``(batch, heads, tokens, p)``. Rows sum to 1.
     """
 
     query: str

@@ -11,8 +11,9 @@ class SparseStep(Protocol):
 
     .. math:: \min_{a \ge 0} F(a), \qquad F(a) = \tfrac12 \|z - D a\|^2 + \lambda \|a\|_1
 
-    ``dictionary`` is :math:`D` (dim, atoms), ``step_size`` :math:`\eta` and ``sparsity_weight`` :math:`\lambda`;
-    ``num_steps`` are taken, from the token itself where ``starts_at_input``, else from 0.
+    (arXiv 2306.01129, section 2.3.) ``dictionary`` is :math:`D` (dim, atoms), ``step_size`` :math:`\eta` and
+    ``sparsity_weight`` :math:`\lambda`; ``num_steps`` are taken, from the token itself where ``starts_at_input``, else
+    from 0.
     """
 
     dictionary: Tensor

@@ -152,6 +152,7 @@ class Backbone(Features, Foldable, nn.Module):
         return {name: value for name, value in self.__dict__.items() if name != "sample_seeds"}
 
     def get_classifier(self) -> nn.Module:
+        """The head."""
         return self.head
 
     def reset_classifier(self, num_classes: int, global_pool: Literal["token", "avg"] | None = None) -> None:

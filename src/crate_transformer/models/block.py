@@ -25,7 +25,9 @@ class Block(Protocol):
     sparse_code: ClassVar[str | None]
 
     @property
-    def sparse_step(self) -> SparseStep | None: ...
+    def sparse_step(self) -> SparseStep | None:
+        """The problem that the second step solves, if it was derived from one."""
+        ...
 
     def project(self, tokens: Float[Tensor, "batch tokens dim"]) -> Float[Tensor, "batch heads tokens head_dim"]:
         r"""What attention compares if these are its tokens after ``norm1``: :math:`U_k^\top z`, of a ViT the keys."""

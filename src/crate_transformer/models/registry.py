@@ -34,10 +34,12 @@ _FAMILIES: dict[type[Backbone], dict[str, BackboneConfig]] = {
 MODELS: dict[str, tuple[type[Backbone], BackboneConfig]] = {
     name: (model_class, config) for model_class, sizes in _FAMILIES.items() for name, config in sizes.items()
 }
+"""Name -> class and configuration of every vision model."""
 LANGUAGE_MODELS: dict[str, tuple[type[LanguageModel], LanguageConfig]] = {
     **{name: (CausalToST, config) for name, config in causal_tost.SIZES.items()},
     **{name: (CausalCRATE, config) for name, config in causal_crate.SIZES.items()},
 }
+"""The same for language models."""
 _PAPER_LETTERS = {"t": "tiny", "ti": "tiny", "s": "small", "m": "medium", "b": "base", "l": "large", "h": "huge"}
 
 

@@ -21,6 +21,7 @@ RECIPES: dict[str, Recipe] = {
     for family in (cifar10, tiny_imagenet, self_supervised, crate, transfer, crate_mae, crate_alpha, tost, language)
     for name, recipe in family.RECIPES.items()
 }
+"""Name -> recipe of every experiment."""
 
 
 def recipe(name: str) -> Experiment:
