@@ -28,7 +28,8 @@ def usage() -> str:
     """What ``crate --help`` prints."""
     width = max(map(len, COMMANDS))
     lines = "\n".join(f"  {name:<{width}}  {text}" for name, text in COMMANDS.items())
-    return f"usage: crate COMMAND [OPTIONS]\n\nWhite-box vision transformers.\n\n{lines}\n\nMore: crate COMMAND --help"
+    more = "More: crate COMMAND --help. Terms: docs/glossary.md"
+    return f"usage: crate COMMAND [OPTIONS]\n\nWhite-box vision transformers.\n\n{lines}\n\n{more}"
 
 
 def main(arguments: Sequence[str] | None = None) -> int:
