@@ -1,4 +1,4 @@
-"""Progress of long work: a bar on a terminal, a plain line now and then elsewhere, both with the time left."""
+"""Progress of long tasks: a bar on a terminal, elsewhere a plain line from time to time, both with the time left."""
 
 import sys
 import time
@@ -19,8 +19,8 @@ Item = TypeVar("Item")
 class ProgressLine:
     """``with ProgressLine("CRATE", total) as line: line.update(done, "loss 1.2")``; silent when ``show`` is false.
 
-    ``start`` is how much was done before, in other sessions. Outside a terminal, work that ends before a first line is
-    due says something only if it has a note.
+    ``start`` is how much was done before, in other sessions. Outside a terminal, a task that ends before its first line
+    is due prints only its note, if it has one.
     """
 
     def __init__(self, title: str, total: int, start: int = 0, *, show: bool = True) -> None:
@@ -39,7 +39,7 @@ class ProgressLine:
         return self
 
     def update(self, done: int, note: str = "") -> None:
-        """Say that ``done`` of ``total`` are finished."""
+        """Show that ``done`` of ``total`` are finished."""
         note = printable(note)
         if self._bar:
             self._bar.update(self._task, completed=done, note=note)
@@ -61,7 +61,7 @@ class ProgressLine:
 
 
 def tracked(title: str, items: Iterable[Item], total: int, *, show: bool = True) -> Iterator[Item]:
-    """The items one by one, with the progress of whoever works on them."""
+    """Yield the items and show how many of them have been processed."""
     with ProgressLine(title, total, show=show) as line:
         for number, item in enumerate(items, start=1):
             yield item

@@ -1,4 +1,4 @@
-"""Old names that stay for one version."""
+"""Deprecated names, kept for one version."""
 
 import importlib
 import warnings
@@ -6,7 +6,7 @@ from collections.abc import Callable, Mapping
 
 
 def old_names(module: str, renamed: Mapping[str, str]) -> Callable[[str], object]:
-    """A module's ``__getattr__`` that gives objects under the names that they had before, with a warning."""
+    """A ``__getattr__`` for a module that finds objects by their old names, with a ``DeprecationWarning``."""
 
     def find(name: str) -> object:
         if name not in renamed:

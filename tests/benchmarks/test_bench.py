@@ -51,7 +51,7 @@ def test_curves_from_the_shell(command, result, tmp_path, monkeypatch):
 @pytest.mark.parametrize(
     ("stop", "code", "sentence"),
     [
-        (KeyboardInterrupt(), 130, "crate: interrupted; what was measured until then is in"),
+        (KeyboardInterrupt(), 130, "crate: interrupted; the results so far are in"),
         (torch.OutOfMemoryError("CUDA out of memory. Tried\nto"), 2, "crate: cpu has too little memory for --batch 2"),
     ],
 )
@@ -91,7 +91,7 @@ def test_numbers_measured_otherwise_are_not_replaced_unasked(command, result, ca
     assert main([*command, "--no-memory"]) == 0
     assert main([*command, "--no-memory"]) == 0
     assert main([*command, "--no-memory", "--batch", "3"]) == 2
-    assert "another run, made with different settings (batch): name another --output" in capsys.readouterr().err
+    assert "another run, made with different settings (batch): choose another --output" in capsys.readouterr().err
     assert result()["batch"] == 2
     assert main([*command, "--no-memory", "--batch", "3", "--overwrite"]) == 0
     assert result()["batch"] == 3
@@ -106,4 +106,4 @@ def test_only_those_named(command, result, capsys):
     assert main([*command, "--no-memory", "--only", "ours", "reference"]) == 0
     assert [row["implementation"] for row in result()["rows"]] == ["ours", "reference"]
     assert main([*command, "--only", "theirs"]) == 2
-    assert "--only 'theirs': what can be measured here is ours, reference" in capsys.readouterr().err
+    assert "--only 'theirs' cannot be measured here: choose from ours, reference" in capsys.readouterr().err

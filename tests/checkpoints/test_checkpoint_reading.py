@@ -97,7 +97,7 @@ def test_an_archive_of_arrays_is_bounded_and_the_bound_can_be_raised(tmp_path):
     with pytest.raises(ValueError, match="is missing"):  # read, and then no CRATE-alpha
         load_checkpoint(file, max_expansion=2000)
     for wrong in (0, -1):
-        with pytest.raises(ValueError, match=f"max_expansion is {wrong}: give a whole number of times, at least 1"):
+        with pytest.raises(ValueError, match=f"max_expansion is {wrong}: it must be an integer of at least 1"):
             load_checkpoint(file, max_expansion=wrong)
 
 
@@ -141,7 +141,7 @@ def test_a_flipped_bit_of_a_value_is_named(write, official, tmp_path):
     content[place + 5] ^= 1
     (tmp_path / "damaged.pth").write_bytes(content)
     with pytest.raises(
-        ValueError, match=rf"damaged.pth is damaged: the values of tensor '{KEY}' do not fit their checksum"
+        ValueError, match=rf"damaged.pth is damaged: the values of tensor '{KEY}' do not match their checksum"
     ):
         load_checkpoint(tmp_path / "damaged.pth", num_heads=3)
 
@@ -190,13 +190,13 @@ def test_wrappers_inside_a_model_come_off(write, official):
     inside = {key.replace(".layers.0.", ".layers.0._checkpoint_wrapped_module."): t for key, t in inside.items()}
     assert same(model, load_checkpoint(write(inside), num_heads=3))
     twice = inside | {KEY: tensors[KEY]}
-    with pytest.raises(ValueError, match="two tensors that differ only in what wrappers put before their names"):
+    with pytest.raises(ValueError, match="two tensors whose names differ only in a wrapper's prefix"):
         load_checkpoint(write(twice), num_heads=3)
 
 
 def test_a_prefix_that_only_some_share_stays(write, official):
     tensors = {f"model.{key}": tensor for key, tensor in official[0].items()} | {"criterion.weight": torch.ones(5)}
-    with pytest.raises(ValueError, match=r"is of an unknown family: it has tensors such as 'model\.cls_token'"):
+    with pytest.raises(ValueError, match=r"has an unknown format, with tensors such as 'model\.cls_token'"):
         load_checkpoint(write(tensors), num_heads=3)
 
 
@@ -210,7 +210,7 @@ def test_entries_that_hold_the_weights(write, official, entry):
 def test_of_several_entries_one_must_be_named(write, official):
     tensors, model = official
     file = write({"generator": {"conv.weight": torch.ones(1)}, "encoder": tensors})
-    with pytest.raises(ValueError, match="several sets of weights, 'generator', 'encoder': say which with weights="):
+    with pytest.raises(ValueError, match="several sets of weights, 'generator', 'encoder': choose one with weights="):
         load_checkpoint(file, num_heads=3)
     assert same(model, load_checkpoint(file, num_heads=3, weights="encoder"))
 
@@ -275,7 +275,7 @@ def test_plain_values_of_training_programs_are_read_and_their_classes_are_not(wr
 
 
 def test_a_function_is_no_plain_value(write, official):
-    with pytest.raises(ValueError, match=r"is refused: it holds .*getcwd.*nothing was executed"):
+    with pytest.raises(ValueError, match=r"is refused: it contains .*getcwd.*nothing was executed"):
         load_checkpoint(write({"state_dict": official[0], "where": pathlib.os.getcwd}))
     hostile = b"\x80\x02cnumpy\ndtype\nX\x02\x00\x00\x00O8\x85R."
     assert pickle.loads(hostile) == np.dtype("O")
@@ -289,5 +289,5 @@ def test_an_array_whose_bytes_changed_is_refused(tmp_path):
     content = bytearray((tmp_path / "model.npz").read_bytes())
     content[content.index(np.arange(1000.0).tobytes()) + 4000] ^= 1
     (tmp_path / "model.npz").write_bytes(content)
-    with pytest.raises(ValueError, match="array 'weights' is refused: it holds no readable numbers"):
+    with pytest.raises(ValueError, match="array 'weights' is refused: it contains no readable numbers"):
         NpzTensors(tmp_path / "model.npz", 16)["weights"]

@@ -160,28 +160,28 @@ def test_a_language_model(hub):
 
 @pytest.mark.parametrize("name", ["model", "a/b/c", "owner/na me", ""])
 def test_what_is_no_hub_id(model, name):
-    with pytest.raises(ValueError, match="is no hub id: give owner/name"):
+    with pytest.raises(ValueError, match="is not a hub id: give owner/name"):
         push_to_hub(model, name)
 
 
 def test_a_hub_that_refuses(hub, model):
     hub.refuses = True
-    with pytest.raises(OSError, match=f"{REPO} could not be written on the Hugging Face hub: .*may not write here"):
+    with pytest.raises(OSError, match=f"{REPO} could not be uploaded to the Hugging Face hub: .*may not write here"):
         push_to_hub(model, REPO)
 
 
 def test_a_hub_out_of_reach(model, monkeypatch):
     monkeypatch.setattr(constants, "ENDPOINT", "http://127.0.0.1:9")
-    with pytest.raises(OSError, match=f"{REPO} could not be written on the Hugging Face hub: .*refused"):
+    with pytest.raises(OSError, match=f"{REPO} could not be uploaded to the Hugging Face hub: .*refused"):
         push_to_hub(model, REPO)
 
 
 def test_nothing_of_that_name(hub):
-    with pytest.raises(FileNotFoundError, match=r"someone/else is no local path .*RepositoryNotFoundError"):
+    with pytest.raises(FileNotFoundError, match=r"someone/else is not a local path .*RepositoryNotFoundError"):
         load_checkpoint("someone/else")
 
 
 def test_a_repository_of_something_else(hub):
     hub.repositories[REPO] = {"README.md": b"nothing here"}
-    with pytest.raises(ValueError, match=r"is no checkpoint: it has no config\.json"):
+    with pytest.raises(ValueError, match=r"is not a checkpoint: it has no config\.json"):
         load_checkpoint(REPO)

@@ -77,7 +77,7 @@ def test_hints_may_only_confirm(saved):
     with pytest.raises(ValueError, match="num_classes=10 contradicts the tensors, which say 3") as error:
         load_checkpoint(saved, num_classes=10)
     assert str(saved) in str(error.value)
-    with pytest.raises(ValueError, match=r"'heads' is no option of this model; it has .*num_heads"):
+    with pytest.raises(ValueError, match=r"'heads' is not an option of this model; its options are .*num_heads"):
         load_checkpoint(saved, heads=3)
 
 
@@ -157,26 +157,26 @@ def edit(saved, change):
 @pytest.mark.parametrize(
     ("change", "sentence"),
     [
-        (lambda d: d.update(format="another"), "config.json does not hold what it should: .*format"),
-        (lambda d: d.update(format_version=2), "config.json does not hold what it should: .*format_version"),
-        (lambda d: d.update(family="MAMBA"), "config.json names the model family 'MAMBA'; known are CRATE, ViT"),
-        (lambda d: d.pop("family"), "config.json does not hold what it should: .*family"),
-        (lambda d: d.update(family=["CRATE"]), "config.json does not hold what it should: .*family"),
-        (lambda d: d.pop("config"), "config.json does not hold what it should: .*config"),
-        (lambda d: d.update(config=[]), "config.json does not hold what it should: .*config"),
-        (lambda d: d["config"].pop("embed_dim"), "config of a CRATE, does not hold what it should: .*embed_dim"),
-        (lambda d: d["config"].update(extra=1), "saved: 'extra' is no option of this model"),
-        (lambda d: d["config"].update(depth="2"), "config of a CRATE, does not hold what it should: .*depth"),
-        (lambda d: d["config"].update(depth=True), "config of a CRATE, does not hold what it should: .*depth"),
-        (lambda d: d["config"].update(img_size=[8]), "config of a CRATE, does not hold what it should"),
+        (lambda d: d.update(format="another"), "config.json is not valid: .*format"),
+        (lambda d: d.update(format_version=2), "config.json is not valid: .*format_version"),
+        (lambda d: d.update(family="MAMBA"), "config.json has the unknown model family 'MAMBA'; known families"),
+        (lambda d: d.pop("family"), "config.json is not valid: .*family"),
+        (lambda d: d.update(family=["CRATE"]), "config.json is not valid: .*family"),
+        (lambda d: d.pop("config"), "config.json is not valid: .*config"),
+        (lambda d: d.update(config=[]), "config.json is not valid: .*config"),
+        (lambda d: d["config"].pop("embed_dim"), "config of a CRATE, is not valid: .*embed_dim"),
+        (lambda d: d["config"].update(extra=1), "saved: 'extra' is not an option of this model"),
+        (lambda d: d["config"].update(depth="2"), "config of a CRATE, is not valid: .*depth"),
+        (lambda d: d["config"].update(depth=True), "config of a CRATE, is not valid: .*depth"),
+        (lambda d: d["config"].update(img_size=[8]), "config of a CRATE, is not valid"),
         (lambda d: d["config"].update(img_size=10**9), "saved: .*img_size is"),
-        (lambda d: d["config"].update(in_chans=10**30), "saved: this configuration describes no CRATE"),
+        (lambda d: d["config"].update(in_chans=10**30), "saved: this configuration is not valid for CRATE"),
         (lambda d: d["config"].update(step_size=-1e9), "step_size is -1000000000.0: it must be above 0"),
-        (lambda d: d["config"].update(step_size=10**400), "is too large a number"),
+        (lambda d: d["config"].update(step_size=10**400), "is too large"),
         (lambda d: d["config"].update(sparsity_weight=-0.1), "sparsity_weight is -0.1: it must be at least 0"),
         (lambda d: d["config"].update(num_heads=5), "saved: .*dim 12 is not a multiple of num_heads 5"),
         (lambda d: d["config"].update(depth=3), "saved: tensor 'blocks.2.norm1.weight' is missing"),
-        (lambda d: d["config"].update(depth=1), "saved: tensor 'blocks.1.*' belongs to no part of this CRATE"),
+        (lambda d: d["config"].update(depth=1), "saved: tensor 'blocks.1.*' is not part of this CRATE"),
         (lambda d: d["config"].update(depth=10**9), "saved: depth is 1000000000, but there are only"),
         (lambda d: d["config"].update(embed_dim=15), "saved: tensor 'cls_token' has shape .*12.*, expected .*15"),
         (lambda d: d.pop("preprocessing"), "config.json: its preprocessing has .*, expected .*'std'"),
@@ -185,12 +185,12 @@ def edit(saved, change):
         (lambda d: d["preprocessing"].update(zoom=1), "config.json: its preprocessing has .*'zoom'.*, expected"),
         (lambda d: d["preprocessing"].update(crop_pct=0.0), "its preprocessing, .*crop_pct is 0.0"),
         (lambda d: d["preprocessing"].update(mean=["a"] * 3), "its preprocessing, .*mean"),
-        (lambda d: d["preprocessing"].update(img_size=[2048, 2048], crop_pct=1.0), "512 x 512 patches of a picture"),
+        (lambda d: d["preprocessing"].update(img_size=[2048, 2048], crop_pct=1.0), "512 x 512 patches per image"),
         (lambda d: d.update(class_names=["cat"]), "class_names has 1 names for num_classes 3"),
-        (lambda d: d.update(class_names=["cat", "dog", 3]), "config.json does not hold what it should: .*class_names"),
-        (lambda d: d.update(metadata=3), "config.json does not hold what it should: .*metadata"),
+        (lambda d: d.update(class_names=["cat", "dog", 3]), "config.json is not valid: .*class_names"),
+        (lambda d: d.update(metadata=3), "config.json is not valid: .*metadata"),
         (lambda d: d.update(metadata=nested(100)), "its metadata is nested more than 64 levels deep"),
-        (lambda d: d.update(weights_sha256=3), "config.json does not hold what it should: .*weights_sha256"),
+        (lambda d: d.update(weights_sha256=3), "config.json is not valid: .*weights_sha256"),
     ],
 )
 def test_wrong_descriptions(saved, change, sentence):
@@ -203,7 +203,7 @@ def test_wrong_descriptions(saved, change, sentence):
 def test_a_config_with_nan_is_no_json(saved):
     text = (saved / "config.json").read_text()
     (saved / "config.json").write_text(text.replace("0.1,\n", "NaN,\n", 1))
-    with pytest.raises(ValueError, match=r"config.json is not readable JSON: NaN is no number of JSON"):
+    with pytest.raises(ValueError, match=r"config.json is not readable JSON: NaN is not a JSON number"):
         load_checkpoint(saved)
 
 
@@ -217,7 +217,7 @@ def test_broken_json(saved, text):
 @pytest.mark.parametrize("name", ["config.json", "model.safetensors"])
 def test_a_folder_without_one_of_the_files(saved, name):
     (saved / name).unlink()
-    with pytest.raises(ValueError, match=f"{saved} is no checkpoint: it has no {name}"):
+    with pytest.raises(ValueError, match=f"{saved} is not a checkpoint: it has no {name}"):
         load_checkpoint(saved)
 
 
@@ -233,14 +233,14 @@ def broken(saved, key, tensor):
     ("key", "tensor", "sentence"),
     [
         ("head.weight", None, "tensor 'head.weight' is missing"),
-        ("extra", torch.zeros(2), "tensor 'extra' belongs to no part of this CRATE"),
+        ("extra", torch.zeros(2), "tensor 'extra' is not part of this CRATE"),
         ("head.bias", torch.zeros(4), r"tensor 'head.bias' has shape \(4,\), expected \(3,\)"),
-        ("head.bias", torch.zeros(3, dtype=torch.int64), "tensor 'head.bias' holds torch.int64 values"),
-        ("head.bias", torch.tensor([0, float("nan"), 0]), "tensor 'head.bias' holds values that are not finite"),
+        ("head.bias", torch.zeros(3, dtype=torch.int64), "tensor 'head.bias' has dtype torch.int64"),
+        ("head.bias", torch.tensor([0, float("nan"), 0]), "tensor 'head.bias' contains values that are not finite"),
         (
             "head.bias",
             torch.tensor([0, 1e300, 0], dtype=torch.float64),
-            "tensor 'head.bias' holds values that are not finite",
+            "tensor 'head.bias' contains values that are not finite",
         ),
     ],
 )
@@ -253,7 +253,7 @@ def test_wrong_weights_are_named(saved, key, tensor, sentence):
 def test_truncated_weights(saved, keep):
     file = saved / "model.safetensors"
     file.write_bytes(file.read_bytes()[:keep])
-    with pytest.raises(ValueError, match=r"model.safetensors is damaged or was exchanged"):
+    with pytest.raises(ValueError, match=r"model.safetensors is damaged or was replaced"):
         load_checkpoint(saved)
     edit(saved, lambda d: d.pop("weights_sha256"))
     with pytest.raises(ValueError, match=r"model.safetensors is (empty|not a readable checkpoint)"):
@@ -265,7 +265,7 @@ def test_every_changed_byte_of_the_weights_is_noticed(saved):
     content = file.read_bytes()
     for place in range(0, len(content), len(content) // 20):
         file.write_bytes(content[:place] + bytes([content[place] ^ 1]) + content[place + 1 :])
-        with pytest.raises(ValueError, match=r"model.safetensors is damaged or was exchanged: its SHA-256 is"):
+        with pytest.raises(ValueError, match=r"model.safetensors is damaged or was replaced: its SHA-256 is"):
             load_checkpoint(saved)
     file.write_bytes(content)
     assert load_checkpoint(saved)
@@ -320,12 +320,12 @@ def diverged(model):
 @pytest.mark.parametrize(
     ("change", "sentence"),
     [
-        (lambda model: torch.nn.Linear(2, 2), "a Linear is none of this package's models, nor a known wrapper of one"),
-        (lambda model: torch.nn.Sequential(model), "a Sequential is none of this package's models"),
-        (lambda model: Outer(model.config), "a Outer cannot be stored, since nothing could load it"),
-        (with_another_head, r"tensor 'head\.0\.weight' belongs to no part of this CRATE"),
+        (lambda model: torch.nn.Linear(2, 2), "Linear is not a model of this package, and not a known wrapper of one"),
+        (lambda model: torch.nn.Sequential(model), "Sequential is not a model of this package"),
+        (lambda model: Outer(model.config), "Outer cannot be saved, because it could not be loaded again"),
+        (with_another_head, r"tensor 'head\.0\.weight' is not part of this CRATE"),
         (with_more_classes, r"tensor 'head\.weight' has shape \(7, 12\), expected \(3, 12\)"),
-        (diverged, r"tensor 'blocks\.1\.norm1\.weight' holds values that are not finite"),
+        (diverged, r"tensor 'blocks\.1\.norm1\.weight' contains values that are not finite"),
         (lambda model: model.fold(), "a folded model is for inference only"),
     ],
 )
@@ -338,7 +338,7 @@ def test_what_nothing_could_load_is_not_saved(model, tmp_path, change, sentence)
 def test_values_that_a_smaller_type_cannot_hold_are_not_saved(model, tmp_path):
     with torch.no_grad():
         model.head.bias[0] = 1e6
-    with pytest.raises(ValueError, match=r"tensor 'head\.bias' holds values that are not finite"):
+    with pytest.raises(ValueError, match=r"tensor 'head\.bias' contains values that are not finite"):
         save_checkpoint(model, tmp_path / "saved", dtype=torch.float16)
     assert save_checkpoint(model, tmp_path / "saved", dtype=torch.bfloat16).is_dir()
 
@@ -346,7 +346,7 @@ def test_values_that_a_smaller_type_cannot_hold_are_not_saved(model, tmp_path):
 @pytest.mark.parametrize("names", [{0: "a", 1: "b", 2: "c"}, ("a", "b", 3), "abc"])
 def test_class_names_of_another_kind(model, tmp_path, names):
     model.class_names = names
-    with pytest.raises(ValueError, match="give a tuple with the name of every class, in order"):
+    with pytest.raises(ValueError, match="it must be a tuple with the name of every class, in order"):
         save_checkpoint(model, tmp_path / "saved")
 
 
@@ -365,7 +365,7 @@ def test_metadata_come_back_as_they_were(model, tmp_path):
     assert loaded == facts | {"diverged": None, "curve": [0.5, 0.25], "count": 7, "folder": str(tmp_path)}
     with pytest.raises(ValueError, match="metadata is nested more than 64 levels deep"):
         save_checkpoint(model, tmp_path / "deep", metadata=nested(100))
-    with pytest.raises(ValueError, match="metadata takes more than 33,554,432 letters as JSON"):
+    with pytest.raises(ValueError, match="metadata has more than 33,554,432 characters as JSON"):
         save_checkpoint(model, tmp_path / "long", metadata={"list": "a" * (33 << 20)})
 
 

@@ -46,7 +46,7 @@ def test_there_and_back(attention, tmp_path):
 
 
 def test_the_half_and_half_model_has_no_official_format(tmp_path):
-    with pytest.raises(ValueError, match="the official format has no place for the tensor"):
+    with pytest.raises(ValueError, match="the official format cannot store the tensor"):
         save_official(toy("mssa+cbsa"), tmp_path / "cbt.pth.tar")
 
 
@@ -84,7 +84,7 @@ def test_every_wrong_shape_is_named(write, attention):
         (
             "mssa",
             {},
-            "no tensor tells the number of heads, and embed_dim 12 with depth 3 is no published size: give num_",
+            "the number of heads cannot be inferred from the tensors, and embed_dim 12 with depth 3 is not",
         ),
         ("mssa", {"num_heads": 5}, "num_heads=5 does not divide the 12 rows"),
     ],

@@ -108,20 +108,20 @@ def test_hints_settle_what_tensors_do_not(write, config, hints):
 @pytest.mark.parametrize(
     ("hints", "sentence"),
     [
-        ({}, "embed_dim 12 with depth 2 is no published size: give num_heads="),
+        ({}, "embed_dim 12 with depth 2 is not a published size: give num_heads="),
         ({"num_heads": 5}, "num_heads=5 does not divide the 12 rows"),
         ({"num_heads": 0}, "num_heads=0 does not divide"),
-        ({"num_heads": "3"}, "num_heads='3' is not a number"),
+        ({"num_heads": "3"}, "num_heads='3' is not a valid number"),
         ({"num_heads": 1}, "num_heads=1 contradicts the tensors"),
-        ({"heads": 3}, "'heads' is no option of this model; it has .*num_heads"),
+        ({"heads": 3}, "'heads' is not an option of this model; its options are .*num_heads"),
         ({"num_heads": 3, "embed_dim": 13}, "embed_dim=13 contradicts the tensors, which say 12"),
         ({"num_heads": 3, "num_classes": 10}, "num_classes=10 contradicts the tensors, which say 5"),
         ({"num_heads": 3, "img_size": 20}, "img_size=20 does not give the 16 patches of 4 x 4"),
-        ({"num_heads": 3, "img_size": (4, 4, 4)}, r"img_size is \(4, 4, 4\): give one number of pixels or"),
+        ({"num_heads": 3, "img_size": (4, 4, 4)}, r"img_size is \(4, 4, 4\): give one number in pixels, or"),
         ({"num_heads": 3, "img_size": 0}, "img_size is 0: give one number"),
-        ({"num_heads": 3, "patch_size": 5}, "a patch of 48 values does not fit patch_size=5"),
-        ({"num_heads": 3, "in_chans": 0}, "a patch of 48 values does not fit in_chans=0"),
-        ({"num_heads": 3, "in_chans": 4}, "a patch of 48 values does not fit in_chans=4"),
+        ({"num_heads": 3, "patch_size": 5}, "a patch of 48 values does not match patch_size=5"),
+        ({"num_heads": 3, "in_chans": 0}, "a patch of 48 values does not match in_chans=0"),
+        ({"num_heads": 3, "in_chans": 4}, "a patch of 48 values does not match in_chans=4"),
     ],
 )
 def test_wrong_or_missing_hints(write, hints, sentence):
@@ -133,11 +133,11 @@ def test_wrong_or_missing_hints(write, hints, sentence):
 
 def test_ambiguous_pictures_ask_for_their_size(write):
     rectangle = CRATEConfig(img_size=(8, 20), patch_size=4, embed_dim=12, depth=2, num_heads=3)
-    with pytest.raises(ValueError, match=r"10 patches form no square grid: give img_size=\(height, width\)"):
+    with pytest.raises(ValueError, match=r"10 patches are not a square grid: give img_size=\(height, width\)"):
         load_checkpoint(write(official(rectangle)), num_heads=3)
     grey = CRATEConfig(img_size=16, patch_size=4, embed_dim=12, depth=2, num_heads=3, in_chans=1)
     with pytest.raises(
-        ValueError, match=r"a patch of 16 values does not fit .*give patch_size=\(rows, columns\), in_chans="
+        ValueError, match=r"a patch of 16 values does not match .*give patch_size=\(rows, columns\), in_chans="
     ):
         load_checkpoint(write(official(grey)), num_heads=3)
 
@@ -154,7 +154,7 @@ def test_every_missing_tensor_is_named(write):
 def test_every_wrong_shape_and_every_nan_is_named(write):
     tensors = official(TOY)
     for key, tensor in tensors.items():
-        with pytest.raises(ValueError, match=f"tensor '{key}' holds values that are not finite"):
+        with pytest.raises(ValueError, match=f"tensor '{key}' contains values that are not finite"):
             load_checkpoint(write(tensors | {key: torch.full_like(tensor, float("nan"))}), num_heads=3)
         longer = torch.cat([tensor, tensor], dim=-1)
         with pytest.raises(ValueError) as error:  # the number of tokens and of classes has too few witnesses
@@ -166,19 +166,19 @@ def test_every_wrong_shape_and_every_nan_is_named(write):
 
 @pytest.mark.parametrize("key", ["extra", "transformer.layers.7.0.norm.weight", "mlp_head.2.weight", "head.bias"])
 def test_an_unknown_tensor_is_named(write, key):
-    with pytest.raises(ValueError, match=f"tensor '{key}' is not known in this kind of checkpoint"):
+    with pytest.raises(ValueError, match=f"tensor '{key}' is unknown in this checkpoint format"):
         load_checkpoint(write(official(TOY) | {key: torch.zeros(12)}), num_heads=3)
 
 
 @pytest.mark.parametrize(
     ("content", "sentence"),
     [
-        ([1, 2], "holds a list, not a dictionary of tensors"),
-        ({}, "holds no tensors"),
-        ({"state_dict": {}}, "holds no tensors"),
+        ([1, 2], "contains a list, not a dictionary of tensors"),
+        ({}, "contains no tensors"),
+        ({"state_dict": {}}, "contains no tensors"),
         ({"weights": 3}, "its entry 'weights' is not a tensor"),
         ({1: torch.zeros(1)}, "its entry 1 is not a tensor"),
-        ({"conv.weight": torch.zeros(1)}, "is of an unknown family: it has tensors such as 'conv.weight'; known are"),
+        ({"conv.weight": torch.zeros(1)}, "has an unknown format, with tensors such as 'conv.weight'; known formats"),
     ],
 )
 def test_files_that_are_no_crate(write, content, sentence):
@@ -209,7 +209,7 @@ def test_a_malicious_pickle_is_refused_and_not_executed(tmp_path, legacy):
     (tmp_path / "plain.pth").write_bytes(pickle.dumps(bomb, protocol=2))
     (tmp_path / "newer.pth").write_bytes(pickle.dumps(bomb, protocol=5))
     for name in ("bomb.pth.tar", "plain.pth"):
-        with pytest.raises(ValueError, match=r"is refused: it holds (posix|nt).mkdir.*nothing was executed"):
+        with pytest.raises(ValueError, match=r"is refused: it contains (posix|nt).mkdir.*nothing was executed"):
             load_checkpoint(tmp_path / name)
     with pytest.raises(ValueError, match=r"newer.pth is not a readable checkpoint"):
         load_checkpoint(tmp_path / "newer.pth")

@@ -54,7 +54,7 @@ def test_the_whole_of_a_released_file(write):
     assert provenance.inferred == {"embed_dim": 12, "depth": 2, "decoder_depth": 2} | sizes
     assert provenance.assumed == {"step_size": 0.1, "sparsity_weight": 0.5, "normalise_pixels": False}
     assert set(provenance.dropped) == {"pos_embed", "decoder_embed.weight", "decoder_embed.bias"}
-    assert "never applied by the official code" in str(provenance)
+    assert "not used by the official code" in str(provenance)
     assert provenance.metadata["epoch"] == 799
 
 
@@ -109,12 +109,12 @@ def test_what_the_tensors_tell_needs_no_hint(write, changes):
 @pytest.mark.parametrize(
     ("hints", "sentence"),
     [
-        ({}, "embed_dim 12 with depth 2 is no published size: give num_heads="),
+        ({}, "embed_dim 12 with depth 2 is not a published size: give num_heads="),
         ({"num_heads": 5}, "num_heads=5 does not divide the 12 rows"),
         ({"num_heads": 0}, "num_heads=0 does not divide"),
         ({"num_heads": 1}, "num_heads=1 contradicts the tensors"),
-        ({"num_heads": "3"}, "num_heads='3' is not a number"),
-        ({"num_heads": 3, "lambd": 5.0}, "'lambd' is no option of this model; it has .*sparsity_weight"),
+        ({"num_heads": "3"}, "num_heads='3' is not a valid number"),
+        ({"num_heads": 3, "lambd": 5.0}, "'lambd' is not an option of this model; its options are .*sparsity_weight"),
         ({"num_heads": 3, "embed_dim": 13}, "embed_dim=13 contradicts the tensors, which say 12"),
         ({"num_heads": 3, "decoder_depth": 4}, "decoder_depth=4 contradicts the tensors, which say 2"),
         ({"num_heads": 3, "num_classes": 10}, "num_classes=10 contradicts the tensors, which say 0"),
@@ -137,7 +137,7 @@ def test_every_missing_broken_or_misshapen_tensor_is_named(write):
             continue
         with pytest.raises(ValueError, match=f"tensor '{key}' is missing"):
             load_checkpoint(write({k: v for k, v in tensors.items() if k != key}), num_heads=3)
-        with pytest.raises(ValueError, match=f"tensor '{key}' holds values that are not finite"):
+        with pytest.raises(ValueError, match=f"tensor '{key}' contains values that are not finite"):
             load_checkpoint(write(tensors | {key: torch.full_like(tensor, float("nan"))}), num_heads=3)
         with pytest.raises(ValueError) as error:  # kernel and positions are what tells the sizes of pictures
             load_checkpoint(write(tensors | {key: torch.cat([tensor, tensor], dim=-1)}), num_heads=3)
@@ -157,5 +157,5 @@ def test_an_unknown_tensor_is_named(write, key):
 
 
 def test_a_vit_mae_is_not_taken_for_one(write):
-    with pytest.raises(ValueError, match="is of an unknown family"):
+    with pytest.raises(ValueError, match="has an unknown format"):
         load_checkpoint(write({"model": {"mask_token": torch.zeros(1), "blocks.0.attn.qkv.weight": torch.zeros(1)}}))

@@ -72,14 +72,14 @@ def test_both_files_of_the_picture_models(write):
         assert model.provenance.assumed == {"global_pool": "token", "layer_scale": 1.0, "interpolation": "bicubic"}
         averaged = load_checkpoint(file, img_size=16, weights="model_ema")
         assert torch.equal(averaged.norm.weight, model.norm.weight + 1)
-        with pytest.raises(ValueError, match="has no weights called 'ema'; it has 'model', 'model_ema'"):
+        with pytest.raises(ValueError, match="has no weights called 'ema': it contains 'model', 'model_ema'"):
             load_checkpoint(file, weights="ema")
 
 
 def test_without_a_hint_pictures_are_of_224_pixels(write):
     model = load_checkpoint(write(official_vision(VISION)))
     assert model.img_size == (224, 224) and model.provenance.assumed["img_size"] == 224
-    with pytest.raises(ValueError, match="has no weights called 'model_ema'; it has a single set, without a name"):
+    with pytest.raises(ValueError, match="has no weights called 'model_ema': it contains a single set without a name"):
         load_checkpoint(write(official_vision(VISION)), weights="model_ema")
 
 
@@ -98,7 +98,7 @@ def test_language_compiled_or_not(write, prefix, bias):
 def test_an_output_map_of_its_own_is_refused(write):
     tensors = official_language(LANGUAGE)
     tensors["lm_head.weight"] = tensors["lm_head.weight"] + 1
-    with pytest.raises(ValueError, match=r"tensor 'lm_head.weight' differs from 'transformer.wte.weight', to which"):
+    with pytest.raises(ValueError, match=r"tensor 'lm_head.weight' differs from 'transformer.wte.weight', but"):
         load_checkpoint(write(tensors))
 
 
@@ -126,7 +126,7 @@ def test_every_wrong_shape_and_every_nan_is_named(write, kind):
     for key in [key for key in tensors if not re.search(r"(blocks|\.h)\.[12]\.", key)]:
         tensor = tensors[key]
         if tensor.is_floating_point():
-            with pytest.raises(ValueError, match=f"tensor '{key}' holds values that are not finite"):
+            with pytest.raises(ValueError, match=f"tensor '{key}' contains values that are not finite"):
                 load_checkpoint(write(tensors | {key: torch.full_like(tensor, float("nan"))}))
         if tensor.ndim:
             with pytest.raises(ValueError) as error:  # some sizes have too few witnesses to know which of two is wrong
@@ -148,7 +148,7 @@ def test_every_wrong_shape_and_every_nan_is_named(write, kind):
 )
 def test_an_unknown_tensor_is_named(write, kind, key):
     make, config = OFFICIAL[kind]
-    with pytest.raises(ValueError, match=f"tensor '{key}' is not known in this kind of checkpoint"):
+    with pytest.raises(ValueError, match=f"tensor '{key}' is unknown in this checkpoint format"):
         load_checkpoint(write(make(config) | {key: torch.zeros(16)}))
 
 
@@ -158,11 +158,11 @@ def test_an_unknown_tensor_is_named(write, kind, key):
         ("vision", {"num_heads": 2}, "num_heads=2 contradicts the tensors, which say 4"),
         ("vision", {"patch_size": 16}, "patch_size=16 contradicts the tensors, which say 4"),
         ("vision", {"img_size": 18}, "img_size 18 is not a multiple of patch_size 4"),
-        ("vision", {"heads": 4}, "'heads' is no option of this model; it has .*num_heads"),
+        ("vision", {"heads": 4}, "'heads' is not an option of this model; its options are .*num_heads"),
         ("vision", {"reg_tokens": 1}, "reg_tokens is 1: a ToST has only patches in its blocks"),
         ("language", {"num_heads": 4}, "num_heads=4 contradicts the tensors, which say 2"),
         ("language", {"context_length": 6}, "context_length=6 contradicts the tensors, which say 12"),
-        ("language", {"img_size": 224}, "'img_size' is no option of this model; it has .*context_length"),
+        ("language", {"img_size": 224}, "'img_size' is not an option of this model; its options are .*context_length"),
     ],
 )
 def test_wrong_hints(write, kind, hints, sentence):
@@ -178,4 +178,4 @@ def test_commands_that_take_pictures_refuse_a_language_model(write, capsys):
     with pytest.raises(SystemExit) as end:
         raise SystemExit(main(["classify", str(file), "--checkpoint", str(file)]))
     assert end.value.code == 2
-    assert "is a language model (CausalToST): this command takes pictures" in capsys.readouterr().err
+    assert "is a language model (CausalToST): this command needs a vision model" in capsys.readouterr().err

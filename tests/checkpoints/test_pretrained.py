@@ -64,7 +64,7 @@ def test_other_classes_mean_a_fresh_head(boxed):
     assert model.class_names is None
     assert torch.equal(model.blocks[0].ista.dictionary, boxed.blocks[0].ista.dictionary)
     assert set(model.provenance.dropped) == {"head.weight", "head.bias"}
-    assert "the head is fresh" in str(model.provenance)
+    assert "the head is new" in str(model.provenance)
     assert create_model(TAGGED, pretrained=True, num_classes=0)(torch.randn(1, 3, 32, 32)).shape == (1, 128)
 
 
@@ -82,7 +82,7 @@ def test_another_pooling(boxed):
 
 
 def test_options_that_the_weights_do_not_have(boxed):
-    with pytest.raises(ValueError, match="depth=3 does not go with the weights"):
+    with pytest.raises(ValueError, match="depth=3 does not match the weights"):
         create_model(TAGGED, pretrained=True, depth=3)
     with pytest.raises(ValueError, match="has no option 'heads'"):
         create_model("crate_micro_patch4_32", heads=3)
@@ -98,7 +98,7 @@ def test_options_that_the_weights_do_not_have(boxed):
 )
 def test_weights_that_do_not_exist(boxed, name, wanted):
     with pytest.raises(
-        ValueError, match=f"there are no weights called '{name}'; there are {TAGGED}; .*load_checkpoint"
+        ValueError, match=f"there are no bundled weights '{name}'; choose one of {TAGGED}, or use load_checkpoint"
     ):
         create_model(name, pretrained=wanted)
 
@@ -124,7 +124,7 @@ def test_the_hub_out_of_reach(monkeypatch):
 
     monkeypatch.setattr(huggingface_hub, "snapshot_download", offline)
     with pytest.raises(
-        FileNotFoundError, match=r"someone/some-crate is no local path and could not be fetched .* network$"
+        FileNotFoundError, match=r"someone/some-crate is not a local path and could not be downloaded .* network$"
     ):
         load_checkpoint("someone/some-crate")
 
@@ -134,5 +134,5 @@ def test_a_mistyped_path_does_not_ask_the_hub(tmp_path, monkeypatch):
     monkeypatch.chdir(tmp_path)
     (tmp_path / "runs").mkdir()
     for path in ("runs/quickstrat", str(tmp_path / "missing.pth"), "missing", "missing/", "a/b/c"):
-        with pytest.raises(FileNotFoundError, match="is no file or folder, no bundled model, and no hub id"):
+        with pytest.raises(FileNotFoundError, match="is not a file, folder, bundled model or hub id"):
             load_checkpoint(path)

@@ -23,10 +23,10 @@ def test_folders_of_pictures(refused, train, trained, make_pictures, tmp_path, d
     make_pictures("scarce", cat=3, dog=1)
     for name, words in {
         "missing": "missing does not exist",
-        "empty": "empty holds no images",
+        "empty": "empty contains no images",
         "gap": "no images of class 'eel'",
         "lonely": "has the single class 'cat': a classifier needs at least two",
-        "flat": "holds images but no sub-folders",
+        "flat": "contains images but no sub-folders",
         "file": "file is neither a folder nor a readable zip file",
         "scarce": "class 'dog' of",
     }.items():
@@ -36,7 +36,7 @@ def test_folders_of_pictures(refused, train, trained, make_pictures, tmp_path, d
             assert refused("evaluate", trained, "--data", data) == told
     assert refused("classify", tmp_path / "empty", "--checkpoint", trained).endswith(".gif)")
     assert refused("classify", tmp_path / "no.jpg", "--checkpoint", trained) == f"{tmp_path}/no.jpg does not exist"
-    assert refused("classify", "--checkpoint", trained) == "name at least one picture or folder of pictures"
+    assert refused("classify", "--checkpoint", trained) == "give at least one image or folder of images"
     assert not (tmp_path / "run").exists()
 
 
@@ -116,15 +116,15 @@ def test_checkpoints(refused, crate, trained, picture, pets, tmp_path):
         "half.pth": "half.pth is not a readable checkpoint: truncated",
         "text.pth": "not a readable checkpoint",
         "empty.pth": "is empty (0 bytes)",
-        "folder": "is no checkpoint: it has no config.json",
-        "resnet.pth": "is of an unknown family",
+        "folder": "is not a checkpoint: it has no config.json",
+        "resnet.pth": "has an unknown format",
         "evil.pth": "is not a readable checkpoint",
-        "evil.pt": "is refused: it holds",
-        "evil.pth.tar": "is refused: it holds",
-        "family": "names the model family 'ResNet'; known are",
+        "evil.pt": "is refused: it contains",
+        "evil.pth.tar": "is refused: it contains",
+        "family": "has the unknown model family 'ResNet'; known families",
         "classes": "num_classes",
         "garbled": "config.json is not readable JSON",
-        "missing": "is no file or folder",
+        "missing": "is not a file, folder",
     }.items():
         path = tmp_path / name
         told = refused("classify", picture, "--checkpoint", path)
@@ -139,14 +139,14 @@ def test_checkpoints(refused, crate, trained, picture, pets, tmp_path):
 def test_data_and_checkpoint_of_different_classes(crate, refused, trained, make_pictures, tmp_path):
     birds = make_pictures("birds", cat=2, dog=2, robin=2)
     told = refused("evaluate", trained, "--data", birds)
-    assert told == f"{birds} has classes that are not among the known: robin"
+    assert told == f"{birds} has unknown classes: robin"
     nameless = tmp_path / "nameless"
     shutil.copytree(trained, nameless)
     config = json.loads((nameless / "config.json").read_text())
     (nameless / "config.json").write_text(json.dumps({**config, "class_names": None}))
     without = (
-        f"{nameless} has 2 classes without names, so nothing tells which folder is which: give their names in order, "
-        "--class-names FILE"
+        f"{nameless} has 2 classes without names, so they cannot be matched with the folders: give the names in "
+        "order with --class-names FILE"
     )
     pets = trained.parent / "pets"
     assert refused("evaluate", nameless, "--data", birds) == refused("evaluate", nameless, "--data", pets) == without
@@ -154,11 +154,11 @@ def test_data_and_checkpoint_of_different_classes(crate, refused, trained, make_
     for content in ("cat\n", "cat\ncat\n", "cat\ndog\nrobin\n"):
         names.write_text(content)
         told = refused("evaluate", nameless, "--data", pets, "--class-names", names)
-        assert told.startswith(f"{names} holds ") and "give one name for each, in order" in told
+        assert told.startswith(f"{names} contains ") and "give one name for each, in order" in told
     names.write_bytes(b"cat\n\xff\n")
     assert "is not UTF-8 text" in refused("evaluate", nameless, "--data", pets, "--class-names", names)
     names.write_text("dog\ncat\n")
-    assert "names its classes itself" in refused("evaluate", trained, "--data", pets, "--class-names", names)
+    assert "already contains class names" in refused("evaluate", trained, "--data", pets, "--class-names", names)
     (tmp_path / "names.json").write_text('["cat", "dog"]')
     scores = [
         json.loads(crate("evaluate", *checkpoint, "--data", pets).out)["top1"]
@@ -171,7 +171,7 @@ def test_data_and_checkpoint_of_different_classes(crate, refused, trained, make_
     assert scores[0] == scores[1] == pytest.approx(1 - scores[2])
     (tmp_path / "names.json").write_text('["cat", 3]')
     told = refused("evaluate", nameless, "--data", pets, "--class-names", tmp_path / "names.json")
-    assert told.startswith(f"{tmp_path}/names.json does not hold what it should")
+    assert told.startswith(f"{tmp_path}/names.json is not valid")
 
 
 def test_a_split_that_a_stranger_wrote(refused, trained, tmp_path):
@@ -181,7 +181,7 @@ def test_a_split_that_a_stranger_wrote(refused, trained, tmp_path):
         config["metadata"]["split"] = split
         (copy / "config.json").write_text(json.dumps(config))
         told = refused("evaluate", copy, "--data", trained.parent / "pets")
-        assert told.startswith(f"the metadata of {copy} does not hold what it should")
+        assert told.startswith(f"the metadata of {copy} is not valid")
 
 
 def test_a_model_without_a_classifier_cannot_classify(refused, picture, pets, tmp_path):
@@ -198,10 +198,10 @@ def test_options_that_do_not_go_together(refused, train, trained, pets, picture,
     assert refused(*train(pets, "--recipe", "cifar100")).startswith("there is no recipe 'cifar100'")
     assert refused("classify", picture, "--top", "0") == "--top is 0: it must be at least 1"
     assert refused("evaluate", trained, "--data", pets, "--batch-size", "0").startswith("batch_size is 0")
-    assert refused("models", "zzz") == "no model matches 'zzz': 'crate models' lists all of them"
+    assert refused("models", "zzz") == "no model matches 'zzz': 'crate models' lists all models"
     (tmp_path / "taken").write_text("mine")
     assert refused("train", "--data", pets, "--output", tmp_path / "taken", "--steps", "1", *small) == (
-        f"{tmp_path}/taken is no folder: choose another output folder"
+        f"{tmp_path}/taken is not a folder: choose another output folder"
     )
     assert f"{tmp_path}/taken" in refused(
         "evaluate", trained, "--data", pets, "--output", tmp_path / "taken" / "x.json"

@@ -35,7 +35,7 @@ def plant(data):
 
 def test_a_clean_set(crate, data):
     ran = crate("check-data", data)
-    assert ran.code == 0 and "clean: every picture can be read, none is in two parts" in ran.out
+    assert ran.code == 0 and "clean: all images can be read, none is in two parts" in ran.out
     assert "train and val of" in ran.out and "10 to 13, median 12" in ran.out and "PNG 8" in ran.out
 
 
@@ -86,7 +86,7 @@ def test_zip_and_tar_files_give_the_same(crate, data, tmp_path):
 
 def test_a_set_that_is_not_divided(crate, data):
     ran = crate("check-data", data / "train")
-    assert ran.code == 0 and "not divided into parts" in ran.out
+    assert ran.code == 0 and "no training and held-out parts" in ran.out
 
 
 def test_many_names_are_counted(crate, data):

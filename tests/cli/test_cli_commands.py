@@ -55,7 +55,7 @@ def test_train_evaluate_classify(crate, refused, pets, picture, tmp_path, small)
     model = load_checkpoint(output)
     split = model.provenance.metadata["split"]
     assert split["divided_here"] and split["held_out"] == sorted(open_split(pets).val.keys())
-    assert "warning: 3 steps are too few to learn from" in ran.out
+    assert "warning: 3 steps are too few to learn anything useful" in ran.out
     assert model.class_names == ("cat", "dog") and model.img_size == (8, 8)
     assert not model.provenance.hints
 
@@ -68,7 +68,7 @@ def test_train_evaluate_classify(crate, refused, pets, picture, tmp_path, small)
     again = ("evaluate", output, "--data", pets, "--output")
     assert crate(*again, tmp_path / "score.json").code == 0
     config = (output / "config.json").read_bytes()
-    assert "made from something else: name another output, or replace it with --overwrite" in refused(
+    assert "made from something else: choose another output, or replace it with --overwrite" in refused(
         *again, output / "config.json"
     )
     assert (output / "config.json").read_bytes() == config
@@ -133,7 +133,7 @@ def test_what_evaluate_measures(crate, trained, make_pictures, tmp_path, monkeyp
     config = json.loads((silent / "config.json").read_text())
     del config["metadata"]["split"]
     (silent / "config.json").write_text(json.dumps(config))
-    assert evaluate(own, silent)["warning"].startswith("the checkpoint does not tell which images it was trained on")
+    assert evaluate(own, silent)["warning"].startswith("the checkpoint does not say which images it was trained on")
 
 
 def test_what_a_checkpoint_held_out_stays_held_out(crate, trained, tmp_path):
@@ -146,7 +146,7 @@ def test_what_a_checkpoint_held_out_stays_held_out(crate, trained, tmp_path):
     (trained / "config.json").write_text(json.dumps(config))
     options = ("--steps", "1", "--batch-size", "4", "--seed", "5", "--start-from", trained)
     ran = crate("train", "--data", pets, "--output", tmp_path / "run", *options)
-    assert ran.code == 0 and f"2 images that {trained} held out are not trained on here either" in ran.out
+    assert ran.code == 0 and f"2 images held out by {trained} are not used for training" in ran.out
     metadata = load_checkpoint(tmp_path / "run").provenance.metadata
     assert set(metadata["split"]["held_out"]) == fresh | set(earlier)
     assert metadata["metrics"]["count"] == len(fresh) + 2
@@ -186,7 +186,7 @@ def test_a_split_on_the_disk_is_used(crate, make_pictures, draw, tmp_path, small
     assert score["count"] == 6 and score["warning"].startswith("none of these images is known to have been held out")
     again = ("--output", tmp_path / "tuned", "--start-from", tmp_path / "run", "--steps", "1", "--batch-size", "4")
     ran = crate("train", "--data", tmp_path / "data", *again)
-    assert ran.code == 0 and "are not trained on here either" not in ran.out
+    assert ran.code == 0 and "are not used for training" not in ran.out
 
 
 def test_fine_tuning(crate, trained, make_pictures, tmp_path):
@@ -246,7 +246,7 @@ def test_the_model_in_the_box_names_a_picture(crate, picture):
     assert ran.code == 0 and len(result["top"]) == 5
     model = load_checkpoint("crate_mini_patch8_64.tiny_imagenet_100")
     assert {entry["class"] for entry in result["top"]} <= set(model.class_names)
-    assert "the bundled weights, know only their 100 classes: anything else gets the name of one" in ran.err
+    assert "always predict one of their 100 classes, even if none fits the image" in ran.err
 
 
 def test_names_with_brackets_are_no_markup(crate, trained, tmp_path, draw):

@@ -46,7 +46,7 @@ def ends(crate, monkeypatch):
 def test_a_killed_worker_is_one_sentence_wherever_the_news_comes(ends):
     ran = ends(RuntimeError("DataLoader worker (pid 71) is killed by signal: Killed. "))
     assert ran.code == 2 and ran.err.count("\n") == 1
-    assert ran.err.startswith("crate: a process that reads images was ended from outside") and "--workers" in ran.err
+    assert ran.err.startswith("crate: a data-loading process was killed") and "--workers" in ran.err
 
 
 @pytest.mark.parametrize(
@@ -89,7 +89,8 @@ def test_other_signals_interrupt_too_and_have_their_own_code(crate, monkeypatch,
     try:
         monkeypatch.setattr(models.Command, "__call__", lambda self: signal.raise_signal(number))
         ran = crate("models")
-        assert (ran.code, ran.err) == (128 + number, f"crate: stopped by {name}; the same command starts anew\n")
+        again = "the same command starts again from the beginning"
+        assert (ran.code, ran.err) == (128 + number, f"crate: stopped by {name}; {again}\n")
         assert signal.getsignal(number) == signal.SIG_DFL
     finally:
         signal.signal(number, inherited)
@@ -169,9 +170,9 @@ def test_several_pictures_of_which_some_are_unusable(crate, checkpoint, draw, tm
             output = () if command == "classify" else ("--output", tmp_path / f"{command}{code}")
             ran = crate(command, *given, "--checkpoint", checkpoint, *options, *output)
             assert ran.code == code, ran.err
-            assert f"left out: {broken} is not a readable image" in ran.err
-            assert (f"left out: {long} is 17.0 times as long as wide" in ran.err) == (command != "classify")
-            assert re.search(r"\d of \d pictures were left out\n$", ran.err)
+            assert f"skipped: {broken} is not a readable image" in ran.err
+            assert (f"skipped: {long} is 17.0 times as long as wide" in ran.err) == (command != "classify")
+            assert re.search(r"\d of \d images were skipped\n$", ran.err)
             if output:
                 results = json.loads((output[1] / "results.json").read_text())
                 assert [entry["image"] for entry in results["pictures"]] == [str(good)]
@@ -185,9 +186,7 @@ def test_none_of_several_is_usable(refused, checkpoint, tmp_path):
     for command in ("classify", "inspect", "segment"):
         output = () if command == "classify" else ("--output", tmp_path / "out")
         told = refused(command, tmp_path / "bad", "--checkpoint", checkpoint, *output)
-        assert (
-            told.startswith("none of the 2 pictures can be used; the last one: ") and "b.png is not a readable" in told
-        )
+        assert told.startswith("none of the 2 images can be used; the last one: ") and "b.png is not a readable" in told
     assert not (tmp_path / "out").exists()
 
 
@@ -209,11 +208,12 @@ def test_segment_goes_on_where_it_was_stopped(crate, draw, tmp_path, number):
     finally:
         process.kill()
     assert process.returncode == 128 + number
-    (kept,) = re.findall(r"; (\d+) of 24 pictures are finished and kept: the same command does the others\n$", err)
+    told = r"; (\d+) of 24 images are finished and kept: the same command continues with the others\n$"
+    (kept,) = re.findall(told, err)
     before = {file.name: file.stat().st_mtime_ns for file in output.glob("objects/*.json")}
     assert int(kept) <= len(before) <= int(kept) + 1 and 3 <= len(before) < 24  # one may just have been put in place
     assert not (output / "results.json").exists()
     done = crate(*command)
-    assert done.code == 0 and " on 24 pictures" in done.out, done.err
+    assert done.code == 0 and " in 24 images" in done.out, done.err
     assert before.items() <= {file.name: file.stat().st_mtime_ns for file in output.glob("objects/*.json")}.items()
     assert len(list((output / "masks").iterdir())) == len(list((output / "overlays").iterdir())) == 24

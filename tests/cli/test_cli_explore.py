@@ -26,12 +26,12 @@ def served():
     with subprocess.Popen([*COMMAND, "--port", "0"], **piped) as process:
         try:
             line = process.stdout.readline()
-            found = re.fullmatch(r"open http://127\.0\.0\.1:(\d+)/ in a browser; Ctrl-C ends it\n", line)
+            found = re.fullmatch(r"open http://127\.0\.0\.1:(\d+)/ in a browser; Ctrl-C stops the server\n", line)
             assert found, line + process.stderr.read()
             yield f"127.0.0.1:{found[1]}"
             process.send_signal(signal.SIGINT)
             assert process.wait(60) == 130
-            assert process.stderr.read().strip().endswith("crate: interrupted; the pictures are forgotten")
+            assert process.stderr.read().strip().endswith("crate: interrupted; the uploaded images are deleted")
         finally:
             process.kill()
 
@@ -59,10 +59,10 @@ def test_what_cannot_be_served(refused):
     with socket.create_server(("127.0.0.1", 0)) as taken:
         port = taken.getsockname()[1]
         told = refused("explore", "--port", str(port))
-        assert told.startswith(f"127.0.0.1:{port} cannot be listened on (") and "choose another --port" in told
-    assert refused("explore", "--port", "70000") == "--port is 70000: it must be from 0, for any, to 65535"
+        assert told.startswith(f"cannot listen on 127.0.0.1:{port} (") and "choose another --port" in told
+    assert refused("explore", "--port", "70000").startswith("--port is 70000: it must be between 1 and 65535, or 0 for")
     assert "nothing.pt" in refused("explore", "nothing.pt", "--port", "0")
-    assert refused("explore", "a", "a", "--port", "0") == "a checkpoint is named twice"
+    assert refused("explore", "a", "a", "--port", "0") == "a checkpoint is given twice: give each one once"
     assert refused("explore", "--size", "0") == "--size is 0: it must be at least one pixel"
 
 

@@ -47,8 +47,8 @@ def test_every_section_stands_on_the_page_and_beside_it(crate, plain, pets, tmp_
     )
     for name in ("layerwise", "steps", "subspaces", "gram", "maskcut", "pca", "heads"):
         assert (tmp_path / "out" / f"{name}.png").stat().st_size > 1000
-    assert "Not on this page" not in page and "with each head&#39;s consistency" in page
-    assert "MaskCut takes for objects by the features of layer 2, at 32 x 32 pixels" in page
+    assert "Not on this page" not in page and "The consistency of a head is the mean cosine similarity" in page
+    assert "Objects found by MaskCut from the features of layer 2, at 32 x 32 pixels" in page
     assert found["head_semantics"]["layer"] == 1 and found["maskcut"]["layer"] == found["feature_pca"]["layer"] == 2
     assert len(found["steps"]["untrained"]["compressing"]) == len(found["subspaces"]["trained"]["within"]) == 3
     assert len(found["maskcut"]["statuses"]) == len(found["feature_pca"]["foreground_fractions"]) == 2
@@ -58,7 +58,7 @@ def test_every_section_stands_on_the_page_and_beside_it(crate, plain, pets, tmp_
     ("family", "gone", "why"),
     [
         ("tost_tiny_patch16_224", {"head_semantics", "mask"}, "ToST has no softmax attention"),
-        ("vit_micro_patch4_32", {"subspaces"}, "ViT has neither subspaces nor dictionaries"),
+        ("vit_micro_patch4_32", {"subspaces"}, "ViT has no subspaces and dictionaries"),
         ("crate_alpha_mini_patch8_64", set(), ""),
     ],
 )
@@ -85,9 +85,9 @@ def test_checkpoints_are_compared_on_the_same_pictures(crate, refused, plain, pi
     found = json.loads((tmp_path / "out" / "results.json").read_text())
     assert len(found["compared"][str(other)]["subspace_rate"][0]) == 2 and len(found["subspace_rate"][0]) == 3
     assert found["head_semantics"] is None and found["missing"] == [
-        "one picture alone: no comparison of heads across pictures"
+        "only one image: no comparison of heads across images"
     ]
-    assert "each other than the rest" in refused(*options, plain)
+    assert "all different" in refused(*options, plain)
 
 
 def test_a_model_without_a_classifier(crate, picture, tmp_path):
@@ -102,33 +102,33 @@ def test_one_broken_picture_does_not_stop_a_folder(crate, plain, pets, tmp_path)
     broken = pets / "cat" / "2.png"
     broken.write_text("no picture")
     ran = crate("inspect", pets / "cat", "--checkpoint", plain, "--output", tmp_path / "out")
-    assert ran.code == 0 and "\n5 pictures inspected" in ran.out
-    assert f"left out: {broken} is not a readable image" in ran.err
+    assert ran.code == 0 and "\n5 images inspected" in ran.out
+    assert f"skipped: {broken} is not a readable image" in ran.err
     assert str(broken) in json.loads((tmp_path / "out" / "results.json").read_text())["left_out"]
     ran = crate("classify", pets / "cat", "--checkpoint", plain, "--json")
     assert ran.code == 0 and len(json.loads(ran.out)) == 5
-    assert ran.err.count(str(broken)) == 1 and ran.err.endswith("1 of 6 pictures were left out\n")
+    assert ran.err.count(str(broken)) == 1 and ran.err.endswith("1 of 6 images were skipped\n")
 
 
 def test_the_interactive_part(crate, refused, plain, pets, tmp_path):
     other = save_checkpoint(build_model("vit_micro_patch4_32", depth=1, num_classes=2), tmp_path / "other")
     options = ("inspect", pets, "--checkpoint", plain, "--output", tmp_path / "out", "--shown", "3")
     ran = crate(*options, "--beside", other, "--bits", "16", "--effects", "never")
-    assert ran.code == 0 and "the page will have about" in ran.out, ran
+    assert ran.code == 0 and "the page will be about" in ran.out, ran
     data = json.loads(re.search(r'id="data">(.*?)</script>', (tmp_path / "out" / "report.html").read_text())[1])
     assert [model["name"] for model in data["models"]] == [str(plain), str(other)]
     assert [model["bits"] for model in data["models"]] == [16, 16] and len(data["pictures"]) == 3
     assert data["pictures"][0]["views"][0]["effects"] is None
     names = [picture["name"] for picture in data["pictures"]]
     assert len(set(names)) == 3 and not any(str(tmp_path) in name or name.startswith("/") for name in names)
-    assert refused(*options, "--beside", plain) == f"--beside names {plain} itself: name another checkpoint"
+    assert refused(*options, "--beside", plain).startswith(f"--beside {plain} is the inspected checkpoint itself")
     assert refused(*options[:-1], "0") == "--shown is 0: it must be at least 1"
 
 
 def test_no_pictures_is_one_sentence(refused, plain, picture):
     picture.write_text("no picture")
     for command in ("inspect", "classify"):
-        assert refused(command, "--checkpoint", plain) == "name at least one picture or folder of pictures"
+        assert refused(command, "--checkpoint", plain) == "give at least one image or folder of images"
         assert refused(command, picture, "--checkpoint", plain).startswith(f"{picture} is not a readable image")
         assert refused(command, plain, "--checkpoint", plain).endswith(".gif)")
 

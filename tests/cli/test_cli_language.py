@@ -110,9 +110,9 @@ def test_evaluate_a_language_model_that_does_not_tell_its_tokenizer(crate, refus
     toy = build_language_model("crate_lm_base", vocab_size=300, context_length=4, embed_dim=8, depth=1, num_heads=2)
     save_checkpoint(toy, tmp_path / "toy")
     command = ("evaluate", tmp_path / "toy", "--data", text)
-    assert refused(*command) == f"{tmp_path / 'toy'} does not tell its tokenizer: name it with --tokenizer"
+    assert refused(*command) == f"{tmp_path / 'toy'} does not contain its tokenizer: give it with --tokenizer"
     ran = crate(*command, "--tokenizer", "bytes")
-    assert ran.code == 0 and "does not tell which text it was trained on" in ran.err
+    assert ran.code == 0 and "does not say which text it was trained on" in ran.err
     found = json.loads(ran.out)
     assert found["held_out_tokens"] == 1199 and found["bits_per_byte"] is None
 
@@ -150,14 +150,14 @@ def test_what_a_checkpoint_held_out_stays_held_out(crate, refused, text, tmp_pat
     assert crate(*TRAIN, "--data", text, "--output", tmp_path / "first", "--steps", "2", "--hold-out", "0.5").code == 0
     again = (*TRAIN, "--data", text, "--steps", "2", "--start-from", tmp_path / "first")
     ran = crate(*again, "--output", tmp_path / "more")
-    assert ran.code == 0 and f"480 tokens that {tmp_path / 'first'} held out are not trained on here either" in ran.out
+    assert ran.code == 0 and f"480 tokens held out by {tmp_path / 'first'} are not used for training" in ran.out
     assert metadata(tmp_path / "more")["metrics"]["training_windows"] == 38  # of 600 tokens
     ran = crate(*again, "--output", tmp_path / "wide", "--hold-out", "0.8")
     assert ran.code == 0
     assert metadata(tmp_path / "wide")["split"]["first"] == 600  # what lies before it was trained on at first
     assert metadata(tmp_path / "wide")["metrics"]["held_out_tokens"] == 599
     told = refused(*again, "--output", tmp_path / "long", "--context-length", "17")
-    assert told == f"context_length is 17, and start_from {tmp_path / 'first'} has 16: give that"
+    assert told == f"context_length is 17, but start_from {tmp_path / 'first'} has 16: give the same value"
 
 
 @pytest.mark.usefixtures("tiny")
@@ -166,12 +166,12 @@ def test_token_arrays(crate, refused, tmp_path):
     ids[:1000].tofile(tmp_path / "train.bin")
     ids[1000:].tofile(tmp_path / "val.bin")
     command = (*TRAIN, "--data", tmp_path, "--output", tmp_path / "run", "--steps", "2")
-    assert "train.bin holds token 1121, and the model knows 0 to 255" in refused(*command)
+    assert "train.bin contains the token id 1121, but the vocabulary is 0 to 255" in refused(*command)
     ran = crate(*command, "--vocab-size", "1122")
     assert ran.code == 0 and "train.bin and val.bin" in ran.out and "bits" not in ran.out
     assert load_checkpoint(tmp_path / "run").config.vocab_size == 1122
     told = refused("generate", tmp_path / "run")
-    assert told == f"{tmp_path / 'run'} does not tell its tokenizer: name it with --tokenizer"
+    assert told == f"{tmp_path / 'run'} does not contain its tokenizer: give it with --tokenizer"
 
 
 def test_what_training_and_generating_refuse(refused, trained, text, tmp_path):
@@ -180,18 +180,20 @@ def test_what_training_and_generating_refuse(refused, trained, text, tmp_path):
     assert refused(*run, tmp_path / "empty.txt") == f"{tmp_path / 'empty.txt'} is empty"
     assert refused(*run, tmp_path / "absent.txt") == f"{tmp_path / 'absent.txt'} does not exist"
     assert "give a longer text or a shorter context_length" in refused(*run, text, "--context-length", "2000")
-    assert refused(*run, text, "--model", "gpt2").startswith("no language model is called 'gpt2'; there are crate_lm_")
-    assert refused(*run, text, "--start-from", trained).endswith("takes pictures: give a language model")
+    assert refused(*run, text, "--model", "gpt2").startswith(
+        "there is no language model 'gpt2'; choose one of crate_lm_"
+    )
+    assert refused(*run, text, "--start-from", trained).endswith("is a vision model: give a language model")
     assert "leave them out" in refused(*run, text, "--scale", "2")
     assert refused(*run, text, "--layer-decay", "0.5").startswith("layer_decay is 0.5")
-    assert refused("generate", trained) == f"{trained} takes pictures (CRATE): this command takes text"
+    assert refused("generate", trained) == f"{trained} is a vision model (CRATE): this command needs a language model"
     toy = build_language_model("crate_lm_base", vocab_size=256, context_length=4, embed_dim=8, depth=1, num_heads=2)
     save_checkpoint(toy, tmp_path / "toy")
-    assert "does not tell its tokenizer" in refused("generate", tmp_path / "toy")
+    assert "does not contain its tokenizer" in refused("generate", tmp_path / "toy")
     generate = ("generate", tmp_path / "toy", "--tokenizer", "bytes")
-    assert refused(*generate, "--prompt", "") == "--prompt is empty: give at least one letter"
+    assert refused(*generate, "--prompt", "") == "--prompt is empty: give at least one character"
     toy = build_language_model("crate_lm_base", vocab_size=300, context_length=4, embed_dim=8, depth=1, num_heads=2)
     told = refused("generate", save_checkpoint(toy, tmp_path / "more"), "--tokenizer", "bytes")
-    assert "knows 300 tokens, and the tokenizer bytes has 256: name another --tokenizer" in told
-    assert "temperature -1.0" in refused(*generate, "--temperature", "-1")
+    assert "has a vocabulary of 300 tokens, but the tokenizer bytes has 256: choose another --tokenizer" in told
+    assert "temperature is -1.0" in refused(*generate, "--temperature", "-1")
     assert not (tmp_path / "run").exists() or not any((tmp_path / "run").iterdir())

@@ -59,8 +59,8 @@ def test_mae_on_pictures_with_classes(crate, pets, tmp_path):
 def test_what_cannot_fill_in_or_has_no_classes(refused, flat, pets, tmp_path):
     output = ("--output", tmp_path / "run", *FEW)
     told = refused("train", "--data", pets, *output, "--task", "mae", "--model", "crate_micro_patch4_32")
-    assert told == "crate_micro_patch4_32 has no decoder to fill in patches with: choose a crate_mae model"
-    assert refused("train", "--data", flat, *output).startswith(f"{flat} holds images but no sub-folders: sort the")
+    assert told == "crate_micro_patch4_32 has no decoder for masked patches: choose a crate_mae model"
+    assert refused("train", "--data", flat, *output).startswith(f"{flat} contains images but no sub-folders: sort the")
 
 
 @pytest.mark.parametrize("kind", ["crate", "vit"])
@@ -90,7 +90,7 @@ def test_distillation(crate, refused, trained, pets, make_pictures, tmp_path):
     )
     others = ("train", "--data", make_pictures("farm", cow=4, horse=4), "--task", "distillation", *small)
     told = refused(*others, "--teacher", trained, "--output", tmp_path / "other")
-    assert told == f"the data to be taught by {trained} has classes that are not among the known: cow, horse"
+    assert told == f"the data for the teacher {trained} has unknown classes: cow, horse"
 
 
 def pack(folder, file):
@@ -142,7 +142,7 @@ def test_several_classes_a_picture(crate, refused, flat, pets, tmp_path):
     measured = crate("evaluate", run, "--data", flat)
     assert measured.code == 0 and json.loads(measured.out)["classes"] == 2, measured
     told = refused("evaluate", run, "--data", flat, "--report", tmp_path / "report")
-    assert told == f"{flat} tells several classes of a picture: leave --report and --real out"
+    assert told == f"{flat} has several classes per image: leave --report and --real out"
     measured = crate("evaluate", run, "--data", pets)  # whose pictures have one class each
     assert measured.code == 0 and json.loads(measured.out)["count"] == 12, measured
     named = crate("classify", flat / "val" / "8.png", "--checkpoint", run, "--json")
@@ -152,7 +152,7 @@ def test_several_classes_a_picture(crate, refused, flat, pets, tmp_path):
     found = {top["class"]: top["probability"] for top in json.loads(named.out)[0]["top"]}
     assert found == pytest.approx(dict(zip(("cat", "dog"), expected.tolist(), strict=True)), abs=1e-4)
     told = refused("train", "--data", flat, "--output", tmp_path / "other", *small, "--balanced")
-    assert told == f"balanced needs one class for each picture, which {flat} does not tell"
+    assert told == f"balanced needs one class per image, which {flat} does not have"
 
 
 def test_balanced(crate, make_pictures, tmp_path):

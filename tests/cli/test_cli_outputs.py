@@ -94,8 +94,9 @@ def test_results_of_another_run_are_replaced_only_when_told(crate, refused, chec
         ((other, *first[1:]), "(command"),
     ):
         told = refused(*changed)
-        assert told.startswith(f"{output} holds the results of another run, made with different settings {what}"), told
-        assert told.endswith("name another --output, or replace them with --overwrite")
+        another = f"{output} contains the results of another run"
+        assert told.startswith(f"{another}, made with different settings {what}"), told
+        assert told.endswith("choose another --output, or replace them with --overwrite")
         assert contents(output) == before
     notes = output / ("masks/notes.png" if command == "segment" else "notes.png")
     notes.write_text("mine")
@@ -114,8 +115,8 @@ def test_folders_that_are_not_of_this_command(crate, refused, checkpoints, pictu
     taken = output / ("masks" if command == "segment" else "results.json")
     taken.mkdir(parents=True)
     options = (command, pictures, "--checkpoint", checkpoints[0], *SMALL, "--output")
-    assert f"{output} holds the results of another run, such as {taken.name}" in refused(*options, output)
-    assert "results would lie among the pictures" in refused(*options, pictures)
+    assert f"{output} contains the results of another run, such as {taken.name}" in refused(*options, output)
+    assert "results would be written among the images" in refused(*options, pictures)
     assert not (pictures / "crate_run.json").exists()
     (tmp_path / "other").mkdir()
     (tmp_path / "other" / "letter.txt").write_text("mine")
@@ -130,7 +131,7 @@ def test_the_folder_of_a_training_is_left_alone(refused, checkpoints, pictures, 
     run.mkdir()
     (run / name).write_bytes(b"")
     told = refused(command, pictures, "--checkpoint", checkpoints[0], "--output", run, "--overwrite")
-    assert told == f"{run} holds a training run or a checkpoint: name another --output"
+    assert told == f"{run} contains a training run or a checkpoint: choose another --output"
     assert contents(run) == {name: b""}
 
 

@@ -42,13 +42,13 @@ def weights(tmp_path_factory):
 def test_tables_and_results(crate, coloured, weights, tmp_path):
     ran = crate("probe", weights, coloured, "--output", tmp_path / "out", "--k", 5, 100)
     assert ran.code == 0, ran.err
-    assert "k = 18" in ran.out and "commonest class" in ran.out and "33.3%" in ran.out
-    assert "does not tell which images it was trained on" in ran.err
+    assert "k = 18" in ran.out and "most frequent class" in ran.out and "33.3%" in ran.out
+    assert "does not say which images it was trained on" in ran.err
     found = json.loads((tmp_path / "out" / "results.json").read_text())
     assert found["knn"]["rows"]["pixels"]["5"]["top1"] == 1.0
     assert found["linear_probe"]["rows"]["pixels"]["top1"] == 1.0
     assert found["linear_probe"]["rows"]["model"]["count"] == 12
-    assert found["linear_probe"]["split"].startswith("the penalty was chosen on 3 of the 18 pictures")
+    assert found["linear_probe"]["split"].startswith("the penalty was chosen on 3 of the 18 images")
     assert found["widths"]["pixels"] == 768
     assert json.loads((tmp_path / "out" / "crate_run.json").read_text())["command"] == "probe"
 
@@ -76,7 +76,7 @@ def test_the_pictures_that_training_held_out_are_measured(crate, trained, tmp_pa
     """One tenth of the folder was held out; the others are learned from, whatever else would be."""
     ran = crate("probe", trained, trained.parent / "pets", "--method", "knn", "--output", tmp_path / "out")
     assert ran.code == 0 and ran.err.count("may") == 0, ran.err
-    assert "learned from 10 images" in ran.out and "which training held out" in ran.out
+    assert "fitted on 10 images" in ran.out and "which training held out" in ran.out
 
 
 def test_a_held_out_picture_is_never_learned_from(pets):
@@ -97,8 +97,9 @@ def test_pictures_to_measure_on_are_left_out_of_the_reference(pets, make_picture
     other = make_pictures("more", cat=7, dog=7)  # those of pets and one more of each
     found = probe_pictures(pets, None, reference=other)
     assert len(found.reported) == 12 and len(found.reference) == 2
-    assert any("12 images to learn from are among those to measure on" in warning for warning in found.warnings)
-    with pytest.raises(ValueError, match=r"all images of .* are among those to measure on"):
+    told = "12 images to fit on were skipped because they are among those to evaluate on"
+    assert any(told in warning for warning in found.warnings)
+    with pytest.raises(ValueError, match=r"all images of .* are among those to evaluate on"):
         probe_pictures(pets, None, reference=pets)
 
 
@@ -113,11 +114,11 @@ def test_a_limit_takes_the_same_pictures_everywhere(pets, tmp_path):
 
 def test_bad_input_is_one_sentence(refused, pets, coloured, weights, tmp_path):
     assert "does not exist" in refused("probe", weights, tmp_path / "nowhere")
-    assert "0 pictures per class" in refused("probe", weights, pets, "--limit", 0)
+    assert "images per class to fit on is 0" in refused("probe", weights, pets, "--limit", 0)
     assert "--k is (0,)" in refused("probe", weights, pets, "--k", 0)
-    assert "no last 3 blocks" in refused("probe", weights, pets, "--layers", 3)
-    assert "not among the known: cat, dog" in refused("probe", weights, pets, "--reference", coloured)
-    assert "take k-NN instead" in refused("probe", weights, pets, "--limit", 1, "--output", tmp_path / "out")
+    assert "layers is 3, but the model has" in refused("probe", weights, pets, "--layers", 3)
+    assert "unknown classes: cat, dog" in refused("probe", weights, pets, "--reference", coloured)
+    assert "use k-NN instead" in refused("probe", weights, pets, "--limit", 1, "--output", tmp_path / "out")
     assert not (tmp_path / "out").exists()
     (tmp_path / "file").write_text("")
     assert "file" in refused("probe", weights, pets, "--cache", tmp_path / "file", "--output", tmp_path / "out")

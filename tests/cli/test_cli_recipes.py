@@ -12,7 +12,7 @@ def test_all_recipes_are_listed(crate, monkeypatch):
     monkeypatch.setenv("COLUMNS", "120")
     ran = crate("recipes")
     assert ran.code == 0 and all(name in ran.out for name in RECIPES)
-    for told in ("66.7% published", "62.5% measured", "CIFAR-10 79.4% published", "192.2 M", "91 passes"):
+    for told in ("66.7% published", "62.5% measured", "CIFAR-10 79.4% published", "192.2 M", "91 epochs"):
         assert told in ran.out
     listed = json.loads(crate("recipes", "crate_alpha*", "--json").out)
     assert len(listed) == 12 and all(entry["name"].startswith("crate_alpha") for entry in listed)
@@ -52,4 +52,4 @@ def test_a_recipe_is_tried_in_seconds(crate, pets, tmp_path, name):
 def test_a_run_is_measured_without_being_made(crate, pets, tmp_path, small):
     ran = crate("train", "--data", pets, "--output", tmp_path / "run", "--dry-run", "--steps", "3", *small)
     assert ran.code == 0 and not (tmp_path / "run").exists()
-    assert "3 steps of 4 images" in ran.out and "floating-point operations in all" in ran.out
+    assert "3 steps of 4 images" in ran.out and "floating-point operations in total" in ran.out

@@ -16,9 +16,9 @@ def test_an_output_folder_that_holds_something_else(refused, train, pets, tmp_pa
     (run / name).write_text("mine")
     told = refused(*train(pets))
     if name == "run.json":
-        assert told == f"{run} holds a run of version 0.1, which this version cannot go on with: choose another folder"
+        assert told == f"{run} contains a run of version 0.1, which this version cannot resume: choose another folder"
     else:
-        assert told == f"{run} holds {name}, which belongs to no run: choose another output folder"
+        assert told == f"{run} contains {name}, which is not part of a run: choose another output folder"
     assert [path.name for path in run.iterdir()] == [name]
 
 
@@ -26,17 +26,17 @@ def test_an_output_folder_with_another_checkpoint(refused, train, pets, tmp_path
 
     run = save_checkpoint(build_model("crate_micro_patch4_32", num_classes=2), tmp_path / "run")
     before = (run / "model.safetensors").read_bytes()
-    assert refused(*train(pets)) == f"{run} holds a checkpoint that no run wrote: choose another output folder"
+    assert refused(*train(pets)) == f"{run} contains a checkpoint that is not from a run: choose another output folder"
     config = json.loads((run / "config.json").read_text())
     for metadata in ({"experiment": 3}, {"experiment": {}}, {"experiment": {}, "metrics": {"seconds": "x"}}):
         (run / "config.json").write_text(json.dumps({**config, "metadata": metadata}))
-        assert refused(*train(pets)).startswith(f"the metadata in {run}/config.json does not hold what it should")
+        assert refused(*train(pets)).startswith(f"the metadata in {run}/config.json is not valid")
     assert (run / "model.safetensors").read_bytes() == before
 
 
 def test_a_masked_autoencoder_is_not_taught_classes(refused, pets, tmp_path):
     told = refused("train", "--data", pets, "--output", tmp_path / "run", "--model", "crate_mae_small_patch16_224")
-    assert told.startswith("crate_mae_small_patch16_224 learns by filling in hidden patches, and this training teaches")
+    assert told.startswith("crate_mae_small_patch16_224 is a masked autoencoder, but this task trains on classes")
 
 
 def test_an_unfinished_run_with_other_settings(refused, crate, train, pets, tmp_path, monkeypatch):
@@ -49,7 +49,7 @@ def test_an_unfinished_run_with_other_settings(refused, crate, train, pets, tmp_
     assert told.startswith(f"{tmp_path}/run holds an unfinished run with other settings (learning_rate): repeat")
     assert crate(*train(pets)).code == 0
     told = refused(*train(pets, "--learning-rate", "0.1"))
-    assert told.startswith(f"{tmp_path}/run holds a finished run with other settings (learning_rate): repeat")
+    assert told.startswith(f"{tmp_path}/run contains a finished run with other settings (learning_rate): repeat")
 
 
 def test_a_run_is_replaced_only_when_asked(crate, refused, train, pets, tmp_path, monkeypatch):
@@ -68,7 +68,7 @@ def test_a_run_is_replaced_only_when_asked(crate, refused, train, pets, tmp_path
     assert ran.code == 0 and load_checkpoint(run).provenance.metadata["metrics"]["resumed_at"] > 0
     assert "already finished" in crate(*other, "--overwrite").out
     told = refused(*other, "--overwrite", "--start-from", run)
-    assert told == f"--overwrite would remove {run}, which --start-from needs: name another --output"
+    assert told == f"--overwrite would remove {run}, which --start-from needs: choose another --output"
 
 
 @pytest.mark.parametrize("limit", [50, 300_000, 1_500_000])

@@ -67,7 +67,7 @@ def test_masks_overlays_and_coco_results_agree(crate, trained, photos, tmp_path,
     empty = [entry["image"] for entry in results["pictures"] if not entry["objects"]]
     assert results["nothing_found"] == empty
     assert str(photos / "12.png") in empty
-    assert "nothing found, the mask is empty" in ran.out
+    assert "no objects found (empty mask)" in ran.out
 
 
 def test_the_results_load_into_pycocotools(crate, trained, samples, tmp_path):
@@ -101,7 +101,7 @@ def test_masks_without_objects_have_no_average_precision(crate, trained, samples
     (samples / "instances.json").unlink()
     ran = crate("evaluate", trained, "--segmentation", samples, "--size", "32", "--output", tmp_path / "numbers.json")
     assert ran.code == 0, ran.err
-    assert "does not tell single objects apart" in ran.out
+    assert "does not separate single objects" in ran.out
 
 
 def test_boxes_are_located(crate, trained, samples, tmp_path):
@@ -112,7 +112,7 @@ def test_boxes_are_located(crate, trained, samples, tmp_path):
     options = ("--boxes", tmp_path / "boxes.json", "--output", tmp_path / "numbers.json")
     ran = crate("evaluate", trained, "--data", samples, *options)
     assert ran.code == 0, ran.err
-    assert "1 boxes without any area were left out" in ran.out
+    assert "1 boxes of zero area were skipped" in ran.out
     rows = json.loads((tmp_path / "numbers.json").read_text())["corloc"]["rows"]
     assert rows["brightness"]["corloc"] > rows["shuffled"]["corloc"]
 
@@ -134,11 +134,11 @@ def test_bad_input_of_segment_is_one_sentence(refused, trained, photos, tmp_path
 
 
 def test_bad_input_of_the_evaluation_is_one_sentence(refused, trained, samples, tmp_path):
-    assert "name what to measure on" in refused("evaluate", trained)
+    assert "give the data: --data FOLDER" in refused("evaluate", trained)
     assert "--boxes needs the folder" in refused("evaluate", trained, "--boxes", tmp_path)
     to = ("--output", tmp_path / "numbers.json")
     assert "does not exist" in refused("evaluate", trained, "--segmentation", tmp_path / "nowhere", *to)
-    assert "is no segmentation data" in refused("evaluate", trained, "--segmentation", tmp_path, *to)
+    assert "is not a segmentation data set" in refused("evaluate", trained, "--segmentation", tmp_path, *to)
     evaluate = ("evaluate", trained, "--segmentation", samples, *to)
     assert "leave --data and --boxes out" in refused(*evaluate, "--data", samples)
     assert "--limit is 2" in refused(*evaluate, "--limit", "2")
@@ -147,7 +147,7 @@ def test_bad_input_of_the_evaluation_is_one_sentence(refused, trained, samples, 
     content = json.loads((samples / "instances.json").read_text())
     for segmentation, message in (
         ({"size": [32, 40], "counts": "00"}, "do not add up to 32 x 40 pixels"),
-        ({"size": [40, 32], "counts": [1280]}, "of 40 x 32 pixels, but the image is 32 x 40"),
+        ({"size": [40, 32], "counts": [1280]}, "for 40 x 32 pixels, but the image is 32 x 40"),
     ):
         content["annotations"][0]["segmentation"] = segmentation
         (samples / "instances.json").write_text(json.dumps(content))

@@ -10,15 +10,15 @@ from crate_transformer.configs import AugmentConfig, MultiCropConfig
 @pytest.mark.parametrize(
     ("name", "value", "sentence"),
     [
-        ("min_area", 0.0, "min_area is 0.0 and max_area 1.0: they must be above 0"),
+        ("min_area", 0.0, "min_area is 0.0 and max_area 1.0: min_area must be greater than 0"),
         ("min_area", 1.5, "min_area is 1.5"),
         ("max_area", 0.2, "min_area is 0.35 and max_area 0.2"),
         ("max_area", math.nan, "min_area is 0.35 and max_area nan"),
-        ("erase", 1.5, "erase is 1.5: it must lie between 0 and 1"),
+        ("erase", 1.5, "erase is 1.5: it must be between 0 and 1"),
         ("grayscale", -0.1, "grayscale is -0.1"),
         ("cutmix_fraction", math.nan, "cutmix_fraction is nan"),
         ("randaugment", -1, "randaugment is -1: it must not be negative"),
-        ("randaugment_magnitude", 14.0, "randaugment_magnitude is 14.0: it must lie between 0 and 10"),
+        ("randaugment_magnitude", 14.0, "randaugment_magnitude is 14.0: it must be between 0 and 10"),
         ("mixup", math.inf, "mixup is inf"),
         ("cutmix", -1.0, "cutmix is -1.0"),
         ("repeats", 0, "repeats is 0: it must be at least 1"),

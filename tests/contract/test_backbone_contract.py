@@ -84,7 +84,7 @@ def test_pruning_keeps_the_features(name, images):
     assert all(map(torch.equal, model.forward_intermediates(images, [0, 1], intermediates_only=True), expected))
     assert (len(model.blocks), model.config.depth, model.num_classes) == (2, 2, 0)
     assert model.config.drop_path_rate == pytest.approx(0.1)  # what the second of three blocks had
-    with pytest.raises(ValueError, match=r"indices .* do not all exist"):
+    with pytest.raises(ValueError, match=r"indices are .*, but the model has blocks"):
         model.prune_intermediate_layers([2])
 
 
@@ -92,12 +92,12 @@ def test_pruning_keeps_the_features(name, images):
 @pytest.mark.parametrize(
     ("options", "sentence"),
     [
-        ({"indices": [0, 3]}, r"indices \[0, 3\] do not all exist: the model has blocks 0 to 2"),
-        ({"indices": [-4]}, r"indices \[-4\] do not all exist"),
-        ({"indices": []}, r"indices \[\] do not all exist"),
-        ({"indices": 4}, "there are no last 4 blocks: the model has 3"),
-        ({"indices": 0}, "there are no last 0 blocks"),
-        ({"stop_early": True}, "stop_early leaves no final tokens"),
+        ({"indices": [0, 3]}, r"indices are \[0, 3\], but the model has blocks 0 to 2"),
+        ({"indices": [-4]}, r"indices are \[-4\], but the model has"),
+        ({"indices": []}, r"indices are \[\], but the model has"),
+        ({"indices": 4}, "indices is 4, but the model has 3 blocks"),
+        ({"indices": 0}, "indices is 0, but the model has"),
+        ({"stop_early": True}, "stop_early does not compute the final tokens"),
     ],
 )
 def test_intermediates_that_do_not_exist(name, options, sentence, images):

@@ -135,5 +135,5 @@ def test_folding_for_inference_changes_nothing_but_the_arithmetic(name, tmp_path
             parameter.zero_()
         torch.testing.assert_close(folded(images), before, rtol=1e-12, atol=1e-12)
     assert not any(parameter.requires_grad for parameter in folded.parameters())
-    with pytest.raises(ValueError, match="save the model that it was made from"):
+    with pytest.raises(ValueError, match="save the original model"):
         save_checkpoint(folded, tmp_path / "folded")

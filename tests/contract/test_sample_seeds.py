@@ -102,7 +102,7 @@ def test_seeds_stay_with_their_batch():
     model = seeded("crate_tiny_patch16_224", some_seeds(4))
     assert not [key for key in model.state_dict() if "seed" in key]
     assert copy.deepcopy(model).sample_seeds is None and model.sample_seeds is not None
-    with pytest.raises(ValueError, match="random numbers of 4 samples for a batch of 5"):
+    with pytest.raises(ValueError, match="random numbers for 4 samples, but the batch has 5"):
         model(torch.randn(5, 3, 16, 16))
 
 

@@ -55,9 +55,9 @@ def test_what_is_damaged(cifar10):
     batch = cifar10 / "data_batch_3.bin"
     whole = batch.read_bytes()
     for content, told in (
-        (whole[:-1], r"data_batch_3\.bin is cut short or damaged: its 18,437 bytes are no multiple of 3,073"),
-        (b"", r"data_batch_3\.bin is cut short"),
-        (b"\x03" + whole[1:], r"data_batch_3\.bin is damaged: it has the class 3, and batches\.meta\.txt names 3"),
+        (whole[:-1], r"data_batch_3\.bin is truncated or damaged: its 18,437 bytes are not a multiple of 3,073"),
+        (b"", r"data_batch_3\.bin is truncated"),
+        (b"\x03" + whole[1:], r"data_batch_3\.bin is damaged: it contains the class 3, but batches\.meta\.txt lists 3"),
     ):
         batch.write_bytes(content)
         with pytest.raises(ValueError, match=told):
@@ -73,7 +73,7 @@ def test_the_version_for_python_is_refused(tmp_path):
     for name in ("train", "test", "meta"):
         (folder / name).write_bytes(pickle.dumps({b"data": 0}))
     with pytest.raises(
-        ValueError, match=r"cifar-100-python is CIFAR's version for Python, whose pickles could run code"
+        ValueError, match=r"cifar-100-python is the Python version of CIFAR, whose pickles could run code"
     ):
         open_split(tmp_path)
 

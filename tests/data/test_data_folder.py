@@ -44,7 +44,7 @@ def test_words_for_the_classes(make_images, caplog):
     (folder / "classes.json").write_text('{"n1": "crane"}')
     with caplog.at_level(logging.WARNING, "crate_transformer.data"):
         assert open_images(folder / "train").classes == ("n1", "n2", "n3")
-    assert "classes.json is not used: it has no words for 'n2', 'n3'" in caplog.text
+    assert "classes.json is not used: it has no names for 'n2', 'n3'" in caplog.text
     for content, message in [("{", "is not readable JSON"), ('["n1"]', "Expected `object`"), ('{"n1": 1}', "`str`")]:
         (folder / "classes.json").write_text(content)
         with pytest.raises(ValueError, match=rf"classes\.json.*{message}"):
@@ -54,10 +54,10 @@ def test_words_for_the_classes(make_images, caplog):
 @pytest.mark.parametrize(
     ("counts", "message"),
     [
-        ({}, "holds no images"),
-        ({"": 2}, r"holds images but no sub-folders: sort|single class 'pets'"),
+        ({}, "contains no images"),
+        ({"": 2}, r"contains images but no sub-folders: sort|single class 'pets'"),
         ({"cat": 2}, "single class 'cat'"),
-        ({"train/a": 1, "train/b": 1, "Val/a": 1, "Val/b": 1}, "is divided .train and Val of"),
+        ({"train/a": 1, "train/b": 1, "Val/a": 1, "Val/b": 1}, "is divided into parts .train and Val of"),
     ],
 )
 @pytest.mark.parametrize("archive", [False, True])
@@ -122,20 +122,20 @@ def test_parts_by_other_names(make_images, training, held_out, alone, archive):
     assert {name.rsplit("/", 2)[0].split("/")[-1] for name in split.val.names} == {held_out}
     assert split.train.classes == ("cat", "dog") and not split.divided_here
     assert f"{training} and {held_out} of " in split.how
-    assert ("left alone" in split.how) == bool(alone) and all(part in split.how for part in alone)
+    assert ("not used" in split.how) == bool(alone) and all(part in split.how for part in alone)
 
 
 @pytest.mark.parametrize(
     ("counts", "message"),
     [
-        ({"train/a": 1, "train/b": 1, "unlabeled/x": 1}, "holds unlabeled beside train: move"),
-        ({"train/a": 1, "train/b": 1, "unlabeled": 1}, "holds unlabeled beside train: move"),
-        ({"train": 2, "extra": 2}, "holds extra beside train: move"),
-        ({"train/a": 1, "train/b": 1, "val/a": 1, "val/b": 1, "extra/a": 1}, "holds extra beside train and val"),
-        ({"test/a": 1, "test/b": 1, "val/a": 1, "val/b": 1}, "test and val, of which none is to train on"),
-        ({"train/a": 1, "Training/a": 1, "val/a": 1}, "Training and train are to train on: leave exactly one"),
-        ({"train/a": 1, "dev/a": 1, "val/a": 1}, "dev and val are to hold out: leave exactly one"),
-        ({"train": 1, "valid": 1}, "holds images but no sub-folders"),
+        ({"train/a": 1, "train/b": 1, "unlabeled/x": 1}, "contains unlabeled beside train: move"),
+        ({"train/a": 1, "train/b": 1, "unlabeled": 1}, "contains unlabeled beside train: move"),
+        ({"train": 2, "extra": 2}, "contains extra beside train: move"),
+        ({"train/a": 1, "train/b": 1, "val/a": 1, "val/b": 1, "extra/a": 1}, "contains extra beside train and val"),
+        ({"test/a": 1, "test/b": 1, "val/a": 1, "val/b": 1}, "test and val, of which none is for training"),
+        ({"train/a": 1, "Training/a": 1, "val/a": 1}, "Training and train are for training: keep exactly one"),
+        ({"train/a": 1, "dev/a": 1, "val/a": 1}, "dev and val are held out: keep exactly one"),
+        ({"train": 1, "valid": 1}, "contains images but no sub-folders"),
     ],
 )
 @pytest.mark.parametrize("opener", [open_split, open_images, open_evaluation])
@@ -153,7 +153,7 @@ def test_a_class_may_be_called_train(make_images):
 def test_a_folder_and_a_zip_file_of_one_part_are_ambiguous(make_images, tmp_path):
     folder = make_images("data", {f"{part}/{kind}": 1 for part in ("train", "val") for kind in ("a", "b")})
     shutil.make_archive(str(folder / "val"), "zip", root_dir=folder / "val")
-    with pytest.raises(ValueError, match=r"val and val\.zip are to hold out: leave exactly one"):
+    with pytest.raises(ValueError, match=r"val and val\.zip are held out: keep exactly one"):
         open_split(folder)
     shutil.rmtree(folder / "val")
     assert len(open_split(folder).val) == 2
@@ -199,7 +199,7 @@ def test_relabelling_after_the_classes_of_a_checkpoint(make_images):
     images = open_images(make_images("pets", {"a": 1, "b": 2}))
     known = images.relabel(("z", "b", "a"))
     assert known.labels == [2, 1, 1] and known.classes == ("z", "b", "a") and known.names == images.names
-    with pytest.raises(ValueError, match="pets has classes that are not among the known: a"):
+    with pytest.raises(ValueError, match="pets has unknown classes: a"):
         images.relabel(("b", "c"))
 
 

@@ -63,11 +63,11 @@ def test_saved_parts_are_a_split(tmp_path):
     parts = {"train": make(0, 9), "validation": make(20, 4), "test": make(30, 4)}
     datasets.DatasetDict(parts).save_to_disk(tmp_path / "set")
     split = open_split(tmp_path / "set")
-    assert (len(split.train), len(split.val)) == (8, 3) and "test was left alone" in split.how
+    assert (len(split.train), len(split.val)) == (8, 3) and "test is not used" in split.how
     assert open_evaluation(tmp_path / "set").read(0).tobytes() == split.val.read(0).tobytes()
     assert not set(split.train.keys()) & set(split.val.keys())
     datasets.DatasetDict({"a": parts["train"], "b": parts["test"]}).save_to_disk(tmp_path / "other")
-    with pytest.raises(ValueError, match="has the parts a, b: name the one to use"):
+    with pytest.raises(ValueError, match="has the parts a, b: choose one"):
         open_split(tmp_path / "other")
 
 
@@ -83,8 +83,8 @@ def test_columns_are_found_by_their_types(tmp_path):
     assert open_images(tmp_path / "two").classes == ("cat", "dog", "fox")
     for name, data, message in (
         ("both", make(0, 6, coarse=coarse).rename_column("label", "fine"), "several columns of labels: fine, coarse"),
-        ("none", make(0, 6).remove_columns("label"), "no column of labels among image; call the one to use 'label'"),
-        ("no_image", make(0, 6).remove_columns("image"), "no column of pictures among label"),
+        ("none", make(0, 6).remove_columns("label"), "no column of labels in image; rename the one to use to 'label'"),
+        ("no_image", make(0, 6).remove_columns("image"), "no column of images in label"),
     ):
         data.save_to_disk(tmp_path / name)
         with pytest.raises(ValueError, match=message):
@@ -103,7 +103,7 @@ def test_broken_missing_and_foreign_files_are_named(tmp_path, monkeypatch):
 
     images = _open("set", "train", data)
     monkeypatch.setenv("CRATE_MEMORY_LIMIT", "1")
-    reasons = ["not a JPEG", "has none in this row", "more than the limit of 262,144", None, "was not fetched with it"]
+    reasons = ["not a JPEG", "has no image in this row", "more than the limit of", None, "was not downloaded with it"]
     for index, reason in enumerate(reasons):
         if reason is None:
             assert images.read(index).size == (11, 9)

@@ -72,8 +72,8 @@ def test_missing_labels_and_files_are_counted(flat, caplog):
     with caplog.at_level(logging.WARNING, "crate_transformer.data"):
         images = open_images(flat("000.png,cat\n001.png,dog\n002.png,\nabsent.png,dog\n"))
     assert images.labels == [0, 1]
-    assert "left out 4 images of which it says nothing" in caplog.text
-    assert "1 lines name no image, or several" in caplog.text
+    assert "skipped 4 images that it does not list" in caplog.text
+    assert "1 lines match no image, or several" in caplog.text
 
 
 def test_parts_with_one_table_or_two(make_images, tmp_path):
@@ -103,12 +103,12 @@ def test_class_folders_go_before_a_table(make_images):
     ("text", "message"),
     [
         ("", "is empty"),
-        ("x,y\n", "names none of the images"),
+        ("x,y\n", "lists none of the images"),
         ("000.png\n", "line 1 has 1 columns: each line needs a file, a comma and a class"),
         ("000.png,a\n001.png,b,c\n", "line 2 has 3 columns: each line needs 2, as the first"),
-        ("000.png,a\n000,b\n", "line 2: '000' is named twice"),
-        ("f,a,b\n000.png,1,2\n", "line 2 holds '2': in a table with one column for each class it must be 0 or 1"),
-        ("000.png,1,0\n", "a table of 0 and 1 needs a first line"),
+        ("000.png,a\n000,b\n", "line 2: '000' is listed twice"),
+        ("f,a,b\n000.png,1,2\n", "line 2 contains '2': in a table with one column per class it must be 0 or 1"),
+        ("000.png,1,0\n", "a table of 0 and 1 needs a header line"),
         ("f,a,a\n000.png,1,0\n", "two columns have the same name"),
         ("000.png,a\n001.png,a\n", "single class 'a'"),
         ('000.png,"a\n' + "x" * 200_000, "is not readable CSV"),
@@ -140,7 +140,7 @@ def test_imagenet_as_kaggle_has_it(make_images, tmp_path):
         split = open_split(path)
         assert split.train.classes == split.val.classes == ("tench", "goldfish")
         assert split.train.labels == [0, 0, 1, 1] and split.val.labels == [1, 0, 1]
-        assert "test was left alone" in split.how and not split.divided_here
+        assert "test is not used" in split.how and not split.divided_here
     assert open_evaluation(tmp_path / inside / "val").labels == [1, 0, 1]
     shutil.rmtree(tmp_path / inside / "test")
     assert len(open_split(root).val) == 3

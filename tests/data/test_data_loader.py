@@ -126,7 +126,7 @@ class Deadly(ArrayImages):
 def test_a_killed_worker_is_one_sentence(arrays):
     images = Deadly(arrays.images, arrays.labels, arrays.classes)
     larger = Preprocessing(img_size=(12, 12))
-    with pytest.raises(OSError, match=r"^a process that reads images was ended from outside.*fewer such processes"):
+    with pytest.raises(OSError, match=r"^a data-loading process was killed.*fewer workers"):
         list(eval_loader(images, larger, batch_size=4, num_workers=1))
 
 
@@ -169,7 +169,7 @@ def test_nothing_to_train_on(arrays):
         list(batches(arrays.subset([]), SMALL, batch_size=2, steps=1))
     with pytest.raises(ValueError, match="batch_size is 0"):
         eval_loader(arrays, SMALL, batch_size=0)
-    with pytest.raises(ValueError, match="processes that read images is -1: it must be at least 0"):
+    with pytest.raises(ValueError, match="num_workers is -1: it must be at least 0"):
         eval_loader(arrays, SMALL, batch_size=2, num_workers=-1)
 
 

@@ -67,22 +67,22 @@ def test_scenes_are_cut_at_the_centre(tmp_path):
 def test_what_does_not_fit_is_named(tmp_path):
     with pytest.raises(FileNotFoundError, match="does not exist"):
         open_segmentation(tmp_path / "nowhere")
-    with pytest.raises(ValueError, match="is no segmentation data"):
+    with pytest.raises(ValueError, match="is not a segmentation data set"):
         open_segmentation(tmp_path)
     write_masks(tmp_path, "images", "masks", labels=LABELS[:10])
-    with pytest.raises(ValueError, match=r"a\.png has 10 x 30 pixels, but its picture 20 x 30"):
+    with pytest.raises(ValueError, match=r"a\.png has 10 x 30 pixels, but its image has 20 x 30"):
         list(open_segmentation(tmp_path))
     Image.new("RGB", (30, 20)).save(tmp_path / "masks" / "a.png")
-    with pytest.raises(ValueError, match="colour picture"):
+    with pytest.raises(ValueError, match="colour image"):
         list(open_segmentation(tmp_path))
     (tmp_path / "masks" / "a.png").write_bytes(b"no picture")
     with pytest.raises(ValueError, match=r"a\.png is not a readable"):
         list(open_segmentation(tmp_path))
     (tmp_path / "masks" / "a.png").unlink()
-    with pytest.raises(ValueError, match="holds no picture"):
+    with pytest.raises(ValueError, match="contains no image"):
         open_segmentation(tmp_path)
     (tmp_path / "masks" / "z.png").touch()
-    with pytest.raises(ValueError, match="images holds nothing for z"):
+    with pytest.raises(ValueError, match="images contains nothing for z"):
         open_segmentation(tmp_path)
 
 
@@ -104,7 +104,7 @@ def test_one_mask_of_other_values_among_many_of_0_and_255_is_refused(tmp_path):
     for index in range(200):
         write_masks(tmp_path, "images", "masks", labels=np.full_like(LABELS, 255), stem=f"{index:03}")
     write_masks(tmp_path, "images", "masks", labels=np.full_like(LABELS, 9), stem="001")
-    with pytest.raises(ValueError, match=r"001\.png holds the value 9, but other masks 0 and 255 alone"):
+    with pytest.raises(ValueError, match=r"001\.png contains the value 9, but other masks only 0 and 255"):
         list(open_segmentation(tmp_path))
 
 
@@ -115,9 +115,9 @@ def test_pictures_and_masks_are_paired_by_their_whole_path(tmp_path, caplog):
     with caplog.at_level(logging.WARNING, "crate_transformer.data"):
         samples = list(open_segmentation(tmp_path))
     assert {sample.name: list(sample.classes) for sample in samples} == {"city1/1": [3], "city2/1": [7]}
-    assert "left out 1 pictures without a mask" in caplog.text
+    assert "skipped 1 images without a mask" in caplog.text
     write_picture(tmp_path / "images" / "city1" / "1.png")
-    with pytest.raises(ValueError, match=r"images holds city1/1\.jpg and city1/1\.png for city1/1"):
+    with pytest.raises(ValueError, match=r"images contains city1/1\.jpg and city1/1\.png for city1/1"):
         open_segmentation(tmp_path)
 
 
@@ -126,5 +126,5 @@ def test_foregrounds_are_unions_cut_as_the_pictures(tmp_path):
     cut = crop_foregrounds(open_segmentation(tmp_path), 20)
     assert cut.pixels.shape == (1, 3, 20, 20) and cut.names == ("a.jpg",)
     np.testing.assert_array_equal(cut.masks[0].numpy(), ((LABELS == 3) | (LABELS == 7))[:, 5:25])
-    with pytest.raises(ValueError, match="on no picture the masks cover 60% to 70%"):
+    with pytest.raises(ValueError, match="there is no image whose masks cover 60% to 70%"):
         crop_foregrounds(open_segmentation(tmp_path), 20, coverage=(0.6, 0.7))

@@ -111,7 +111,7 @@ def test_the_fingerprint_follows_the_content(text, tmp_path):
     text.write_bytes(TEXT[:200] + b"!" + TEXT[201:])
     assert before.fingerprint() != open_text(text, config()).train.fingerprint()
     text.write_bytes(TEXT[:100])
-    with pytest.raises(ValueError, match=r"text\.txt became shorter while it was read"):
+    with pytest.raises(ValueError, match=r"text\.txt was truncated while it was read"):
         before.read(200, 209)
 
 
@@ -119,14 +119,14 @@ def test_the_fingerprint_follows_the_content(text, tmp_path):
     ("name", "content", "sentence"),
     [
         ("a.txt", b"", r"a\.txt is empty"),
-        ("a.txt", b"too short", r"a\.txt has 8 tokens to train on, and it takes at least 9: give a longer text or a"),
-        ("a.txt", b"exactly nine.", r"a\.txt has 1 tokens to hold out, and it takes at least 2"),
-        ("a.txt", b"PK\0\0" * 99, r"a\.txt is no text: it holds zero bytes"),
+        ("a.txt", b"too short", r"a\.txt has 8 tokens to train on, but at least 9 are needed: give a longer text or a"),
+        ("a.txt", b"exactly nine.", r"a\.txt has 1 tokens to hold out, but at least 2 are needed"),
+        ("a.txt", b"PK\0\0" * 99, r"a\.txt is not a text: it contains zero bytes"),
         ("a.bin", b"", r"a\.bin is empty"),
-        ("a.bin", b"odd", r"a\.bin has 3 bytes, which is no row of 16-bit numbers"),
-        ("a.bin", b"\0\1" * 99, r"a\.bin holds token 256, and the model knows 0 to 255: give the tokenizer that"),
-        ("a.npy", b"not one", r"a\.npy is no array that can be read"),
-        ("a.safetensors", b"\xff" * 64, r"a\.safetensors is no array that can be read"),
+        ("a.bin", b"odd", r"a\.bin has 3 bytes, so it is not an array of 16-bit integers"),
+        ("a.bin", b"\0\1" * 99, r"a\.bin contains the token id 256, but the vocabulary is 0 to 255: give the"),
+        ("a.npy", b"not one", r"a\.npy is not a readable array"),
+        ("a.safetensors", b"\xff" * 64, r"a\.safetensors is not a readable array"),
     ],
 )
 def test_what_is_refused(tmp_path, name, content, sentence):
@@ -138,10 +138,10 @@ def test_what_is_refused(tmp_path, name, content, sentence):
 @pytest.mark.parametrize(
     ("array", "sentence"),
     [
-        (np.zeros((4, 50), np.uint16), r"ids\.npy holds uint16 of shape \[4, 50\]: give one row of whole numbers"),
-        (np.zeros(99), r"ids\.npy holds float64 of shape \[99\]"),
-        (np.array([0, -1] * 50), r"ids\.npy holds token -1, and the model knows 0 to 255"),
-        (np.array([print] * 50), r"ids\.npy is no array that can be read: .*Python objects"),
+        (np.zeros((4, 50), np.uint16), r"ids\.npy contains uint16 of shape \[4, 50\]: give a one-dimensional array"),
+        (np.zeros(99), r"ids\.npy contains float64 of shape \[99\]"),
+        (np.array([0, -1] * 50), r"ids\.npy contains the token id -1, but the vocabulary is 0 to 255"),
+        (np.array([print] * 50), r"ids\.npy is not a readable array: .*Python objects"),
         (np.zeros(0, np.uint16), r"ids\.npy is"),
     ],
 )
@@ -155,7 +155,7 @@ def test_a_truncated_array_and_too_many_tensors_are_refused(tmp_path):
     np.save(tmp_path / "ids.npy", IDS)
     (tmp_path / "ids.npy").write_bytes((tmp_path / "ids.npy").read_bytes()[:-100])
     save_file({"a": IDS, "b": IDS}, tmp_path / "two.safetensors")
-    for name, sentence in (("ids.npy", "no array that can be read"), ("two.safetensors", "2 tensors instead of one")):
+    for name, sentence in (("ids.npy", "is not a readable array"), ("two.safetensors", "2 tensors instead of one")):
         with pytest.raises(ValueError, match=sentence):
             open_text(tmp_path / name, config())
 
@@ -164,10 +164,10 @@ def test_what_folders_are_refused(tmp_path, text):
     with pytest.raises(FileNotFoundError, match="absent does not exist"):
         open_text(tmp_path / "absent", config())
     (tmp_path / "empty").mkdir()
-    with pytest.raises(ValueError, match=r"empty holds no text \(\.txt\) and no token ids"):
+    with pytest.raises(ValueError, match=r"empty contains no text \(\.txt\) and no token ids"):
         open_text(tmp_path / "empty", config())
     IDS.astype("<u2").tofile(tmp_path / "ids.bin")
-    with pytest.raises(ValueError, match=r"holds text \(text\.txt\) and token ids \(ids\.bin\): name one of them"):
+    with pytest.raises(ValueError, match=r"contains both text \(text\.txt\) and token ids \(ids\.bin\): choose"):
         open_text(tmp_path, config())
 
 
@@ -200,14 +200,14 @@ def test_pieces_of_words(tmp_path):
     assert open_tokenizer("gpt2").decode(ids.tolist()) == text and len(ids) < 0.7 * len(text)
     assert split.val.sizes[ids].sum() == len(text.encode()) and len(split.val.sizes) == 50304
     (tmp_path / "text.txt").write_bytes("Straße".encode("latin-1") * 50)
-    with pytest.raises(ValueError, match=r"text\.txt is no text in UTF-8"):
+    with pytest.raises(ValueError, match=r"text\.txt is not UTF-8 text"):
         open_text(tmp_path / "text.txt", config(tokenizer="gpt2"))
 
 
 def test_a_tokenizer_that_is_not_here(text, tmp_path, monkeypatch):
     pytest.importorskip("tokenizers")
     monkeypatch.setattr("huggingface_hub.try_to_load_from_cache", lambda *_: None)
-    with pytest.raises(OSError, match="the tokenizer gpt2 is not on this machine: fetch it once by 'hf download"):
+    with pytest.raises(OSError, match="the tokenizer gpt2 is not on this machine: download it once with 'hf download"):
         open_text(text, config(tokenizer="gpt2"))
     IDS.astype("<u2").tofile(tmp_path / "ids.bin")
     assert open_text(tmp_path / "ids.bin", config(tokenizer="gpt2")).val.sizes is None

@@ -37,5 +37,5 @@ def test_parts_without_classes(make_images):
 
 
 def test_a_single_picture_cannot_be_divided(make_images):
-    with pytest.raises(ValueError, match=r"one has one image: it takes two, to train and to hold out"):
+    with pytest.raises(ValueError, match=r"one has only one image: two are needed"):
         open_split(make_images("one", {".": 1}), labelled=False)

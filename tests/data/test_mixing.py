@@ -115,7 +115,7 @@ def test_nothing_is_mixed_unless_asked():
     images, targets, positions = batch(3)
     for config in (AugmentConfig(), AugmentConfig(mixup=1.0, mix_probability=0.0)):
         assert mix(images, targets, positions, 0, config) == (images, targets)
-    with pytest.raises(ValueError, match="a batch of 3 pictures cannot be mixed in pairs: its size must be even"):
+    with pytest.raises(ValueError, match="a batch of 3 images cannot be mixed in pairs: its size must be even"):
         mix(images, targets, positions, 0, AugmentConfig(mixup=1.0))
 
 

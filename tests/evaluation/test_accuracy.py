@@ -42,8 +42,8 @@ def test_fewer_than_five_classes():
     interval = wilson_interval(2, 3)
     assert found == Accuracy(top1=2 / 3, top5=1.0, count=3, top1_interval=interval, chance=2 / 3)
     assert str(found) == (
-        "top-1 66.7% of 3 images (95% interval 20.8% to 93.9%; guessing gives 66.7%; too few images to tell it from "
-        "guessing)"
+        "top-1 66.7% of 3 images (95% interval 20.8% to 93.9%; majority-class baseline 66.7%; too few "
+        "images to distinguish it from this baseline)"
     )
 
 
@@ -57,7 +57,7 @@ def test_the_interval_solves_its_equation(hits, count):
 
 def test_a_clear_result_says_so():
     clear = Accuracy(top1=0.9, top5=1.0, count=100, top1_interval=wilson_interval(90, 100), chance=0.5)
-    assert str(clear).endswith("guessing gives 50.0%)")
+    assert str(clear).endswith("majority-class baseline 50.0%)")
 
 
 def test_a_label_without_class_and_no_images_are_refused():

@@ -52,7 +52,7 @@ def test_a_wrong_mask_ranked_first_halves_the_precision_and_a_crowd_forgives():
 
 def test_what_does_not_fit_is_refused():
     mask = block(0, 0, 4, 4)
-    with pytest.raises(ValueError, match="predictions for 1 images and objects for 2"):
+    with pytest.raises(ValueError, match="predictions for 1 images but objects for 2"):
         average_precision([[mask]], [[1.0]], [[mask], [mask]], [[False], [False]])
     with pytest.raises(ValueError, match="masks of image 0 differ in size"):
         average_precision([[mask[:10]]], [[1.0]], [[mask]], [[False]])
@@ -102,5 +102,5 @@ def test_black_pictures_have_no_objects_and_one_scene_is_too_few():
     report = maskcut_average_precision(model, [sample(0, 0), sample(1, 0)], size=32)
     assert report.rows["brightness"]["mask"].ap == 0
     assert report.objects_per_image["contrast"] == 0
-    with pytest.raises(ValueError, match="at least two pictures, not 1"):
+    with pytest.raises(ValueError, match="at least two images, not 1"):
         maskcut_average_precision(model, [sample(0)], size=32)

@@ -28,8 +28,8 @@ def test_classes_and_confusions():
     assert (cat.name, cat.top1, cat.count, cat.top1_interval) == ("cat", 0.75, 4, wilson_interval(3, 4))
     assert (dog.top1, owl.top1, owl.count) == (0.5, 1.0, 5)
     assert [str(found) for found in largest_confusions(counts, NAMES)] == [
-        "2 of 4 'dog' are taken for 'cat'",
-        "1 of 4 'cat' are taken for 'fox'",
+        "2 of 4 'dog' are classified as 'cat'",
+        "1 of 4 'cat' are classified as 'fox'",
     ]
     assert len(largest_confusions(counts, NAMES, 1)) == 1
     assert dict(pairs) == dict(counts.pairs), "looking adds no entries"

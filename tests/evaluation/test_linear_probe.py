@@ -75,7 +75,7 @@ def test_two_classes_and_classes_without_pictures():
 def test_too_little_to_learn_from_is_refused():
     with pytest.raises(ValueError, match="at least two classes"):
         linear_probe(features(labels=torch.zeros_like))
-    with pytest.raises(ValueError, match="take k-NN instead"):
+    with pytest.raises(ValueError, match="use k-NN instead"):
         linear_probe(features(known=10))  # one picture of each digit
     with pytest.raises(ValueError, match="give positive numbers"):
         linear_probe(features(), penalties=(0.0, 1.0))

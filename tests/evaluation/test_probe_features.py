@@ -79,15 +79,15 @@ def test_the_model_is_left_as_it_was_and_the_control_is_its_twin():
 
 
 def test_what_cannot_be_probed_is_refused():
-    with pytest.raises(ValueError, match="CausalCRATE has no features of pictures"):
+    with pytest.raises(ValueError, match="CausalCRATE has no image features"):
         frozen_features(build_language_model("crate_lm_base", depth=1, embed_dim=16, num_heads=2), loader(4), loader(4))
     model = small("tost_tiny_patch16_224")
-    with pytest.raises(ValueError, match="class token after its last block only"):
+    with pytest.raises(ValueError, match="class token only after its last block"):
         frozen_features(model, loader(4), loader(4), layers=2)
     assert frozen_features(model, loader(4), loader(4), layers=2, tokens="patches").num_classes == 3
-    with pytest.raises(ValueError, match="no last 3 blocks: the model has 2"):
+    with pytest.raises(ValueError, match="layers is 3, but the model has 2 blocks"):
         frozen_features(small("crate_micro_patch4_32"), loader(4), loader(4), layers=3)
-    with pytest.raises(ValueError, match="no pictures to measure on"):
+    with pytest.raises(ValueError, match="no images to evaluate on"):
         frozen_features(small("crate_micro_patch4_32"), loader(4), [])
     broken = small("crate_micro_patch4_32")
     with torch.no_grad():

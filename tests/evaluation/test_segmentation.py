@@ -135,7 +135,7 @@ def test_masks_that_vanish_on_the_grid_are_dropped_and_counted():
     masks[2, 0, :2] = True
     report = attention_segmentation({"m": looker()}, torch.rand(20, 3, SIDE, SIDE), masks, noise(20))
     assert (report.num_selection + report.num_reported, report.num_dropped) == (17, 3)
-    with pytest.raises(ValueError, match="too few: 20 were left out"):
+    with pytest.raises(ValueError, match="too few: 20 were excluded"):
         attention_segmentation({"m": looker()}, torch.rand(20, 3, SIDE, SIDE), torch.zeros_like(masks), noise(20))
 
 

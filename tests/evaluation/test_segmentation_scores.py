@@ -143,5 +143,5 @@ def test_beats_uses_the_paired_standard_error():
         "median_difference": True,
     }
     assert scores["m"].standard_error == pytest.approx(base.std(ddof=1) / 11**0.5)
-    with pytest.raises(ValueError, match="no model is called 'x': there are m"):
+    with pytest.raises(ValueError, match="there is no model 'x': choose one of m"):
         report.beats("x")

@@ -132,7 +132,7 @@ def test_pictures_of_one_shape_go_through_the_model_together(pictures):
 
 
 def test_a_model_whose_numbers_are_not_finite(pictures):
-    for classes, told in ((6, "the model's answer is not finite"), (0, "the model's features are not finite")):
+    for classes, told in ((6, "the outputs of the model are not finite"), (0, "the model's features are not finite")):
         broken = build_model("crate_tiny_patch16_224", **TINY | {"num_classes": classes}).eval()
         torch.nn.init.constant_(broken.blocks[0].norm1.weight, float("nan"))
         with pytest.raises(ValueError, match=told):

@@ -100,7 +100,7 @@ def test_what_does_not_exist_is_named_with_what_does():
     for options, message in (
         ({"layers": [0, 3]}, "no layer 3.*0 to 2"),
         ({"layers": [-4]}, "no layer -4"),
-        ({"layers": []}, "no layer is chosen"),
+        ({"layers": []}, "no layer was given"),
         ({"heads": [2]}, "no head 2.*heads 0 to 1"),
         ({"query": (4, 0)}, r"no patch \(4, 0\).*rows go from 0 to 3, columns from 0 to 7"),
         ({"query": [(0, 0), (0, -1)]}, "no patch"),

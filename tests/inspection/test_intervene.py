@@ -98,9 +98,12 @@ def test_an_intervention_on_the_map_reaches_the_values(images):
 @pytest.mark.parametrize(
     ("change", "told"),
     [
-        (lambda values: None, "gave a NoneType: return a tensor"),
-        (lambda values: values[:, :1], r"gave \(2, 1, 5, 6\) torch\.float32 on cpu, and its output is \(2, 2, 5, 6\)"),
-        (lambda values: values.double(), r"gave \(2, 2, 5, 6\) torch\.float64 on cpu"),
+        (lambda values: None, "returned a NoneType: it must return a tensor"),
+        (
+            lambda values: values[:, :1],
+            r"returned \(2, 1, 5, 6\) torch\.float32 on cpu, but the output is \(2, 2",
+        ),
+        (lambda values: values.double(), r"returned \(2, 2, 5, 6\) torch\.float64 on cpu"),
     ],
 )
 def test_a_change_that_does_not_fit(images, change, told):

@@ -44,7 +44,7 @@ def test_any_shape_becomes_no_more_patches_than_fit_and_keeps_its_shape(patch_si
 
 
 def test_a_size_at_which_no_picture_fits_is_refused(model):
-    with pytest.raises(ValueError, match=r"^a shorter side of 520 pixels makes 16,900 patches .* --size$"):
+    with pytest.raises(ValueError, match=r"^a shorter side of 520 pixels gives at least 16,900 patches .* --size$"):
         look(model, Image.new("RGB", (10, 10)), "big", short_side=520)
 
 
@@ -60,7 +60,7 @@ def test_looking_changes_nothing_and_takes_every_precision(model):
         assert dict(top) == pytest.approx(dict(expected), abs=0.02)
     broken = copy.deepcopy(model)
     torch.nn.init.constant_(broken.head.bias, float("nan"))
-    with pytest.raises(ValueError, match="answer is not finite"):
+    with pytest.raises(ValueError, match="outputs of the model are not finite"):
         classify(broken, picture)
 
 

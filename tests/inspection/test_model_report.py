@@ -34,7 +34,7 @@ def test_controls_are_the_untrained_twin():
 
 
 def test_no_pictures():
-    with pytest.raises(ValueError, match="at least one picture"):
+    with pytest.raises(ValueError, match="at least one image"):
         look_inside(build_model("crate_micro_patch4_32", depth=1), [], short_side=16)
 
 

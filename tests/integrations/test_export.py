@@ -93,4 +93,4 @@ def test_a_model_of_one_patch_is_told_what_to_do(tmp_path, capsys):
 
 def test_another_ending_is_refused(tmp_path, capsys):
     assert main(["export", str(tmp_path / "model.tflite")]) == 2
-    assert "should end in .onnx or .pt2" in capsys.readouterr().err
+    assert "must end in .onnx or .pt2" in capsys.readouterr().err

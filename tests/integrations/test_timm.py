@@ -120,7 +120,7 @@ def test_timm_saves_and_loads_it(timm, tmp_path):
 def test_no_weights(timm):
     with pytest.raises(RuntimeError, match="No pretrained weights exist for crate_tiny"):
         timm.create_model("crate_tiny_patch16_224", pretrained=True)
-    with pytest.raises(ValueError, match="in_chans=1 does not go with the weights"):
+    with pytest.raises(ValueError, match="in_chans=1 does not match the weights"):
         timm.create_model(TAGGED, pretrained=True, in_chans=1)
 
 
@@ -171,5 +171,5 @@ def test_a_model_of_timm_teaches(timm):
         theirs.columns == ours.columns == (5, 6, 7, 8) and theirs.preprocessing.img_size == ours.preprocessing.img_size
     )
     torch.testing.assert_close(theirs(pixels), ours(pixels))
-    with pytest.raises(ValueError, match="the teacher timm:nothing_at_all cannot be made by timm: Unknown model"):
+    with pytest.raises(ValueError, match="timm cannot create the teacher timm:nothing_at_all: Unknown model"):
         load_teacher("timm:nothing_at_all", classes)

@@ -79,7 +79,7 @@ def test_the_configuration_speaks_as_transformers_does(integration, transformers
 @pytest.mark.parametrize(
     ("changes", "sentence"),
     [
-        ({"family": "MAMBA"}, "there is no model family 'MAMBA'; known are CRATE"),
+        ({"family": "MAMBA"}, "there is no model family 'MAMBA'; choose one of CRATE"),
         ({"hidden_size": 15}, "dim 15 is not a multiple of num_heads 12"),
         ({"image_size": 15}, "img_size 15 is smaller than one patch"),
     ],
@@ -239,12 +239,12 @@ def test_pictures_of_every_mode_are_read_as_the_package_reads_them(integration, 
 @pytest.mark.parametrize(
     ("change", "words"),
     [
-        ({"hidden_size": "16"}, "the configuration of a CRATE does not hold what it should: .*embed_dim"),
-        ({"num_hidden_layers": -3}, "the configuration of a CRATE does not hold what it should: depth is -3"),
+        ({"hidden_size": "16"}, "the configuration of a CRATE is not valid: .*embed_dim"),
+        ({"num_hidden_layers": -3}, "the configuration of a CRATE is not valid: depth is -3"),
         ({"step_size": -1.0}, "step_size is -1.0"),
-        ({"patch_size": [4]}, "the configuration of a CRATE does not hold what it should"),
-        ({"preprocessing": {"mean": 3}}, "the configuration's preprocessing does not hold what it should: .*mean"),
-        ({"preprocessing": [1]}, "the configuration's preprocessing does not hold what it should"),
+        ({"patch_size": [4]}, "the configuration of a CRATE is not valid"),
+        ({"preprocessing": {"mean": 3}}, "the configuration's preprocessing is not valid: .*mean"),
+        ({"preprocessing": [1]}, "the configuration's preprocessing is not valid"),
         ({"family": "GPT"}, "there is no model family 'GPT'"),
     ],
 )
@@ -262,7 +262,7 @@ def test_a_stranger_may_have_written_the_image_processor(integration, transforme
     stored = json.loads((tmp_path / "preprocessor_config.json").read_text())
     for change in ({"size": {"height": 16}}, {"crop_pct": "1"}, {"image_mean": [0.5]}, {"image_std": [0, 0, 0]}):
         (tmp_path / "preprocessor_config.json").write_text(json.dumps(stored | change))
-        with pytest.raises(ValueError, match="the image processor does not hold what it should"):
+        with pytest.raises(ValueError, match="the image processor is not valid"):
             transformers.AutoImageProcessor.from_pretrained(tmp_path)(picture)
 
 

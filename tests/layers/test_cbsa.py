@@ -44,9 +44,9 @@ def test_it_is_its_equation(pooling, grid):
 def test_without_a_grid_the_patches_are_a_square():
     layer, z = double(), torch.randn(2, 26, 12, dtype=torch.float64)
     assert torch.equal(layer(z), layer(z, (5, 5)))
-    with pytest.raises(ValueError, match="24 patches behind a class token form no square: give grid="):
+    with pytest.raises(ValueError, match="24 patches after a class token do not form a square: give grid="):
         layer(z[:, 1:])
-    with pytest.raises(ValueError, match="0 patches behind"):
+    with pytest.raises(ValueError, match="0 patches after"):
         layer(z[:, :1])
 
 

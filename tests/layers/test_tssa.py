@@ -165,7 +165,7 @@ def test_the_stem_halves_the_picture_until_a_patch_is_one_token(side, convs):
         ((12, 12), 16, r"patch_size is \(12, 12\): a convolutional stem needs a square of 2, 4, 8, 16"),
         ((8, 16), 16, "needs a square"),
         ((1, 1), 16, "needs a square"),
-        ((16, 16), 12, "embed_dim 12 is not a multiple of 8, which patches of 16 pixels need"),
+        ((16, 16), 12, "embed_dim 12 is not a multiple of 8, as patches of 16 pixels require"),
     ],
 )
 def test_stems_that_cannot_be(patch, dim, sentence):

@@ -50,7 +50,7 @@ def test_aliases_of_the_paper(alias, name):
 
 @pytest.mark.parametrize("name", ["CRATE-alpha-B/14", "CRATE-alpha-L", "crate_alpha_M16"])
 def test_an_unpublished_size_is_refused(name):
-    with pytest.raises(ValueError, match=r"no model is called .*; (did you mean|there are) .*crate_alpha_"):
+    with pytest.raises(ValueError, match=r"there is no model .*; (did you mean|choose one of) .*crate_alpha_"):
         canonical_name(name)
 
 

@@ -120,7 +120,7 @@ def test_a_fold_changes_nothing_in_its_model(family, tmp_path):
     assert all(torch.equal(value, before[name]) for name, value in model.state_dict().items())
     shared = {tensor.data_ptr() for tensor in model.state_dict().values()} - {0}
     assert not shared & {tensor.data_ptr() for tensor in folded.state_dict().values()}
-    with pytest.raises(ValueError, match="save the model that it was made from"):
+    with pytest.raises(ValueError, match="save the original model"):
         save_checkpoint(folded, tmp_path / "folded")
     with pytest.raises(RuntimeError, match="state_dict"):
         folded.load_state_dict(before)
@@ -131,7 +131,7 @@ def test_folding_twice(family):
     model = build(family)
     first, second, x = model.fold(), model.fold(), inputs(model)
     assert torch.equal(first(x), second(x))
-    with pytest.raises(ValueError, match="this model is folded already: fold the model that it was made from"):
+    with pytest.raises(ValueError, match="this model is already folded: fold the original model"):
         first.fold()
     copied = copy.deepcopy(first)
     assert torch.equal(copied(x), first(x))

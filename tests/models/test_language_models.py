@@ -135,12 +135,12 @@ def test_only_the_likeliest_are_drawn():
 @pytest.mark.parametrize(
     ("ids", "options", "sentence"),
     [
-        ([[]], {}, "token_ids must hold at least one token, from 0 to 10"),
+        ([[]], {}, "token_ids must contain at least one token, from 0 to 10"),
         ([[11]], {}, "from 0 to 10"),
         ([[-1]], {}, "from 0 to 10"),
-        ([[1]], {"temperature": -1.0}, "temperature -1.0 must be at least 0"),
-        ([[1]], {"temperature": float("nan")}, "temperature nan"),
-        ([[1]], {"top_k": 0}, "top_k 0 at least 1"),
+        ([[1]], {"temperature": -1.0}, "temperature is -1.0"),
+        ([[1]], {"temperature": float("nan")}, "temperature is nan"),
+        ([[1]], {"top_k": 0}, "top_k is 0"),
     ],
 )
 def test_what_generation_refuses(ids, options, sentence):
@@ -151,9 +151,9 @@ def test_what_generation_refuses(ids, options, sentence):
 def test_what_models_refuse():
     with pytest.raises(ValueError, match="13 tokens are more than the context_length 12"):
         toy("crate_lm_base")(text(tokens=13))
-    with pytest.raises(ValueError, match="no language model is called 'gpt2'; there are crate_lm_base, crate_lm_mi"):
+    with pytest.raises(ValueError, match="there is no language model 'gpt2'; choose one of crate_lm_base, crate_lm_mi"):
         build_language_model("gpt2")
-    with pytest.raises(ValueError, match=r"tost_lm_base has no option 'heads'; it has .*num_heads"):
+    with pytest.raises(ValueError, match=r"tost_lm_base has no option 'heads'; its options are .*num_heads"):
         build_language_model("tost_lm_base", heads=3)
     with pytest.raises(ValueError, match="context_length is 0: it must be at least 1"):
         build_language_model("tost_lm_base", context_length=0)

@@ -58,7 +58,7 @@ def test_smaller_patches_of_a_smaller_picture_give_nearly_the_same_tokens():
 
 def test_what_fits_one_size_only():
     model = build_model("tost_tiny_patch16_224", **SMALL | {"patch_size": 8, "embed_dim": 32})
-    with pytest.raises(ValueError, match=r"a convolutional stem for patches of \(8, 8\) cannot take \(4, 4\)"):
+    with pytest.raises(ValueError, match=r"a convolutional stem for patches of \(8, 8\) cannot change to \(4, 4\)"):
         model.set_input_size(patch_size=4)
     assert model.patch_size == (8, 8)
     model.set_input_size(24, 8)

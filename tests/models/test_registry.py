@@ -23,7 +23,7 @@ def test_aliases_of_the_papers(alias, name):
 
 @pytest.mark.parametrize("name", ["crate_tny_patch16_224", "CRATE-B/7", "resnet50", ""])
 def test_an_unknown_name_is_refused_with_suggestions(name):
-    with pytest.raises(ValueError, match=r"no model is called .*(did you mean|there are) [a-z]+_"):
+    with pytest.raises(ValueError, match=r"there is no model .*(did you mean|choose one of) [a-z]+_"):
         canonical_name(name)
 
 
@@ -40,5 +40,5 @@ def test_options_replace_fields():
 
 
 def test_an_unknown_option_is_refused():
-    with pytest.raises(ValueError, match=r"crate_micro_patch4_32 has no option 'heads'; it has .*num_heads"):
+    with pytest.raises(ValueError, match=r"crate_micro_patch4_32 has no option 'heads'; its options are .*num_heads"):
         build_model("crate_micro_patch4_32", heads=3)

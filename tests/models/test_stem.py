@@ -55,5 +55,5 @@ def test_where_there_is_no_such_stem(tmp_path):
             build_model(name, stem="conv")
     with pytest.raises(ValueError, match="stem is 'fourier': choose 'patch' or 'conv'"):
         build_model(NAMES[0], stem="fourier")
-    with pytest.raises(ValueError, match="no place for the tensor 'patch_embed\\.convs"):
+    with pytest.raises(ValueError, match="cannot store the tensor 'patch_embed\\.convs"):
         save_official(build_model(NAMES[0], **SMALL), tmp_path / "official.pth")

@@ -77,7 +77,7 @@ def test_another_native_size_keeps_all_weights():
 @pytest.mark.parametrize(
     ("changes", "sentence"),
     [
-        ({"reg_tokens": 4}, "reg_tokens is 4: a ToST has only patches in its blocks, leave it 0"),
+        ({"reg_tokens": 4}, "reg_tokens is 4: a ToST has only patches in its blocks, so it must be 0"),
         ({"num_class_layers": 0}, "num_class_layers is 0: it must be at least 1"),
         ({"patch_size": 12, "img_size": 24}, r"patch_size is \(12, 12\): a convolutional stem needs"),
         ({"embed_dim": 18, "num_heads": 4}, "dim 18 is not a multiple of num_heads 4"),

@@ -63,5 +63,5 @@ def test_released_behaviour(golden, precision, size):
 
 
 def test_a_class_count_of_neither_head_is_refused(golden):
-    with pytest.raises(ValueError, match="num_classes=7 fits neither head"):
+    with pytest.raises(ValueError, match="num_classes=7 matches neither of the heads"):
         load_checkpoint(golden.path("crate-demo", "crate_demo"), num_classes=7)

@@ -44,7 +44,7 @@ def test_a_run_of_one_step(split, tmp_path):
 
 def test_what_the_run_would_refuse(split, tmp_path):
     (tmp_path / "letter.txt").write_text("")
-    with pytest.raises(ValueError, match=r"letter\.txt, which belongs to no run"):
+    with pytest.raises(ValueError, match=r"letter\.txt, which is not part of a run"):
         dry_run(EXPERIMENT, split, tmp_path, execution=ExecutionConfig())
 
 
@@ -65,8 +65,8 @@ def test_its_words():
     )
     assert str(told).splitlines() == [
         "1,969,444 parameters, computed in float32",
-        "6,250 steps of 128 images, 16.0 passes",
-        "0.5 s a step, 256 images/s, 2% of the time waiting for data: measured on 20 steps, processes: 2",
-        "3 min 15 s a pass, 52 min 5 s in all, without evaluations",
-        "1,752 MB of memory, 16.3 MB on disk for each state",
+        "6,250 steps of 128 images, 16.0 epochs",
+        "0.5 s per step, 256 images/s, 2% of the time waiting for data: measured on 20 steps, processes: 2",
+        "3 min 15 s per epoch, 52 min 5 s in total, without evaluations",
+        "1,752 MB of memory, 16.3 MB on disk per state",
     ]

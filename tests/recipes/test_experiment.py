@@ -143,7 +143,7 @@ def test_a_finished_run_is_not_overwritten_after_any_change(go, losses, tmp_path
         with pytest.raises(ValueError) as error:
             go(**change)
         assert str(error.value) == (
-            f"{tmp_path}/run holds a finished run with other settings ({named}): "
+            f"{tmp_path}/run contains a finished run with other settings ({named}): "
             "repeat its settings to load it, choose another output folder, or replace it with --overwrite"
         )
     assert len(losses.shapes) == 4
@@ -263,7 +263,7 @@ def test_fine_tuning_starts_from_a_checkpoint_with_a_fresh_head(go, tmp_path):
     tuned = go(child, folder="tuned")
     assert not same(tuned.model, parent.model)
     assert tuned.model.config.depth == 2
-    with pytest.raises(ValueError, match=r"start_from .* decides embed_dim: leave that option out"):
+    with pytest.raises(ValueError, match=r"start_from .* determines embed_dim: leave that option out"):
         seeded_model(
             dataclasses.replace(child, options={"img_size": 32, "embed_dim": 16, "global_pool": "avg"}),
             tuple("abcdefgh"[:5]),
@@ -274,7 +274,7 @@ def test_fine_tuning_a_crate_mae_says_what_becomes_of_its_decoder(go, tmp_path, 
     small = {**TINY, "decoder_depth": 1}
     save_checkpoint(parent := build_model("crate_mae_tiny_patch16_224", **small), tmp_path / "mae")
     done = go(dataclasses.replace(EXPERIMENT, options={}, start_from=str(tmp_path / "mae")), folder="tuned", show=True)
-    told = f"{tmp_path / 'mae'}: its encoder learns the classes, its decoder is kept as it is\n"
+    told = f"{tmp_path / 'mae'}: the encoder learns the classes, the decoder is unchanged\n"
     assert told in capsys.readouterr().out
     before, after = parent.state_dict(), done.model.state_dict()
     changed = {name for name in before if not torch.equal(before[name], after[name])}

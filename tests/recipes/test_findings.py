@@ -38,12 +38,11 @@ def objective(rates, nonzero, untrained_rates, untrained_nonzero):
 def test_compression(rates, untrained, seen):
     finding = findings.compression([objective(rates, (0.5,) * 3, other, (0.5,) * 3) for other in untrained])
     assert finding.seen is seen
-    start = "Seen here" if seen else "Not at this scale"
+    start = "Seen here" if seen else "Not seen at this scale"
     shares = [other[2] / other[0] for other in untrained]
     assert finding.sentence == (
-        f"{start}: R^c, of each layer in its own subspaces, changes from the first to the last to "
-        f"{rates[2] / rates[0]:.0%} of its value, "
-        f"in 2 untrained models to between {min(shares):.0%} and {max(shares):.0%}."
+        f"{start}: R^c of the last layer is {rates[2] / rates[0]:.0%} of that of the first, each layer measured in its "
+        f"own subspaces; in 2 untrained models it is {min(shares):.0%} to {max(shares):.0%}."
     )
 
 
@@ -59,10 +58,10 @@ def test_sparsification(nonzero, seen, layer, least):
     untrained = [(0.5, 0.5, 0.6), (0.7, 0.6, 0.6)]
     finding = findings.sparsification([objective((1,) * 3, nonzero, (1,) * 3, other) for other in untrained])
     assert finding.seen is seen
-    start = "Seen here" if seen else "Not at this scale"
+    start = "Seen here" if seen else "Not seen at this scale"
     assert finding.sentence == (
-        f"{start}: the sparsest layer, {layer}, leaves {least} of the entries non-zero; "
-        "the sparsest layers of 2 untrained models leave 50% to 60%."
+        f"{start}: in the sparsest layer, {layer}, {least} of the entries are non-zero; "
+        "in the sparsest layers of 2 untrained models, 50% to 60%."
     )
 
 
@@ -104,7 +103,7 @@ def test_segmentation_seen():
     finding = findings.segmentation(segmentation_report(), "crate", "CRATE")
     assert finding.seen and finding.phenomenon == "Segmentation emerges in CRATE"
     assert finding.sentence == (
-        "Seen here: layer 4, head 2 marks the objects with an AUC of 0.700 (untrained 0.500, shuffled 0.500, "
+        "Seen here: layer 4, head 2 segments the objects with an AUC of 0.700 (untrained 0.500, shuffled 0.500, "
         "mean mask prior 0.500, brightness 0.500, contrast 0.500, median difference 0.500)."
     )
 
@@ -113,7 +112,9 @@ def test_segmentation_that_a_control_explains():
     report = segmentation_report(brightness=0.72, mean_mask_prior=0.7001, contrast=0.6)
     finding = findings.segmentation(report, "crate", "CRATE")
     assert not finding.seen
-    assert finding.sentence.startswith("Not at this scale: layer 4, head 2 marks the objects with an AUC of 0.700 (")
+    assert finding.sentence.startswith(
+        "Not seen at this scale: layer 4, head 2 segments the objects with an AUC of 0.700 ("
+    )
     assert finding.sentence.endswith("; not clearly above mean mask prior, brightness.")
 
 
@@ -134,9 +135,9 @@ def head_summary(consistency, shuffled, untrained):
 @pytest.mark.parametrize(
     ("consistency", "words"),
     [
-        ((0.3, 0.34, 0.32), "Not at this scale: of 3 heads in layer 3, none by more"),
-        ((0.5, 0.34, 0.3), "Seen here: of 3 heads in layer 3, heads 0 by more"),
-        ((0.5, 0.34, 0.6), "Seen here: of 3 heads in layer 3, heads 0, 2 by more"),
+        ((0.3, 0.34, 0.32), "Not seen at this scale: of 3 heads in layer 3, none exceed both controls by more"),
+        ((0.5, 0.34, 0.3), "Seen here: of 3 heads in layer 3, heads 0 exceed both controls by more"),
+        ((0.5, 0.34, 0.6), "Seen here: of 3 heads in layer 3, heads 0, 2 exceed both controls by more"),
     ],
 )
 def test_heads_beside_every_untrained_head(consistency, words):
@@ -147,4 +148,4 @@ def test_heads_beside_every_untrained_head(consistency, words):
     assert finding.seen is words.startswith("Seen")
     assert finding.sentence.startswith(words)
     shown = " ".join(f"{value:.2f}" for value in consistency)
-    assert f"(consistency {shown}; shuffled maps 0.10 0.20 0.30; untrained, 2 models, at most 0.30)" in finding.sentence
+    assert f"(consistency {shown}; shuffled maps 0.10 0.20 0.30; 2 untrained models at most 0.30)" in finding.sentence

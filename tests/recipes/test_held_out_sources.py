@@ -58,5 +58,5 @@ def test_only_held_out_pictures_are_measured(sources, name):
 def test_a_class_that_was_held_out_whole(sources):
     split = open_split(sources / "set")
     cats = [key for key, label in zip(split.train.keys(), split.train.labels, strict=True) if label == 0]
-    with pytest.raises(ValueError, match=r"held out all pictures of 'cat' of .*: nothing is left to train on"):
+    with pytest.raises(ValueError, match=r"held out all images of 'cat' in .*: nothing is left to train on"):
         hold_out_again(split, cats)

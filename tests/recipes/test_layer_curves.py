@@ -62,5 +62,5 @@ def test_they_are_recorded_at_every_evaluation_and_change_nothing(tiny_images, t
 
 
 def test_a_compiled_model_cannot_be_looked_into():
-    with pytest.raises(ValueError, match="layerwise cannot look inside a compiled model"):
+    with pytest.raises(ValueError, match="layerwise cannot measure a compiled model"):
         ExecutionConfig(layerwise=True, compile=True)

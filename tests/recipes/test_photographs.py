@@ -20,29 +20,31 @@ def seen(name, *top):
         (
             "cat",
             [(CLASSES[3], 0.4), (CLASSES[2], 0.31), (CLASSES[1], 0.2)],
-            "among its 3 likeliest: Egyptian cat 31%, tabby 20%",
+            "in its top 3 predictions: Egyptian cat 31%, tabby 20%",
         ),
-        ("cat", [(CLASSES[3], 0.4), (CLASSES[0], 0.3)], "not among its 2 likeliest"),
+        ("cat", [(CLASSES[3], 0.4), (CLASSES[0], 0.3)], "not in its top 2 predictions"),
     ],
 )
 def test_a_subject_that_it_knows(name, top, told):
-    assert answer(name, seen(name, *top), CLASSES) == f"cat: one of its classes (tabby or Egyptian cat), {told}"
+    assert answer(name, seen(name, *top), CLASSES) == f"cat: one of the model's classes (tabby or Egyptian cat), {told}"
 
 
 @pytest.mark.parametrize("name", ["astronaut", "coffee", "rocket"])
 def test_a_subject_that_it_does_not_know_is_not_given_a_name(name):
     told = answer(name, seen(name, (CLASSES[3], 0.9)), CLASSES)
-    assert told == f"{name}: shows none of its classes, so only where it looks is shown"
+    assert told == f"{name}: none of the model's classes, so only the attention is shown"
 
 
 def test_a_model_that_knows_more_is_asked_more():
     told = answer("coffee", seen("coffee", ("cup", 0.5), ("espresso, black", 0.25)), ("cup", "espresso, black", "bee"))
-    assert told == "coffee: one of its classes (cup or espresso), among its 2 likeliest: cup 50%, espresso 25%"
+    assert (
+        told == "coffee: one of the model's classes (cup or espresso), in its top 2 predictions: cup 50%, espresso 25%"
+    )
 
 
 def test_what_the_bundled_model_knows():
     model = load_checkpoint(BUNDLED)
     assert set(SUBJECTS) <= set(PHOTOGRAPHS)
     words = knowledge(model.class_names, 0.447, 5000)
-    assert words.startswith("The bundled model knows 100 classes (goldfish, ")
-    assert words.endswith("It names 45% of 5,000 validation images of its classes.")
+    assert words.startswith("The bundled model has 100 classes (goldfish, ")
+    assert words.endswith("It classifies 45% of 5,000 validation images of these classes correctly.")

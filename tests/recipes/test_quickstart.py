@@ -62,7 +62,9 @@ def test_the_numbers(finished):
     assert metrics["seconds"] > sum(metrics["training_seconds"].values()) > 0
     assert metrics["peak_memory_mb"] > 50
     assert (metrics["seed"], metrics["steps"], metrics["test_images"]) == (0, 2, 40)
-    assert all(finding["sentence"].startswith(("Seen here", "Not at this scale")) for finding in metrics["findings"])
+    assert all(
+        finding["sentence"].startswith(("Seen here", "Not seen at this scale")) for finding in metrics["findings"]
+    )
 
 
 def test_the_page_stands_alone(finished):
@@ -97,8 +99,8 @@ def test_run_again_it_trains_nothing_and_says_what_it_does(finished, monkeypatch
         monkeypatch.setattr(recipe, page, lambda *_: folder)
     quickstart(folder, SMALL, show=True)
     captured = capsys.readouterr()
-    assert captured.out.startswith("The bundled model knows 100 classes (")
-    assert "\nastronaut: shows none of its classes" in captured.out
+    assert captured.out.startswith("The bundled model has 100 classes (")
+    assert "\nastronaut: none of the model's classes" in captured.out
     stages = [line for line in captured.err.splitlines() if line.startswith("stage ")]
     assert [line.split(",")[0] for line in stages] == [f"stage {number} of 7" for number in range(1, 8)]
     assert all(line.endswith(" left") for line in stages)

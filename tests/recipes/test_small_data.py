@@ -60,15 +60,16 @@ def test_textures(count, tmp_path, capsys):
     assert training + held_out == count
     used = model.provenance.metadata["experiment"]["schedule"]
     steps, batch, images, warmup = map(
-        int, re.match(r"(\d+) steps of (\d+) images, .* over (\d+) images, (\d+) steps of warm-up", plan).groups()
+        int, re.match(r"(\d+) steps of (\d+) images, .* epochs of (\d+) images, (\d+) steps of warm-up", plan).groups()
     )
     assert (steps, batch, warmup) == (used["steps"], used["batch_size"], used["warmup_steps"])
     assert images == training and batch <= training / 3 and warmup <= steps / 10 and steps >= 300
-    assert plan.endswith("; steps, batch size, warmup steps chosen to fit so many images")
+    assert plan.endswith("; steps, batch size, warmup steps chosen automatically for this number of images")
     metrics = model.provenance.metadata["metrics"]
     low, high = metrics["top1_interval"]
     assert result.startswith(
-        f"top-1 {metrics['top1']:.1%} of {held_out} images (95% interval {low:.1%} to {high:.1%}; guessing gives 33.3%"
+        f"top-1 {metrics['top1']:.1%} of {held_out} images (95% interval {low:.1%} to {high:.1%}; "
+        "majority-class baseline 33.3%"
     )
     assert metrics["count"] == held_out and metrics["training_images"] == training
 
@@ -88,7 +89,7 @@ def test_what_is_given_wins_and_too_little_is_said(tmp_path, capsys):
     options = ("--model", "crate_micro_patch4_32", "--batch-size", "128", "--warmup-steps", "100", "--steps", "1")
     out, _, model = learn(data, data, tmp_path, capsys, *options)
     _, plan, warning, _ = out.splitlines()
-    assert plan == "1 steps of 128 images, 14.2 passes over 9 images, 100 steps of warm-up"
-    assert warning.startswith("warning: 1 steps are too few to learn from")
+    assert plan == "1 steps of 128 images, 14.2 epochs of 9 images, 100 steps of warm-up"
+    assert warning.startswith("warning: 1 steps are too few to learn anything useful")
     used = model.provenance.metadata["experiment"]["schedule"]
     assert (used["steps"], used["batch_size"], used["warmup_steps"]) == (1, 128, 100)

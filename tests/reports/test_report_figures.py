@@ -189,7 +189,7 @@ def test_score_bars_start_at_chance_and_stand_out_from_the_controls() -> None:
 def test_training_shows_every_loss_and_names_a_run_without_one() -> None:
     (axes,) = reports.training_figure({"CRATE": [*RECORDS, {"step": 200, "top1": 0.9}]}).axes
     np.testing.assert_allclose(axes.lines[0].get_xydata(), [(r["step"], r["loss"]) for r in RECORDS])
-    with pytest.raises(ValueError, match="ViT hold no loss"):
+    with pytest.raises(ValueError, match="ViT contain no loss"):
         reports.training_figure({"CRATE": RECORDS, "ViT": [{"step": 3, "top1": 0.1}]})
     with pytest.raises(ValueError, match="not 0"):
         reports.training_figure({})

@@ -64,7 +64,7 @@ def test_objects_are_outlined_where_they_are_and_empty_ones_are_called_so() -> N
     assert texts.count("nothing found") == 1
     assert f"small, \N{GREEK SMALL LETTER LAMDA} {given.eigenvalues[0, 0]:.2f}" in texts
     assert "uncut" in texts
-    with pytest.raises(ValueError, match="3 pictures for the masks of 2 images"):
+    with pytest.raises(ValueError, match="3 images but masks of 2 images"):
         reports.maskcut_figure(pictures(3), given)
 
 
@@ -80,7 +80,7 @@ def test_principal_components_colour_the_foreground_and_nothing_else() -> None:
     cell = shown.shape[0] / 6
     assert (shown[round(2.5 * cell), round(3.5 * cell)] == [255, 0, 102]).all()
     assert (shown[round(0.5 * cell), round(3.5 * cell)] == 45).all()
-    with pytest.raises(ValueError, match="1 pictures for the components of 2 images"):
+    with pytest.raises(ValueError, match="1 images but components of 2 images"):
         reports.pca_figure(grey[:1], given)
 
 

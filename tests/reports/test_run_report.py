@@ -41,8 +41,8 @@ def test_every_number_is_drawn_where_it_belongs():
     assert found.pop("Held-out top-1") == [[[10, 0.5]]]
     assert found.pop("Learning rate") == [[[5, 1e-3], [10, 0]]]
     assert found.pop("Images per second") == [[[5, 100], [10, 90]]]
-    assert found.pop("Fraction of the time spent waiting for data") == [[[5, 0.1], [10, 0.2]]]
-    assert found.pop("Fraction of non-zeros after every layer's sparse step") == [[[10, 0.5]], [[10, 0.25]]]
+    assert found.pop("Fraction of time waiting for data") == [[[5, 0.1], [10, 0.2]]]
+    assert found.pop("Fraction of non-zeros after the sparse step of every layer") == [[[10, 0.5]], [[10, 0.25]]]
     (rates,) = found.values()
     assert rates == [[[10, 9]], [[10, 7]]]
 

@@ -55,7 +55,7 @@ def test_everything_becomes_plain(tmp_path) -> None:
 def test_a_number_that_no_reader_takes_is_not_written(tmp_path) -> None:
     write_json(tmp_path / "a.json", [10**300, -(10**300)])
     assert read_json(tmp_path / "a.json") == [10**300, -(10**300)]
-    with pytest.raises(ValueError, match="is too large a number"):
+    with pytest.raises(ValueError, match="is too large"):
         write_json(tmp_path / "b.json", {"a": 10**310})
 
 

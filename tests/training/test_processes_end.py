@@ -64,14 +64,14 @@ def test_bad_input_ends_every_process_with_the_same_sentence(job, pictures, tmp_
         (job({"batch_size": 9}), "batch_size is 9: it must be a positive multiple of the 2 processes"),
         (job(execution={"accumulate": 3}), "a positive multiple of the 2 processes times 3 parts"),
         (job(data=tmp_path / "nothing"), f"{tmp_path / 'nothing'} does not exist"),
-        (job(data=tmp_path / "data-{rank}"), "process 1 of this run has another data_hash, images than process 0"),
+        (job(data=tmp_path / "data-{rank}"), "process 1 of this run differs from process 0 in data_hash, images"),
     ):
         assert_all_say(train_with(2, made), sentence)
         assert not losses(tmp_path / "run")
     assert [one.code for one in train_with(2, job())] == [0, 0]
-    assert_all_say(train_with(2, job({"steps": 9})), "holds a finished run with other settings (steps)")
+    assert_all_say(train_with(2, job({"steps": 9})), "contains a finished run with other settings (steps)")
     (tmp_path / "run/strange.txt").touch()
-    assert_all_say(train_with(2, job()), "holds strange.txt, which belongs to no run")
+    assert_all_say(train_with(2, job()), "contains strange.txt, which is not part of a run")
 
 
 def test_one_process_cannot_be_sharded(job):
@@ -163,4 +163,4 @@ def test_other_commands_are_for_one_process(command):
         timeout=60,
     )
     assert done.returncode == 2 and not done.stdout
-    assert done.stderr.startswith(f"crate: crate {command} is the work of one process: start it without torchrun")
+    assert done.stderr.startswith(f"crate: crate {command} runs in one process: start it without torchrun")

@@ -72,9 +72,9 @@ def test_the_mean_average_precision_is_that_of_scikit_learn():
     assert found.mean_average_precision == pytest.approx(np.mean(each))
     assert (found.classes, found.count) == (3, 40) and found.chance == pytest.approx(targets[:, [0, 1, 3]].mean())
     assert mean_average_precision(targets, targets).mean_average_precision == 1
-    with pytest.raises(ValueError, match="none of the images to measure on has a class"):
+    with pytest.raises(ValueError, match="none of the images to evaluate on has a class"):
         mean_average_precision(scores, np.zeros_like(targets))
-    with pytest.raises(ValueError, match="the model's answer is not finite"):
+    with pytest.raises(ValueError, match="the outputs of the model are not finite"):
         mean_average_precision(np.full_like(scores, np.nan), targets)
 
 
@@ -94,7 +94,7 @@ def test_it_learns_every_class():
     assert after["mean_average_precision"] > 0.95 > before["mean_average_precision"] and after["classes"] == 2
     assert objective.measure == "mean_average_precision"
     assert objective.describe(after).startswith("mean average precision ")
-    assert objective.describe(after).endswith(" of 2 classes on 24 images (a random order has 50.0%)")
+    assert objective.describe(after).endswith(" of 2 classes on 24 images (chance 50.0%)")
 
 
 def test_a_teacher_of_one_class_is_refused():

@@ -193,7 +193,7 @@ def test_what_simdino_cannot_do(run_simdino, tmp_path):
         simdino(fresh_model(), dataclasses.replace(SMALL, local_size=6))
     with pytest.raises(ValueError, match="leave the options of augment out"):
         SimDINO(SMALL, fresh_model(), AugmentConfig(min_area=0.2))
-    with pytest.raises(ValueError, match=r"momentum is 1\.5: it must lie between 0 and 1"):
+    with pytest.raises(ValueError, match=r"momentum is 1\.5: it must be between 0 and 1"):
         SimDINOConfig(momentum=1.5)
 
 

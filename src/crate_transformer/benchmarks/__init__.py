@@ -1,1 +1,1 @@
-"""Speed and memory, measured side by side. Nothing else in the package imports it but the command line."""
+"""Speed and memory, measured side by side. Only the command line imports this subpackage."""

@@ -1,4 +1,4 @@
-"""The bench's table: implementations by task and precision."""
+"""The table of ``crate bench``: implementations by task and precision."""
 
 import datetime
 import platform
@@ -16,7 +16,7 @@ from crate_transformer.benchmarks.measure import median_ratio, peak_memory, prod
 
 
 def conditions(case: ModelCase) -> dict[str, object]:
-    """What the numbers of a run hold for."""
+    """The conditions under which a run was measured."""
     device = torch.device(case.device)
     return {
         "model": case.model,
@@ -30,7 +30,7 @@ def conditions(case: ModelCase) -> dict[str, object]:
 
 
 def reference(names: list[str]) -> str:
-    """Whose speed is 1: the reference's, or the first one's where there is none."""
+    """The implementation whose speed is 1: the reference, or else the first."""
     return REFERENCE if REFERENCE in names else names[0]
 
 
@@ -39,8 +39,8 @@ def measure_rows(
 ) -> Iterator[dict[str, object]]:
     """One row for every implementation in the task and precision of ``case``, all measured interleaved.
 
-    ``ratio`` is the speed relative to the reference, ``ceiling_fraction`` what is reached of the machine's own matrix
-    products in that precision, counting a training step as three passes.
+    ``ratio`` is the speed relative to the reference. ``ceiling_fraction`` is the arithmetic rate as a fraction of that
+    of the machine's large matrix products in the same precision; a training step counts as three forward passes.
     """
     torch.set_num_threads(case.threads)
     device = torch.device(case.device)
@@ -65,7 +65,7 @@ def measure_rows(
 
 
 def offered(case: ModelCase, *, compiled: bool = False) -> list[str]:
-    """Who can be measured with the model, device and precision of ``case``."""
+    """The implementations that can be measured with the model, device and precision of ``case``."""
     with torch.device("meta"):
         return implementations(case.ours(), torch.device(case.device), case.precision, compiled=compiled)
 

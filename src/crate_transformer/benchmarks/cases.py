@@ -1,4 +1,4 @@
-"""What is measured: an implementation or one layer, what it is fed, and one run of it."""
+"""What is measured: an implementation or a single layer, its input, and one run."""
 
 from abc import ABC, abstractmethod
 from collections.abc import Callable
@@ -20,10 +20,10 @@ LAYERS = {"MSSA": MSSA, "TSSA": TSSA}
 
 @dataclass(frozen=True, kw_only=True)
 class Case(ABC):
-    """What every case has; another process can repeat it from these fields.
+    """The common fields of a case, from which another process can repeat it.
 
     Args:
-        implementation: who is measured.
+        implementation: name of what is measured.
         batch: images per run.
     """
 
@@ -36,7 +36,7 @@ class Case(ABC):
 
     @abstractmethod
     def build(self) -> nn.Module:
-        """The module ready for the task."""
+        """The module, ready for the task."""
 
     @abstractmethod
     def feed(self) -> Tensor:
@@ -44,14 +44,14 @@ class Case(ABC):
 
     @abstractmethod
     def once(self, module: nn.Module, feed: Tensor) -> None:
-        """Once through the module, for training also backwards."""
+        """One forward pass, in training also the backward pass."""
 
     def optimizer(self, module: nn.Module) -> torch.optim.Optimizer | None:
-        """What takes a step after every run; nothing, unless a case has one."""
+        """The optimiser that takes a step after every run, if the case has one."""
         return None
 
     def runner(self, module: nn.Module, optimizer: torch.optim.Optimizer | None, feed: Tensor) -> Callable[[], object]:
-        """One run, all of which is measured."""
+        """A function that does one run, all of which is measured."""
 
         def run() -> None:
             torch.set_num_threads(self.threads)
@@ -63,11 +63,11 @@ class Case(ABC):
         return run
 
     def same_module(self) -> "Case":
-        """Equal for all cases that may share one module."""
+        """The part of the case that is equal for all cases that may share one module."""
         return replace(self, batch=1, threads=1)
 
     def autocast(self) -> AbstractContextManager:
-        """Products in the precision of the case."""
+        """Autocast to the precision of the case."""
         if self.precision == "float32":
             return nullcontext()
         return torch.autocast(torch.device(self.device).type, DTYPES[self.precision])
@@ -75,17 +75,17 @@ class Case(ABC):
 
 @dataclass(frozen=True, kw_only=True)
 class ModelCase(Case):
-    """A model that classifies images, or takes a step of AdamW on cross entropy.
+    """A model that classifies images, or takes a training step with AdamW and cross entropy.
 
     Args:
-        heads: as many heads of the size that ``model`` has, and so another width; its own number unless given.
+        heads: number of heads, which changes the width because the size of a head stays; default: as in ``model``.
     """
 
     model: str
     heads: int | None = None
 
     def ours(self) -> Backbone:
-        """A model of this package, fresh, always with the same weights."""
+        """A new model of this package, always with the same random weights."""
         torch.manual_seed(0)
         if self.heads is None:
             return build_model(self.model)
@@ -93,7 +93,7 @@ class ModelCase(Case):
 
     @property
     def width(self) -> int:
-        """Dimensions of a token."""
+        """Dimension of a token."""
         config = MODELS[self.model][1]
         return config.embed_dim if self.heads is None else self.heads * (config.embed_dim // config.num_heads)
 
@@ -103,7 +103,7 @@ class ModelCase(Case):
         return implementation.ready(model, self.task == "training", DTYPES[self.precision])
 
     def feed(self) -> Tensor:
-        """Noise of the model's native size."""
+        """Images of noise in the model's image size."""
         config = MODELS[self.model][1]
         return torch.randn(self.batch, config.in_chans, *config.image_shape, device=self.device)
 
@@ -129,7 +129,7 @@ class ModelCase(Case):
 
 @dataclass(frozen=True, kw_only=True)
 class LayerCase(Case):
-    """One layer alone, forwards, for training also backwards to its input and parameters."""
+    """A single layer: the forward pass, in training also the backward pass to its input and parameters."""
 
     tokens: int
     dim: int = 384

@@ -1,4 +1,4 @@
-"""A run as one CUDA graph, so that the processor launches it with a single call."""
+"""A run as one CUDA graph, so that the CPU launches it with a single call."""
 
 from collections.abc import Callable
 
@@ -8,9 +8,9 @@ WARM_UP = 3
 
 
 def capture(run: Callable[[], object], device: torch.device) -> Callable[[], object]:
-    """What does on every call the work that ``run`` does, on the same tensors.
+    """A function that repeats the work of ``run`` on the same tensors at every call.
 
-    Libraries must have chosen their kernels before the capture, and outside the stream that other work uses.
+    Before the capture, ``run`` is called on a separate stream so that libraries choose their kernels.
     """
     with torch.cuda.device(device):
         here, side = torch.cuda.current_stream(), torch.cuda.Stream()

@@ -1,4 +1,4 @@
-"""How speed and memory change with the batch, the tokens, the width and the threads."""
+"""Speed and memory as functions of the batch size, number of tokens, width and number of threads."""
 
 import os
 import statistics
@@ -15,17 +15,17 @@ Quantity = Callable[[Case, float], float]
 
 
 def images_per_second(point: Case, seconds: float) -> float:
-    """Speed of a model."""
+    """Speed of a model, from the seconds of one run."""
     return point.batch / seconds
 
 
 def milliseconds(point: Case, seconds: float) -> float:
-    """Time of a layer."""
+    """Time of a layer, from the seconds of one run."""
     return 1e3 * seconds
 
 
 def megabytes(point: Case, seconds: float) -> float:
-    """Peak memory, measured in a process of its own."""
+    """Peak memory, measured in a separate process."""
     return peak_memory(point)
 
 
@@ -56,10 +56,10 @@ def _tokens(case: ModelCase, names: list[str]) -> Points:
 
 @dataclass(frozen=True, kw_only=True)
 class Curve:
-    """What varies, and the cases to measure by series and value; one panel for each quantity.
+    """A quantity that varies, and the cases to measure by series and value; one panel per measured quantity.
 
     Args:
-        proportional: whether the quantities are costs, of which one asks how far they are from proportional.
+        proportional: whether to report how far the quantities, which are costs, are from proportional to ``x``.
     """
 
     x_label: str
@@ -90,7 +90,7 @@ def measure_curve(
     """The panels of a curve for the task and precision of ``case``, its points timed interleaved.
 
     Each is a mapping with ``title``, ``x_label``, ``x``, ``y_label``, ``series`` (a list of values by name), ``fixed``
-    (what all points have in common), and for costs ``nonlinearity``: see there.
+    (what all points have in common), and for costs ``nonlinearity`` (the function of this name).
     """
     curve = CURVES[name]
     points = curve.points(case, names)
@@ -118,13 +118,13 @@ def measure_curve(
 
 
 def nonlinearity(xs: list[int], ys: list[float]) -> float:
-    """How far ``y / x`` strays at most from its value at the largest ``x``, as a fraction of that."""
+    """The largest relative deviation of ``y / x`` from its value at the largest ``x``."""
     last = ys[-1] / xs[-1]
     return max(abs(y / x / last - 1) for x, y in zip(xs, ys, strict=True))
 
 
 def doubled(most: int) -> list[int]:
-    """1, 2, 4, ... and ``most``."""
+    """The powers of 2 below ``most``, and ``most``."""
     return sorted({2**power for power in range(most.bit_length())} | {most})
 
 

@@ -1,4 +1,4 @@
-"""What is measured: this package in several ways, a reference implementation, and ViTs of the same width and depth."""
+"""The implementations to measure: this package in several variants, a reference, and ViTs of equal width and depth."""
 
 import importlib
 from collections.abc import Callable
@@ -17,7 +17,7 @@ DTYPES = {"float32": torch.float32, "bf16": torch.bfloat16}
 
 
 def implementations(model: Backbone, device: torch.device, precision: str, *, compiled: bool = False) -> list[str]:
-    """Names of those that can be measured beside this model here; an absent library's are not among them."""
+    """Names of the implementations that can be measured beside this model; those of absent libraries are skipped."""
     return [
         name
         for name, implementation in IMPLEMENTATIONS.items()
@@ -26,7 +26,7 @@ def implementations(model: Backbone, device: torch.device, precision: str, *, co
 
 
 class Logits(nn.Module):
-    """A classifier of transformers whose output is the logits alone."""
+    """A classifier of transformers that returns only the logits."""
 
     def __init__(self, model: nn.Module) -> None:
         super().__init__()
@@ -104,7 +104,7 @@ def _with_kernels(model: Backbone, training: bool, dtype: torch.dtype) -> nn.Mod
 
 
 def _there(module: str, name: str) -> bool:
-    """Whether a library is installed and its part works; transformers' vision fails beside another torchvision."""
+    """Whether a library is installed and this part can be imported; transformers fails beside a wrong torchvision."""
     try:
         getattr(importlib.import_module(module), name)
     except (ImportError, RuntimeError):
@@ -114,13 +114,13 @@ def _there(module: str, name: str) -> bool:
 
 @dataclass(frozen=True, kw_only=True)
 class Implementation:
-    """One of those measured.
+    """One of the implementations to measure.
 
     Args:
-        plain: the model of its library, given ours of the same configuration.
-        ready: that model as its users would run a task: trained or not, with products in this precision.
+        plain: makes the model of its library, given ours of the same configuration.
+        ready: prepares that model as its users would, for training or inference and for this precision.
         offered: whether it can be measured beside this model, on this device, in this precision.
-        captured: whether a run is one CUDA graph.
+        captured: whether a run is captured as one CUDA graph.
     """
 
     plain: Callable[[Backbone], nn.Module] = lambda ours: ours

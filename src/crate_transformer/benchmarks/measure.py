@@ -1,4 +1,4 @@
-"""Interleaved timing, peak memory in processes of their own, and the machine's ceiling for matrix products."""
+"""Interleaved timing, peak memory in separate processes, and the machine's highest rate of matrix products."""
 
 import ctypes
 import dataclasses
@@ -22,9 +22,9 @@ Key = TypeVar("Key", bound=Hashable)
 def interleave(
     runs: Mapping[Key, Callable[[], object]], *, repeats: int, device: torch.device, show: Callable[[str], None] = str
 ) -> dict[Key, list[float]]:
-    """Seconds of every run, interleaved, so that what else the machine does falls on all of them alike.
+    """Seconds of every run, interleaved, so that other load on the machine affects all of them equally.
 
-    Each runs once before, uncounted.
+    Each has one warm-up run that is not counted.
     """
     seconds: dict[Key, list[float]] = {name: [] for name in runs}
     for turn in range(repeats + 1):
@@ -40,7 +40,7 @@ def interleave(
 
 
 def time_cases(cases: Mapping[Key, Case], *, repeats: int, show: Callable[[str], None] = str) -> dict[Key, list[float]]:
-    """Seconds of every case, interleaved; cases that differ only in what they are fed share a model."""
+    """Seconds of every case, interleaved; cases that differ only in their input share a model."""
     shared = {}
     for case in cases.values():
         if case.same_module() not in shared:
@@ -52,10 +52,10 @@ def time_cases(cases: Mapping[Key, Case], *, repeats: int, show: Callable[[str],
 
 
 def keep_freed_memory() -> None:
-    """From now on glibc gives no freed memory back, so that the system need not clear pages anew for every tensor.
+    """From now on glibc keeps freed memory, so that the system does not have to clear new pages for every tensor.
 
     Raises:
-        ValueError: this process has another allocator.
+        ValueError: this process does not use glibc's allocator.
     """
     try:
         mallopt = ctypes.CDLL(None).mallopt
@@ -66,12 +66,12 @@ def keep_freed_memory() -> None:
 
 
 def median_ratio(reference: list[float], other: list[float]) -> float:
-    """How many times faster ``other`` is: the median over turns of the ratio within a turn."""
+    """How many times faster ``other`` is: the median over repeats of the ratio within a repeat."""
     return statistics.median(a / b for a, b in zip(reference, other, strict=True))
 
 
 def product_ceiling(size: int, dtype: torch.dtype, device: torch.device, *, repeats: int = 5) -> float:
-    """Floating-point operations a second of the best of several square-ish products of side ``size`` and more."""
+    """Floating-point operations per second of the fastest of several matrix products with sides of ``size`` or more."""
     best = 0.0
     for rows in (size, 2 * size, 4 * size):
         a = torch.randn(rows, size, device=device).to(dtype)
@@ -82,9 +82,9 @@ def product_ceiling(size: int, dtype: torch.dtype, device: torch.device, *, repe
 
 
 def peak_memory(case: Case) -> float:
-    """Megabytes (10^6 bytes) that runs need beyond the built model and its input, in a fresh process.
+    """Megabytes (10^6 bytes) that runs need in addition to the model and its input, in a new process.
 
-    There glibc gives freed memory back at once; kept, it would hide a part of what the runs need.
+    In that process glibc returns freed memory at once; otherwise a part of the need would be hidden.
     """
     command = [sys.executable, "-m", "crate_transformer.benchmarks.memory", type(case).__name__]
     done = subprocess.run(

@@ -15,7 +15,7 @@ KINDS = {kind.__name__: kind for kind in (ModelCase, LayerCase)}
 
 
 def main(kind: str, fields: str) -> None:
-    """Build, warm up without the optimiser, run twice, print what the runs needed on top."""
+    """Build, warm up without the optimiser, run twice, print the additional memory of the runs."""
     case = KINDS[kind](**json.loads(fields))
     torch.set_num_threads(case.threads)
     device = torch.device(case.device)
@@ -31,7 +31,7 @@ def main(kind: str, fields: str) -> None:
 
 
 def _first_step(case: Case) -> None:
-    """A step of the optimiser on next to nothing: PyTorch's first one imports its compiler, some 75 MB."""
+    """An optimiser step on a tiny parameter: PyTorch's first step imports its compiler, some 75 MB."""
     parameter = nn.Parameter(torch.zeros(1, device=case.device))
     optimizer = case.optimizer(nn.ParameterList([parameter]))
     if optimizer is not None:
@@ -40,7 +40,7 @@ def _first_step(case: Case) -> None:
 
 
 def _reset(device: torch.device) -> int:
-    """Bytes in use now, from which the peak is counted anew where the system allows that."""
+    """Bytes in use now; the peak is reset to this where the system allows that."""
     if device.type == "cuda":
         torch.cuda.reset_peak_memory_stats(device)
         return torch.cuda.memory_allocated(device)

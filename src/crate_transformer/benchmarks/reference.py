@@ -1,7 +1,7 @@
-"""CRATE as one writes it down from the paper: what the speed of the package is measured against.
+"""CRATE written down from the paper without optimisation: the reference for the speed of the package.
 
 Five matrix products per layer and token, an explicit softmax, every intermediate kept for the backward pass. Parameters
-have the names of ``models.CRATE``, so that ``load_state_dict`` moves weights across and outputs can be compared.
+have the names of ``models.CRATE``, so that ``load_state_dict`` can copy weights and outputs can be compared.
 """
 
 import torch
@@ -14,7 +14,7 @@ from crate_transformer.models import Backbone, CRATEConfig
 
 
 class ReferenceMSSA(nn.Module):
-    """Multi-head subspace self-attention (arXiv 2306.01129, eqs. 11-12), map by map."""
+    """Multi-head subspace self-attention (arXiv 2306.01129, eqs. 11-12), each map computed explicitly."""
 
     def __init__(self, dim: int, num_heads: int) -> None:
         super().__init__()
@@ -31,7 +31,7 @@ class ReferenceMSSA(nn.Module):
 
 
 class ReferenceISTA(nn.Module):
-    """The proximal step (arXiv 2306.01129, eq. 17) in the order in which the equation is written: three products."""
+    """The proximal step (arXiv 2306.01129, eq. 17) computed in the order of the equation: three products."""
 
     def __init__(self, dim: int, step_size: float, sparsity_weight: float) -> None:
         super().__init__()
@@ -46,7 +46,7 @@ class ReferenceISTA(nn.Module):
 
 
 class ReferenceBlock(nn.Module):
-    """One layer: compress, then sparsify."""
+    """One layer: compression, then sparsification."""
 
     def __init__(self, config: CRATEConfig) -> None:
         super().__init__()
@@ -61,7 +61,7 @@ class ReferenceBlock(nn.Module):
 
 
 class ReferenceCRATE(Backbone):
-    """The reference: the same pipeline and parameters as ``models.CRATE``, the plainest arithmetic."""
+    """The reference: the structure and parameters of ``models.CRATE`` with the simplest arithmetic."""
 
     def __init__(self, config: CRATEConfig) -> None:
         super().__init__(

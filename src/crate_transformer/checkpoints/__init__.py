@@ -1,4 +1,4 @@
-"""Weights in and out: the package's own format, one strict renaming table per official format, models by name."""
+"""Loading and saving weights: the package's own format, official formats, models by name."""
 
 from crate_transformer.checkpoints.card import model_card
 from crate_transformer.checkpoints.hub import from_pretrained, push_to_hub

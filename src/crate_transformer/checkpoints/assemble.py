@@ -1,4 +1,4 @@
-"""A model from its configuration and a complete, checked set of tensors."""
+"""Building a model from its configuration and a complete, validated set of tensors."""
 
 from collections.abc import Mapping
 
@@ -8,7 +8,7 @@ from torch import Tensor
 from crate_transformer.models import Model, ModelConfig
 
 _COUNTS = ("depth", "decoder_depth", "num_class_layers")
-"""Options that say how many layers are made, each of which has tensors."""
+"""Options that determine the number of layers, each of which has tensors."""
 
 
 def assemble(
@@ -20,11 +20,11 @@ def assemble(
     """Build a model around the tensors, in evaluation mode; half-precision tensors become float32.
 
     Args:
-        tensors: under the model's own names.
-        stored_names: own name to the name in the file, for messages.
+        tensors: tensors by the model's own names.
+        stored_names: own name -> name in the file, for error messages.
 
     Raises:
-        ValueError: a tensor is missing, unknown, of another shape or kind, or not finite; the message names it.
+        ValueError: a tensor is missing, unknown, not finite, or has a wrong shape or dtype; the message names it.
     """
     model, stored_names = _without_values(model_class, config, len(tensors)), stored_names or {}
     _check_names(model, tensors, stored_names)
@@ -39,7 +39,7 @@ def assemble(
 
 
 def check_complete(model_class: type[Model], config: ModelConfig, tensors: Mapping[str, Tensor]) -> None:
-    """Refuse tensors of which ``assemble`` could not make a model; the errors are the same."""
+    """Check whether ``assemble`` can build a model from these tensors; raises the same errors."""
     model = _without_values(model_class, config, len(tensors))
     _check_names(model, tensors, {})
     for key, parameter in model.state_dict().items():
@@ -48,7 +48,7 @@ def check_complete(model_class: type[Model], config: ModelConfig, tensors: Mappi
 
 
 def _without_values(model_class: type[Model], config: ModelConfig, num_tensors: int) -> Model:
-    """The model on the device ``meta``, which takes no memory."""
+    """The model on the ``meta`` device, which needs no memory."""
     for name in _COUNTS:
         if (getattr(config, name, None) or 0) > num_tensors:
             raise ValueError(f"{name} is {getattr(config, name)}, but there are only {num_tensors} tensors")
@@ -56,14 +56,14 @@ def _without_values(model_class: type[Model], config: ModelConfig, num_tensors: 
         with torch.device("meta"):
             return model_class(config)
     except (TypeError, RuntimeError, OverflowError) as error:
-        raise ValueError(f"this configuration describes no {model_class.__name__}: {config}") from error
+        raise ValueError(f"this configuration is not valid for {model_class.__name__}: {config}") from error
 
 
 def _check_names(model: Model, tensors: Mapping[str, Tensor], stored_names: Mapping[str, str]) -> None:
     expected = model.state_dict().keys()
     for key in tensors:
         if key not in expected:
-            raise ValueError(f"tensor {stored_names.get(key, key)!r} belongs to no part of this {type(model).__name__}")
+            raise ValueError(f"tensor {stored_names.get(key, key)!r} is not part of this {type(model).__name__}")
     for key in expected:
         if key not in tensors:
             raise ValueError(f"tensor {stored_names.get(key, key)!r} is missing")
@@ -73,9 +73,9 @@ def _check_shape(name: str, tensor: Tensor, parameter: Tensor) -> None:
     if tensor.shape != parameter.shape:
         raise ValueError(f"tensor {name!r} has shape {tuple(tensor.shape)}, expected {tuple(parameter.shape)}")
     if tensor.is_floating_point() != parameter.is_floating_point():
-        raise ValueError(f"tensor {name!r} holds {tensor.dtype} values, expected {parameter.dtype}")
+        raise ValueError(f"tensor {name!r} has dtype {tensor.dtype}, expected {parameter.dtype}")
 
 
 def _check_finite(name: str, tensor: Tensor) -> None:
     if not tensor.isfinite().all():
-        raise ValueError(f"tensor {name!r} holds values that are not finite")
+        raise ValueError(f"tensor {name!r} contains values that are not finite")

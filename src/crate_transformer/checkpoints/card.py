@@ -1,4 +1,4 @@
-"""Model cards: what a folder of weights says about itself to people."""
+"""Model cards."""
 
 import dataclasses
 import json
@@ -17,13 +17,13 @@ _MOST_ROWS = 200
 
 
 def model_card(model: nn.Module, name: str, metadata: Mapping[str, object]) -> str:
-    """Markdown with the front matter that the Hugging Face hub reads: architecture, numbers, preprocessing, provenance.
+    """Markdown with front matter for the Hugging Face hub: architecture, metrics, preprocessing, provenance.
 
     Args:
-        name: the title, and what the lines of code load.
-        metadata: numbers and facts about these weights; nested dictionaries become rows ``outer / inner``, of long
-            lists only the length is told. An entry ``license`` goes into the front matter. Text is shown as text,
-            whatever it holds: no HTML and no Markdown in it takes effect.
+        name: the title, and the name in the code example.
+        metadata: metrics and facts about these weights; nested dictionaries become rows ``outer / inner``, and long
+            lists are shown by their length. An entry ``license`` goes into the front matter. HTML and Markdown in texts
+            are escaped.
     """
     model = innermost(model)
     family = type(model).__name__
@@ -37,7 +37,7 @@ def model_card(model: nn.Module, name: str, metadata: Mapping[str, object]) -> s
     sections = [
         f"# {markdown(name)}\n\nA {family} with {parameters:,} parameters, made with crate-transformer.\n",
         f"```python\nimport crate_transformer as ct\n\nmodel = ct.load_checkpoint({quoted})\n```\n",
-        _table("Numbers and facts", metadata),
+        _table("Metrics and facts", metadata),
         _table("Architecture", dataclasses.asdict(model.config)),
     ]
     if isinstance(model, Backbone):

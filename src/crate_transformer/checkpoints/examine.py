@@ -1,4 +1,4 @@
-"""What a tensor or a file of unknown origin must be before a model is made of it."""
+"""Checks of tensors and files of unknown origin before a model is built from them."""
 
 from collections.abc import Iterable, Iterator
 from contextlib import contextmanager
@@ -8,19 +8,19 @@ import torch
 from torch import Tensor
 
 MAX_EXPANSION = 16
-"""How many times its size on disk a file may take in memory."""
-_SMALL = 64 << 20  # bytes, which every file may take
+"""Largest ratio of a file's size in memory to its size on disk."""
+_SMALL = 64 << 20  # bytes that every file may take
 _FLOATS = (torch.float64, torch.float32, torch.bfloat16, torch.float16)
 _INTEGERS = (torch.int64, torch.int32, torch.int16, torch.int8, torch.uint8, torch.bool)
 
 
 class RefusedError(ValueError):
-    """What is refused in a sentence that says all: no reader puts its own in the place of it."""
+    """An error with a final message: readers do not replace it with their own."""
 
 
 @contextmanager
 def naming(place: Path) -> Iterator[None]:
-    """Begin the message of every ``ValueError`` inside with the file or folder that it is about."""
+    """Prepend the file or folder to the message of every ``ValueError`` inside."""
     try:
         yield
     except RefusedError:
@@ -30,10 +30,10 @@ def naming(place: Path) -> Iterator[None]:
 
 
 def examine(name: str, tensor: Tensor) -> Tensor:
-    """The tensor, if it is an ordinary one: dense, in the memory of this machine, of numbers with 16 bits or more.
+    """The tensor, if it is an ordinary one: dense, in CPU memory, of numbers with 16 bits or more.
 
     Raises:
-        ValueError: it is sparse, nested, quantised, without values (the device ``meta``), or of another type.
+        ValueError: it is sparse, nested, quantised, without values (on the ``meta`` device), or of another dtype.
     """
     kind = (
         "nested" if tensor.is_nested
@@ -44,24 +44,24 @@ def examine(name: str, tensor: Tensor) -> Tensor:
         else None
     )  # fmt: skip
     if kind:
-        raise ValueError(f"tensor {name!r} is {kind}: store dense values of float32, bfloat16 or another common type")
+        raise ValueError(f"tensor {name!r} is {kind}: store dense values of float32, bfloat16 or another common dtype")
     return tensor
 
 
 def check_sizes(path: Path, sizes: Iterable[int], max_expansion: int) -> None:
-    """Refuse a file that asks for far more memory than it has bytes, before the memory is taken.
+    """Refuse a file whose tensors would take far more memory than the size of the file, before it is allocated.
 
     Args:
-        sizes: bytes that each of its tensors takes in memory.
+        sizes: size of each tensor in memory, in bytes.
 
     Raises:
-        ValueError: together they are more than 64 MiB, and more than ``max_expansion`` times the file.
+        ValueError: the total is more than 64 MiB, and more than ``max_expansion`` times the size of the file.
     """
     if not isinstance(max_expansion, int) or max_expansion < 1:
-        raise RefusedError(f"max_expansion is {max_expansion!r}: give a whole number of times, at least 1")
+        raise RefusedError(f"max_expansion is {max_expansion!r}: it must be an integer of at least 1")
     on_disk, claimed = path.stat().st_size, sum(sizes)
     if claimed > max(_SMALL, max_expansion * on_disk):
         raise RefusedError(
-            f"{path} has {on_disk:,} bytes, but its tensors would take {claimed:,}: it is damaged or made to fill the "
-            "memory; if you trust it, give a larger max_expansion="
+            f"{path} has {on_disk:,} bytes, but its tensors would take {claimed:,}: it is damaged or malicious; if you "
+            "trust it, give a larger max_expansion="
         )

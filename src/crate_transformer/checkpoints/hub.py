@@ -1,4 +1,4 @@
-"""Weights to and from the Hugging Face hub: the same folder that ``save_checkpoint`` writes, with a model card."""
+"""Uploading and downloading weights with the Hugging Face hub, in the format of ``save_checkpoint``."""
 
 import dataclasses
 import re
@@ -30,24 +30,24 @@ def push_to_hub(
     token: str | None = None,
     message: str = "Upload with crate-transformer",
 ) -> str:
-    """Write the model into a repository of the hub, made if absent, in one commit; the address of the commit.
+    """Upload the model to a hub repository in one commit, creating the repository if needed; returns the commit URL.
 
     Args:
         repo_id: ``owner/name``.
-        model_card: text of ``README.md``; unless given it tells architecture, ``metadata``, preprocessing, provenance.
-        metadata: numbers and facts to store with the weights; those they were loaded with unless given.
-        dtype: floating-point type of the stored tensors; the model's own if not given.
-        private: visibility of a new repository; the owner's default if not given.
-        token: the one that ``hf auth login`` stored if not given.
+        model_card: text of ``README.md``; default: architecture, ``metadata``, preprocessing and provenance.
+        metadata: metrics and facts to store with the weights; default: those the model was loaded with.
+        dtype: dtype of the stored tensors; default: that of the model.
+        private: visibility of a new repository; default: the owner's default.
+        token: access token; default: the one stored by ``hf auth login``.
 
     Raises:
         ValueError: ``repo_id`` is not of the form ``owner/name``, or something cannot be stored.
-        OSError: the hub refuses or cannot be reached.
+        OSError: the hub refuses the upload or cannot be reached.
     """
     import huggingface_hub
 
     if not is_hub_id(repo_id):
-        raise ValueError(f"{repo_id!r} is no hub id: give owner/name")
+        raise ValueError(f"{repo_id!r} is not a hub id: give owner/name")
     model = innermost(model)
     if metadata is None:
         metadata = getattr(getattr(model, "provenance", None), "metadata", {})
@@ -58,9 +58,9 @@ def push_to_hub(
         try:
             hub.create_repo(repo_id, private=private, exist_ok=True)
             return hub.upload_folder(repo_id=repo_id, folder_path=folder, commit_message=message).commit_url
-        except Exception as error:  # of the hub, of its network library, of Python
+        except Exception as error:  # from the hub, its network library or Python
             reason = " ".join(str(error).split()) or type(error).__name__
-            raise OSError(f"{repo_id} could not be written on the Hugging Face hub: {reason}") from error
+            raise OSError(f"{repo_id} could not be uploaded to the Hugging Face hub: {reason}") from error
 
 
 def from_pretrained(
@@ -71,15 +71,15 @@ def from_pretrained(
     cache_dir: str | Path | None = None,
     **hints: object,
 ) -> Model:
-    """The model that ``push_to_hub`` wrote, in evaluation mode; ``load_checkpoint("owner/name")`` is its short form.
+    """A model uploaded by ``push_to_hub``, in evaluation mode; ``load_checkpoint("owner/name")`` is the short form.
 
     Args:
-        revision: branch, tag or commit; the main branch if not given.
-        hints: as for ``load_checkpoint``; here they can only confirm.
+        revision: branch, tag or commit; default: the main branch.
+        hints: as for ``load_checkpoint``; they are only checked against the configuration.
 
     Raises:
         FileNotFoundError: there is no such repository or revision, or it cannot be reached.
-        ValueError: it holds no checkpoint of this package.
+        ValueError: it does not contain a checkpoint of this package.
     """
     import huggingface_hub
 
@@ -87,10 +87,10 @@ def from_pretrained(
     options = {name: value for name, value in given.items() if value is not None}
     try:
         folder = Path(huggingface_hub.snapshot_download(repo_id, allow_patterns=[WEIGHTS, CONFIG, CARD], **options))
-    except (OSError, ValueError) as error:  # every error of the hub is one of them
+    except (OSError, ValueError) as error:  # covers every error of the hub
         raise FileNotFoundError(
-            f"{repo_id} is no local path and could not be fetched from the Hugging Face hub ({type(error).__name__}): "
-            "check the name and the network"
+            f"{repo_id} is not a local path and could not be downloaded from the Hugging Face hub "
+            f"({type(error).__name__}): check the name and the network"
         ) from error
     model = load_native(folder, hints)
     model.provenance = dataclasses.replace(model.provenance, source=f"the hub: {repo_id} at {folder.name}")

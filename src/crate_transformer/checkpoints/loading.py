@@ -1,4 +1,4 @@
-"""One function for every kind of checkpoint."""
+"""Loading checkpoints of every supported format."""
 
 import dataclasses
 import io
@@ -44,21 +44,22 @@ OFFICIAL_FORMATS: tuple[OfficialFormat, ...] = (
 
 
 def load_checkpoint(path: str | Path, **hints: object) -> Model:
-    """Load a model in evaluation mode; ``.provenance`` says what was found, ``.preprocessing`` how pictures go in.
+    """Load a model in evaluation mode; ``.provenance`` says what was inferred, ``.preprocessing`` describes the inputs.
 
     Args:
         path: a folder written by ``save_checkpoint`` or a file in it; an official checkpoint of a family in
             docs/models.md (``.pth.tar``, ``.t7``, ``.pth``, ``.pt``, ``.npz``; a bare state dict); the name of bundled
             weights such as ``crate_mini_patch8_64.tiny_imagenet_100``; or a Hugging Face hub id ``owner/name``.
-        hints: for official checkpoints, what no tensor tells, under the configuration's own names: ``num_heads``,
+        hints: for official checkpoints, configuration that cannot be inferred from the tensors: ``num_heads``,
             ``step_size``, ``sparsity_weight``, ``global_pool`` (``"token"`` or ``"avg"``), ``img_size`` (an int or
             ``(height, width)``), ``patch_size``, ``in_chans``. A hint that contradicts the weights is an error. Two
-            more are about the file: ``weights``, the entry to take where there are several, such as ``"model_ema"``,
-            and ``max_expansion``, how many times its size on disk it may take in memory, 16 unless given.
+            further hints are about the file: ``weights``, the entry to load if there are several, such as
+            ``"model_ema"``, and ``max_expansion``, the largest ratio of its size in memory to its size on disk
+            (default 16).
 
     Raises:
-        FileNotFoundError: there is nothing of that name.
-        ValueError: broken, malicious or unknown file, or hints missing or wrong; one sentence that names the culprit.
+        FileNotFoundError: the path or name does not exist.
+        ValueError: a broken, malicious or unknown file, or missing or wrong hints.
     """
     local = Path(path)
     if local.is_dir():
@@ -71,9 +72,7 @@ def load_checkpoint(path: str | Path, **hints: object) -> Model:
         return load_from_box(folder, hints)
     if is_hub_id(str(path)) and not local.parent.exists():
         return from_pretrained(str(path), **hints)
-    raise FileNotFoundError(
-        f"{path} is no file or folder, no bundled model, and no hub id of the form owner/name: check the path"
-    )
+    raise FileNotFoundError(f"{path} is not a file, folder, bundled model or hub id (owner/name): check the path")
 
 
 def _load_official(file: Path, hints: dict[str, object]) -> Model:
@@ -99,7 +98,7 @@ def _load_official(file: Path, hints: dict[str, object]) -> Model:
 
 
 def _recognise(file: Path, tensors: Mapping[str, Tensor]) -> tuple[OfficialFormat, Mapping[str, Tensor]]:
-    """The format of the tensors, and these without prefixes such as ``module.`` that all of their names share."""
+    """The format of the tensors, and the tensors without shared name prefixes such as ``module.``."""
     shorter = tensors
     while True:
         found = next((known for known in OFFICIAL_FORMATS if known.recognises(shorter.keys())), None)
@@ -109,16 +108,16 @@ def _recognise(file: Path, tensors: Mapping[str, Tensor]) -> tuple[OfficialForma
         if shorter is before:
             names = ", ".join(known.name for known in OFFICIAL_FORMATS)
             raise ValueError(
-                f"{file} is of an unknown family: it has tensors such as {next(iter(tensors))!r}; known are {names}"
+                f"{file} has an unknown format, with tensors such as {next(iter(tensors))!r}; known formats: {names}"
             )
 
 
 def save_official(model: nn.Module, file: str | Path) -> str:
-    """Write the weights, bit for bit, in the format of the family's official code; the name of that format.
+    """Write the weights, bit for bit, in the format of the family's official code; returns the name of the format.
 
     Raises:
-        ValueError: the family has no official format, or the model has a part that this format has no place for.
-        OSError: the file cannot be written; an older one stays.
+        ValueError: the family has no official format, or the model has parts that this format cannot store.
+        OSError: the file cannot be written; an existing file is kept.
     """
     content, name = official_content(model)
     write_file(file, content)
@@ -126,12 +125,12 @@ def save_official(model: nn.Module, file: str | Path) -> str:
 
 
 def official_content(model: nn.Module) -> tuple[bytes, str]:
-    """What ``save_official`` writes, and the name of the format."""
+    """The content of the file that ``save_official`` writes, and the name of the format."""
     model = innermost(model)
     known = {form.restore[0]: form for form in OFFICIAL_FORMATS if form.restore}
     if type(model) not in known:
         names = ", ".join(family.__name__ for family in known)
-        raise ValueError(f"a {type(model).__name__} has no official format; there are formats for {names}")
+        raise ValueError(f"{type(model).__name__} has no official format; there are formats for {names}")
     stream = io.BytesIO()
     torch.save(known[type(model)].restore[1](model), stream)
     return stream.getvalue(), known[type(model)].name

@@ -1,4 +1,4 @@
-"""This package's own checkpoints: a folder with ``model.safetensors``, ``config.json`` and perhaps a ``README.md``."""
+"""This package's own format: a folder with ``model.safetensors``, ``config.json`` and optionally ``README.md``."""
 
 import dataclasses
 import hashlib
@@ -25,13 +25,13 @@ FORMAT = "crate-transformer"
 WEIGHTS, CONFIG, CARD = "model.safetensors", "config.json", "README.md"
 FAMILIES = {model_class.__name__: (model_class, type(config)) for model_class, config in MODELS.values()}
 LANGUAGE_FAMILIES = {kind.__name__: (kind, type(config)) for kind, config in LANGUAGE_MODELS.values()}
-_DEEPEST, _LONGEST = 64, 32 << 20  # levels of metadata, letters of its JSON: half of what readers accept
-_MOST_PATCHES = 16_384  # of a picture that is prepared as the checkpoint says
+_DEEPEST, _LONGEST = 64, 32 << 20  # levels of metadata, characters of its JSON: half of what readers accept
+_MOST_PATCHES = 16_384  # of an image preprocessed as the checkpoint says
 
 
 @dataclass(frozen=True, kw_only=True)
 class Description:
-    """What ``config.json`` says; checkpoints of older versions of this package have no ``weights_sha256``."""
+    """The content of ``config.json``; checkpoints of older versions of this package have no ``weights_sha256``."""
 
     format: Literal["crate-transformer"] = FORMAT
     format_version: Literal[1] = 1
@@ -53,26 +53,26 @@ def save_checkpoint(
     metadata: Mapping | None = None,
     dtype: torch.dtype | None = None,
 ) -> Path:
-    """Write weights, configuration, preprocessing and class names into a folder, whole or not at all.
+    """Write weights, configuration, preprocessing and class names to a folder, all or nothing.
 
     Args:
-        model: one of this package's, alone or inside ``torch.compile``, ``DataParallel`` and the like.
-        model_card: text of the folder's ``README.md``.
-        metadata: what to remember about the weights (recipe, accuracy); anything that JSON can hold. Numbers that are
-            not finite become ``null``.
-        dtype: floating-point type on disk, such as ``torch.bfloat16`` for half the size; the model's own if not given.
+        model: a model of this package, possibly wrapped by ``torch.compile``, ``DataParallel`` and the like.
+        model_card: text of ``README.md`` in the folder.
+        metadata: information to store with the weights (recipe, accuracy), which must be JSON-serialisable. Numbers
+            that are not finite become ``null``.
+        dtype: dtype on disk, such as ``torch.bfloat16`` for half the size; default: that of the model.
 
     Raises:
-        ValueError: ``metadata`` or ``class_names`` cannot be stored, or nothing could load what would be written: the
+        ValueError: ``metadata`` or ``class_names`` cannot be stored, or the checkpoint could not be loaded again: the
             model has other parts than its configuration says, or values that are not finite in ``dtype``.
-        OSError: the folder cannot be written, for example on a full disk; an older checkpoint there stays whole.
+        OSError: the folder cannot be written, for example on a full disk; an existing checkpoint is kept.
     """
     model = innermost(model)
     if model.folded:
-        raise ValueError("a folded model is for inference only: save the model that it was made from")
+        raise ValueError("a folded model is for inference only: save the original model")
     if (FAMILIES | LANGUAGE_FAMILIES).get(type(model).__name__, (None,))[0] is not type(model):
         raise ValueError(
-            f"a {type(model).__name__} cannot be stored, since nothing could load it: it is no known family"
+            f"{type(model).__name__} cannot be saved, because it could not be loaded again: it is not a known family"
         )
     tensors = {
         name: t.detach().to("cpu", dtype if t.is_floating_point() else None).contiguous()
@@ -86,7 +86,7 @@ def save_checkpoint(
     _check_metadata(facts, "metadata")
     if len(json_text(facts)) > _LONGEST:
         raise ValueError(
-            f"metadata takes more than {_LONGEST:,} letters as JSON: store large lists beside the checkpoint"
+            f"metadata has more than {_LONGEST:,} characters as JSON: store large lists beside the checkpoint"
         )
     description = Description(
         family=type(model).__name__,
@@ -111,22 +111,24 @@ def save_checkpoint(
 
 
 def load_native(folder: Path, hints: Mapping[str, object]) -> Model:
-    """Read what ``save_checkpoint`` wrote. Hints can only confirm what the configuration says."""
+    """Load a checkpoint of ``save_checkpoint``. Hints are only checked against the configuration."""
     recover(folder)
     config_file, weights_file = folder / CONFIG, folder / WEIGHTS
     for file in (config_file, weights_file):
         if not file.is_file():
-            raise ValueError(f"{folder} is no checkpoint: it has no {file.name}")
+            raise ValueError(f"{folder} is not a checkpoint: it has no {file.name}")
     description = read_record(config_file, Description)
     known = FAMILIES | LANGUAGE_FAMILIES
     if description.family not in known:
-        raise ValueError(f"{config_file} names the model family {description.family!r}; known are {', '.join(known)}")
+        raise ValueError(
+            f"{config_file} has the unknown model family {description.family!r}; known families: {', '.join(known)}"
+        )
     model_class, config_class = known[description.family]
     config = as_record(description.config, config_class, f"{config_file}, the config of a {description.family},")
     _check_metadata(description.metadata, f"{config_file}, its metadata")
     if description.weights_sha256 is not None and description.weights_sha256 != _sha256(weights_file):
         raise ValueError(
-            f"{weights_file} is damaged or was exchanged: its SHA-256 is not the one in {CONFIG}; copy both again"
+            f"{weights_file} is damaged or was replaced: its SHA-256 is not the one in {CONFIG}; copy both again"
         )
     with naming(folder):
         validate_hints(config_class, dataclasses.asdict(config), {**description.config, **hints})
@@ -177,7 +179,7 @@ def _class_names(names: object, num_classes: int) -> tuple[str, ...] | None:
         return None
     if not isinstance(names, list | tuple) or not all(isinstance(name, str) for name in names):
         raise ValueError(
-            f"class_names is a {type(names).__name__}: give a tuple with the name of every class, in order"
+            f"class_names is a {type(names).__name__}: it must be a tuple with the name of every class, in order"
         )
     if len(names) != num_classes:
         raise ValueError(f"class_names has {len(names)} names for num_classes {num_classes}")
@@ -185,7 +187,7 @@ def _class_names(names: object, num_classes: int) -> tuple[str, ...] | None:
 
 
 def _read_about_pictures(description: Description, config: BackboneConfig) -> dict[str, object]:
-    """Preprocessing, which must be complete (a default for what is missing would be a guess), and class names."""
+    """Preprocessing, which must be complete (a default for a missing value would be a guess), and class names."""
     class_names, stored = _class_names(description.class_names, config.num_classes), description.preprocessing
     expected = [part.name for part in dataclasses.fields(Preprocessing)]
     if stored is None or sorted(stored) != sorted(expected):
@@ -194,7 +196,7 @@ def _read_about_pictures(description: Description, config: BackboneConfig) -> di
     rows, columns = (side // patch for side, patch in zip(preprocessing.img_size, config.patch_shape, strict=True))
     if rows * columns > _MOST_PATCHES:
         raise ValueError(
-            f"{CONFIG}: its preprocessing makes {rows} x {columns} patches of a picture, more than {_MOST_PATCHES:,}"
+            f"{CONFIG}: its preprocessing gives {rows} x {columns} patches per image, more than {_MOST_PATCHES:,}"
         )
     exclusive = description.exclusive_classes
     return {"preprocessing": preprocessing, "class_names": class_names, "exclusive_classes": exclusive}

@@ -1,4 +1,4 @@
-"""Arrays of NumPy as tensors, one at a time."""
+"""NumPy ``.npz`` archives as tensors, read one at a time."""
 
 import zipfile
 from collections.abc import Iterator, Mapping
@@ -12,12 +12,12 @@ from crate_transformer.checkpoints.examine import check_sizes, examine
 
 
 class NpzTensors(Mapping[str, Tensor]):
-    """The arrays of an ``.npz`` file as tensors, each read, with its checksum, when it is asked for.
+    """The arrays of an ``.npz`` file as tensors, each read and checked on access.
 
-    NumPy has no bfloat16: JAX stores such values as two bytes without a type, and these are taken for bfloat16.
+    NumPy has no bfloat16: JAX stores such values as two bytes without a type, and these are read as bfloat16.
 
     Raises:
-        ValueError: unpacked, the arrays would take more than ``max_expansion`` times the file.
+        ValueError: unpacked, the arrays would take more than ``max_expansion`` times the size of the file.
     """
 
     def __init__(self, path: Path, max_expansion: int) -> None:
@@ -41,7 +41,7 @@ class NpzTensors(Mapping[str, Tensor]):
             raise
         except Exception as error:  # a broken archive may raise anything
             kind = "Python objects, which could run code" if "Object arrays" in str(error) else "no readable numbers"
-            raise ValueError(f"array {name!r} is refused: it holds {kind}; nothing was executed") from error
+            raise ValueError(f"array {name!r} is refused: it contains {kind}; nothing was executed") from error
         return examine(name, tensor)
 
     def __iter__(self) -> Iterator[str]:

@@ -1,4 +1,4 @@
-"""What an official checkpoint format is: how to recognise it, and how its tensors are called here."""
+"""Definition of an official checkpoint format: how it is recognised, and how its tensors are renamed."""
 
 import math
 import re
@@ -15,13 +15,13 @@ from crate_transformer.models import Model, ModelConfig
 
 @dataclass(frozen=True, kw_only=True)
 class Converted:
-    """An official checkpoint in this package's terms: a stored tensor is either in ``tensors`` or in ``dropped``."""
+    """A converted official checkpoint; every stored tensor is either in ``tensors`` or in ``dropped``."""
 
     model_class: type[Model]
     config: ModelConfig
     tensors: dict[str, Tensor]
     stored_names: dict[str, str]
-    """Own name to official name."""
+    """Own name -> official name."""
     inferred: dict[str, object]
     assumed: dict[str, object] = field(default_factory=dict)
     dropped: dict[str, str] = field(default_factory=dict)
@@ -31,24 +31,24 @@ class Converted:
 
 @dataclass(frozen=True)
 class OfficialFormat:
-    """One published kind of checkpoint. ``convert(tensors, hints)`` raises ``ValueError`` naming the culprit."""
+    """One published checkpoint format. ``convert(tensors, hints)`` raises a ``ValueError`` that names the tensor."""
 
     name: str
     recognises: Callable[[AbstractSet[str]], bool]
     convert: Callable[[Mapping[str, Tensor], Mapping[str, object]], Converted]
     restore: tuple[type[Model], Callable[[Model], dict[str, object]]] | None = None
-    """The family that can be written in this format, and what ``torch.save`` then gets."""
+    """The family that can be written in this format, and a function that makes the object for ``torch.save``."""
 
 
 def rename(tensors: Mapping[str, Tensor], table: Mapping[str, str]) -> dict[str, Tensor]:
-    """Apply a total table of renamings, official name to own name.
+    """Rename tensors by a complete table, official name -> own name.
 
     Raises:
-        ValueError: a tensor is not in the table, or one in the table is not there.
+        ValueError: a tensor is not in the table, or a tensor of the table is missing.
     """
     for key in tensors:
         if key not in table:
-            raise ValueError(f"tensor {key!r} is not known in this kind of checkpoint")
+            raise ValueError(f"tensor {key!r} is unknown in this checkpoint format")
     for key in table:
         if key not in tensors:
             raise ValueError(f"tensor {key!r} is missing")
@@ -56,35 +56,35 @@ def rename(tensors: Mapping[str, Tensor], table: Mapping[str, str]) -> dict[str,
 
 
 def unfold(in_layer: Mapping[str, str], depth: int) -> dict[str, str]:
-    """The renamings of one layer, written out for every layer ``l``; ``even`` is twice its number."""
+    """The renamings of one layer, expanded to all layers ``l``; ``even`` is twice the layer number."""
     numbers = [{"l": layer, "even": 2 * layer} for layer in range(depth)]
     return {key.format(**number): own.format(**number) for number in numbers for key, own in in_layer.items()}
 
 
 def rename_back(model: Model, table: Mapping[str, str]) -> dict[str, Tensor]:
-    """The tensors of a model under their official names; rows of the table for parts that it lacks are left out.
+    """The tensors of a model by their official names; rows of the table for parts that it lacks are skipped.
 
     Raises:
-        ValueError: the model has a tensor for which the official format has no name.
+        ValueError: the model has a tensor without an official name.
     """
     state, names = model.state_dict(), {own: key for key, own in table.items()}
     for own in state:
         if own not in names:
-            raise ValueError(f"the official format has no place for the tensor {own!r} of this {type(model).__name__}")
+            raise ValueError(f"the official format cannot store the tensor {own!r} of this {type(model).__name__}")
     return {names[own]: tensor.detach().cpu().contiguous() for own, tensor in state.items()}
 
 
 def drop(tensors: Mapping[str, Tensor], reasons: Mapping[str, str]) -> tuple[dict[str, Tensor], dict[str, str]]:
-    """The tensors whose names match no pattern in ``reasons``, and the names of the others, each with its reason."""
+    """The tensors whose names match no pattern in ``reasons``, and the names of the others with their reason."""
     dropped = {key: reason for key in tensors for pattern, reason in reasons.items() if re.fullmatch(pattern, key)}
     return {key: tensors[key] for key in tensors if key not in dropped}, dropped
 
 
 def permute_axes(tensors: Mapping[str, Tensor], patterns: Mapping[str, str], **sizes: int) -> dict[str, Tensor]:
-    """Bring axes into this package's order, where the end of a tensor's name has a pattern of einops.
+    """Permute axes to this package's order; ``patterns`` maps the end of a tensor's name to an einops pattern.
 
     Raises:
-        ValueError: a tensor has other axes than its pattern says.
+        ValueError: the axes of a tensor do not match its pattern.
     """
     arranged = dict(tensors)
     for key, tensor in tensors.items():
@@ -100,12 +100,13 @@ def permute_axes(tensors: Mapping[str, Tensor], patterns: Mapping[str, str], **s
 
 
 def count_layers(keys: AbstractSet[str], pattern: str) -> int:
-    """How many different layer numbers the first group of ``pattern`` finds."""
+    """The number of different layer numbers matched by the first group of ``pattern``."""
     return len({found[1] for key in keys if (found := re.match(pattern, key))})
 
 
 def common_size(tensors: Mapping[str, Tensor], axis: int, pattern: str) -> int:
-    """The length of ``axis`` that most tensors called ``pattern`` share, so that the odd one can be named later."""
+    """The most frequent length of ``axis`` among tensors matching ``pattern``, so that an odd one can be named
+    later."""
     named = [tensor.shape for key, tensor in tensors.items() if re.fullmatch(pattern, key)]
     sizes = Counter(shape[axis] for shape in named if -len(shape) <= axis < len(shape))
     if not sizes:
@@ -116,25 +117,25 @@ def common_size(tensors: Mapping[str, Tensor], axis: int, pattern: str) -> int:
 def validate_hints(
     config_class: type[ModelConfig], inferred: Mapping[str, object], hints: Mapping[str, object]
 ) -> None:
-    """Check hints against what the tensors say.
+    """Check hints against the tensors.
 
     Raises:
-        ValueError: a hint is no field of the configuration, no number, or contradicts the tensors.
+        ValueError: a hint is not a field of the configuration, not a number, or contradicts the tensors.
     """
     valid = config_class.__dataclass_fields__
     for name, value in hints.items():
         if name not in valid:
-            raise ValueError(f"{name!r} is no option of this model; it has {', '.join(sorted(valid))}")
+            raise ValueError(f"{name!r} is not an option of this model; its options are {', '.join(sorted(valid))}")
         default = valid[name].default
         checked_later = name in ("img_size", "patch_size") or isinstance(default, str)
         if not checked_later and not _is_number(value, default):
-            raise ValueError(f"{name}={value!r} is not a number that this option can have")
+            raise ValueError(f"{name}={value!r} is not a valid number for this option")
         if name in inferred and as_pair(name, inferred[name]) != as_pair(name, value):
             raise ValueError(f"{name}={value} contradicts the tensors, which say {inferred[name]}")
 
 
 def _is_number(value: object, default: object) -> bool:
-    """Whether an option with this default can have this value: a whole number where the default is one."""
+    """Whether an option with this default can have this value: an integer if the default is one."""
     if value is None:
         return default is None
     kinds = int | float if isinstance(default, float) else int
@@ -142,17 +143,17 @@ def _is_number(value: object, default: object) -> bool:
 
 
 def as_pair(name: str, value: object) -> object:
-    """``(n, n)`` for a size ``n`` in pixels, ``(height, width)`` for two; other options as they are."""
+    """``(n, n)`` for a size ``n`` in pixels, ``(height, width)`` for two numbers; other options unchanged."""
     if name not in ("img_size", "patch_size"):
         return value
     pair = tuple(value) if isinstance(value, tuple | list) else (value, value)
     if len(pair) != 2 or not all(isinstance(side, int) and side > 0 for side in pair):
-        raise ValueError(f"{name} is {value}: give one number of pixels or (height, width)")
+        raise ValueError(f"{name} is {value}: give one number in pixels, or (height, width)")
     return pair
 
 
 def count_positions(name: str, table: Tensor, dim: int) -> int:
-    """Rows of a position table ``(1, tokens, dim)``.
+    """Number of rows of a position table ``(1, tokens, dim)``.
 
     Raises:
         ValueError: it has another shape.
@@ -166,12 +167,12 @@ def resolve_num_heads(num_heads: int | None, inner_dim: int, dim: int, depth: in
     """The number of heads, checked against the rows of the shared projection.
 
     Raises:
-        ValueError: nobody tells the number, or it does not divide the rows.
+        ValueError: the number is unknown, or it does not divide the rows.
     """
     if num_heads is None:
         raise ValueError(
-            f"no tensor tells the number of heads, and embed_dim {dim} with depth {depth} is no published size: "
-            "give num_heads="
+            "the number of heads cannot be inferred from the tensors, and embed_dim "
+            f"{dim} with depth {depth} is not a published size: give num_heads="
         )
     if num_heads < 1 or inner_dim % num_heads:
         raise ValueError(f"num_heads={num_heads} does not divide the {inner_dim} rows of the shared projection")
@@ -181,10 +182,10 @@ def resolve_num_heads(num_heads: int | None, inner_dim: int, dim: int, depth: in
 def infer_patches(patch_dim: int, num_patches: int, hints: Mapping[str, object]) -> dict[str, object]:
     """``patch_size``, ``in_chans`` and ``img_size`` from the length of a flattened patch and the number of patches.
 
-    Without hints: square patches of 3 channels on a square grid.
+    Without hints: square patches with 3 channels on a square grid.
 
     Raises:
-        ValueError: nothing fits, or more than one thing; the message names the hint that decides it.
+        ValueError: no value fits, or several do; the message names the hint that is needed.
     """
     in_chans = hints.get("in_chans", 3)
     if "patch_size" in hints:
@@ -195,7 +196,7 @@ def infer_patches(patch_dim: int, num_patches: int, hints: Mapping[str, object])
     if rows * columns * in_chans != patch_dim or not patch_dim:
         given = ", ".join(f"{name}={hints[name]}" for name in ("patch_size", "in_chans") if name in hints)
         raise ValueError(
-            f"a patch of {patch_dim} values does not fit {given or 'a square patch of 3 channels'}: "
+            f"a patch of {patch_dim} values does not match {given or 'a square patch with 3 channels'}: "
             "give patch_size=(rows, columns), in_chans= or both"
         )
     if "img_size" in hints:
@@ -207,7 +208,7 @@ def infer_patches(patch_dim: int, num_patches: int, hints: Mapping[str, object])
     else:
         side = math.isqrt(max(num_patches, 0))
         if side < 1 or side * side != num_patches:
-            raise ValueError(f"{num_patches} patches form no square grid: give img_size=(height, width) in pixels")
+            raise ValueError(f"{num_patches} patches are not a square grid: give img_size=(height, width) in pixels")
         height, width = side * rows, side * columns
     sizes = {"patch_size": (rows, columns), "img_size": (height, width)}
     return {

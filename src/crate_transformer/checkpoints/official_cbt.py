@@ -54,15 +54,15 @@ RENAMED_IN_ATTENTION = {
     },
 }
 TELLS = {".fn.step_x": "cbsa", ".fn.step_rep": "cbsa", ".fn.proj.weight": "cbsa", ".fn.temp": "tssa"}
-"""Ends of the names that only one kind of attention has."""
+"""Ends of the names that exist for only one kind of attention."""
 SHAPES = {".step_rep": "heads 1 1 -> heads", ".step_x": "heads 1 1 -> heads", ".temp": "heads 1 -> heads"}
 PUBLISHED_HEADS = {(192, 12): 3, (384, 12): 6, (768, 12): 12, (1024, 24): 16}
-"""(embed_dim, depth) -> num_heads; asked only of MSSA, whose tensors do not tell."""
+"""(embed_dim, depth) -> num_heads; only needed for MSSA, where it cannot be inferred from the tensors."""
 NOT_IN_TENSORS = {"step_size": 0.1, "sparsity_weight": 0.1, "global_pool": "token", "pooling": "shifted"}
 
 
 def recognises(keys: AbstractSet[str]) -> bool:
-    """Whether these are the tensors of a CBT as main.py saves it."""
+    """Whether these are the tensors of a CBT saved by main.py."""
     return any(re.match(r"to_patch_embedding\.proj\.\d+\.", key) for key in keys)
 
 
@@ -106,20 +106,20 @@ def convert(tensors: Mapping[str, Tensor], hints: Mapping[str, object]) -> Conve
 
 
 def renamings(stem: int, depth: int, attention: str) -> dict[str, str]:
-    """Official name to own name, for so many convolutions and blocks with this attention."""
+    """Official name -> own name, for these numbers of convolutions and blocks with this attention."""
     in_layer = RENAMED_IN_LAYER | RENAMED_IN_ATTENTION.get(attention, {})
     return RENAMED | unfold(RENAMED_IN_STEM, stem) | unfold(in_layer, depth)
 
 
 def restore(model: CBT) -> dict[str, object]:
-    """What main.py saves, without an optimiser."""
+    """The checkpoint that main.py saves, without an optimiser."""
     table = renamings(len(model.patch_embed.convs), len(model.blocks), model.config.attention)
     tensors = permute_axes(rename_back(model, table), {key: swap(pattern) for key, pattern in SHAPES.items()})
     return {"epoch": 0, "arch": "CBT", "state_dict": {f"module.{key}": tensor for key, tensor in tensors.items()}}
 
 
 def swap(pattern: str) -> str:
-    """The pattern of einops the other way round."""
+    """The inverse einops pattern."""
     return " -> ".join(reversed(pattern.split(" -> ")))
 
 

@@ -46,12 +46,12 @@ RENAMED_IN_LAYER = {
     "transformer.layers.{l}.1.fn.weight": "blocks.{l}.ista.dictionary",
 }
 PUBLISHED_HEADS = {(384, 12): 6, (576, 12): 12, (768, 12): 12, (1024, 24): 16}
-"""(embed_dim, depth) -> num_heads of the sizes in table 1."""
+"""(embed_dim, depth) -> num_heads for the sizes in table 1."""
 NOT_IN_TENSORS = {"step_size": 0.1, "sparsity_weight": 0.1, "global_pool": "token"}
 
 
 def recognises(keys: AbstractSet[str]) -> bool:
-    """Whether these are the tensors of a CRATE as main.py saves it."""
+    """Whether these are the tensors of a CRATE saved by main.py."""
     dictionaries = any(re.fullmatch(r"transformer\.layers\.\d+\.1\.fn\.weight", key) for key in keys)
     return dictionaries and "head.weight" not in keys
 
@@ -100,7 +100,7 @@ def convert(tensors: Mapping[str, Tensor], hints: Mapping[str, object]) -> Conve
 
 
 def restore(model: CRATE) -> dict[str, object]:
-    """What main.py saves, without an optimiser."""
+    """The checkpoint that main.py saves, without an optimiser."""
     tensors = rename_back(model, RENAMED | unfold(RENAMED_IN_LAYER, len(model.blocks)))
     return {"epoch": 0, "arch": "CRATE", "state_dict": {f"module.{key}": tensor for key, tensor in tensors.items()}}
 

@@ -42,10 +42,10 @@ RENAMED_IN_LAYER = {
     "transformer.layers.{l}.1.fn.D1": "blocks.{l}.odl.decoupled_dictionary",
 }
 PUBLISHED_HEADS = {(192, 12): 3, (576, 12): 12, (768, 12): 12, (1024, 24): 16, (1280, 32): 16}
-"""(embed_dim, depth) -> num_heads of the sizes Ti, S, B, L and H."""
+"""(embed_dim, depth) -> num_heads for the sizes Ti, S, B, L and H."""
 NOT_IN_TENSORS = {"step_size": 0.1, "sparsity_weight": 0.1, "global_pool": "token"}
 RELEASED_HEAD_EPS = 1e-5
-"""Of the released PyTorch class, whose outputs these files are to reproduce; the weights were trained with 1e-6."""
+"""Value of the released PyTorch class, whose outputs are reproduced; the weights were trained with 1e-6."""
 
 
 def recognises(keys: AbstractSet[str]) -> bool:
@@ -73,11 +73,11 @@ def describe(
     """Infer the architecture of a CRATE-alpha whose tensors have this package's names and layout.
 
     Args:
-        table: official name to own name.
-        num_heads: if the file tells.
+        table: official name -> own name.
+        num_heads: if known from the file.
 
     Raises:
-        ValueError: the tensors contradict each other or the hints, or leave something open; the message says what.
+        ValueError: the tensors contradict each other or the hints, or a hint is missing; the message says which.
     """
     stored_names = {own: key for key, own in table.items()}
     validate_hints(CRATEAlphaConfig, {}, hints)

@@ -1,4 +1,4 @@
-"""The released CLIP models whose vision tower is a CRATE-alpha (arXiv 2405.20299): the tower as a backbone."""
+"""The released CLIP models with a CRATE-alpha vision tower (arXiv 2405.20299): the tower as a backbone."""
 
 import re
 from collections.abc import Mapping
@@ -43,7 +43,7 @@ LAYOUT = {
     "visual.proj": "dim classes -> classes dim",
     ".attn.in_proj_weight": "(copies head_dims) dim -> copies head_dims dim",
 }
-_TEXT = "text tower, an ordinary transformer"
+_TEXT = "text tower, a standard transformer"
 DROPPED = {
     r"positional_embedding": _TEXT,
     r"token_embedding\.weight": _TEXT,
@@ -56,7 +56,7 @@ HEAD_EPS = 1e-6
 
 
 def recognises(keys: AbstractSet[str]) -> bool:
-    """Whether these are the tensors of a CLIP model with a CRATE-alpha for its images."""
+    """Whether these are the tensors of a CLIP model with a CRATE-alpha vision tower."""
     return any(re.fullmatch(r"visual\.transformer\.resblocks\.\d+\.mlp\.c_fc", key) for key in keys)
 
 
@@ -73,9 +73,9 @@ def convert(tensors: Mapping[str, Tensor], hints: Mapping[str, object]) -> Conve
 
 
 def _the_same(key: str, copies: Tensor) -> Tensor:
-    """The one projection that is stored as query, key and value."""
+    """The single projection that is stored as query, key and value."""
     if not torch.allclose(copies, copies[:1], rtol=0, atol=0, equal_nan=True):
-        raise ValueError(f"tensor {key!r} is not one projection stored three times: this is no CRATE-alpha")
+        raise ValueError(f"tensor {key!r} is not one projection stored three times: this is not a CRATE-alpha")
     return copies[0]
 
 

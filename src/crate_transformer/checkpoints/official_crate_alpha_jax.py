@@ -62,7 +62,7 @@ def recognises(keys: AbstractSet[str]) -> bool:
 
 
 def convert(tensors: Mapping[str, Tensor], hints: Mapping[str, object]) -> Converted:
-    """Rename every parameter, put its axes in PyTorch's order and infer the architecture; heads are in the shapes."""
+    """Rename every parameter, permute its axes to PyTorch's order and infer the architecture, including the heads."""
     tensors, dropped = drop(tensors, DROPPED)
     lead = "params/" if any(key.startswith("params/") for key in tensors) else ""
     depth = count_layers(tensors.keys(), lead + r"Transformer/encoderblock_(\d+)/")
@@ -76,13 +76,13 @@ def convert(tensors: Mapping[str, Tensor], hints: Mapping[str, object]) -> Conve
 def released_resize(
     model: CRATEAlpha, *, img_size: int | tuple[int, int], patch_size: int | tuple[int, int]
 ) -> CRATEAlpha:
-    """A copy for another image and patch size, made as the JAX code does before it fine-tunes with smaller patches.
+    """A copy for another image and patch size, as in the JAX code before fine-tuning with smaller patches.
 
-    The position table is resampled linearly with the corners kept in place, the patch embedding's kernel linearly with
-    antialiasing; the rest, the head included, stays. The package's own ``set_input_size`` is bicubic.
+    The position table is resampled linearly with aligned corners, the kernel of the patch embedding linearly with
+    antialiasing; everything else, including the head, is unchanged. The package's own ``set_input_size`` is bicubic.
 
     Raises:
-        ValueError: ``img_size`` is no multiple of ``patch_size``.
+        ValueError: ``img_size`` is not a multiple of ``patch_size``.
     """
     resized = CRATEAlpha(dataclasses.replace(model.config, img_size=img_size, patch_size=patch_size))
     state = {name: tensor.clone() for name, tensor in model.state_dict().items()}

@@ -1,4 +1,4 @@
-"""The demo checkpoint of arXiv 2308.16271: six heads, patch 8, a replaced head and a second one that nothing uses."""
+"""The demo checkpoint of arXiv 2308.16271: six heads, patch size 8, a replaced head and an unused second head."""
 
 import copy
 import dataclasses
@@ -18,14 +18,14 @@ SECOND_HEAD = ("head.weight", "head.bias")
 
 
 def recognises(keys: AbstractSet[str]) -> bool:
-    """Whether these are the tensors of a CRATE with a second head behind the first."""
+    """Whether these are the tensors of a CRATE with a second head after the first."""
     return "head.weight" in keys and official_crate.recognises(keys - {"head.weight"})
 
 
 def convert(tensors: Mapping[str, Tensor], hints: Mapping[str, object]) -> Converted:
-    """Like the official forward: logits of the replaced head, the second left out.
+    """As in the official forward pass: logits of the replaced head, without the second head.
 
-    With the hint ``num_classes`` equal to the rows of ``head``, the two linear maps are folded into one classifier.
+    If the hint ``num_classes`` equals the rows of ``head``, the two linear maps are folded into one classifier.
     """
     weight, bias = tensors["head.weight"], tensors.get("head.bias")
     if bias is None:
@@ -34,7 +34,7 @@ def convert(tensors: Mapping[str, Tensor], hints: Mapping[str, object]) -> Conve
         raise ValueError(f"tensor 'head.bias' has shape {tuple(bias.shape)}, expected one axis")
     for key in SECOND_HEAD:
         if not tensors[key].isfinite().all():
-            raise ValueError(f"tensor {key!r} holds values that are not finite")
+            raise ValueError(f"tensor {key!r} contains values that are not finite")
     first = {key: tensor for key, tensor in tensors.items() if key not in SECOND_HEAD}
     others = {name: value for name, value in hints.items() if name != "num_classes"}
     found = official_crate.convert(first, {"num_heads": NUM_HEADS} | others)
@@ -42,13 +42,13 @@ def convert(tensors: Mapping[str, Tensor], hints: Mapping[str, object]) -> Conve
         found.inferred["num_heads"] = NUM_HEADS
     width = found.config.num_classes
     if weight.shape != (len(bias), width) or found.tensors["head.weight"].shape != (width, found.config.embed_dim):
-        raise ValueError(f"tensor 'head.weight' of shape {tuple(weight.shape)} does not fit its bias and 'mlp_head.1'")
+        raise ValueError(f"tensor 'head.weight' of shape {tuple(weight.shape)} must match its bias and 'mlp_head.1'")
     num_classes = hints.get("num_classes", width)
     if num_classes == width:
-        reason = f"never applied by the official code, num_classes={len(bias)} as a hint applies it"
+        reason = f"not used by the official code; the hint num_classes={len(bias)} uses it"
         return dataclasses.replace(found, dropped=dict.fromkeys(SECOND_HEAD, reason))
     if num_classes != len(bias):
-        raise ValueError(f"num_classes={num_classes} fits neither head, which have {width} and {len(bias)}")
+        raise ValueError(f"num_classes={num_classes} matches neither of the heads, which have {width} and {len(bias)}")
     folded = {
         "head.weight": weight.double() @ found.tensors["head.weight"].double(),
         "head.bias": weight.double() @ found.tensors["head.bias"].double() + bias.double(),
@@ -63,11 +63,11 @@ def convert(tensors: Mapping[str, Tensor], hints: Mapping[str, object]) -> Conve
 
 
 def released_demo(model: CRATE, height: int, width: int) -> CRATE:
-    """A copy for images of ``height`` x ``width`` pixels whose position table is what the released demo code uses.
+    """A copy for images of ``height`` x ``width`` pixels with the position table of the released demo code.
 
-    That code resamples even at the native size, with 0.1 patches added to each side, and lays the table out as columns
-    by rows when the image is not square. Compared with plain loading it moves features by about 0.2; use it only to
-    reproduce published figures.
+    That code resamples even at the native size, with 0.1 patches added to each side, and transposes the table if the
+    image is not square. Compared with plain loading, features change by about 0.2; use it only to reproduce published
+    figures.
     """
     rows, columns = model.grid_size(height, width)
     old_rows, old_columns = model.grid_size(*model.img_size)

@@ -58,21 +58,21 @@ RENAMED_IN_DECODER_LAYER = {
     "decoder_blocks.{l}.layers.0.1.fn.to_out.0.bias": "decoder.blocks.{l}.mssa.out.bias",
 }
 DROPPED = {
-    "pos_embed": "never applied by the official code: decoder_pos_embed is what it adds, before the encoder",
-    "decoder_embed.weight": "never applied by the official code",
-    "decoder_embed.bias": "never applied by the official code",
+    "pos_embed": "not used by the official code, which adds decoder_pos_embed before the encoder",
+    "decoder_embed.weight": "not used by the official code",
+    "decoder_embed.bias": "not used by the official code",
 }
 NOT_IN_TENSORS = {"step_size": 0.1, "sparsity_weight": 0.5, "normalise_pixels": False}
-"""The official code's own defaults. A base model with lambda 5.0 was released too: its file's name says ``lmd5.0``."""
+"""Defaults of the official code. A base model with lambda 5.0 was released too; its file name contains ``lmd5.0``."""
 
 
 def recognises(keys: AbstractSet[str]) -> bool:
-    """Whether these are the tensors of a CRATE-MAE: blocks that hold one CRATE layer each."""
+    """Whether these are the tensors of a CRATE-MAE: blocks with one CRATE layer each."""
     return any(re.match(r"(decoder_)?blocks\.\d+\.layers\.0\.[01]\.", key) for key in keys)
 
 
 def convert(tensors: Mapping[str, Tensor], hints: Mapping[str, object]) -> Converted:
-    """Rename every tensor but those the official code never applies, and infer the architecture."""
+    """Rename every tensor except those that the official code does not use, and infer the architecture."""
     validate_hints(CRATEMAEConfig, {}, hints)
     depth = count_layers(tensors.keys(), r"blocks\.(\d+)\.")
     decoder_depth = count_layers(tensors.keys(), r"decoder_blocks\.(\d+)\.")
@@ -82,7 +82,9 @@ def convert(tensors: Mapping[str, Tensor], hints: Mapping[str, object]) -> Conve
     dim = common_size(tensors, 0, r"(decoder_)?blocks\.\d+\.layers\.0\.[01]\.norm\.(weight|bias)")
     kernel = tensors["patch_embed.proj.weight"]
     if kernel.ndim != 4:
-        raise ValueError(f"tensor 'patch_embed.proj.weight' has shape {tuple(kernel.shape)}, not that of a convolution")
+        raise ValueError(
+            f"tensor 'patch_embed.proj.weight' has shape {tuple(kernel.shape)}, which is not that of a convolution"
+        )
     in_chans, *patch_size = kernel.shape[1:]
     num_patches = count_positions("decoder_pos_embed", tensors["decoder_pos_embed"], dim) - 1
     inferred = {
@@ -113,8 +115,8 @@ def convert(tensors: Mapping[str, Tensor], hints: Mapping[str, object]) -> Conve
 
 
 def restore(model: CRATEMAE) -> dict[str, object]:
-    """What its main program saves, without an optimiser; the weights that nothing applies are made up: the same sine
-    and cosine table, and zeros."""
+    """The checkpoint that its main program saves, without an optimiser; unused weights are filled with the same
+    sine-cosine table and zeros."""
     layers = unfold(RENAMED_IN_LAYER, len(model.blocks))
     decoder_layers = unfold(RENAMED_IN_DECODER_LAYER, len(model.decoder.blocks))
     tensors = rename_back(model, RENAMED | layers | decoder_layers)

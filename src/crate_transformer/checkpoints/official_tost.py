@@ -1,4 +1,4 @@
-"""The released ToST for pictures (arXiv 2412.17810): ``checkpoint.pth`` and ``best_model.pth`` of its main.py."""
+"""The released ToST for images (arXiv 2412.17810): ``checkpoint.pth`` and ``best_model.pth`` of its main.py."""
 
 import re
 from collections.abc import Mapping
@@ -68,12 +68,12 @@ PREPROCESSING = {"interpolation": "bicubic"}
 
 
 def recognises(keys: AbstractSet[str]) -> bool:
-    """Whether these are the tensors of a ToST as main.py saves it."""
+    """Whether these are the tensors of a ToST saved by main.py."""
     return any(re.fullmatch(r"blocks\.\d+\.attn\.temp", key) for key in keys)
 
 
 def convert(tensors: Mapping[str, Tensor], hints: Mapping[str, object]) -> Converted:
-    """Rename every tensor and infer the architecture; only the size of the pictures is in no tensor."""
+    """Rename every tensor and infer the architecture; only the image size cannot be inferred."""
     validate_hints(ToSTConfig, {}, hints)
     stem = count_layers(tensors.keys(), r"patch_embed\.proj\.(\d+)\.")
     depth = count_layers(tensors.keys(), r"blocks\.(\d+)\.")
@@ -106,13 +106,13 @@ def convert(tensors: Mapping[str, Tensor], hints: Mapping[str, object]) -> Conve
 
 
 def renamings(stem: int, depth: int, class_layers: int) -> dict[str, str]:
-    """Official name to own name, for so many convolutions, blocks and class layers."""
+    """Official name -> own name, for these numbers of convolutions, blocks and class layers."""
     convs = unfold(RENAMED_IN_STEM, stem)
     return RENAMED | convs | unfold(RENAMED_IN_BLOCK, depth) | unfold(RENAMED_IN_CLASS_LAYER, class_layers)
 
 
 def restore(model: ToST) -> dict[str, object]:
-    """What main.py saves, without an optimiser."""
+    """The checkpoint that main.py saves, without an optimiser."""
     counts = len(model.patch_embed.convs), len(model.blocks), len(model.class_layers)
     return {
         "model": permute_axes(rename_back(model, renamings(*counts)), {".attn.temp": "heads -> heads 1"}),

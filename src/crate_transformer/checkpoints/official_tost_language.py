@@ -46,7 +46,7 @@ RENAMED_IN_LAYER = {
     "transformer.h.{l}.gamma2": "blocks.{l}.scale2.gamma",
 }
 BIASES = r"transformer\.(ln_f|h\.\d+\.(ln_1|ln_2|attn\.c_attn|attn\.c_proj|mlp\.c_fc|mlp\.c_proj))\.bias"
-"""Official names of what the option ``bias`` adds."""
+"""Official names of the tensors added by the option ``bias``."""
 
 
 def recognises(keys: AbstractSet[str]) -> bool:
@@ -55,7 +55,7 @@ def recognises(keys: AbstractSet[str]) -> bool:
 
 
 def convert(tensors: Mapping[str, Tensor], hints: Mapping[str, object]) -> Converted:
-    """Rename every tensor and infer the architecture; the output map must be the embedding, to which it is tied."""
+    """Rename every tensor and infer the architecture; the output map must equal the embedding to which it is tied."""
     validate_hints(CausalToSTConfig, {}, hints)
     depth = count_layers(tensors.keys(), r"transformer\.h\.(\d+)\.")
     bias = any(re.fullmatch(BIASES, key) for key in tensors)
@@ -68,9 +68,9 @@ def convert(tensors: Mapping[str, Tensor], hints: Mapping[str, object]) -> Conve
         if key not in tensors:
             raise ValueError(f"tensor {key!r} is missing")
         if not tensors[key].isfinite().all():
-            raise ValueError(f"tensor {key!r} holds values that are not finite")
+            raise ValueError(f"tensor {key!r} contains values that are not finite")
     if not torch.equal(tensors[EMBEDDING], tensors[OUTPUT]):
-        raise ValueError(f"tensor {OUTPUT!r} differs from {EMBEDDING!r}, to which this kind of checkpoint ties it")
+        raise ValueError(f"tensor {OUTPUT!r} differs from {EMBEDDING!r}, but this format ties them")
     rest = {key: tensor for key, tensor in tensors.items() if key != OUTPUT}
     renamed = rename(permute_axes(rest, {".attn.temp": "heads 1 -> heads"}), table)
     dim = common_size(tensors, 0, r"transformer\.h\.\d+\.(ln_[12]\.weight|gamma[12])")
@@ -95,7 +95,7 @@ def convert(tensors: Mapping[str, Tensor], hints: Mapping[str, object]) -> Conve
 
 
 def restore(model: CausalToST) -> dict[str, object]:
-    """What train.py saves, without an optimiser."""
+    """The checkpoint that train.py saves, without an optimiser."""
     tensors = rename_back(model, RENAMED | unfold(RENAMED_IN_LAYER, len(model.blocks)))
     tensors = permute_axes(tensors, {".attn.temp": "heads -> heads 1"})
     config = model.config

@@ -1,4 +1,4 @@
-"""Files of ``torch.save``: read without executing anything in them, and compared with their checksums."""
+"""Files of ``torch.save``: read without executing anything, and verified against their checksums."""
 
 import pickletools
 import re
@@ -20,7 +20,7 @@ from crate_transformer.checkpoints.examine import RefusedError
 
 
 class _Unread:
-    """Stands in for an object that no model needs; whatever the file puts into it is dropped."""
+    """Placeholder for an object that no model needs; its content is dropped."""
 
     def __init__(self, *args: object) -> None:
         pass
@@ -30,11 +30,11 @@ class _Unread:
 
 
 class _NumberType:
-    """Stands in for ``numpy.dtype``, which the file would build from raw values."""
+    """Placeholder for ``numpy.dtype``, which the file would build from raw values."""
 
     def __init__(self, code: str, *args: object) -> None:
         if not re.fullmatch(r"[biuf][1248]", code):
-            raise ValueError(f"{code} is no type of numbers")
+            raise ValueError(f"{code} is not a numeric type")
         self.code = code
 
     def __setstate__(self, state: tuple) -> None:
@@ -74,17 +74,17 @@ _STAND_INS = {
         for kind in ("", "Posix", "Windows", "Pure", "PurePosix", "PureWindows")
     ),
 }  # fmt: skip
-"""What runs in place of the classes that training programs store beside the weights; nothing of theirs does."""
+"""Placeholders for the classes that training programs store beside the weights; the classes themselves never run."""
 _GROWING = {name for pair in aliases.aliases.items() if pair[1].endswith("_codec") for name in pair}
-"""Encodings of bytes as bytes, such as ``hex``: applied again and again they double a few bytes to any size."""
-_PICKLES = 5  # of the older format: a magic number, a version, sizes of integers, the content, names of its values
+"""Encodings from bytes to bytes, such as ``hex``: applied repeatedly, they expand a few bytes to any size."""
+_PICKLES = 5  # in the older format: a magic number, a version, sizes of integers, the content, names of its values
 
 
 def load_pickled(path: Path) -> object:
-    """What ``torch.save`` wrote, in plain types; tensors are mapped, so that optimiser states are never read.
+    """The content of a ``torch.save`` file in plain types; tensors are memory-mapped, so optimiser states are not read.
 
     Raises:
-        ValueError: the file is truncated, damaged, of another kind, or holds Python objects that could run code.
+        ValueError: the file is truncated, damaged, of another format, or contains Python objects that could run code.
     """
     is_archive = zipfile.is_zipfile(path)
     try:
@@ -95,7 +95,7 @@ def load_pickled(path: Path) -> object:
                 _check_pickles(stream, _PICKLES)
         names = [(stand_in, name) for stand_in, names in _STAND_INS.items() for name in names]
         with torch.serialization.safe_globals(names), warnings.catch_warnings():
-            warnings.simplefilter("ignore")  # PyTorch deprecates kinds of tensors that are refused later
+            warnings.simplefilter("ignore")  # PyTorch deprecates tensor types that are refused later
             return torch.load(path, map_location="cpu", weights_only=True, mmap=is_archive)
     except RefusedError:
         raise
@@ -103,21 +103,19 @@ def load_pickled(path: Path) -> object:
         culprit = re.search(r"[Uu]nsupported (?:global: )?(?:GLOBAL|class) (\S{1,100})\s", str(error))
         if culprit:
             raise ValueError(
-                f"{path} is refused: it holds {culprit[1]}, which is neither a tensor nor a plain value and could run "
-                "code; nothing was executed"
+                f"{path} is refused: it contains {culprit[1]}, which is neither a tensor nor a plain value and could "
+                "run code; nothing was executed"
             ) from error
-        raise ValueError(f"{path} is not a readable checkpoint: truncated, damaged, or a file of another kind") from (
-            error
-        )
+        raise ValueError(f"{path} is not a readable checkpoint: truncated, damaged, or in another format") from (error)
 
 
 def verify(path: Path, tensors: Mapping[str, Tensor]) -> None:
-    """Compare the bytes of the tensors with the checksums in the archive that they were mapped from.
+    """Compare the bytes of the memory-mapped tensors with the checksums in the archive.
 
-    Archives that PyTorch wrote without checksums, and files of its older format, have nothing to compare with.
+    Archives that PyTorch wrote without checksums, and files of its older format, cannot be verified.
 
     Raises:
-        ValueError: some bytes have changed since the file was written; the message names the tensor.
+        ValueError: bytes have changed since the file was written; the message names the tensor.
     """
     if not zipfile.is_zipfile(path):
         return
@@ -131,12 +129,12 @@ def verify(path: Path, tensors: Mapping[str, Tensor]) -> None:
         if storage.nbytes() and storage.data_ptr() not in checked:
             content = torch.empty(0, dtype=torch.uint8).set_(storage).numpy()
             if (storage.nbytes(), zlib.crc32(content)) not in known:
-                raise ValueError(f"{path} is damaged: the values of tensor {name!r} do not fit their checksum")
+                raise ValueError(f"{path} is damaged: the values of tensor {name!r} do not match their checksum")
             checked.add(storage.data_ptr())
 
 
 def _check_structure(path: Path) -> None:
-    """Read, with their checksums, the members that are no values of tensors: there are few, and they are small."""
+    """Read and verify the members of the archive that are not tensor values; they are few and small."""
     with zipfile.ZipFile(path) as archive:
         members = archive.infolist()
         with_checksums = any(member.CRC for member in members)
@@ -146,14 +144,14 @@ def _check_structure(path: Path) -> None:
             if "/data/" in member.filename:
                 continue
             if not with_checksums:
-                del member.CRC  # nothing to compare with
+                del member.CRC  # no checksum to verify
             content = archive.read(member)
             if member.filename.endswith("data.pkl"):
                 _check_pickles(BytesIO(content), 1)
 
 
 def _check_pickles(stream: BufferedIOBase, count: int) -> None:
-    """Look through pickles without running them: PyTorch lets them encode text, which may make it longer and longer."""
+    """Check pickles without running them: PyTorch allows them to encode text, which can make it grow without limit."""
     if tarfile.is_tarfile(stream):
         raise ValueError("a format of the year 2016")
     stream.seek(0)

@@ -9,9 +9,9 @@ from crate_transformer.checkpoints.provenance import Provenance
 from crate_transformer.models import Backbone, build_model, canonical_name
 
 BUNDLED = Path(str(resources.files(__package__) / "bundled"))
-"""Folder of checkpoints inside the package, each called ``name.tag``."""
+"""Folder of the bundled checkpoints, each called ``name.tag``."""
 ADAPTABLE = ("num_classes", "img_size", "global_pool", "drop_rate", "drop_path_rate", "dynamic_img_size")
-"""Options that may differ from those the weights were trained with."""
+"""Options that may differ from those used in training."""
 
 
 def list_pretrained() -> list[str]:
@@ -20,31 +20,31 @@ def list_pretrained() -> list[str]:
 
 
 def box_folder(name: str) -> Path | None:
-    """The folder of ``name`` (``model.tag``, or a model with one tag) among the bundled weights, if it is there."""
+    """The folder of the bundled weights ``name`` (``model.tag``, or a model with one tag), if they exist."""
     tags = [full for full in list_pretrained() if name in (full, full.partition(".")[0])]
     return BUNDLED / tags[0] if len(tags) == 1 else None
 
 
 def load_from_box(folder: Path, hints: dict[str, object]) -> Backbone:
-    """The model in a folder of bundled weights; its provenance names them instead of a path."""
+    """The model in a folder of bundled weights, with their name as provenance instead of a path."""
     model = load_native(folder, hints)
     model.provenance = dataclasses.replace(model.provenance, source=f"the bundled weights: {folder.name}")
     return model
 
 
 def create_model(name: str, pretrained: bool = False, **config: object) -> Backbone:
-    """A model by name, such as ``crate_small_patch16_224`` or an alias of the papers (``CRATE-B/8``).
+    """A model by name, such as ``crate_small_patch16_224`` or an alias from the papers (``CRATE-B/8``).
 
     Args:
-        name: may carry the tag of bundled weights, ``crate_mini_patch8_64.tiny_imagenet_100``. Then the model has
-            the configuration of these weights (such as their ``num_classes``), loaded or not.
-        pretrained: load those weights, in evaluation mode. Then of the configuration only ``num_classes`` (the
-            head is fresh), ``img_size`` (the position table is resampled), ``global_pool``, ``dynamic_img_size`` and
-            the two rates of dropping may be changed.
+        name: may include the tag of bundled weights, ``crate_mini_patch8_64.tiny_imagenet_100``. The model then has the
+            configuration of these weights (such as their ``num_classes``), whether they are loaded or not.
+        pretrained: load these weights, in evaluation mode. Only ``num_classes`` (with a new head), ``img_size`` (the
+            position table is resampled), ``global_pool``, ``dynamic_img_size`` and the two drop rates may then be
+            changed.
         config: fields of the model's configuration to replace.
 
     Raises:
-        ValueError: no such model, option or weights.
+        ValueError: there is no such model, option or weights.
     """
     base, _, tag = name.partition(".")
     base = canonical_name(base)
@@ -52,8 +52,8 @@ def create_model(name: str, pretrained: bool = False, **config: object) -> Backb
     folder = box_folder(full)
     if folder is None and (tag or pretrained):
         raise ValueError(
-            f"there are no weights called {full!r}; there are {', '.join(list_pretrained()) or 'none bundled'}; "
-            "weights of your own are loaded with load_checkpoint"
+            f"there are no bundled weights {full!r}; choose one of {', '.join(list_pretrained()) or 'none'}, or use "
+            "load_checkpoint for your own weights"
         )
     if pretrained:
         return _adapt(load_from_box(folder, {}), config).eval()
@@ -65,16 +65,16 @@ def create_model(name: str, pretrained: bool = False, **config: object) -> Backb
 
 
 def _adapt(model: Backbone, options: dict[str, object]) -> Backbone:
-    """The same weights for other classes, another image size or another pooling."""
+    """The same weights with other classes, another image size or another pooling."""
     for name, value in options.items():
         if name not in ADAPTABLE and value != getattr(model.config, name, None):
             raise ValueError(
-                f"{name}={value} does not go with the weights of {model.provenance.source}; "
+                f"{name}={value} does not match the weights of {model.provenance.source}; "
                 f"only {', '.join(ADAPTABLE)} can be changed"
             )
     config, dropped = dataclasses.replace(model.config, **options), {}
     if config.num_classes != model.num_classes:
-        reason = f"num_classes is {config.num_classes} instead of {model.num_classes}: the head is fresh"
+        reason = f"num_classes is {config.num_classes} instead of {model.num_classes}: the head is new"
         dropped = {f"head.{key}": reason for key in model.head.state_dict()}
         model.reset_classifier(config.num_classes)
     if "img_size" in options:

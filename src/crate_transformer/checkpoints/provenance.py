@@ -1,47 +1,47 @@
-"""Where a model's weights come from, and what had to be inferred to load them."""
+"""Where the weights of a model come from, and what was inferred to load them."""
 
 from collections.abc import Mapping
 from dataclasses import dataclass, field
 
 from crate_transformer.storage import printable
 
-_LONGEST, _MOST = 200, 20  # letters of a value, values of a line that are shown
+_LONGEST, _MOST = 200, 20  # characters of a value and values of a line that are shown
 
 
 @dataclass(frozen=True, kw_only=True)
 class Provenance:
-    """The history of a model's weights; ``str()`` tells it in a few lines, of nested metadata only the names.
+    """Origin of a model's weights; ``str()`` gives a short summary, with only the names of nested metadata.
 
-    The lines are safe to print: what a file says about itself is shortened, and control characters are shown escaped.
+    The summary is safe to print: texts from files are shortened, and control characters are escaped.
     """
 
     source: str
     """File, folder, hub id or model name."""
     format: str
-    """Kind of checkpoint."""
+    """Format of the checkpoint."""
     family: str
     """Name of the model class."""
     inferred: Mapping[str, object] = field(default_factory=dict)
-    """Configuration read off the tensors, or off the published sizes."""
+    """Configuration inferred from the tensors or the published sizes."""
     assumed: Mapping[str, object] = field(default_factory=dict)
-    """Configuration that no tensor tells and nobody gave: the family's defaults."""
+    """Configuration that cannot be inferred and was not given: defaults of the family."""
     hints: Mapping[str, object] = field(default_factory=dict)
     """Configuration given by the caller."""
     dropped: Mapping[str, str] = field(default_factory=dict)
     """Stored tensors that the model does not have, each with the reason."""
     metadata: Mapping[str, object] = field(default_factory=dict)
-    """What the checkpoint says about itself: recipe, accuracy, epoch."""
+    """Metadata of the checkpoint, such as recipe, accuracy, epoch."""
 
     def __str__(self) -> str:
         return "\n".join(self.lines())
 
     def lines(self) -> list[str]:
-        """What ``str()`` joins: model and source, then what is known of each kind."""
+        """The lines of ``str()``: model and source, then one line per kind of information."""
         sections = {
-            "found in the tensors": self.inferred,
+            "inferred from the tensors": self.inferred,
             "given": self.hints,
-            "assumed, since no tensor tells": self.assumed,
-            "left out": _by_reason(self.dropped),
+            "assumed (not in the checkpoint)": self.assumed,
+            "dropped": _by_reason(self.dropped),
             "stored with the weights": {
                 name: "{...}" if isinstance(value, Mapping | list | tuple) else value
                 for name, value in self.metadata.items()
@@ -57,7 +57,7 @@ class Provenance:
 
 
 def shorten(value: object) -> str:
-    """``value`` on one line of at most 200 letters, safe to print; of a longer list only its length."""
+    """``value`` on one line of at most 200 characters, safe to print; a long list as its length."""
     if isinstance(value, list | tuple) and len(value) > _MOST:
         return f"({len(value):,} values)"
     text = str(value)
@@ -65,7 +65,7 @@ def shorten(value: object) -> str:
 
 
 def _by_reason(dropped: Mapping[str, str]) -> dict[str, str]:
-    """Every name with its reason; of more than three for the same reason only the first and their number."""
+    """Every name with its reason; for more than three names with the same reason, the first and their number."""
     told = {}
     for reason in dict.fromkeys(dropped.values()):
         names = [name for name in dropped if dropped[name] == reason]

@@ -1,4 +1,4 @@
-"""Reading checkpoint files of unknown origin without executing anything in them."""
+"""Reading checkpoint files of unknown origin without executing anything."""
 
 import re
 from collections.abc import Mapping
@@ -20,34 +20,34 @@ def read_tensors(
 ) -> tuple[Mapping[str, Tensor], dict[str, object]]:
     """The weights in a ``.safetensors``, ``.npz`` or ``torch.save`` file, and the plain values stored beside them.
 
-    The dictionary around them (``state_dict``, ``model``, ``model_state_dict``, or the only one that holds tensors)
-    and what ``torch.compile`` puts into names are taken off; optimiser states are left alone. Values beside the weights
-    are numbers and strings, such as the epoch.
+    The weights are unwrapped from their dictionary (``state_dict``, ``model``, ``model_state_dict``, or the only one
+    with tensors), and name prefixes of ``torch.compile`` are removed; optimiser states are ignored. Values beside the
+    weights are numbers and strings, such as the epoch.
 
     Args:
-        entry: the dictionary to take where there are several, such as ``"model_ema"``.
-        max_expansion: how many times its size on disk the file may take in memory.
+        entry: the dictionary to use if there are several, such as ``"model_ema"``.
+        max_expansion: largest ratio of the size in memory to the size on disk.
 
     Raises:
-        ValueError: the file is empty, truncated, damaged, no checkpoint, holds Python objects other than plain values
-            or tensors other than ordinary ones, asks for too much memory, or has no such entry.
+        ValueError: the file is empty, truncated, damaged or not a checkpoint, contains Python objects other than plain
+            values or unusual tensors, would take too much memory, or has no such entry.
     """
     loaded = _load(path, max_expansion)
     if isinstance(loaded, NpzTensors):
         if entry is not None:
-            raise ValueError(f"{path} has no weights called {entry!r}; it has a single set, without a name")
+            raise ValueError(f"{path} has no weights called {entry!r}: it contains a single set without a name")
         if not loaded:
-            raise ValueError(f"{path} holds no tensors")
+            raise ValueError(f"{path} contains no tensors")
         return loaded, {}
     if not isinstance(loaded, Mapping):
-        raise ValueError(f"{path} holds a {type(loaded).__name__}, not a dictionary of tensors")
+        raise ValueError(f"{path} contains a {type(loaded).__name__}, not a dictionary of tensors")
     wrapper = _wrapper(path, loaded, entry)
     tensors = loaded if wrapper is None else loaded[wrapper]
     if not tensors:
-        raise ValueError(f"{path} holds no tensors")
+        raise ValueError(f"{path} contains no tensors")
     for key, value in tensors.items():
         if not isinstance(key, str) or not isinstance(value, Tensor):
-            raise ValueError(f"{path} is no checkpoint of a known kind: its entry {key!r} is not a tensor")
+            raise ValueError(f"{path} is not a checkpoint in a known format: its entry {key!r} is not a tensor")
         with naming(path):
             examine(key, value)
     check_sizes(path, (tensor.numel() * tensor.element_size() for tensor in tensors.values()), max_expansion)
@@ -57,7 +57,7 @@ def read_tensors(
 
 
 def without_shared_prefix(path: Path, tensors: Mapping[str, Tensor]) -> Mapping[str, Tensor]:
-    """The same tensors without the first part of their names, such as ``module.`` or ``model.``, if all share it."""
+    """The same tensors without the first part of their names (``module.``, ``model.``), if all names share it."""
     first = f"{next(iter(tensors)).partition('.')[0]}."
     if not all(key.startswith(first) for key in tensors):
         return tensors
@@ -77,23 +77,23 @@ def _load(path: Path, max_expansion: int) -> object:
     except MemoryError:
         raise
     except Exception as error:  # a broken archive may raise anything
-        raise ValueError(f"{path} is not a readable checkpoint: truncated, or a file of another kind") from error
+        raise ValueError(f"{path} is not a readable checkpoint: truncated, or in another format") from error
 
 
 def _wrapper(path: Path, loaded: Mapping[object, object], entry: str | None) -> str | None:
-    """The name of the dictionary that holds the weights; none where they are not wrapped."""
+    """The name of the dictionary with the weights; ``None`` if they are not wrapped."""
     holders = [name for name, value in loaded.items() if _holds_tensors(value)]
     if entry is not None:
         if entry not in holders:
             named = ", ".join(repr(name) for name in holders)
             raise ValueError(
-                f"{path} has no weights called {entry!r}; it has {named or 'a single set, without a name'}"
+                f"{path} has no weights called {entry!r}: it contains {named or 'a single set without a name'}"
             )
         return entry
     wrapper = next((name for name in _WRAPPERS if isinstance(loaded.get(name), Mapping)), None)
     if wrapper is None and len(holders) > 1:
         raise ValueError(
-            f"{path} has several sets of weights, {', '.join(map(repr, holders))}: say which with weights="
+            f"{path} contains several sets of weights, {', '.join(map(repr, holders))}: choose one with weights="
         )
     return wrapper or next(iter(holders), None)
 
@@ -101,7 +101,7 @@ def _wrapper(path: Path, loaded: Mapping[object, object], entry: str | None) -> 
 def _renamed(path: Path, tensors: Mapping[str, Tensor], names: Mapping[str, str]) -> dict[str, Tensor]:
     renamed = {names[key]: tensor for key, tensor in tensors.items()}
     if len(renamed) < len(tensors):
-        raise ValueError(f"{path} holds two tensors that differ only in what wrappers put before their names")
+        raise ValueError(f"{path} contains two tensors whose names differ only in a wrapper's prefix")
     return renamed
 
 

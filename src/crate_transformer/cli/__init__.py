@@ -1,4 +1,4 @@
-"""The command ``crate``: one lazily imported file per command, so that help appears at once."""
+"""The command ``crate``: one lazily imported file per command, so that ``--help`` is fast."""
 
 import importlib
 import os
@@ -9,18 +9,18 @@ COMMANDS = {
     "quickstart": "train a small CRATE and a ViT on this machine and show what each layer and head does",
     "models": "list the models, their sizes and the bundled weights",
     "train": "train a model on your own images, one sub-folder per class, or on text",
-    "recipes": "list the experiments of the papers: settings, cost, expected numbers",
-    "check-data": "find broken, double and leaking pictures before a run",
-    "evaluate": "measure a checkpoint on labelled images, or a language model on a text",
-    "probe": "measure what frozen features know: k nearest neighbours and a linear classifier",
-    "classify": "name what is in pictures",
-    "generate": "go on with a text, by a language model",
-    "convert": "turn a checkpoint of any known kind into ours, or back into the official kind",
-    "export": "write a model for other runtimes: ONNX or torch.export",
-    "bench": "measure speed and memory beside a reference implementation and a ViT",
-    "inspect": "look inside: what every layer does to the objective, where attention looks",
-    "explore": "look inside in a browser: a small server on this machine takes your pictures",
-    "segment": "mark the objects on pictures without any label: masks, overlays, COCO results",
+    "recipes": "list the papers' experiments: settings, cost, expected results",
+    "check-data": "find broken, duplicate and leaking images before training",
+    "evaluate": "evaluate a checkpoint on labelled images, or a language model on text",
+    "probe": "evaluate frozen features with k nearest neighbours and a linear classifier",
+    "classify": "predict the classes of images",
+    "generate": "continue a text with a language model",
+    "convert": "convert a checkpoint of any supported format to ours, or back to the official one",
+    "export": "export a model to ONNX or torch.export",
+    "bench": "measure speed and memory, compared with a reference implementation and ViTs",
+    "inspect": "look inside: the objective in every layer, attention maps, masks, effects of heads",
+    "explore": "look inside in a browser: a local server that takes your images",
+    "segment": "segment objects without labels: masks, overlays, COCO results",
 }
 
 
@@ -37,7 +37,7 @@ def main(arguments: Sequence[str] | None = None) -> int:
     from crate_transformer.cli.ending import exit_code
     from crate_transformer.cli.terminal import terminal
 
-    # before torch is imported: threads that wait in a loop halve the speed beside any other busy process
+    # before torch is imported: threads that wait in a busy loop halve the speed if another process is busy
     os.environ.setdefault("OMP_WAIT_POLICY", "PASSIVE")
     arguments = list(sys.argv[1:] if arguments is None else arguments)
     with terminal():
@@ -45,7 +45,7 @@ def main(arguments: Sequence[str] | None = None) -> int:
 
 
 def run(arguments: Sequence[str]) -> int | None:
-    """Run the command that ``arguments`` begin with; its exit code, or nothing for success."""
+    """Run the command named by the first argument; returns its exit code, or ``None`` for success."""
     name = arguments[0] if arguments else "--help"
     if name in ("-h", "--help"):
         print(usage())
@@ -62,7 +62,7 @@ def run(arguments: Sequence[str]) -> int | None:
         hint = f"did you mean {near[0]}?" if near else f"choose one of {', '.join(COMMANDS)}"
         raise ValueError(f"there is no command {name!r}; {hint}")
     if name != "train" and os.environ.get("WORLD_SIZE", "1") != "1":
-        raise ValueError(f"crate {name} is the work of one process: start it without torchrun or accelerate launch")
+        raise ValueError(f"crate {name} runs in one process: start it without torchrun or accelerate launch")
 
     import tyro
 

@@ -1,4 +1,4 @@
-"""How much arithmetic a training takes."""
+"""The number of floating-point operations of a training run."""
 
 from typing import TYPE_CHECKING
 
@@ -7,9 +7,9 @@ if TYPE_CHECKING:
 
 
 def training_flops(experiment: "Experiment", samples: int) -> float | None:
-    """Floating-point operations of a training that sees so many pictures, a backward pass counted as two forward ones.
+    """Floating-point operations of training on ``samples`` images; a backward pass counts as two forward passes.
 
-    ``None`` where a forward pass is not one of pictures to logits, and where a checkpoint to start from decides it.
+    ``None`` if the model does not map images to logits.
     """
     import torch
 

@@ -19,40 +19,41 @@ _ABOUT_OUTPUT = ("output", "overwrite")
 
 @dataclass(frozen=True, kw_only=True)
 class Command:
-    """Measure speed and memory side by side: this package, a plain CRATE as reference, ViTs of other libraries.
+    """Measure speed and memory of this package, a plain CRATE as the reference, and ViTs of other libraries.
 
-    The ViTs, of the same width and depth, are those of transformers and timm, where installed; on a GPU there are also
-    ours as a CUDA graph and with Triton's kernels. Turns are interleaved in one process; ratios are medians over turns.
-    Memory is that of a fresh process each, beyond the built model. Writes bench.json, and curves.png with --curves;
-    when interrupted, what was measured until then.
+    The ViTs of transformers and timm, if installed, have the same width and depth. On a GPU, our model is also measured
+    as a CUDA graph and with Triton kernels. Repetitions are interleaved in one process; ratios are medians over
+    repetitions. Peak memory is measured in a fresh process each, beyond the built model. Writes bench.json, and
+    curves.png with --curves; if interrupted, the results so far.
     """
 
     model: Annotated[str, tyro.conf.Positional] = "crate_base_patch16_224"
     """A name that 'crate models' lists."""
     output: Path = Path("runs/bench")
-    """Folder for the numbers and the plot."""
+    """Folder for the results and the plot."""
     overwrite: bool = False
-    """Replace numbers there that were measured with other options."""
+    """Replace results that were measured with other options."""
     tasks: tuple[Literal["inference", "training"], ...] = ("inference", "training")
     precisions: tuple[Literal["float32", "bf16"], ...] = ("float32", "bf16")
     batch: int = 8
-    """Images per run."""
+    """Batch size."""
     repeats: int = 7
-    """Turns that count."""
+    """Measured repetitions, after warm-up."""
     threads: int = 2
-    """Threads of PyTorch."""
+    """PyTorch threads."""
     device: str = "cpu"
     memory: bool = True
     """Also measure peak memory."""
     keep_memory: bool = False
-    """Let glibc keep freed memory while timing; else the system clears pages for every large tensor anew."""
+    """Let glibc keep freed memory while timing; otherwise the system zeroes new pages for every large tensor."""
     compile: bool = False
-    """Also measure ours after torch.compile."""
+    """Also measure our model with torch.compile."""
     only: tuple[str, ...] = ()
-    """Measure only these of the models that the table lists, such as: ours reference."""
+    """Measure only these implementations, such as: ours reference."""
     curves: tuple[Literal["batch", "tokens", "width", "threads"], ...] = ()
-    """Also measure, in the first precision, speed against the batch (1, 2, 4, ... up to --batch), the width and the
-    threads (up to this machine's), and time and memory of one layer of MSSA and of TSSA against 256 to 4096 tokens."""
+    """Also measure, in the first precision, speed against batch size (1, 2, 4, ... up to --batch), width and number of
+    threads (up to all of this machine), and time and memory of one MSSA and one TSSA layer against 256 to 4096
+    tokens."""
 
     def __call__(self) -> None:
         from crate_transformer.benchmarks.bench import conditions, measure_rows, reference
@@ -68,9 +69,9 @@ class Command:
         if min(self.batch, self.repeats, self.threads) < 1:
             raise ValueError("--batch, --repeats and --threads must be at least 1")
         if not self.tasks or not self.precisions:
-            raise ValueError("--tasks and --precisions need at least one name each")
+            raise ValueError("--tasks and --precisions need at least one value each")
         if self.device != "cpu" and "threads" in self.curves:
-            raise ValueError(f"the speed on {self.device} is not one of threads: leave 'threads' out of --curves")
+            raise ValueError(f"CPU threads do not matter on {self.device}: leave 'threads' out of --curves")
         usable(self.device)
         if self.keep_memory:
             keep_freed_memory()
@@ -111,10 +112,10 @@ class Command:
             if "memory" not in str(error):
                 raise
             raise ValueError(
-                f"{self.device} has too little memory for --batch {self.batch}: try a smaller one"
+                f"{self.device} has too little memory for --batch {self.batch}: choose a smaller batch"
             ) from error
         except KeyboardInterrupt as stop:
-            kept = f"what was measured until then is in {self.output}" if result["rows"] else "nothing was measured yet"
+            kept = f"the results so far are in {self.output}" if result["rows"] else "nothing was measured yet"
             raise KeyboardInterrupt(kept) from stop
         finally:
             show("")
@@ -127,17 +128,17 @@ class Command:
         say(f"written to {self.output}")
 
     def chosen(self, case: "ModelCase") -> list[str]:
-        """Who is measured."""
+        """The implementations to measure."""
         from crate_transformer.benchmarks.bench import offered
 
         names = offered(case, compiled=self.compile)
         if strangers := set(self.only) - set(names):
-            raise ValueError(f"--only {sorted(strangers)[0]!r}: what can be measured here is {', '.join(names)}")
+            raise ValueError(f"--only {sorted(strangers)[0]!r} cannot be measured here: choose from {', '.join(names)}")
         return [name for name in names if name in self.only or not self.only]
 
 
 def usable(device: str) -> None:
-    """Refuse a device that is not there."""
+    """Refuse a device that does not exist."""
     import torch
 
     try:
@@ -145,7 +146,7 @@ def usable(device: str) -> None:
     except (RuntimeError, AssertionError, NotImplementedError):
         there = False
     if not there:
-        raise ValueError(f"--device {device} cannot be used here: choose cpu, or cuda on a machine with one")
+        raise ValueError(f"--device {device} is not available: choose cpu, or cuda on a machine with an NVIDIA GPU")
 
 
 def print_rows(result: dict[str, object]) -> None:
@@ -171,11 +172,11 @@ def print_rows(result: dict[str, object]) -> None:
 
 
 def labelled(*labels: str) -> Callable[[str], None]:
-    """``show``, each line beginning with the same words."""
+    """``show`` with a prefix on each line."""
     return lambda text: show(f"{' '.join(labels)}: {text}")
 
 
 def show(text: str) -> None:
-    """One line that is written over, on a terminal only."""
+    """Print a status line that the next one overwrites, on a terminal only."""
     if sys.stdout.isatty():
         print(f"\r{text:<70}", end="\r", flush=True)

@@ -16,21 +16,21 @@ _NAMED = 5
 
 @dataclass(frozen=True, kw_only=True)
 class Command:
-    """Decode every picture of a labelled set and say what is wrong with it, before a run does.
+    """Decode every image of a labelled data set and report problems before training.
 
-    Names broken and empty files, pictures with the same pixels, and leaks: those that lie both in the part for training
-    and in the held-out part. Counts classes, formats, colour modes and sizes, and tells how fast pictures are decoded.
-    The exit code is 0 where every picture can be read and none leaks, else 1; it is 2 where the set cannot be opened.
+    Lists broken and empty files, images with the same pixels, and leaks: images that are in both the training and the
+    held-out part. Counts classes, formats, colour modes and sizes, and measures the decoding speed. The exit code is 0
+    if all images can be read and none leaks, 1 otherwise, and 2 if the data set cannot be opened.
     """
 
     data: Annotated[Path, tyro.conf.Positional]
     """Folder, zip file or folder of tar files, as for 'crate train'."""
     workers: int = 0
-    """Processes that decode; 0 decodes in this one."""
+    """Decoding processes; 0 decodes in the main process."""
     output: Path | None = None
-    """JSON file for everything that was found, with all names."""
+    """JSON file for the full results, with all file names."""
     overwrite: bool = False
-    """Replace a file there that was made from something else."""
+    """Replace an output file that was made from something else."""
 
     def __call__(self) -> int:
         from crate_transformer.cli.outputs import check_source
@@ -48,16 +48,16 @@ class Command:
         parts = {"training": found.train, "held out": found.val} if divided else {"all": found}
         with ProgressLine(f"checking {self.data}", sum(map(len, parts.values()))) as line:
             check = check_images(parts, workers=self.workers, progress=line.update)
-        say(f"{self.data}: {found.how}" if divided else f"{self.data}: not divided into parts")
+        say(f"{self.data}: {found.how}" if divided else f"{self.data}: no training and held-out parts")
         show(check)
         if self.output:
             write_json(self.output, {"checked": self.data, "is_clean": check.is_clean, **vars(check)})
-            say(f"everything that was found: {self.output}")
+            say(f"full results: {self.output}")
         return 0 if check.is_clean else 1
 
 
 def show(check: "DataCheck") -> None:
-    """Print what was found, five names of each kind."""
+    """Print the results, with at most five names of each kind."""
     from crate_transformer.reports import print_table
 
     facts = {part: facts_of(found) for part, found in check.parts.items()}
@@ -71,8 +71,8 @@ def show(check: "DataCheck") -> None:
         say_some(f"{part}, the same pixels in different classes", [" = ".join(group) for group in found.contradictions])
     say_some("leak, the same pixels in both parts", [" = ".join(group) for group in check.leaks])
     if check.images_per_second:
-        say(f"one process decodes and crops about {check.images_per_second:,.0f} pictures a second to 224 x 224 pixels")
-    say("clean: every picture can be read, none is in two parts" if check.is_clean else "not clean: see above")
+        say(f"one process decodes about {check.images_per_second:,.0f} images per second and crops them to 224 x 224")
+    say("clean: all images can be read, none is in two parts" if check.is_clean else "not clean: see above")
 
 
 def facts_of(part: "PartCheck") -> dict[str, str]:
@@ -80,9 +80,9 @@ def facts_of(part: "PartCheck") -> dict[str, str]:
     least, most = min(part.classes.values()), max(part.classes.values())
     sides = {"width": part.widths, "height": part.heights}
     return {
-        "pictures": f"{part.images:,}",
+        "images": f"{part.images:,}",
         "classes": f"{len(part.classes):,}",
-        "pictures of a class": f"{least:,} to {most:,}",
+        "images per class": f"{least:,} to {most:,}",
         "megabytes": f"{part.megabytes:,.1f}",
         "empty files": f"{len(part.empty):,}",
         "broken files": f"{len(part.broken):,}",
@@ -99,7 +99,7 @@ def counted(kinds: dict[str, int]) -> str:
 
 
 def say_some(what: str, names: list[str]) -> None:
-    """One line for each of the first five names, and one that counts the others."""
+    """One line for each of the first five names, and one with the number of others."""
     say(*(f"{what}: {name}" for name in names[:_NAMED]))
     if len(names) > _NAMED:
         say(f"{what}: {len(names) - _NAMED:,} more")

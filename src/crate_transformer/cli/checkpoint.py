@@ -1,4 +1,4 @@
-"""The options that say which weights a command takes."""
+"""The options that choose the weights."""
 
 import re
 from dataclasses import dataclass, fields
@@ -10,30 +10,30 @@ if TYPE_CHECKING:
 
 @dataclass(frozen=True, kw_only=True)
 class Checkpoint:
-    """Weights; the options beside --checkpoint tell of an official checkpoint what its tensors do not."""
+    """Weights. The other options give what cannot be inferred from the tensors of an official checkpoint."""
 
     checkpoint: str = "crate_mini_patch8_64.tiny_imagenet_100"
     """A folder, a file, or the name of bundled weights."""
     num_heads: int | None = None
-    """Heads per layer."""
+    """Attention heads per layer."""
     sparsity_weight: float | None = None
-    """Lambda of the training, which no checkpoint of CRATE or CRATE-MAE tells."""
+    """Lambda used in training; official checkpoints of CRATE and CRATE-MAE do not contain it."""
     step_size: float | None = None
-    """Eta of the training, which no checkpoint tells."""
+    """Eta used in training; official checkpoints do not contain it."""
     weights: str | None = None
-    """Which of several sets of weights in the file, such as model_ema of ToST."""
+    """Which set of weights to load if the file contains several, such as model_ema for ToST."""
     global_pool: Literal["token", "avg"] | None = None
-    """Classify by the class token or by the mean of all tokens."""
+    """Pooling before the classifier: the class token (token) or the mean of all tokens (avg)."""
     num_classes: int | None = None
-    """Which of two heads, where a file has them."""
+    """Choose the classification head by its number of classes if the file contains two heads."""
     img_size: tuple[int, ...] | None = None
-    """Side in pixels of the square images of the training, or height and width."""
+    """Training image size in pixels: one number for square images, or height and width."""
     patch_size: tuple[int, ...] | None = None
-    """Side in pixels of the square patches, or height and width."""
+    """Patch size in pixels: one number for square patches, or height and width."""
     in_chans: int | None = None
-    """Channels of the images."""
+    """Number of image channels."""
     max_expansion: int | None = None
-    """How many times its size on disk a file may take in memory, 16 unless given."""
+    """Largest ratio of a file's size in memory to its size on disk; default 16."""
 
     def load_any(self) -> "Model":
         """The model, in evaluation mode."""
@@ -49,18 +49,18 @@ class Checkpoint:
             raise ValueError(_as_options(str(error))) from error
 
     def load(self) -> "Backbone":
-        """The model, in evaluation mode, which must be one for pictures."""
+        """The vision model, in evaluation mode."""
         from crate_transformer.models import Backbone
 
         model = self.load_any()
         if not isinstance(model, Backbone):
             raise ValueError(
-                f"{self.checkpoint} is a language model ({type(model).__name__}): this command takes pictures"
+                f"{self.checkpoint} is a language model ({type(model).__name__}): this command needs a vision model"
             )
         return model
 
 
 def _as_options(sentence: str) -> str:
-    """The sentence with hints as the command line has them: ``num_heads=3`` is ``--num-heads 3`` there."""
+    """The sentence with hints written as options: ``num_heads=3`` becomes ``--num-heads 3``."""
     names = "|".join(field.name for field in fields(Checkpoint))
     return re.sub(rf"\b({names})=(\S?)", lambda found: f"--{found[1].replace('_', '-')} {found[2]}".rstrip(), sentence)

@@ -1,4 +1,4 @@
-"""The numbers of ``crate evaluate`` on labelled images."""
+"""The metrics of ``crate evaluate`` on labelled images."""
 
 from dataclasses import asdict, replace
 from pathlib import Path
@@ -18,7 +18,7 @@ _IN_SHORT = 5
 def measure_classes(
     model: "Backbone", images: "LabelledFiles", real: Path | None, *, batch_size: int, workers: int
 ) -> tuple[dict[str, object], "AccuracyCounts"]:
-    """Accuracy, calibration error, the largest confusions and, with the file ``real``, accuracy by ReaL labels."""
+    """Accuracy, calibration error, the most frequent confusions and, with the file ``real``, ReaL accuracy."""
     import torch
 
     from crate_transformer.data import eval_loader
@@ -30,7 +30,7 @@ def measure_classes(
 
     real_labels = real_labels_of(images.names, read_real_labels(real)) if real else []
     labels, guesses = torch.tensor(images.labels), torch.full((len(images),), -1)
-    # unreadable images are left out by the loader: instead of a label each image brings its place
+    # the loader skips unreadable images: each image carries its index instead of a label
     numbered = replace(images, labels=list(range(len(images))))
     loader = eval_loader(numbered, model.preprocessing, batch_size=batch_size, num_workers=workers)
     counts = AccuracyCounts()
@@ -51,7 +51,7 @@ def measure_classes(
 
 
 def measure_several(model: "Backbone", images: "LabelledFiles", *, batch_size: int, workers: int) -> dict[str, object]:
-    """Mean average precision on pictures that may have several classes."""
+    """Mean average precision on images that may have several classes."""
     from crate_transformer.data import eval_loader
     from crate_transformer.evaluation.several_classes import logits_and_targets, mean_average_precision
     from crate_transformer.progress import tracked
@@ -67,7 +67,7 @@ def write_report(
     names: tuple[str, ...],
     result: dict[str, object],
 ) -> None:
-    """Write numbers by class, the confusion matrix and both figures, and what they were made of."""
+    """Write metrics by class, the confusion matrix, both figures and the settings."""
     from crate_transformer.cli.outputs import SETTINGS
     from crate_transformer.evaluation.confusion import class_accuracies, confusion_matrix, largest_confusions
     from crate_transformer.reports.confusion import MOST_CLASSES, confusion_figure
@@ -80,17 +80,17 @@ def write_report(
         "classes": names,
         "by_class": class_accuracies(counts, names),
         "confusion": [[*pair, images] for pair, images in sorted(counts.pairs.items())],
-        "confusion_is": "label, guess, images; classes are counted from 0",
+        "confusion_is": "label, prediction, number of images; classes are counted from 0",
         "largest_confusions": [
             {**asdict(confusion), "words": str(confusion)} for confusion in largest_confusions(counts, names, 50)
         ],
         "calibration": counts.calibration,
-        "calibration_is": "images, correct guesses and sum of confidences in 15 bins of equal width from 0 to 1",
+        "calibration_is": "images, correct predictions and sum of confidences in 15 bins of equal width from 0 to 1",
     }
     figures = {"reliability.png": reliability_figure(counts.calibration)}
     if len({number for pair in counts.pairs for number in pair}) <= MOST_CLASSES:
         figures["confusion.png"] = confusion_figure(confusion_matrix(counts, len(names)), names)
     else:
-        complain(f"no confusion.png: it would show more than {MOST_CLASSES} classes")
+        complain(f"confusion.png was not written: it would show more than {MOST_CLASSES} classes")
     files = {name: figure_bytes(figure) for name, figure in figures.items()}
     write_files(folder, {**files, "details.json": json_bytes(details), SETTINGS: json_bytes(settings)})

@@ -12,13 +12,13 @@ from crate_transformer.cli.terminal import complain, print_json, say
 
 @dataclass(frozen=True, kw_only=True)
 class Command:
-    """Name what is in pictures, with the class names stored in the checkpoint."""
+    """Predict the classes of images, with the class names stored in the checkpoint."""
 
     images: Annotated[tuple[Path, ...], tyro.conf.Positional]
-    """Pictures, or folders of pictures."""
+    """Images, or folders of images."""
     weights: Checkpoint = field(default_factory=Checkpoint)
     top: int = 5
-    """How many classes to name."""
+    """Number of classes to print for each image."""
     json: bool = False
     """Print JSON instead of tables."""
 
@@ -36,8 +36,8 @@ class Command:
         results, pictures = [], Pictures(self.images)
         if self.weights.checkpoint in list_pretrained():
             complain(
-                f"{self.weights.checkpoint}, the bundled weights, know only their {model.num_classes} classes: "
-                "anything else gets the name of one of these; --checkpoint takes other weights"
+                f"the bundled weights {self.weights.checkpoint} always predict one of their {model.num_classes} "
+                "classes, even if none fits the image; use --checkpoint for other weights"
             )
         for name, picture in pictures:
             top = classify(model, picture, self.top)

@@ -14,17 +14,18 @@ if TYPE_CHECKING:
 
 @dataclass(frozen=True, kw_only=True)
 class Command(Checkpoint):
-    """Convert a checkpoint: any known kind into this package's folder, or back into the official kind of its family.
+    """Convert a checkpoint of any supported format to this package's format, or back to the official one of its family.
 
-    The folder gets model.safetensors, config.json and a model card that tells what was found, assumed and left out.
+    The output folder contains model.safetensors, config.json and a model card that says what was inferred, assumed and
+    dropped.
     """
 
     checkpoint: Annotated[str, tyro.conf.Positional] = field()
     """A folder, a file, or the name of bundled weights."""
     output: Annotated[Path, tyro.conf.Positional] = field()
-    """Folder to write; with --to official, the file."""
+    """Output folder; with --to official, output file."""
     to: Literal["crate-transformer", "official"] = "crate-transformer"
-    """Kind of checkpoint to write."""
+    """Format to write."""
     overwrite: bool = False
     """Replace a checkpoint that was converted from something else."""
 
@@ -38,7 +39,7 @@ class Command(Checkpoint):
         say(f"written to {self.output} ({kind})")
 
     def check_input_stays(self) -> None:
-        """Refuse to write over what is read."""
+        """Refuse to overwrite the input."""
         from crate_transformer.checkpoints.native import CARD, CONFIG, WEIGHTS
 
         ours = (WEIGHTS, CONFIG, CARD)
@@ -51,11 +52,11 @@ class Command(Checkpoint):
         both = {path.resolve() for path in read} & {path.resolve() for path in written}
         if both:
             raise ValueError(
-                f"{self.output} would overwrite {min(both).name} of {self.checkpoint}: give another output"
+                f"{self.output} would overwrite {min(both).name} of {self.checkpoint}: choose another output"
             )
 
     def write_official(self, model: "Model") -> str:
-        """Write the official kind; its name."""
+        """Write the official format; returns its name."""
         from crate_transformer.checkpoints.loading import official_content
         from crate_transformer.cli.outputs import check_content
         from crate_transformer.storage import write_file
@@ -69,7 +70,7 @@ class Command(Checkpoint):
         return kind
 
     def write_folder(self, model: "Model") -> str:
-        """Write this package's kind; its name."""
+        """Write this package's format; returns its name."""
         from crate_transformer.checkpoints import model_card, save_checkpoint
         from crate_transformer.checkpoints.native import CARD, CONFIG, FORMAT, WEIGHTS
         from crate_transformer.cli.outputs import check_source

@@ -1,4 +1,4 @@
-"""How a command ends: one sentence and an exit code for everything that is not a fault of the program."""
+"""How a command ends: one sentence and an exit code for every error that is not a bug."""
 
 import os
 import re
@@ -17,14 +17,14 @@ _LONGEST = 2000  # letters of a sentence
 
 
 def exit_code(run: Callable[[], int | None]) -> int:
-    """Call ``run``, and say on standard error how it ended where that was not well.
+    """Call ``run``, and print on standard error why it failed, if it did.
 
-    A ``KeyboardInterrupt`` may say what was kept, and, as its second argument, which signal it came from.
+    The first argument of a ``KeyboardInterrupt`` may say what was kept; the second is the signal that caused it.
 
     Returns:
-        What ``run`` returns, 0 for nothing; 1 after a fault of the program, whose traceback is shown; 2 for bad input,
-        files that cannot be read or written, and too little memory; after a signal 128 and its number, that of SIGPIPE
-        where nobody reads the output any more.
+        What ``run`` returns, 0 for ``None``; 1 after a bug, whose traceback is shown; 2 for bad input, files that
+        cannot be read or written, and too little memory; 128 plus the number after a signal (SIGPIPE if the output is
+        closed).
     """
     with stopping() as received:
         try:
@@ -33,7 +33,7 @@ def exit_code(run: Callable[[], int | None]) -> int:
                 sys.stdout.flush()
             return code
         except KeyboardInterrupt as stop:
-            kept = stop.args[0] if stop.args else "the same command starts anew"
+            kept = stop.args[0] if stop.args else "the same command starts again from the beginning"
             number = stop.args[1] if len(stop.args) > 1 else (received or [signal.SIGINT])[-1]
             how = "interrupted" if number == signal.SIGINT else f"stopped by {signal.Signals(number).name}"
             complain(f"crate: {how}; {kept}")
@@ -47,7 +47,7 @@ def exit_code(run: Callable[[], int | None]) -> int:
 
 
 def sentence(error: BaseException) -> str:
-    """The one line that a user reads; where a file's content makes it long, its middle is left out."""
+    """The one line that a user reads; the middle of a very long one is left out."""
     if isinstance(error, OSError) and error.strerror and error.filename:
         return f"{os.fsdecode(error.filename)}: {error.strerror.lower()}"
     text = " ".join(str(error).split()) or type(error).__name__
@@ -56,7 +56,7 @@ def sentence(error: BaseException) -> str:
 
 @contextmanager
 def stopping() -> Iterator[list[signal.Signals]]:
-    """Inside, SIGTERM and SIGHUP interrupt as Ctrl-C does, unless they are ignored; the list tells which arrived."""
+    """Inside, SIGTERM and SIGHUP interrupt like Ctrl-C, unless they are ignored; yields the signals received."""
     received: list[signal.Signals] = []
 
     def stop(number: int, frame: object) -> None:
@@ -77,12 +77,12 @@ def stopping() -> Iterator[list[signal.Signals]]:
 
 
 def _failed(error: Exception) -> int:
-    """Say what happened; 2 where the user can do something about it, else 1 with what is needed to mend it."""
+    """Print the error; returns 2 if the user can fix it, else 1 after a traceback and a request to report it."""
     text = None
     if isinstance(error, MemoryError) or (isinstance(error, RuntimeError) and _NO_MEMORY.search(str(error))):
-        text = "there is not enough memory: choose a smaller batch, picture or model, or close other programs"
-    elif isinstance(error, RuntimeError) and str(error).startswith("DataLoader worker (pid"):  # told amid other work
-        text = "a process that reads images was ended from outside, mostly because memory ran out: use fewer --workers"
+        text = "there is not enough memory: choose a smaller batch, image or model, or close other programs"
+    elif isinstance(error, RuntimeError) and str(error).startswith("DataLoader worker (pid"):  # raised at any point
+        text = "a data-loading process was killed, most often because memory ran out: use fewer --workers"
     elif isinstance(error, (ValueError, OSError, ImportError)):
         text = sentence(error)
     if text and not os.environ.get("CRATE_DEBUG"):
@@ -95,14 +95,14 @@ def _failed(error: Exception) -> int:
     from crate_transformer import __version__
 
     complain(
-        "crate: this is a fault of the program, not of what it was given: please report it with the lines above "
+        "crate: this is a bug in the program, not a problem with your input: please report it with the lines above "
         f"(crate-transformer {__version__})"
     )
     return 1
 
 
 def _discard_output() -> None:
-    """Let what standard output cannot take go nowhere, because the interpreter would try it again as it ends."""
+    """Discard what cannot be written to standard output, because the interpreter would try again at exit."""
     try:
         if sys.stdout:
             sys.stdout.flush()

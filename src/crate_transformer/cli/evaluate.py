@@ -20,46 +20,47 @@ _LOG = logging.getLogger("crate_transformer.cli")
 
 @dataclass(frozen=True, kw_only=True)
 class Command(Checkpoint):
-    """Measure the accuracy of a checkpoint on labelled images, or how well it finds objects that it was never told of;
-    of a language model, how well it predicts a text.
+    """Evaluate a checkpoint: accuracy on labelled images, segmentation of objects without segmentation labels, or the
+    loss of a language model on text.
 
-    Of DATA the 'val' (or 'test') part is measured where it has one, else all; where images that 'crate train' held out
-    for this checkpoint are among them, only those, wherever they lie now, and of a text the part that it held out. The
-    output says which, and a warning whether the model may have been trained on some.
+    If DATA has a 'val' (or 'test') part, only this part is used. If DATA contains images (or text) that 'crate train'
+    held out for this checkpoint, only these are used, even if the data was moved. The output says what was used, and a
+    warning says if the model may have been trained on it.
     """
 
     checkpoint: Annotated[str, tyro.conf.Positional] = field()
     """A folder, a file, or the name of bundled weights."""
     data: Path | None = None
-    """Folder or zip with one sub-folder per class; with --boxes, of the pictures; for a language model text or token
-    ids, as 'crate train --task language' takes them."""
+    """Folder or zip with one sub-folder per class; with --boxes, folder or zip of images; for a language model, text or
+    token ids as for 'crate train --task language'."""
     tokenizer: TokenizerName | None = None
-    """What a language model was trained with, which those of 'crate train' tell."""
+    """Tokenizer of the language model; checkpoints of 'crate train' store it."""
     class_names: Path | None = None
-    """Text file with one name a line, or JSON list: the classes, in their order, of weights without names."""
+    """Class names in order, for weights without names: a text file with one name per line, or a JSON list."""
     segmentation: Path | None = None
-    """Folder with masks instead (COCO, VOC, or images/ and masks/): attention mIoU and MaskCut's AP with controls."""
+    """Folder with masks (COCO, VOC, or images/ and masks/): compute attention mIoU and MaskCut's AP with controls."""
     boxes: Path | None = None
-    """JSON file, picture of DATA -> [left, top, right, bottom]: fraction of objects that attention locates."""
+    """JSON file {image of DATA: [left, top, right, bottom]}: compute the fraction of objects that attention locates
+    (CorLoc)."""
     size: int | None = None
-    """Side of the pictures for masks and boxes from attention; twice that of the training unless given."""
+    """Image size in pixels for masks and boxes from attention; default: twice the training size."""
     maskcut_size: int = 480
-    """Side of the pictures for MaskCut; 0 leaves it out."""
+    """Image size in pixels for MaskCut; 0 skips MaskCut."""
     layer: int = -1
-    """Whose heads compete for the mIoU of the paper's protocol, and whose projections MaskCut cuts."""
+    """Layer for the paper's mIoU (best head per image) and for MaskCut's features."""
     limit: int | None = None
-    """How many pictures with masks or boxes to take; all unless given."""
+    """Number of images with masks or boxes to use; default: all."""
     batch_size: int = 128
     workers: int = 0
-    """Processes that read images."""
+    """Data-loading processes."""
     real: Path | None = None
-    """The authors' real.json: accuracy of ImageNet's validation images by their ReaL labels, too."""
+    """The authors' real.json: also compute accuracy with ReaL labels on ImageNet's validation images."""
     report: Path | None = None
     """Folder for details.json (by class, confusion matrix, calibration), confusion.png and reliability.png."""
     output: Path | None = None
-    """JSON file for the numbers; with --segmentation or --boxes runs/segmentation/results.json unless given."""
+    """JSON file for the results; default with --segmentation or --boxes: runs/segmentation/results.json."""
     overwrite: bool = False
-    """Replace a file there that holds anything but the numbers of the same checkpoint on the same data."""
+    """Replace an output file even if it does not hold results of the same checkpoint on the same data."""
 
     def __call__(self) -> None:
         from crate_transformer.cli.classification import FILES, measure_classes, measure_several, write_report
@@ -70,14 +71,14 @@ class Command(Checkpoint):
         from crate_transformer.storage import plain, write_json
 
         if self.limit is not None and self.limit < 4:
-            raise ValueError(f"--limit is {self.limit}: at least 4 pictures are needed")
+            raise ValueError(f"--limit is {self.limit}: at least 4 images are needed")
         if self.segmentation is not None and (self.data is not None or self.boxes is not None):
-            raise ValueError("--segmentation FOLDER holds pictures and masks: leave --data and --boxes out")
+            raise ValueError("--segmentation FOLDER contains images and masks: leave --data and --boxes out")
         if self.segmentation is not None or self.boxes is not None:
             self.measure_masks()
             return
         if self.data is None:
-            raise ValueError("name what to measure on: --data FOLDER, or --segmentation FOLDER for masks")
+            raise ValueError("give the data: --data FOLDER, or --segmentation FOLDER for masks")
         if self.output:
             self.check_output(self.output)
         model = self.load_any()
@@ -102,7 +103,7 @@ class Command(Checkpoint):
             several = self.checkpoint
         if several is not None:
             if self.report or self.real:
-                raise ValueError(f"{several} tells several classes of a picture: leave --report and --real out")
+                raise ValueError(f"{several} has several classes per image: leave --report and --real out")
             found = measure_several(model, images, **batches)
         else:
             found, counts = measure_classes(model, images, self.real, **batches)
@@ -123,7 +124,7 @@ class Command(Checkpoint):
             write_report(self.report, settings, counts, names, result)
 
     def measure_text(self, model: "LanguageModel") -> None:
-        """Print how well the text is predicted, and write it down."""
+        """Print and save the loss on the text."""
         from crate_transformer.recipes.text import evaluate_text
         from crate_transformer.storage import plain, write_json
 
@@ -138,7 +139,7 @@ class Command(Checkpoint):
             write_json(self.output, result)
 
     def check_output(self, file: Path) -> None:
-        """Refuse to write over numbers of another checkpoint or other data, or over any other file."""
+        """Refuse to overwrite results of another checkpoint or other data, or any other file."""
         from crate_transformer.cli.outputs import check_source
 
         made_of = {"checkpoint": self.checkpoint, "data": self.segmentation or self.data}
@@ -151,19 +152,19 @@ class Command(Checkpoint):
         """The classes of the model, from its checkpoint or from ``class_names``.
 
         Raises:
-            ValueError: neither or both have names, or the file does not hold as many as there are classes.
+            ValueError: neither or both have names, or the number of names differs from the number of classes.
         """
         from crate_transformer.storage import as_record, parse_json, read_file
 
         if self.class_names is None:
             if model.class_names is None:
                 raise ValueError(
-                    f"{self.checkpoint} has {model.num_classes} classes without names, so nothing tells which folder "
-                    "is which: give their names in order, --class-names FILE"
+                    f"{self.checkpoint} has {model.num_classes} classes without names, so they cannot be matched with "
+                    "the folders: give the names in order with --class-names FILE"
                 )
             return model.class_names
         if model.class_names is not None:
-            raise ValueError(f"{self.checkpoint} names its classes itself: leave --class-names out")
+            raise ValueError(f"{self.checkpoint} already contains class names: leave --class-names out")
         content = read_file(self.class_names)
         if self.class_names.suffix.lower() == ".json":
             names = as_record(parse_json(content, str(self.class_names)), list[str], str(self.class_names))
@@ -175,18 +176,18 @@ class Command(Checkpoint):
             names = [name.strip() for name in names if name.strip()]
         if len(names) != model.num_classes or len(set(names)) != len(names):
             raise ValueError(
-                f"{self.class_names} holds {len(set(names))} different names and {self.checkpoint} has "
+                f"{self.class_names} contains {len(set(names))} different names and {self.checkpoint} has "
                 f"{model.num_classes} classes: give one name for each, in order"
             )
         return tuple(names)
 
     def measure_masks(self) -> None:
-        """Print the tables of masks or boxes and write them down."""
+        """Print and save the tables of masks or boxes."""
         from crate_transformer.cli.evaluation_tables import box_tables, segmentation_tables
         from crate_transformer.storage import write_json
 
         if self.boxes is not None and self.data is None:
-            raise ValueError("--boxes needs the folder or zip of the pictures: --data FOLDER")
+            raise ValueError("--boxes needs the folder or zip of the images: --data FOLDER")
         output = self.output or Path("runs/segmentation/results.json")
         self.check_output(output)
         model = self.load()
@@ -197,4 +198,4 @@ class Command(Checkpoint):
             options = {"maskcut_size": self.maskcut_size, "layer": self.layer}
             results = segmentation_tables(model, self.segmentation, **options, **shared)
         write_json(output, {"checkpoint": self.checkpoint, **results})
-        say(f"all numbers: {output}")
+        say(f"all results: {output}")

@@ -27,11 +27,11 @@ def segmentation_tables(
     layer: int,
     limit: int | None,
 ) -> dict[str, object]:
-    """Print attention mIoU and, where the data tells objects apart, MaskCut's AP; both with controls, and return them.
+    """Print and return attention mIoU and, if the data separates objects, MaskCut's AP, both with controls.
 
     Args:
-        size: side of the squares for attention; twice that of the training unless given.
-        maskcut_size: side of the squares for MaskCut; 0 leaves it out.
+        size: image size for attention; default: twice the training size.
+        maskcut_size: image size for MaskCut; 0 skips it.
     """
     from crate_transformer.data import open_segmentation, resize_and_centre_crop
     from crate_transformer.evaluation import attention_miou, maskcut_average_precision
@@ -40,7 +40,7 @@ def segmentation_tables(
 
     samples = open_segmentation(folder).first(limit)
     side = whole_patches(model, size or 2 * min(model.preprocessing.img_size))
-    found = attention_miou(model, resize_and_centre_crop(tracked("pictures", samples, len(samples)), side), layer=layer)
+    found = attention_miou(model, resize_and_centre_crop(tracked("images", samples, len(samples)), side), layer=layer)
     columns = ["", "best head, entries", "best head, mass", "fixed head, entries", "fixed head, mass"]
     tables = [
         found.best_head["entries"],
@@ -52,12 +52,12 @@ def segmentation_tables(
     print_table(columns, rows, f"Attention mIoU, {found.num_images} images, {side} x {side} pixels, "
                 f"top {found.fraction:.0%}")  # fmt: skip
     say(
-        f"best head: layer {found.layer}, whichever head fits an image's class best; fixed head: layer and head chosen "
-        f"on the other half of the images ({chosen(found.fixed_head['entries']['model'].choices)}; "
+        f"best head: layer {found.layer}, the head that fits best for each class of each image; fixed head: layer and "
+        f"head chosen on the other half of the images ({chosen(found.fixed_head['entries']['model'].choices)}; "
         f"{chosen(found.fixed_head['mass']['model'].choices)})"
     )
     if found.num_dropped:
-        say(f"{found.num_dropped} images show no class on the grid of patches and were left out")
+        say(f"{found.num_dropped} images were skipped: none of their classes covers more than half a patch")
     results: dict[str, object] = {"data": str(folder), "attention_miou": found.to_dict()}
     if maskcut_size and samples.has_objects:
         side = whole_patches(model, maskcut_size)
@@ -71,14 +71,14 @@ def segmentation_tables(
                     f"pixels, layer {cuts.layer}, tau {cuts.tau}, {cuts.num_masks} objects")  # fmt: skip
         results["maskcut"] = cuts.to_dict()
     elif maskcut_size:
-        say(f"{folder} does not tell single objects apart: no average precision")
+        say(f"{folder} does not separate single objects: average precision was not computed")
     return results
 
 
 def box_tables(
     model: "Backbone", container: Path, boxes: Path, *, size: int | None, limit: int | None
 ) -> dict[str, object]:
-    """Print CorLoc of attention against labelled boxes with its controls, and return it."""
+    """Print and return CorLoc of attention against labelled boxes, with controls."""
     import numpy as np
     import torch.nn.functional as F
 
@@ -89,7 +89,7 @@ def box_tables(
     pixels, edges = boxed_pictures(container, boxes, limit=limit)
     kept = np.flatnonzero((edges[:, 2:] > edges[:, :2]).all(axis=1))
     if len(kept) < len(edges):
-        say(f"{len(edges) - len(kept)} boxes without any area were left out")
+        say(f"{len(edges) - len(kept)} boxes of zero area were skipped")
     pixels, edges = pixels[kept], edges[kept]
     side = whole_patches(model, size or 2 * min(model.preprocessing.img_size))
     height, width = pixels.shape[-2:]
@@ -105,12 +105,12 @@ def box_tables(
 
 
 def whole_patches(model: "Backbone", side: int) -> int:
-    """The nearest side that both sides of the patch divide."""
+    """The nearest multiple of the patch size."""
     import math
 
     patch = math.lcm(*model.patch_size)
     if side < patch:
-        raise ValueError(f"a side of {side} pixels is less than one patch of {patch}")
+        raise ValueError(f"an image size of {side} pixels is less than one patch of {patch}")
     return round(side / patch) * patch
 
 

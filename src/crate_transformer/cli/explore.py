@@ -11,25 +11,25 @@ from crate_transformer.cli.terminal import complain, say
 
 _LOCAL = ("127.0.0.1", "localhost", "::1")
 _ALL = {"0.0.0.0": "127.0.0.1", "::": "::1"}
-"""Addresses that stand for all of a machine, and what a browser on it calls them."""
+"""Addresses that mean all interfaces, and the local address to open in a browser."""
 
 
 @dataclass(frozen=True, kw_only=True)
 class Command:
-    """Look inside models in a browser: a server on this machine takes pictures and shows what heads and layers do.
+    """Look inside models in a browser: a local server takes images and shows what heads and layers do.
 
-    Nothing is sent anywhere else. Ctrl-C ends it.
+    Images are not sent anywhere else. Ctrl-C stops the server.
     """
 
     checkpoints: Annotated[tuple[str, ...], tyro.conf.Positional] = (Checkpoint().checkpoint,)
-    """Folders, files, or names of bundled weights; pages show one of them, or two side by side."""
+    """Folders, files, or names of bundled weights; a page shows one of them, or two side by side."""
     host: str = "127.0.0.1"
-    """Address to listen on; any other than this machine's own lets others use the server."""
+    """Address to listen on; an address other than the default lets other machines use the server."""
     port: int = 8750
     size: int | None = None
-    """Shorter side of the pictures in pixels; that of the model's inputs unless given."""
+    """Shorter side of the images in pixels; default: the model's input size."""
     bits: Literal[8, 16] = 8
-    """Of a number on the page."""
+    """Precision of the numbers in the page."""
 
     def __call__(self) -> None:
         try:
@@ -37,11 +37,11 @@ class Command:
 
             from crate_transformer.explorer.server import Server
         except ImportError as error:
-            raise ImportError(f'this takes {error.name}: pip install "crate-transformer[explore]"') from error
+            raise ImportError(f'crate explore needs {error.name}: pip install "crate-transformer[explore]"') from error
         from crate_transformer.explorer.explorer import Explorer
 
         if len(set(self.checkpoints)) < len(self.checkpoints):
-            raise ValueError("a checkpoint is named twice")
+            raise ValueError("a checkpoint is given twice: give each one once")
         if self.size is not None and self.size < 1:
             raise ValueError(f"--size is {self.size}: it must be at least one pixel")
         with self.bound_socket() as place:
@@ -49,19 +49,19 @@ class Command:
             explorer = Explorer(models, short_side=self.size, bits=self.bits)
             if self.host not in _LOCAL:
                 where = "this machine" if self.host in _ALL else self.host
-                complain(f"anybody who reaches {where} over the network can use this server")
+                complain(f"warning: anyone who can reach {where} over the network can use this server")
             port = place.getsockname()[1]
             hosts = {name for host in self.names() for name in named(host, port)}
             server = Server(explorer, hosts)
-            say(f"open http://{named(_ALL.get(self.host, self.host), port)[0]}/ in a browser; Ctrl-C ends it")
+            say(f"open http://{named(_ALL.get(self.host, self.host), port)[0]}/ in a browser; Ctrl-C stops the server")
             config = uvicorn.Config(server.app, log_level="warning", server_header=False, timeout_graceful_shutdown=2)
             try:
                 uvicorn.Server(config).run(sockets=[place])
             except KeyboardInterrupt:
-                raise KeyboardInterrupt("the pictures are forgotten") from None
+                raise KeyboardInterrupt("the uploaded images are deleted") from None
 
     def names(self) -> set[str]:
-        """What a browser may call this server: of an address that stands for all, every address of this machine."""
+        """Host names that a browser may use for this server: with 0.0.0.0 or ::, all addresses of this machine."""
         if self.host not in _ALL:
             return {*_LOCAL, self.host}
         import psutil
@@ -70,9 +70,9 @@ class Command:
         return {*_LOCAL, *found, socket.gethostname()}
 
     def bound_socket(self) -> socket.socket:
-        """The socket, so that a port in use is told before anything is loaded."""
+        """The bound socket, so that a port in use is reported before any model is loaded."""
         if not 0 <= self.port < 65_536:
-            raise ValueError(f"--port is {self.port}: it must be from 0, for any, to 65535")
+            raise ValueError(f"--port is {self.port}: it must be between 1 and 65535, or 0 for any free port")
         where = f"{self.host}:{self.port}"
         try:
             return socket.create_server(
@@ -80,11 +80,11 @@ class Command:
             )
         except OSError as error:
             raise OSError(
-                f"{where} cannot be listened on ({error.strerror or error}): choose another --port or --host"
+                f"cannot listen on {where} ({error.strerror or error}): choose another --port or --host"
             ) from error
 
 
 def named(host: str, port: int) -> list[str]:
-    """What a browser calls this port of the host: with the number, and without where it is HTTP's own."""
+    """``host:port`` as browsers write it, and also ``host`` alone for port 80."""
     shown = f"[{host}]" if ":" in host else host
     return [f"{shown}:{port}".lower(), *([shown.lower()] if port == 80 else [])]

@@ -11,21 +11,22 @@ from crate_transformer.cli.checkpoint import Checkpoint
 
 @dataclass(frozen=True, kw_only=True)
 class Command:
-    """Write a model for other runtimes: .onnx for ONNX Runtime, .pt2 for torch.export.
+    """Export a model: .onnx for ONNX Runtime, .pt2 for torch.export.
 
-    Takes images of any batch, height and width (multiples of the patch), normalised as the JSON file beside the output
-    says, and gives logits. The result is compared with PyTorch before it is kept.
+    The exported model takes images of any batch size, height and width (multiples of the patch size) and returns
+    logits. The JSON file beside it describes the normalisation. Before the file is written, its outputs are compared
+    with PyTorch.
     """
 
     output: Annotated[Path, tyro.conf.Positional]
-    """File to write; its ending decides: .onnx or .pt2."""
+    """Output file, ending in .onnx or .pt2."""
     weights: Checkpoint = field(default_factory=Checkpoint)
     fold: bool = True
     """Fold the matrices of every layer for inference; exact up to rounding."""
     int8: bool = False
-    """Store the weights in 8 bits; see docs/results.md for what that does to the accuracy."""
+    """Store the weights in 8 bits; docs/results.md has the effect on accuracy."""
     dynamic: bool = True
-    """Any height and width; --no-dynamic fixes the model's own."""
+    """Accept any height and width; --no-dynamic fixes the model's input size."""
     overwrite: bool = False
     """Replace a file that was made from another model."""
 
@@ -38,7 +39,7 @@ class Command:
         from crate_transformer.storage import json_text, write_files
 
         if self.output.suffix not in (".onnx", ".pt2"):
-            raise ValueError(f"{self.output} should end in .onnx or .pt2")
+            raise ValueError(f"{self.output} must end in .onnx or .pt2")
         described = self.output.with_name(f"{self.output.name}.json")
         model = self.weights.load()
         made_of = {
@@ -54,9 +55,9 @@ class Command:
         if self.int8:
             quantise_linears(exported)
         with ProgressLine(f"writing {self.output}", 3) as line:
-            line.update(0, "reading the model's operations")
+            line.update(0, "tracing the model")
             program = export_program(exported, dynamic=self.dynamic)
-            line.update(1, "making the file")
+            line.update(1, "converting")
             content = onnx_content(program) if self.output.suffix == ".onnx" else program_content(program)
             line.update(2, "comparing it with PyTorch")
             difference = check_export(content, exported, dynamic=self.dynamic)

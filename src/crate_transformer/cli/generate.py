@@ -14,21 +14,21 @@ if TYPE_CHECKING:
 
 @dataclass(frozen=True, kw_only=True)
 class Command:
-    """Go on with a text, as a language model has learnt to."""
+    """Continue a text with a language model."""
 
     checkpoint: Annotated[str, tyro.conf.Positional]
-    """A folder or a file, such as 'crate train --task language' leaves."""
+    """A folder or a file, for example the output of 'crate train --task language'."""
     prompt: str = "\n"
-    """The text to go on with."""
+    """The text to continue."""
     tokens: int = 200
-    """How many tokens to add."""
+    """Number of tokens to generate."""
     temperature: float = 0.8
-    """Below 1 prefers likely tokens; 0 always takes the likeliest."""
+    """Sampling temperature; 0 always takes the most likely token."""
     top_k: int | None = None
-    """Draw only among so many of the likeliest tokens."""
+    """Sample only from this many most likely tokens."""
     seed: int = 0
     tokenizer: TokenizerName | None = None
-    """What the checkpoint was trained with, which those of 'crate train' tell."""
+    """Tokenizer of the checkpoint; checkpoints of 'crate train' store it."""
 
     def __call__(self) -> None:
         import torch
@@ -39,17 +39,19 @@ class Command:
 
         model = load_checkpoint(self.checkpoint)
         if not isinstance(model, LanguageModel):
-            raise ValueError(f"{self.checkpoint} takes pictures ({type(model).__name__}): this command takes text")
+            raise ValueError(
+                f"{self.checkpoint} is a vision model ({type(model).__name__}): this command needs a language model"
+            )
         name = self.tokenizer_of(model)
         if model.config.vocab_size > VOCABULARY[name]:
             raise ValueError(
-                f"{self.checkpoint} knows {model.config.vocab_size:,} tokens, and the tokenizer {name} has "
-                f"{VOCABULARY[name]:,}: name another --tokenizer"
+                f"{self.checkpoint} has a vocabulary of {model.config.vocab_size:,} tokens, but the tokenizer {name} "
+                f"has {VOCABULARY[name]:,}: choose another --tokenizer"
             )
         tokenizer = open_tokenizer(name)
         ids = tokenizer.encode(self.prompt)
         if not ids:
-            raise ValueError("--prompt is empty: give at least one letter")
+            raise ValueError("--prompt is empty: give at least one character")
         generator = torch.Generator().manual_seed(self.seed)
         found = model.generate(
             torch.tensor([ids]), self.tokens, temperature=self.temperature, top_k=self.top_k, generator=generator
@@ -62,5 +64,5 @@ class Command:
 
         told = self.tokenizer or tokenizer_of(model)
         if told is None:
-            raise ValueError(f"{self.checkpoint} does not tell its tokenizer: name it with --tokenizer")
+            raise ValueError(f"{self.checkpoint} does not contain its tokenizer: give it with --tokenizer")
         return told

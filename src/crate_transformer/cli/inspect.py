@@ -17,34 +17,34 @@ if TYPE_CHECKING:
 
 @dataclass(frozen=True, kw_only=True)
 class Command:
-    """Look inside a model on your own pictures: what its layers do, where its heads look, which patches are alike."""
+    """Look inside a model on your own images: the objective by layer, attention of every head, masks, features."""
 
     images: Annotated[tuple[Path, ...], tyro.conf.Positional]
-    """Pictures, or folders of pictures."""
+    """Images, or folders of images."""
     weights: Checkpoint = field(default_factory=Checkpoint)
     output: Path = Path("runs/inspect")
-    """Where report.html, results.json, PNGs and the maps as .npz go."""
+    """Folder for report.html, results.json, the figures as PNG and the maps as .npz."""
     overwrite: bool = False
-    """Replace the results of another run there."""
+    """Replace the results of another run in this folder."""
     layers: tuple[int, ...] = ()
-    """Zero-based layers to show; negative ones count from the last; all unless given."""
+    """Zero-based layers to show; negative ones count from the end; default: all."""
     heads: tuple[int, ...] = ()
-    """Zero-based heads to show; all unless given."""
+    """Zero-based heads to show; default: all."""
     mass: float = 0.6
-    """Fraction of the attention that a mask holds."""
+    """Fraction of the attention mass that a mask contains."""
     size: int | None = None
-    """Shorter side of the pictures for the maps, in pixels; that of the model's inputs unless given."""
+    """Shorter side of the images for the maps, in pixels; default: the model's input size."""
     shown: int = 8
-    """How many pictures, the first ones, the interactive part of the page holds."""
+    """Number of images, from the first, in the interactive part of the page."""
     beside: str | None = None
-    """Another checkpoint that the interactive part shows side by side on the same pictures."""
+    """Another checkpoint to show side by side on the same images in the interactive part."""
     bits: Literal[8, 16] = 8
-    """Of a number on the page; 16 doubles its size, and attention is then exact to five digits."""
+    """Precision of the numbers in the page; 16 doubles its size, and attention is then exact to five digits."""
     effects: Literal["auto", "always", "never"] = "auto"
-    """Switch off every head once, and show what becomes of the predictions: two forward passes for each head; auto does
-    so where there are at most 64."""
+    """Switch off each head in turn and show how the predictions change (two forward passes per head); auto: only if the
+    model has at most 64 heads."""
     compare: tuple[str, ...] = ()
-    """Other checkpoints whose curves by layer to draw beside those of this one, such as earlier ones of a training."""
+    """Other checkpoints, such as earlier ones of the same training, whose layer-wise curves to add to the figures."""
 
     def __call__(self) -> int:
         from crate_transformer.cli.outputs import SETTINGS, check_output, checksum
@@ -58,7 +58,7 @@ class Command:
         if self.shown < 1:
             raise ValueError(f"--shown is {self.shown}: it must be at least 1")
         if not 0 < self.mass <= 1:
-            raise ValueError(f"--mass is {self.mass}: a mask holds more than 0 and at most 1 of the attention")
+            raise ValueError(f"--mass is {self.mass}: it must be greater than 0 and at most 1")
         model = self.weights.load()
         if self.size is not None and self.size < min(model.patch_size):
             raise ValueError(f"--size is {self.size}: it must be at least one patch, {min(model.patch_size)} pixels")
@@ -67,7 +67,7 @@ class Command:
         mask_from, why = self.mask_place(model, heads)
         others = self.others()
         if self.beside == self.weights.checkpoint:
-            raise ValueError(f"--beside names {self.beside} itself: name another checkpoint")
+            raise ValueError(f"--beside {self.beside} is the inspected checkpoint itself: choose another one")
         beside = {self.beside: Checkpoint(checkpoint=self.beside).load()} if self.beside is not None else {}
         pictures = Pictures(
             self.images, title="inspect", check=lambda picture: whole_picture(model, picture, size), output=self.output
@@ -113,11 +113,11 @@ class Command:
         )
         files = {**report.files, "report.html": page, SETTINGS: json_bytes(settings)}
         place, count = write_inspection(self.output, files), len(inside.looks)
-        say(f"{count} picture{'s' * (count > 1)} inspected: {place}")
+        say(f"{count} image{'s' * (count > 1)} inspected: {place}")
         return pictures.ending()
 
     def collected(self, models: dict[str, "Backbone"], pictures: "Pictures", size: int) -> dict[str, object]:
-        """What the interactive part shows of the first pictures."""
+        """The data of the interactive part, for the first images."""
         from itertools import islice
 
         from crate_transformer.explorer.collect import collect, has_few_heads, num_steps, picture_names
@@ -128,7 +128,7 @@ class Command:
         paths, images = zip(*islice(pictures, self.shown), strict=True)
         shown = list(zip(picture_names(paths), images, strict=True))
         expected = sum(expected_bytes(each, images, size, self.bits) for each in models.values())
-        say(f"the page will have about {expected / 1e6:.1f} MB")
+        say(f"the page will be about {expected / 1e6:.1f} MB in size")
         references = {
             name: package_reference(each)
             for name, each in models.items()
@@ -139,7 +139,7 @@ class Command:
                            references=references, progress=line.update)  # fmt: skip
 
     def mask_place(self, model: "Backbone", heads: tuple[int, ...]) -> tuple[tuple[int, int] | None, str]:
-        """Layer and head of the mask, and why these; none where the model has no attention and none is asked for."""
+        """Layer and head of the mask, and the reason; ``None`` if the model has no attention and none was given."""
         from crate_transformer.inspection import has_attention
         from crate_transformer.inspection.best_head import best_head
         from crate_transformer.inspection.reader import reader
@@ -150,19 +150,19 @@ class Command:
         best = best_head(model)
         if best and best.layer in layers and best.head in heads:
             return (best.layer, best.head), best.chosen
-        return (max(layers), heads[0]), "the last layer and the first head that are shown"
+        return (max(layers), heads[0]), "the last layer and the first head shown"
 
     def others(self) -> dict[str, "Backbone"]:
-        """The checkpoints to compare with, by the names that were given."""
+        """The checkpoints to compare with, by the names given."""
         from crate_transformer.reports.style import COLOURS
 
         named = (self.weights.checkpoint, *self.compare)
         if len(set(named)) < len(named) or len(named) > len(COLOURS):
-            raise ValueError(f"--compare takes up to {len(COLOURS) - 1} checkpoints, each other than the rest")
+            raise ValueError(f"--compare takes at most {len(COLOURS) - 1} checkpoints, all different")
         return {name: Checkpoint(checkpoint=name).load() for name in self.compare}
 
     def curves(self, model: "Backbone", pictures: "Pictures") -> "LayerwiseObjective":
-        """The objective by layer of another model on the same pictures."""
+        """The objective by layer of another model on the same images."""
         import torch
 
         from crate_transformer.data import preprocess

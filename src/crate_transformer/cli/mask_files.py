@@ -1,4 +1,4 @@
-"""The results of ``crate segment``: a set of files for each picture, then two lists of all."""
+"""The results of ``crate segment``: a set of files per image, then two lists of all objects and images."""
 
 import io
 import re
@@ -18,12 +18,12 @@ from crate_transformer.storage import file_stem, json_bytes, read_record, write_
 _LISTS = ("coco_results.json", "results.json")
 _FOLDERS = {"masks": ".png", "overlays": ".png", "objects": ".json"}
 _OURS = re.compile(r"\d{4,}-")
-_LARGEST_ID = 2**53  # whole numbers below are the same in every program that reads JSON
+_LARGEST_ID = 2**53  # smaller integers are exact in every JSON parser
 
 
 @dataclass(frozen=True)
 class Found:
-    """One object in the words of COCO's results."""
+    """One object in COCO's results format."""
 
     segmentation: dict[str, str | list[int]]
     bbox: list[float]
@@ -33,7 +33,7 @@ class Found:
 
 @dataclass(frozen=True)
 class Record:
-    """What was found on a picture, and its size and time of change then."""
+    """The objects of an image, and its file size and modification time."""
 
     image: str
     bytes: int
@@ -42,17 +42,17 @@ class Record:
 
 
 class SegmentFolder:
-    """Every finished picture is kept, so that the same command goes on where it was stopped.
+    """Every finished image is saved at once, so that the same command resumes where it was stopped.
 
-    The lists are there only when all pictures are finished. What another run left stays until the first picture of this
-    one is finished.
+    The two lists are written when all images are finished. Results of another run are kept until the first image of
+    this run is finished.
 
     Args:
-        settings: everything that the masks of a picture depend on.
+        settings: everything that the masks of an image depend on.
         overwrite: the results of another run may be replaced.
 
     Raises:
-        ValueError: the folder holds the results of another run.
+        ValueError: the folder contains the results of another run.
     """
 
     def __init__(self, folder: Path, paths: Sequence[Path], settings: Mapping[str, object], *, overwrite: bool) -> None:
@@ -64,7 +64,7 @@ class SegmentFolder:
         self.finished: dict[Path, Record] = {path: record for path, record in found.items() if record}
 
     def add(self, path: Path, picture: Image.Image, masks: np.ndarray) -> None:
-        """Write everything about one picture, whole or not at all."""
+        """Write all files of one image, or none of them."""
         kept = [mask for mask in masks if mask.any()]
         objects = [Found(encode_mask(mask), mask_box(mask), 1 / (1 + rank)) for rank, mask in enumerate(kept)]
         record = Record(str(path), *_stamp(path), objects)
@@ -73,7 +73,7 @@ class SegmentFolder:
         self.finished[path] = record
 
     def finish(self, about: Mapping[str, object]) -> tuple[int, list[str]]:
-        """Write the lists of all pictures; how many objects there are, and the pictures without any."""
+        """Write the lists; returns the number of objects, and the images without any."""
         found, pictures = [], []
         for path, image_id in self._ids().items():
             record = self.finished[path]
@@ -88,14 +88,14 @@ class SegmentFolder:
         return len(found), empty
 
     def _ids(self) -> dict[Path, int]:
-        """COCO's id of every finished picture: its name where all names are different numbers, else its place."""
+        """COCO id of every finished image: its name if all names are different numbers, else its index."""
         order = {path: place for place, path in enumerate(self.stems) if path in self.finished}
         numbers = {path: int(path.stem) for path in order if path.stem.isdecimal()}
         named = len(set(numbers.values())) == len(order) and max(numbers.values(), default=0) < _LARGEST_ID
         return numbers if named else order
 
     def _write(self, files: dict[str, bytes]) -> None:
-        """Write files; with the first ones the settings come, and the lists and what is of another run go."""
+        """Write files; the first call also writes the settings and removes the lists and results of another run."""
         if self.taken:
             write_files(self.folder, files)
             return
@@ -106,7 +106,7 @@ class SegmentFolder:
         self.taken = True
 
     def _ours(self, folder: str, suffix: str) -> list[Path]:
-        """Files there that this command wrote."""
+        """Files in ``folder`` that this command wrote."""
         if not read_settings(self.folder):
             return []
         return [file for file in (self.folder / folder).glob(f"*{suffix}") if _OURS.match(file.name)]
@@ -115,7 +115,7 @@ class SegmentFolder:
         return [f"{folder}/{self.stems[path]}{suffix}" for folder, suffix in _FOLDERS.items()]
 
     def _read(self, path: Path) -> Record | None:
-        """The record of a picture that has not changed since, if all its files are there."""
+        """The record of an image that has not changed since, if all its result files exist."""
         *pictures, record = (self.folder / name for name in self._names(path))
         try:
             found = read_record(record, Record)

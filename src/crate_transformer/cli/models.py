@@ -11,7 +11,7 @@ from crate_transformer.cli.terminal import print_json
 
 @dataclass(frozen=True, kw_only=True)
 class Command:
-    """List the models: size, depth, heads, parameters, and which have bundled weights; language models come last."""
+    """List the models with their sizes, parameters and bundled weights; language models come last."""
 
     pattern: Annotated[str, tyro.conf.Positional] = "*"
     """Shell pattern, such as 'crate_*'."""
@@ -26,7 +26,7 @@ class Command:
 
         names = [*list_models(self.pattern), *sorted(fnmatch.filter(LANGUAGE_MODELS, self.pattern))]
         if not names:
-            raise ValueError(f"no model matches {self.pattern!r}: 'crate models' lists all of them")
+            raise ValueError(f"no model matches {self.pattern!r}: 'crate models' lists all models")
         rows = []
         for name in names:
             model_class, config = (MODELS | LANGUAGE_MODELS)[name]
@@ -64,7 +64,7 @@ class Command:
 
 
 def format_cell(value: object) -> str:
-    """A table cell: thousands separated, lists joined."""
+    """A table cell: thousands separators for numbers, commas between list entries."""
     if isinstance(value, int):
         return f"{value:,}"
     return ", ".join(value) if isinstance(value, list) else str(value)

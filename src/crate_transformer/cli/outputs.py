@@ -1,4 +1,4 @@
-"""Results are never replaced by those of another run without being told so."""
+"""Results of another run are replaced only with ``--overwrite``."""
 
 import hashlib
 from collections.abc import Mapping, Sequence
@@ -11,25 +11,25 @@ if TYPE_CHECKING:
     from crate_transformer.models import Backbone
 
 SETTINGS = "crate_run.json"
-"""What the results beside it were made of; ``data`` knows by this name that pictures in the folder are results."""
+"""Settings of the results in the same folder; by this name ``data`` recognises images in the folder as results."""
 
 _OF_TRAINING = ("metrics.jsonl", "model.safetensors")
 
 
 def check_output(folder: Path, settings: Mapping[str, object], *, overwrite: bool, writes: Sequence[str]) -> bool:
-    """Whether ``folder`` has the results, perhaps unfinished, of a run with the same settings.
+    """Whether ``folder`` contains the (perhaps unfinished) results of a run with the same settings.
 
     Args:
-        settings: everything that the results depend on, by the words that stand for it in a sentence.
+        settings: everything that the results depend on; the keys appear in the error message.
         overwrite: results of another run may be replaced.
-        writes: files and folders that the command makes, which also tell of results without settings.
+        writes: files and folders that the command writes; they also reveal results without settings.
 
     Raises:
-        ValueError: it holds the results of another run, which would be lost, or a training run, which could not go on.
+        ValueError: it contains the results of another run, a training run or a checkpoint.
     """
     recover(folder)
     if any((folder / name).exists() for name in _OF_TRAINING):
-        raise ValueError(f"{folder} holds a training run or a checkpoint: name another --output")
+        raise ValueError(f"{folder} contains a training run or a checkpoint: choose another --output")
     here = [name for name in (SETTINGS, *writes) if (folder / name).exists()]
     if not here:
         return False
@@ -41,18 +41,19 @@ def check_output(folder: Path, settings: Mapping[str, object], *, overwrite: boo
         return False
     which = f"made with different settings ({', '.join(differ).replace('_', ' ')})" if before else f"such as {here[-1]}"
     raise ValueError(
-        f"{folder} holds the results of another run, {which}: name another --output, or replace them with --overwrite"
+        f"{folder} contains the results of another run, {which}: choose another --output, or replace them with "
+        "--overwrite"
     )
 
 
 def check_source(files: Sequence[Path], described: Path, made_of: Mapping[str, object], *keys: str) -> None:
-    """Refuse to replace files that were not made of the same things, so that only the same command replaces them.
+    """Refuse to replace files that were made from something else, so that only the same command replaces them.
 
     Args:
-        described: JSON file that says what those that are there were made of, under nested ``keys``.
+        described: JSON file that says what the existing files were made from, under nested ``keys``.
 
     Raises:
-        ValueError: one of them exists and was made from something else, or nobody knows from what.
+        ValueError: one of them exists and was made from something else, or its origin is unknown.
     """
     recover(described.parent)
     here = next((file for file in files if file.exists()), None)
@@ -69,17 +70,17 @@ def check_source(files: Sequence[Path], described: Path, made_of: Mapping[str, o
 
 
 def check_content(file: Path, content: bytes) -> None:
-    """Refuse, with a ``ValueError``, to replace a file by other content."""
+    """Raise ``ValueError`` if the file exists with other content."""
     if file.exists() and (file.stat().st_size != len(content) or read_file(file, limit=len(content)) != content):
         raise ValueError(_refusal(file))
 
 
 def _refusal(file: Path) -> str:
-    return f"{file} exists and was made from something else: name another output, or replace it with --overwrite"
+    return f"{file} exists and was made from something else: choose another output, or replace it with --overwrite"
 
 
 def read_settings(folder: Path) -> dict[str, object]:
-    """The settings of the results in ``folder``; nothing where there are none to read."""
+    """The settings of the results in ``folder``; empty if there are none."""
     try:
         settings = read_json(folder / SETTINGS)
     except (OSError, ValueError):
@@ -88,7 +89,7 @@ def read_settings(folder: Path) -> dict[str, object]:
 
 
 def checksum(model: "Backbone") -> str:
-    """SHA-256 of everything that a model's answers depend on: configuration, preprocessing, names and weights."""
+    """SHA-256 of everything that a model's outputs depend on: configuration, preprocessing, class names, weights."""
     import torch
 
     found = hashlib.sha256(repr((type(model).__name__, model.config, model.preprocessing, model.class_names)).encode())

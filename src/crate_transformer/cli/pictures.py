@@ -1,4 +1,4 @@
-"""The pictures that a command was given, one by one; what cannot be used is left out, named and counted."""
+"""The images given to a command, one by one; unusable ones are skipped, named and counted."""
 
 from collections.abc import Callable, Iterator, Sequence
 from pathlib import Path
@@ -13,17 +13,17 @@ _NAMED = 5
 
 
 class Pictures:
-    """Names and pictures, to be gone through any number of times.
+    """Iterates over (name, image) pairs, any number of times.
 
     Args:
-        paths: pictures, or folders of pictures.
-        title: stands before the progress; none is shown unless given.
-        check: raises ``UnfitImageError`` for a picture that the model cannot take.
-        output: the folder that the command writes into.
+        paths: images, or folders of images.
+        title: title of the progress bar; without one no progress is shown.
+        check: raises ``UnfitImageError`` for an image that the model cannot take.
+        output: the folder that the command writes to.
 
     Raises:
         FileNotFoundError: a path does not exist.
-        ValueError: there are no pictures, or ``output`` is one of their folders.
+        ValueError: there are no images, or ``output`` is one of the folders.
     """
 
     def __init__(
@@ -37,7 +37,7 @@ class Pictures:
         from crate_transformer.data import list_images
 
         if output and output.resolve() in {path.resolve() for path in paths}:
-            raise ValueError(f"results would lie among the pictures of {output}: name another --output")
+            raise ValueError(f"the results would be written among the images of {output}: choose another --output")
         self.given, self.title, self.check = set(paths), title, check
         self.paths = list(dict.fromkeys(list_images(paths)))
         self.left_out: dict[str, str] = {}
@@ -48,13 +48,13 @@ class Pictures:
                 yield str(path), picture
 
     def one_by_one(self) -> Iterator[Path]:
-        """The paths, with the progress of whoever goes through them."""
+        """The paths, with a progress bar."""
         from crate_transformer.progress import tracked
 
         return tracked(self.title, self.paths, len(self.paths), show=bool(self.title))
 
     def read(self, path: Path) -> "Image.Image | None":
-        """The picture, or ``None`` where it was left out."""
+        """The image, or ``None`` if it was skipped."""
         from crate_transformer.data import BrokenImageError, read_image
         from crate_transformer.inspection.look import UnfitImageError
 
@@ -67,23 +67,21 @@ class Pictures:
             if len(self.paths) == 1:
                 raise ValueError(reason) from error
             if str(path) not in self.left_out:
-                complain(f"left out: {reason}")
+                complain(f"skipped: {reason}")
             self.left_out[str(path)] = reason
             if len(self.left_out) == len(self.paths):
-                raise ValueError(
-                    f"none of the {len(self.paths)} pictures can be used; the last one: {reason}"
-                ) from error
+                raise ValueError(f"none of the {len(self.paths)} images can be used; the last one: {reason}") from error
             return None
         return picture
 
     def ending(self) -> int:
-        """Say how many were left out; the exit code is 1 if the command named one of them itself, else 0."""
+        """Print how many were skipped; the exit code is 1 if one of them was named on the command line, else 0."""
         if self.left_out:
-            complain(f"{len(self.left_out)} of {len(self.paths)} pictures were left out")
+            complain(f"{len(self.left_out)} of {len(self.paths)} images were skipped")
         return int(any(Path(name) in self.given for name in self.left_out))
 
 
 def listing(names: Sequence[str]) -> str:
-    """The first five names, and how many others there are."""
+    """The first five names, and the number of others."""
     more = f" and {len(names) - _NAMED} others" if len(names) > _NAMED else ""
     return f"{', '.join(names[:_NAMED])}{more}"

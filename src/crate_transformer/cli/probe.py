@@ -22,11 +22,11 @@ CALLED = {"model": "the model", "untrained": "untrained model", "pixels": "pixel
 
 @dataclass(frozen=True, kw_only=True)
 class Command(Checkpoint):
-    """Measure what frozen features know about classes: k nearest neighbours and a linear classifier, with controls.
+    """Evaluate frozen features with k nearest neighbours and a linear classifier, beside controls.
 
-    Both learn from the training part of DATA and are measured on its held-out part; where 'crate train' held out
-    pictures of DATA for this checkpoint, on these alone. The output says which, and a warning whether the model may
-    have been trained on some.
+    Both are fitted on the training part of DATA and evaluated on its held-out part. If 'crate train' held out images of
+    DATA for this checkpoint, only these are used for evaluation. The output says what was used, and a warning says if
+    the model may have been trained on it.
     """
 
     checkpoint: Annotated[str, tyro.conf.Positional] = field()
@@ -36,24 +36,24 @@ class Command(Checkpoint):
     method: Literal["knn", "linear", "both"] = "both"
     """k nearest neighbours, a linear classifier, or both."""
     tokens: Literal["class", "patches", "both"] | None = None
-    """Class token, mean of the patch tokens, or both side by side; unless given what the classifier reads."""
+    """Class token, mean of the patch tokens, or both concatenated; default: the input of the classification head."""
     layers: int = 1
-    """Take the tokens of the last so many layers, side by side."""
+    """Concatenate the tokens of this many last layers."""
     k: tuple[int, ...] = (10, 20, 100, 200)
-    """Numbers of neighbours; larger ones than there are pictures mean all."""
+    """Numbers of neighbours, capped at the number of images."""
     reference: Path | None = None
-    """Other pictures to learn from, with the same classes; then all of DATA, or its held-out part, is measured on."""
+    """Other images to fit on, with the same classes; evaluation then uses all of DATA, or its held-out part."""
     limit: int | None = None
-    """Learn from so many pictures of each class; from all unless given."""
+    """Fit on this many images of each class; default: all."""
     batch_size: int = 128
     workers: int = 0
-    """Processes that read images."""
+    """Data-loading processes."""
     cache: Path | None = None
-    """Folder that keeps the features for another time; it knows pictures by their paths and sizes."""
+    """Folder that caches the features; images are identified by their paths and sizes."""
     output: Path = Path("runs/probe")
-    """Where results.json goes."""
+    """Folder for results.json."""
     overwrite: bool = False
-    """Replace the results of another run there."""
+    """Replace the results of another run in this folder."""
 
     def __call__(self) -> None:
         from crate_transformer.cli.outputs import SETTINGS, check_output, checksum
@@ -64,7 +64,7 @@ class Command(Checkpoint):
         from crate_transformer.storage import json_bytes, write_files
 
         if not self.k or min(self.k) < 1:
-            raise ValueError(f"--k is {self.k}: give numbers of neighbours, at least 1")
+            raise ValueError(f"--k is {self.k}: give at least one number of neighbours, each at least 1")
         model = self.load()
         tokens = tokens_of(model, self.tokens, self.layers)
         pictures = probe_pictures(self.data, held_out_of(model), reference=self.reference, per_class=self.limit)
@@ -90,7 +90,7 @@ class Command(Checkpoint):
             "layers": self.layers,
             "widths": {row: x.shape[1] for row, x in features.reference.items()},
         }
-        say(f"learned from {pictures.reference_used}; measured on {pictures.reported_used}")
+        say(f"fitted on {pictures.reference_used}; evaluated on {pictures.reported_used}")
         if self.method != "linear":
             results["knn"] = found = knn(features, k=self.k, show=True)
             print_knn(found)
@@ -98,12 +98,12 @@ class Command(Checkpoint):
             results["linear_probe"] = found = linear_probe(features, show=True)
             print_linear(found)
         write_files(self.output, {RESULTS: json_bytes(results), SETTINGS: json_bytes(settings)})
-        say(f"all numbers: {self.output / RESULTS}")
+        say(f"all results: {self.output / RESULTS}")
 
     def features(
         self, model: "Backbone", pictures: "ProbePictures", tokens: str, made_of: dict[str, object]
     ) -> "FrozenFeatures":
-        """The features of both sets, from the cache where they are in it."""
+        """The features of both sets, from the cache if it has them."""
         from crate_transformer.data import eval_loader
         from crate_transformer.evaluation import frozen_features
         from crate_transformer.evaluation.feature_cache import cached_features
@@ -115,7 +115,7 @@ class Command(Checkpoint):
                 eval_loader(images, model.preprocessing, **batches)
                 for images in (pictures.reference, pictures.reported)
             ]
-            titles = ("features to learn from", "features to measure on")
+            titles = ("features to fit on", "features to evaluate on")
             shown = [tracked(title, loader, len(loader)) for title, loader in zip(titles, loaders, strict=True)]
             return frozen_features(model, *shown, tokens=tokens, layers=self.layers)
 
@@ -123,7 +123,7 @@ class Command(Checkpoint):
 
 
 def digest(keys: list[str], labels: list[int]) -> str:
-    """32 hex digits that change with pictures, their order and their labels."""
+    """32 hex digits that depend on the images, their order and their labels."""
     from hashlib import sha256
 
     return sha256(repr((keys, list(map(int, labels)))).encode()).hexdigest()[:32]
@@ -161,11 +161,11 @@ def print_linear(found: "LinearProbe") -> None:
     say(found.split)
     for row, choice in found.choices.items():
         if choice.at_the_end:
-            say(f"{CALLED[row]}: the best penalty is the last of those tried, a better one may lie beyond")
+            say(f"{CALLED[row]}: the best penalty is the last one tried; a better one may exist beyond it")
         if not choice.converged:
-            say(f"{CALLED[row]}: the fit was stopped before it had converged")
+            say(f"{CALLED[row]}: the fit did not converge")
 
 
 def majority(accuracy: "Accuracy") -> tuple[str, str]:
-    """The row of whoever always names the commonest class."""
-    return "commonest class", f"{accuracy.chance:.1%}"
+    """The row of a classifier that always predicts the most frequent class."""
+    return "most frequent class", f"{accuracy.chance:.1%}"

@@ -8,17 +8,17 @@ from crate_transformer.cli.terminal import say
 
 @dataclass(frozen=True, kw_only=True)
 class Command:
-    """Train a small CRATE and a ViT on generated pictures of digits and open up what they do.
+    """Train a small CRATE and a ViT on generated images of digits, and compare what their layers and heads do.
 
-    Takes two and a half to four minutes on two cores that multiply in 16 bits (AVX512-BF16, AMX), half as long again on
-    two that do not; it says how much is left. The bundled model on photographs comes first. Ctrl-C leaves a state
-    from which the same command goes on.
+    Takes two and a half to four minutes on two cores with fast 16-bit products (AVX512-BF16, AMX), and half as long
+    again without them; the remaining time is shown. It starts with the bundled model on photographs. After Ctrl-C, the
+    same command resumes from the saved state.
     """
 
     output: Path = Path("runs/quickstart")
-    """Where report.html, metrics.json, figures and checkpoints go."""
+    """Folder for report.html, metrics.json, figures and checkpoints."""
     steps: int = 900
-    """Optimiser steps of each model."""
+    """Optimiser steps for each model."""
     seed: int = 0
 
     def __call__(self) -> None:

@@ -16,13 +16,13 @@ if TYPE_CHECKING:
 
 @dataclass(frozen=True, kw_only=True)
 class Command:
-    """List the experiments that 'crate train --recipe' knows: what they cost and what they should give.
+    """List the experiments for 'crate train --recipe', with their cost and expected results.
 
-    'published' numbers stand in a paper and were not reproduced here; 'measured' ones are our own.
+    'published' results are from a paper and were not reproduced here; 'measured' results are our own.
     """
 
     name: Annotated[str, tyro.conf.Positional] = "*"
-    """A name, which shows all settings, or a shell pattern such as 'crate_alpha*'."""
+    """Name of a recipe, to show all its settings, or a shell pattern such as 'crate_alpha*'."""
     json: bool = False
     """Print JSON instead of a table."""
 
@@ -50,7 +50,7 @@ class Command:
             one = RECIPES[name]
             table.add_row(name, one.data.name, _images(one), _result(one))
         print_rich(table)
-        say("", "'crate recipes NAME' shows the model, the cost, all settings and the command of one.")
+        say("", "'crate recipes NAME' shows the model, cost, settings and command of one recipe.")
 
     def _details(self, recipe: "Recipe") -> None:
         facts = _facts(self.name, recipe) | _size(recipe)
@@ -89,7 +89,7 @@ def _facts(name: str, recipe: "Recipe") -> dict[str, object]:
 
 
 def _size(recipe: "Recipe") -> dict[str, object]:
-    """Parameters with the classes of the data, and the arithmetic of the whole training."""
+    """Parameters with the number of classes of the data, and the operations of the whole training."""
     import torch
 
     from crate_transformer.cli.arithmetic import training_flops
@@ -110,17 +110,17 @@ def _size(recipe: "Recipe") -> dict[str, object]:
 
 
 def _images(recipe: "Recipe") -> str:
-    """How many images, or windows of text, training sees, where the size of the data is known."""
+    """Number of images or text windows seen in training, if the size of the data is known."""
     seen = recipe.samples_seen
     passes = recipe.experiment.schedule.epochs
     if seen is None:
-        return "" if passes is None else f"{passes:g} passes"
+        return "" if passes is None else f"{passes:g} epochs"
     words = "" if recipe.data.classes else " texts"
     return (f"{seen / 1e6:,.1f} M" if seen >= 1e6 else f"{seen:,}") + words
 
 
 def _result(recipe: "Recipe") -> str:
-    """The first number, which is top-1 unless it is named, and what kind it is."""
+    """The first expected result and its kind; top-1 is not named."""
     if not recipe.expected:
         return ""
     first = recipe.expected[0]

@@ -21,30 +21,31 @@ _HEAD_SAMPLE = 32
 
 @dataclass(frozen=True, kw_only=True)
 class Command:
-    """Mark the objects on pictures without any label: masks as PNG, the pictures with their masks, COCO results."""
+    """Segment objects without labels: masks as PNG, overlays, COCO results."""
 
     images: Annotated[tuple[Path, ...], tyro.conf.Positional]
-    """Pictures, or folders of pictures."""
+    """Images, or folders of images."""
     weights: Checkpoint = field(default_factory=Checkpoint)
     output: Path = Path("runs/segment")
-    """Where masks/, overlays/, objects/, coco_results.json and results.json go."""
+    """Folder for masks/, overlays/, objects/, coco_results.json and results.json."""
     overwrite: bool = False
-    """Replace the results of another run there; without it the same command goes on where it was stopped."""
+    """Replace the results of another run; without it the same command resumes where it was stopped."""
     method: Literal["maskcut", "attention"] = "maskcut"
-    """Cut objects out of the graph of patches, or mark what the class token looks at."""
+    """maskcut: normalised cuts of the patch graph; attention: threshold the attention of the class token."""
     size: int | None = None
-    """Shorter side of the pictures for the model, in pixels; unless given 480 for maskcut (at most 60 patches) and
-    twice that of the training for attention."""
+    """Shorter side of the images for the model, in pixels; default: 480 for maskcut, but at most 60 patches; twice the
+    training size for attention."""
     layer: int | None = None
-    """Zero-based, negative ones count from the last; the last unless given (attention: that stored with weights)."""
+    """Zero-based layer; negative ones count from the end; default: the last (attention: the one stored with the
+    weights)."""
     head: int | None = None
-    """Of the attention; unless given that stored with the weights, else the one that separates best."""
+    """Attention head; default: the one stored with the weights, else the one that separates best."""
     mass: float = 0.6
-    """Fraction of the attention that a mask holds."""
+    """Fraction of the attention mass that a mask contains."""
     num_masks: int = 3
-    """Objects that maskcut looks for on each picture."""
+    """Largest number of objects per image for maskcut."""
     tau: float = 0.15
-    """Cosine above which maskcut takes two patches for alike."""
+    """Cosine similarity above which maskcut connects two patches."""
 
     def __call__(self) -> int:
         from crate_transformer.cli.mask_files import SegmentFolder
@@ -68,27 +69,27 @@ class Command:
                 if path not in folder.finished and (picture := pictures.read(path)):
                     folder.add(path, picture, self.masks(model, picture, choices))
         except KeyboardInterrupt as stop:
-            count = f"{len(folder.finished)} of {len(pictures.paths)} pictures are finished and kept"
-            raise KeyboardInterrupt(f"{count}: the same command does the others") from stop
+            count = f"{len(folder.finished)} of {len(pictures.paths)} images are finished and kept"
+            raise KeyboardInterrupt(f"{count}: the same command continues with the others") from stop
         about = {"checkpoint": str(model.provenance).splitlines(), "choices": choices, "left_out": pictures.left_out}
         objects, empty = folder.finish(about)
         count = len(folder.finished)
-        say(f"{objects} object{'s' * (objects != 1)} on {count} picture{'s' * (count > 1)}: {self.output}")
+        say(f"{objects} object{'s' * (objects != 1)} in {count} image{'s' * (count > 1)}: {self.output}")
         if empty:
-            say(f"nothing found, the mask is empty: {listing(empty)}")
+            say(f"no objects found (empty mask): {listing(empty)}")
         return pictures.ending()
 
     def check(self) -> None:
-        """Refuse numbers out of range before anything is loaded."""
+        """Refuse values out of range before anything is loaded."""
         if not 0 < self.mass <= 1:
-            raise ValueError(f"--mass is {self.mass}: a mask holds more than 0 and at most 1 of the attention")
+            raise ValueError(f"--mass is {self.mass}: it must be greater than 0 and at most 1")
         if not 1 <= self.num_masks <= 255:
-            raise ValueError(f"--num-masks is {self.num_masks}: ask for 1 to 255 objects")
+            raise ValueError(f"--num-masks is {self.num_masks}: it must be between 1 and 255")
         if not 0 <= self.tau < 1:
-            raise ValueError(f"--tau is {self.tau}: it must be a cosine from 0 to below 1, such as 0.15")
+            raise ValueError(f"--tau is {self.tau}: it must be at least 0 and below 1, such as 0.15")
 
     def side(self, model: "Backbone") -> int:
-        """The shorter side of the pictures for the model."""
+        """The shorter side of the images for the model."""
         native, patch = min(model.preprocessing.img_size), min(model.patch_size)
         size = self.size or (min(480, 60 * patch) if self.method == "maskcut" else 2 * native)
         if size < patch:
@@ -114,7 +115,7 @@ class Command:
         return {"method": "attention", "size": size, **chosen}
 
     def choose_head(self, model: "Backbone", layer: int, pictures: "Pictures") -> tuple[int, str]:
-        """The head asked for, or the one whose maps fall most clearly into a bright and a dark part."""
+        """The given head, or the one whose maps separate best into foreground and background (Otsu)."""
         if self.head is not None:
             return self.head, "given"
         from itertools import islice
@@ -127,10 +128,10 @@ class Command:
         sample = islice(filter(None, map(pictures.read, pictures.paths)), _HEAD_SAMPLE)
         sample = [preprocess(picture, model.preprocessing) for picture in sample]
         seen = foreground(model, torch.stack(sample), layer=layer, fraction=self.mass)
-        return seen.head, f"{seen.choice}, on the first {len(sample)} pictures"
+        return seen.head, f"{seen.choice}, on the first {len(sample)} images"
 
     def whole(self, model: "Backbone", picture: "Image.Image", size: int) -> "Image.Image":
-        """The picture as the model sees it, of no more patches than the method can take."""
+        """The image at the model's input size, with no more patches than the method can handle."""
         from crate_transformer.inspection.look import MAX_PATCHES, whole_picture
         from crate_transformer.inspection.maskcut import MAX_GRAPH
 
@@ -138,7 +139,7 @@ class Command:
         return whole_picture(model, picture, size, max_patches=limit)
 
     def masks(self, model: "Backbone", picture: "Image.Image", choices: dict[str, object]) -> "np.ndarray":
-        """The objects of one picture, ``(objects, height, width)`` in its own pixels."""
+        """The object masks of one image at its own resolution, ``(objects, height, width)``."""
         from crate_transformer.data import normalise, pixels
         from crate_transformer.inspection import foreground, maskcut, upsample
 

@@ -1,4 +1,4 @@
-"""What commands print: text from files can neither steer the terminal nor fail on its alphabet."""
+"""Printing for commands: text from files cannot control the terminal, and unsupported characters do not fail."""
 
 import logging
 import os
@@ -8,9 +8,9 @@ from contextlib import contextmanager
 
 
 def say(*lines: object) -> None:
-    """Print each argument as one line on standard output, with what could steer a terminal shown as escapes.
+    """Print each argument as one line on standard output, with control characters shown as escapes.
 
-    Of processes that share a run only the first one does.
+    In distributed runs only rank 0 prints.
     """
     from crate_transformer.storage import printable  # here, so that help appears at once
 
@@ -21,7 +21,7 @@ def say(*lines: object) -> None:
 
 
 def complain(text: object) -> None:
-    """Print one line on standard error in the same way."""
+    """Print one line on standard error, with control characters shown as escapes."""
     from crate_transformer.storage import printable
 
     if sys.stderr:
@@ -29,7 +29,7 @@ def complain(text: object) -> None:
 
 
 def print_json(data: object) -> None:
-    """Print ``data`` as JSON in ASCII, which every terminal shows and every program reads alike."""
+    """Print ``data`` as ASCII JSON."""
     import json
 
     from crate_transformer.storage import plain
@@ -39,7 +39,7 @@ def print_json(data: object) -> None:
 
 @contextmanager
 def terminal() -> Iterator[None]:
-    """Inside, letters that a stream does not know are shown as escapes, and the package's warnings are printed."""
+    """Inside, characters that a stream cannot encode are shown as escapes, and the package's warnings are printed."""
     for stream in (sys.stdout, sys.stderr):
         if hasattr(stream, "reconfigure"):
             stream.reconfigure(errors="backslashreplace")

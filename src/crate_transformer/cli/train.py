@@ -26,25 +26,25 @@ Options = TypeVar("Options")
 
 @dataclass(frozen=True, kw_only=True)
 class Run(Generic[Options]):
-    """What every training takes from the command line."""
+    """Options of every training run."""
 
     data: Path
     recipe: str | None = None
-    """Start from the settings of this recipe; 'crate recipes' lists them."""
+    """Use the settings of this recipe; 'crate recipes' lists all recipes."""
     debug: bool = False
-    """Try the settings for two steps of a tiny model, to see that everything fits together."""
+    """Test the settings with two steps of a tiny model."""
     dry_run: bool = False
-    """Train a few steps, say what the whole run would take in time, memory and on the disk, and keep nothing."""
+    """Train a few steps, print the time, memory and disk space of the whole run, and save nothing."""
     task: Literal[tuple(TASKS)] = "classification"
-    """What the model learns; '--task NAME --help' shows the options of one."""
+    """The training objective; '--task NAME --help' shows its options."""
     output: Path = Path("runs/train")
-    """Where checkpoint, metrics and, until the end, the resumable state go."""
+    """Folder for the checkpoint, the metrics and, until the run ends, the resumable state."""
     overwrite: bool = False
-    """Replace a run with other settings that lies there."""
+    """Replace a run with other settings in this folder."""
     model: str | None = None
-    """A name that 'crate models' lists; a small one that suits the task unless given."""
+    """A model listed by 'crate models'; default: a small one that suits the task."""
     start_from: str | None = None
-    """Fine-tune this checkpoint (folder, file, or bundled weights) with a fresh head; it replaces --model."""
+    """Fine-tune this checkpoint (folder, file, or bundled weights) with a new head; replaces --model."""
     objective: Options
     optimiser: OptimiserConfig = field(default_factory=lambda: OptimiserConfig(optimizer="muon"))
     schedule: ScheduleConfig = field(default_factory=ScheduleConfig)
@@ -60,7 +60,7 @@ class Run(Generic[Options]):
 
         if self.overwrite and self.start_from and Path(self.start_from).resolve().is_relative_to(self.output.resolve()):
             raise ValueError(
-                f"--overwrite would remove {self.start_from}, which --start-from needs: name another --output"
+                f"--overwrite would remove {self.start_from}, which --start-from needs: choose another --output"
             )
         experiment = Experiment(
             model=self.model or self.objective.default_model,
@@ -85,48 +85,50 @@ class Run(Generic[Options]):
         say(f"{done.summary}; saved in {self.output}")
 
     def measure(self, experiment: "Experiment", split: "Split") -> None:
-        """Say what the run would take."""
+        """Print what the run would cost."""
         from crate_transformer.cli.arithmetic import training_flops
         from crate_transformer.recipes.dry_run import dry_run
 
         found = dry_run(experiment, split, self.output, execution=self.execution)
         say(*str(found).splitlines())
         if not self.start_from and (flops := training_flops(experiment, found.steps * found.batch_size)):
-            say(f"{flops:.1e} floating-point operations in all")
+            say(f"{flops:.1e} floating-point operations in total")
 
     def found(self, split: "Split") -> str:
-        """What there is to train and to measure on, in words."""
+        """A summary of the training and held-out data."""
         raise NotImplementedError
 
     def about_data(self) -> dict[str, object]:
-        """Settings of the experiment that only this kind of data has."""
+        """Settings of the experiment that are specific to this kind of data."""
         return {}
 
 
 @dataclass(frozen=True, kw_only=True)
 class Command(Run[Options], Generic[Options]):
-    """Train a model on your own images and save it with its class names and preprocessing; '--task language' on text.
+    """Train a model on your own images (or on text with '--task language') and save it with class names and
+    preprocessing.
 
-    DATA is a folder or a zip with one sub-folder per class, or tar files, or hf:owner/name; 'train' and 'val' (or
-    'test') folders are used when present, otherwise a tenth of every class is held out; the checkpoint remembers which
-    pictures these were. Where --task teaches no classes, any folder of pictures will do.
+    DATA is a folder or a zip with one sub-folder per class, or tar files, or hf:owner/name. 'train' and 'val' (or
+    'test') folders are used if present; otherwise a tenth of each class is held out, and the checkpoint stores the list
+    of held-out images. Tasks without classes accept any folder of images.
     """
 
     data: Path
     """Folder or zip of images."""
     img_size: int | None = None
-    """Side of the training pictures in pixels; the model's own unless given."""
+    """Training image size in pixels; default: the model's."""
     patch_size: int | None = None
-    """Side of a patch in pixels; the model's own unless given."""
+    """Patch size in pixels; default: the model's."""
     stem: Literal["patch", "conv"] | None = None
-    """conv: convolutions with pooling make the tokens, of CRATE and ViT; the model's own unless given."""
+    """Tokens from a linear patch embedding (patch) or from convolutions with pooling (conv; CRATE and ViT); default:
+    the model's."""
     global_pool: Literal["token", "avg"] | None = None
-    """Classify from the class token or from the mean of all tokens; the model's own unless given."""
+    """Pooling before the classifier: the class token (token) or the mean of all tokens (avg); default: the model's."""
     drop_path_rate: float | None = None
-    """Stochastic depth: how often an image skips the last block, earlier ones less often; the model's own unless
-    given."""
+    """Stochastic depth: probability of skipping the last block; it decreases towards the first block; default: the
+    model's."""
     crop_pct: float = 1.0
-    """Fraction of the side that evaluation keeps; 1 crops nothing."""
+    """Crop fraction in evaluation: the side of the centre crop relative to the shorter side of the image."""
     augment: AugmentConfig = field(default_factory=AugmentConfig)
 
     def found(self, split: "Split") -> str:
@@ -143,15 +145,15 @@ class Command(Run[Options], Generic[Options]):
 
 @dataclass(frozen=True, kw_only=True)
 class TextCommand(Run[Options], Generic[Options]):
-    """Train a language model on your own text; 'crate generate' goes on with a text.
+    """Train a language model on your own text; 'crate generate' continues a text with it.
 
-    DATA is a text file, a folder of .txt files, or token ids: .npy, .safetensors, or .bin as nanoGPT writes them. The
-    end of the text is held out, or the file 'val' beside 'train' in a folder; the checkpoint remembers which it was. An
-    epoch takes one window, of random beginning, from each of as many equal stretches as there are windows in the text.
+    DATA is a text file, a folder of .txt files, or token ids: .npy, .safetensors, or nanoGPT's .bin. The end of the
+    text is held out, or the file 'val' beside 'train' in a folder; the checkpoint stores what was held out. In each
+    epoch the text is divided into as many equal parts as there are windows, and each part gives one random window.
     """
 
     data: Path
-    """Text file, folder of them, or token ids."""
+    """Text file, folder of text files, or token ids."""
     optimiser: OptimiserConfig = field(
         default_factory=lambda: OptimiserConfig(optimizer="muon", betas=(0.9, 0.95), weight_decay=0.1)
     )
@@ -161,15 +163,15 @@ class TextCommand(Run[Options], Generic[Options]):
 
 
 def command_of(objective: type) -> type[Run]:
-    """The command for the kind of data that the objective takes."""
+    """The command for the kind of data that the objective needs."""
     return TextCommand if objective is LanguageConfig else Command
 
 
 def command(arguments: Sequence[str]) -> tuple[object, Run | None]:
-    """The command with the options of ``--task NAME``, and the settings of ``--recipe NAME`` where one is named."""
+    """The command with the options of ``--task NAME``, and the settings of ``--recipe NAME`` if given."""
     parser = argparse.ArgumentParser(add_help=False, allow_abbrev=False)
     for name in ("--recipe", "--task"):
-        parser.add_argument(name, nargs="?")  # tyro complains where the name is missing
+        parser.add_argument(name, nargs="?")  # tyro reports a missing name
     named = parser.parse_known_args(list(arguments))[0]
     if named.recipe is None:
         kind = TASKS.get(named.task, TASKS["classification"])

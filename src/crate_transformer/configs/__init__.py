@@ -1,4 +1,4 @@
-"""Settings as frozen dataclasses that import nothing heavy: the command line reads them before PyTorch is there."""
+"""Settings as frozen dataclasses without heavy imports: the command line reads them before PyTorch is imported."""
 
 from crate_transformer.configs.augmentation import AugmentConfig, MultiCropConfig
 

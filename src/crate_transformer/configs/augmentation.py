@@ -1,4 +1,4 @@
-"""How pictures are changed at random while training."""
+"""Data augmentation."""
 
 import math
 from dataclasses import dataclass, field
@@ -17,63 +17,65 @@ _PROBABILITIES = (
 
 @dataclass(frozen=True, kw_only=True)
 class AugmentConfig:
-    """Random changes of each picture, in the order of these fields, and of each batch."""
+    """Augmentation of each image, in the order of these fields, and of each batch."""
 
     min_area: float = 0.35
-    """Random-resized crop: smallest fraction of the picture that a crop keeps, its sides 3:4 to 4:3 of the output's;
-    with a max_area of 1, 1 crops nothing at random: pictures are resized and cropped at the centre as in evaluation."""
+    """Random resized crop: smallest area as a fraction of the image; the aspect ratio is 3:4 to 4:3 of the output's. If
+    min_area and max_area are both 1, images are resized and centre-cropped as in evaluation."""
     max_area: float = 1.0
-    """Largest fraction of the picture that a crop keeps."""
+    """Random resized crop: largest area as a fraction of the image."""
     flip: bool = True
-    """Mirror half of the pictures."""
+    """Flip images horizontally with probability 0.5."""
     randaugment: int = 0
-    """Operations of RandAugment (arXiv 1909.13719) that each picture goes through, drawn from 14."""
+    """Number of RandAugment operations (arXiv 1909.13719) per image, drawn from 14."""
     randaugment_magnitude: float = 9.0
-    """Strength of these operations, 10 being the largest. CRATE's transfer recipe counts to 30: its 14 is 4.67 here."""
+    """Magnitude of these operations, at most 10. CRATE's transfer recipe uses a scale of 30: its 14 is 4.67 here."""
     colour_jitter: float = 0.0
-    """Brightness, contrast and saturation are each multiplied by a factor within this distance of 1."""
+    """Brightness, contrast and saturation are each multiplied by a factor between 1 - x and 1 + x."""
     saturation: float | None = None
-    """The distance for the saturation; that of colour_jitter unless given."""
+    """The same x for the saturation alone; default: colour_jitter."""
     hue: float = 0.0
-    """The hue is turned by at most this fraction of its circle; colour_jitter, saturation and hue come in any order."""
+    """The hue is shifted by at most this fraction of the colour circle. All these jitters are applied in random
+    order."""
     colour_jitter_probability: float = 1.0
-    """Fraction of the pictures whose colours are changed so."""
+    """Probability of colour jitter."""
     grayscale: float = 0.0
-    """Fraction of the pictures that lose their colours."""
+    """Probability of converting an image to greyscale."""
     blur: float = 0.0
-    """Fraction of the pictures that are blurred, by a Gaussian whose standard deviation is 0.1 to 2 pixels."""
+    """Probability of a Gaussian blur, with a standard deviation of 0.1 to 2 pixels."""
     solarise: float = 0.0
-    """Fraction of the pictures in which values above 127 are inverted."""
+    """Probability of solarisation, which inverts values above 127."""
     erase: float = 0.0
-    """Fraction of the pictures in which a rectangle of 2% to 33% becomes noise (arXiv 1708.04896)."""
+    """Probability of random erasing (arXiv 1708.04896): a rectangle of 2% to 33% of the area is replaced by noise."""
     mixup: float = 0.0
-    """Alpha of the Beta distribution from which mixup (arXiv 1710.09412) draws weights; 0 never mixes so."""
+    """Mixup (arXiv 1710.09412): alpha of the Beta distribution of the weights; 0 disables it."""
     cutmix: float = 0.0
-    """Alpha of the Beta distribution from which CutMix (arXiv 1905.04899) draws areas; 0 never mixes so."""
+    """CutMix (arXiv 1905.04899): alpha of the Beta distribution of the areas; 0 disables it."""
     mix_probability: float = 1.0
-    """Fraction of the pictures that are mixed with another at all."""
+    """Probability that an image is mixed with another one."""
     cutmix_fraction: float = 0.5
-    """Fraction of the mixed pictures that are mixed by CutMix, where both kinds are on."""
+    """Probability of CutMix instead of mixup, if both are enabled."""
     repeats: int = 1
-    """How often a picture comes in a batch, each time changed otherwise (arXiv 1901.09335)."""
+    """Repeated augmentation: how often an image occurs in a batch, augmented differently each time (arXiv
+    1901.09335)."""
     balanced: bool = False
-    """Draw pictures of every class equally often, however many there are, instead of each picture once an epoch."""
+    """Sample all classes equally often, whatever their sizes, instead of each image once per epoch."""
 
     def __post_init__(self) -> None:
         if not 0 < self.min_area <= self.max_area <= 1:
             raise ValueError(
                 f"min_area is {self.min_area} and max_area {self.max_area}: "
-                "they must be above 0, at most 1 (the whole picture) and in this order"
+                "min_area must be greater than 0 and at most max_area, and max_area at most 1 (the whole image)"
             )
         for name in _PROBABILITIES:
             if not 0 <= getattr(self, name) <= 1:
-                raise ValueError(f"{name} is {getattr(self, name)}: it must lie between 0 and 1")
+                raise ValueError(f"{name} is {getattr(self, name)}: it must be between 0 and 1")
         if self.saturation is not None and not 0 <= self.saturation <= 1:
-            raise ValueError(f"saturation is {self.saturation}: it must lie between 0 and 1")
+            raise ValueError(f"saturation is {self.saturation}: it must be between 0 and 1")
         if not 0 <= self.hue <= 0.5:
-            raise ValueError(f"hue is {self.hue}: it must lie between 0 and 0.5, half of its circle")
+            raise ValueError(f"hue is {self.hue}: it must be between 0 and 0.5, half of the colour circle")
         if not 0 <= self.randaugment_magnitude <= 10:
-            raise ValueError(f"randaugment_magnitude is {self.randaugment_magnitude}: it must lie between 0 and 10")
+            raise ValueError(f"randaugment_magnitude is {self.randaugment_magnitude}: it must be between 0 and 10")
         for name in ("randaugment", "mixup", "cutmix"):
             if not 0 <= getattr(self, name) < math.inf:
                 raise ValueError(f"{name} is {getattr(self, name)}: it must not be negative")
@@ -82,18 +84,18 @@ class AugmentConfig:
 
     @property
     def crops(self) -> bool:
-        """Whether pictures are cropped at random."""
+        """Whether images are cropped at random."""
         return self.min_area < 1
 
     @property
     def recolours(self) -> bool:
-        """Whether the colours or the sharpness of pictures are changed, other than by RandAugment."""
+        """Whether colours or sharpness are augmented, other than by RandAugment."""
         jitter = (self.colour_jitter, self.saturation or 0.0, self.hue)
         return max(*jitter, self.grayscale, self.blur, self.solarise) > 0
 
     @property
     def mixes(self) -> bool:
-        """Whether pictures of a batch are mixed with each other."""
+        """Whether the images of a batch are mixed with each other."""
         return self.mix_probability > 0 and max(self.mixup, self.cutmix) > 0
 
 
@@ -104,19 +106,19 @@ def _dino(**other: float) -> AugmentConfig:
 
 @dataclass(frozen=True, kw_only=True)
 class MultiCropConfig:
-    """Two large and several small crops of each picture, as SimDINO (arXiv 2502.10385) and DINO (arXiv 2104.14294)
-    train."""
+    """Multi-crop augmentation of SimDINO (arXiv 2502.10385) and DINO (arXiv 2104.14294): two global crops and several
+    local crops."""
 
     local_crops: int = 8
-    """Small crops of a picture."""
+    """Number of local crops per image."""
     local_size: int = 96
-    """Side of a small crop in pixels."""
+    """Size of a local crop in pixels."""
     first: AugmentConfig = field(default_factory=lambda: _dino(min_area=0.4, blur=1.0))
-    """Changes of the first large crop."""
+    """Augmentation of the first global crop."""
     second: AugmentConfig = field(default_factory=lambda: _dino(min_area=0.4, blur=0.1, solarise=0.2))
-    """Changes of the second large crop."""
+    """Augmentation of the second global crop."""
     local: AugmentConfig = field(default_factory=lambda: _dino(min_area=0.05, max_area=0.4, blur=0.5))
-    """Changes of a small crop."""
+    """Augmentation of a local crop."""
 
     def __post_init__(self) -> None:
         if self.local_crops < 0:

@@ -9,13 +9,13 @@ from crate_transformer.configs.objective import ObjectiveConfig
 
 @dataclass(frozen=True, kw_only=True)
 class ClassificationConfig(ObjectiveConfig):
-    """Cross entropy against the classes of the data."""
+    """Cross entropy with the labels of the data."""
 
     teaches_classes: ClassVar[bool] = True
 
     label_smoothing: float = 0.1
     freeze_backbone: bool = False
-    """Only the head learns; everything before it stays as it is, and works as in evaluation."""
+    """Train only the head; the rest of the model is frozen and in evaluation mode."""
 
     def __post_init__(self) -> None:
         check_fraction(self, "label_smoothing")

@@ -1,4 +1,4 @@
-"""Learning from another model."""
+"""Knowledge distillation."""
 
 from dataclasses import dataclass
 
@@ -8,16 +8,16 @@ from crate_transformer.configs.classification import ClassificationConfig
 
 @dataclass(frozen=True, kw_only=True)
 class DistillationConfig(ClassificationConfig):
-    """Giving the answers of a teacher (arXiv 1503.02531), and those of the labels."""
+    """Learning the outputs of a teacher (arXiv 1503.02531) and the labels."""
 
     teacher: str
-    """A model that knows the classes of the data by name: a checkpoint (folder, file, bundled weights), timm:NAME,
-    hf:NAME (a model of transformers, on the hub or in a folder), or an .onnx file (NAME.onnx.json beside it tells
-    class_names and preprocessing, as 'crate export' writes it)."""
+    """A model whose class names include those of the data: a checkpoint (folder, file, bundled weights), timm:NAME,
+    hf:NAME (a transformers model on the hub or in a folder), or an .onnx file with its class_names and preprocessing in
+    NAME.onnx.json beside it, as 'crate export' writes them."""
     temperature: float = 2.0
-    """The logits of both are divided by it, which shows what the teacher thinks of the less likely classes."""
+    """Temperature: the logits of student and teacher are divided by it, which softens both distributions."""
     label_weight: float = 0.5
-    """Weight of the cross entropy against the labels; what is left of 1 is that of the teacher."""
+    """Weight of the cross entropy with the labels; the teacher's weight is 1 minus this."""
 
     def __post_init__(self) -> None:
         super().__post_init__()

@@ -1,4 +1,4 @@
-"""What every objective tells of the model and the pictures that it needs."""
+"""What every objective requires of the model and the data."""
 
 from dataclasses import dataclass
 from typing import ClassVar
@@ -6,19 +6,19 @@ from typing import ClassVar
 
 @dataclass(frozen=True, kw_only=True)
 class ObjectiveConfig:
-    """What a model is trained for; a task in ``training/tasks`` does it."""
+    """A training objective; ``training/tasks`` implements it."""
 
     default_model: ClassVar[str] = "crate_mini_patch8_64"
-    """The model that is trained unless another is named."""
+    """The model to train by default."""
     teaches_classes: ClassVar[bool] = False
-    """Whether the model learns the classes of the data, which then must have some."""
+    """Whether the model learns the classes of the data, which must then have labels."""
     needs_decoder: ClassVar[bool] = False
-    """Whether the model must be able to fill in patches."""
+    """Whether the model needs a decoder for masked patches."""
 
     def model_options(self, num_classes: int) -> dict[str, object]:
-        """What a fresh model has otherwise than its registered configuration.
+        """Options of a new model that differ from its registered configuration.
 
         Args:
-            num_classes: of the data.
+            num_classes: number of classes of the data.
         """
         return {"num_classes": num_classes if self.teaches_classes else 0}

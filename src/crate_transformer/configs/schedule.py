@@ -1,4 +1,4 @@
-"""How long a run is, and how the learning rate and the size of the pictures go along it."""
+"""Length of a run, and the schedules of learning rate and image size."""
 
 from dataclasses import dataclass, replace
 
@@ -6,32 +6,33 @@ from crate_transformer.configs.checks import check_fraction, check_not_negative,
 
 PASSES, FEWEST_STEPS, LARGEST_BATCH = 30.0, 300, 128
 ENOUGH_STEPS = 100
-"""Below that a model that starts anew has hardly moved (docs/results.md)."""
+"""With fewer steps a model trained from scratch has hardly learned anything (docs/results.md)."""
 
 
 @dataclass(frozen=True, kw_only=True)
 class ScheduleConfig:
-    """Length of a run in passes, steps or samples; everything along it counts optimiser steps."""
+    """Length of a run in epochs, steps or samples; all schedules count optimiser steps."""
 
     epochs: float | None = None
-    """Passes over the training set; 30, or as many as make 300 steps, unless given."""
+    """Passes over the training set; default: 30, or more to reach 300 steps."""
     steps: int | None = None
-    """Optimiser steps; given, they replace epochs."""
+    """Optimiser steps; replaces epochs."""
     samples: int | None = None
-    """Images (or texts) seen in all; given, they replace epochs."""
+    """Total number of images (or texts) seen; replaces epochs."""
     batch_size: int | None = None
-    """Images per step over all processes; a sixteenth of the training set, at least 8, at most 128 or half of the set,
-    unless given."""
+    """Images per step over all processes; default: a sixteenth of the training set, at least 8, at most 128 and at most
+    half of the set."""
     warmup_steps: int | None = None
-    """Linear warm-up, then a cosine; a tenth of the steps, at most 300, unless given."""
+    """Steps of linear warm-up before the cosine decay; default: a tenth of all steps, at most 300."""
     warmup_epochs: float | None = None
-    """The warm-up in passes over the training set."""
+    """Warm-up in passes over the training set; replaces warmup_steps."""
     final_learning_rate: float = 0.0
-    """Where the cosine ends, as a fraction of the learning rate."""
+    """Learning rate at the end of the cosine decay, as a fraction of the learning rate."""
     scale: float = 1.0
-    """Side of the pictures relative to the model's own; 2 tunes a trained model to twice as many patches a side."""
+    """Training image size relative to the model's; 2 fine-tunes a model to twice as many patches per side."""
     small_until: float = 0.0
-    """Fraction of the run that is trained on pictures of 3/4 the side, which costs about half; 0 never does."""
+    """Fraction of the run, at its start, that trains on images of 3/4 the size, at about half the cost; 0 disables
+    it."""
 
     def __post_init__(self) -> None:
         check_positive(self, "epochs", "steps", "samples", "batch_size", "scale")
@@ -45,9 +46,9 @@ class ScheduleConfig:
             )
 
     def fitted(self, num_images: int) -> "ScheduleConfig":
-        """These settings with batch size, steps and warm-up that suit a training set of this size where none is given.
+        """These settings with batch size, steps and warm-up filled in for a training set of this size.
 
-        A small set is seen more often: steps are what moves the weights, not passes.
+        Small data sets get more epochs, because the number of steps matters, not the number of epochs.
         """
         batch_size = self.batch_size or min(max(num_images // 16, 8), LARGEST_BATCH, max(num_images // 2, 1))
         steps = self.steps

@@ -1,4 +1,4 @@
-"""The objectives that a model can be trained for, by the name that the command line knows them by."""
+"""The training objectives by their names on the command line."""
 
 from crate_transformer.configs.classification import ClassificationConfig
 from crate_transformer.configs.distillation import DistillationConfig

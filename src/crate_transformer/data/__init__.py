@@ -1,4 +1,4 @@
-"""Pictures in: reading, preprocessing, labelled sets, loaders, and the generated data of the quickstart."""
+"""Data: reading images and text, preprocessing, augmentation, data sets, loaders, and generated digit images."""
 
 from crate_transformer.data.arrays import ArrayImages
 from crate_transformer.data.augment import EvalView, MultiCropView, TrainView

@@ -1,4 +1,4 @@
-"""Random changes of colours, sharpness and parts of a picture."""
+"""Colour, blur and erasing augmentations."""
 
 from collections.abc import Callable
 
@@ -14,7 +14,7 @@ _CIRCLE = 255  # steps of Pillow's hue
 
 
 def change_colours(image: Image.Image, config: AugmentConfig, random: np.random.Generator) -> Image.Image:
-    """An RGB picture after colour jitter, loss of colours, blur and solarisation, each with its probability."""
+    """Apply colour jitter, greyscale, blur and solarisation to an RGB image, each with its probability."""
     jitters = _jitters(config)
     if jitters and random.random() < config.colour_jitter_probability:
         for number in random.permutation(len(jitters)):
@@ -30,7 +30,7 @@ def change_colours(image: Image.Image, config: AugmentConfig, random: np.random.
 
 
 def _jitters(config: AugmentConfig) -> list[tuple[Callable[[Image.Image, float], Image.Image], float]]:
-    """What changes colours by an amount, each with the largest one."""
+    """The enabled colour jitters, each with its largest amount."""
     saturation = config.colour_jitter if config.saturation is None else config.saturation
     found = [
         (lambda image, by: ImageEnhance.Brightness(image).enhance(1 + by), config.colour_jitter),
@@ -42,7 +42,7 @@ def _jitters(config: AugmentConfig) -> list[tuple[Callable[[Image.Image, float],
 
 
 def _turn_hue(image: Image.Image, by: float) -> Image.Image:
-    """An RGB picture whose hues are turned by a fraction of their circle."""
+    """An RGB image with its hue shifted by a fraction of the colour circle."""
     hue, saturation, value = image.convert("HSV").split()
     turned = hue.point([(level + round(_CIRCLE * by)) % _CIRCLE for level in range(256)])
     return Image.merge("HSV", (turned, saturation, value)).convert("RGB")
@@ -51,7 +51,8 @@ def _turn_hue(image: Image.Image, by: float) -> Image.Image:
 def erase(
     pixels: UInt8[np.ndarray, "3 height width"], preprocessing: Preprocessing, random: np.random.Generator
 ) -> None:
-    """Put noise of the data's mean and spread into a random rectangle (arXiv 1708.04896), in place."""
+    """Random erasing (arXiv 1708.04896), in place: fill a random rectangle with noise of the data's mean and standard
+    deviation."""
     _, height, width = pixels.shape
     area = random.uniform(_SMALLEST, _LARGEST) * height * width
     ratio = np.exp(random.uniform(-1, 1) * np.log(_LONGEST))

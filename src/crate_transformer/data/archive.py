@@ -1,4 +1,4 @@
-"""Zip files: names in whatever code page they were stored, and entries of bounded size."""
+"""Zip files: names in any code page, and entries of bounded size."""
 
 import logging
 import os
@@ -18,10 +18,10 @@ _METHODS = (zipfile.ZIP_STORED, zipfile.ZIP_DEFLATED)  # those whose output can 
 
 
 class Archive:
-    """An open zip file; ``entries`` maps the names to what the directory of the file says of them.
+    """An open zip file; ``entries`` maps names to directory entries.
 
     Raises:
-        ValueError: The file is no readable zip file, or a name is ambiguous.
+        ValueError: The file is not a readable zip file, or a name is ambiguous.
     """
 
     def __init__(self, path: Path):
@@ -34,25 +34,25 @@ class Archive:
         found = self._zip.infolist()
         self.entries = dict(zip(_decode_names(path, found), found, strict=True))
         if len(self.entries) < len(found):
-            raise ValueError(f"{path} holds two entries of one name: pack it again")
+            raise ValueError(f"{path} contains two entries with the same name: pack it again")
         for name in self.entries:
             if not set(name.rstrip("/").split("/")).isdisjoint(("", ".", "..")) or "\0" in name:
-                raise ValueError(f"{path} holds an entry called {name!r}, which is no path: pack it again")
+                raise ValueError(f"{path} contains an entry called {name!r}, which is not a valid path: pack it again")
 
     def read(self, name: str, *, limit: int) -> bytes:
         """The bytes of one entry.
 
         Raises:
-            ValueError: There is none of this name, it is larger than ``limit`` bytes, damaged, encrypted, or compressed
-                in a way other than deflate.
+            ValueError: There is no entry with this name, or it is larger than ``limit`` bytes, damaged, encrypted, or
+                compressed with a method other than deflate.
         """
         entry = self.entries.get(name)
         if entry is None:
-            raise ValueError(f"{self.path} holds no {name}")
+            raise ValueError(f"{self.path} contains no {name}")
         if entry.file_size > limit:
             raise ValueError(f"{entry.file_size:,} bytes, more than the limit of {limit:,}; {HOW_TO_RAISE}")
         if entry.compress_type not in _METHODS:
-            raise ValueError("compressed by another method than deflate: pack the zip file again")
+            raise ValueError("not compressed with deflate: pack the zip file again")
         try:
             return self._zip.read(entry)
         except MemoryError:
@@ -62,7 +62,7 @@ class Archive:
 
 
 def open_archive(path: Path) -> Archive:
-    """The zip file, opened once in every process, because forked ones would share the position in the file."""
+    """The zip file, opened once per process, because forked processes would share the file position."""
     status = path.stat()
     return _opened(path, os.getpid(), status.st_mtime_ns, status.st_size)
 
@@ -73,7 +73,7 @@ def _opened(path: Path, process: int, changed: int, size: int) -> Archive:
 
 
 def _decode_names(path: Path, entries: list[zipfile.ZipInfo]) -> list[str]:
-    """The names as they were meant: UTF-8 where an entry says so by its flag or its extra field, else guessed."""
+    """The decoded names: UTF-8 if an entry says so in its flag or extra field, else with a guessed code page."""
     names = []
     for entry in entries:
         raw = None if entry.flag_bits & _UTF8_FLAG else entry.orig_filename.encode("cp437")
@@ -81,7 +81,7 @@ def _decode_names(path: Path, entries: list[zipfile.ZipInfo]) -> list[str]:
     unmarked = [name for name in names if isinstance(name, bytes)]
     codec = guess_code_page(unmarked) if unmarked else "cp437"
     if codec not in ("cp437", "utf-8"):
-        _LOG.warning("%s: the names are read as %s, because it does not say how they are encoded", path, codec)
+        _LOG.warning("%s: names are decoded as %s, because the file does not specify an encoding", path, codec)
     decoded = [name.decode(codec) if isinstance(name, bytes) else name for name in names]
     return [  # some programs on Windows write their own separator
         name.replace("\\", "/") if entry.create_system == _DOS else name
@@ -90,7 +90,7 @@ def _decode_names(path: Path, entries: list[zipfile.ZipInfo]) -> list[str]:
 
 
 def _unicode_path(extra: bytes, raw: bytes) -> str | None:
-    """The name in the extra field of Info-ZIP, if it belongs to the name ``raw``."""
+    """The name in Info-ZIP's extra field, if it matches the name ``raw``."""
     while len(extra) >= 4:
         kind, size = struct.unpack("<HH", extra[:4])
         field, extra = extra[4 : 4 + size], extra[4 + size :]

@@ -1,6 +1,6 @@
-"""Views: what a model sees of a picture while it is trained and evaluated, as bytes.
+"""Views: crops and augmentations of an image for training and evaluation, as bytes.
 
-Every random number comes from the generator that is handed in, one for each sample.
+All random numbers come from the generator passed in, one per sample.
 """
 
 import math
@@ -24,7 +24,7 @@ from crate_transformer.models.preprocessing import Preprocessing
 
 Size = tuple[int, int]
 """Height and width in pixels."""
-_SPARE = 1.25  # times the output's sides that a crop has at least after a JPEG is decoded reduced (docs/performance.md)
+_SPARE = 1.25  # a JPEG decoded at reduced size has at least this many pixels per output pixel (docs/performance.md)
 
 
 @runtime_checkable
@@ -36,7 +36,7 @@ class Readable(Protocol):
 
 @dataclass(frozen=True)
 class EvalView:
-    """A picture as the model is evaluated on it: resized and cropped at the centre."""
+    """The evaluation view: resized and centre-cropped."""
 
     preprocessing: Preprocessing
 
@@ -48,7 +48,7 @@ class EvalView:
 
 @dataclass(frozen=True)
 class TrainView:
-    """A random crop of a picture, changed at random; with a ``min_area`` of 1 cropped as for evaluation."""
+    """The training view: a random crop with augmentation; with ``min_area`` 1, cropped as in evaluation."""
 
     config: AugmentConfig
     preprocessing: Preprocessing
@@ -66,7 +66,7 @@ class TrainView:
 
 @dataclass(frozen=True)
 class MultiCropView:
-    """Two large and several small crops of a picture, which is decoded once."""
+    """Two global and several local crops of an image, which is decoded once."""
 
     config: MultiCropConfig
     preprocessing: Preprocessing
@@ -90,7 +90,7 @@ class MultiCropView:
 
 @dataclass(frozen=True)
 class Crop:
-    """A random crop: a fraction of any picture, with sides 3:4 to 4:3 of those of the output."""
+    """A random crop: a fraction of the image area, with an aspect ratio of 3:4 to 4:3 times that of the output."""
 
     config: AugmentConfig
     size: Size
@@ -106,7 +106,7 @@ class Crop:
         return cls(config, size, area, math.exp((2 * shape - 1) * math.log(4 / 3)), left, top)
 
     def box(self, width: int, height: int) -> tuple[int, int, int, int]:
-        """Left, top, right, bottom in a picture of this size; a crop that does not fit is shrunk, its shape kept."""
+        """Left, top, right, bottom in an image of this size; a crop that does not fit is shrunk, keeping its shape."""
         ratio = self.ratio * self.size[1] / self.size[0] * height / width
         columns, rows = math.sqrt(self.area * ratio), math.sqrt(self.area / ratio)
         fit = max(1.0, columns, rows)
@@ -115,14 +115,14 @@ class Crop:
         return left, top, left + columns, top + rows
 
     def at_least(self, width: int, height: int) -> tuple[float, float]:
-        """Width and height at which the picture need not be decoded larger."""
+        """Smallest width and height at which the image should be decoded."""
         left, top, right, bottom = self.box(width, height)
         return _SPARE * self.size[1] * width / (right - left), _SPARE * self.size[0] * height / (bottom - top)
 
     def cut(self, picture: Image.Image, preprocessing: Preprocessing) -> UInt8[Tensor, "3 height width"]:
-        """The crop of an RGB picture, resized with antialiasing.
+        """The crop of an RGB image, resized with antialiasing.
 
-        PyTorch does it as Pillow does, up to the last bit and the pixels around the crop, in half the time.
+        PyTorch gives the same result as Pillow, up to rounding and the pixels around the crop, in half the time.
         """
         region = _channels(picture.crop(self.box(*picture.size)))
         return F.interpolate(region[None], self.size, mode=preprocessing.interpolation, antialias=True)[0]
@@ -134,7 +134,7 @@ def change(
     preprocessing: Preprocessing,
     random: np.random.Generator,
 ) -> UInt8[Tensor, "3 height width"]:
-    """A cropped picture after everything else that ``config`` does to it."""
+    """The crop after all other augmentations of ``config``."""
     if config.randaugment or config.recolours:
         image = Image.fromarray(crop.permute(1, 2, 0).contiguous().numpy())
         fill = tuple(round(255 * value) for value in preprocessing.mean)
@@ -148,13 +148,13 @@ def change(
 
 
 def _channels(image: Image.Image) -> UInt8[Tensor, "3 height width"]:
-    """The bytes of an RGB picture, in Pillow's order in memory: NumPy takes 70 microseconds longer to get them."""
+    """The bytes of an RGB image, in Pillow's memory layout: NumPy needs 70 microseconds longer to get them."""
     content = torch.frombuffer(bytearray(image.tobytes()), dtype=torch.uint8)
     return content.view(image.height, image.width, 3).permute(2, 0, 1)
 
 
 def _centre(source: Readable, index: int, preprocessing: Preprocessing, size: Size) -> UInt8[Tensor, "3 height width"]:
     if isinstance(source, ArrayImages) and source.images.shape[-2:] == size and preprocessing.crop_pct == 1:
-        return source.images[index]  # Pillow would give the same bytes, in a hundred times the time
+        return source.images[index]  # Pillow would give the same bytes, a hundred times slower
     image = source.read(index)
     return pixels(resize_crop(image, size, crop_pct=preprocessing.crop_pct, interpolation=preprocessing.interpolation))

@@ -1,4 +1,4 @@
-"""Batches made of samples, in worker processes or here."""
+"""Batches of samples, made in worker processes or in the main process."""
 
 import signal
 from collections.abc import Callable, Iterator
@@ -20,11 +20,11 @@ Batch = dict[str, Tensor]
 
 
 class BatchLoader(DataLoader):
-    """A PyTorch loader whose workers make whole batches, and which names the unreadable pictures that they met."""
+    """A PyTorch loader whose workers make whole batches, and which reports the unreadable images they found."""
 
     def __init__(self, batches: "TrainBatches | OrderedBatches", indices: Sampler | list, num_workers: int):
         if num_workers < 0:
-            raise ValueError(f"the number of processes that read images is {num_workers}: it must be at least 0")
+            raise ValueError(f"num_workers is {num_workers}: it must be at least 0")
         super().__init__(
             OrError(batches),
             sampler=indices,
@@ -50,17 +50,17 @@ class BatchLoader(DataLoader):
             if not str(error).startswith("DataLoader worker (pid"):
                 raise
             raise OSError(
-                "a process that reads images was ended from outside, most often because memory ran out: use fewer "
-                "such processes or smaller batches"
+                "a data-loading process was killed, most often because memory ran out: use fewer workers or smaller "
+                "batches"
             ) from error
         finally:
-            if self.num_workers:  # garbage collection, which PyTorch leaves it to, may begin with their queues
+            if self.num_workers:  # PyTorch leaves this to garbage collection, which may delete the queues first
                 batches._shutdown_workers()
 
 
 @dataclass(frozen=True, eq=False)
 class OrError(Dataset):
-    """What ``batches`` gives, or the error that it raises: PyTorch passes on no more than text of one in a worker."""
+    """The item of ``batches``, or the error it raises: from a worker, PyTorch passes on only the text of an error."""
 
     batches: "TrainBatches | OrderedBatches"
 
@@ -72,9 +72,10 @@ class OrError(Dataset):
 
 
 def _leave_signals_to_the_main_process(_worker: int) -> None:
-    """Ctrl-C and SIGTERM reach every process of a group; the main one still needs its workers, and ends them itself.
+    """Ignore the first Ctrl-C or SIGTERM, which reaches every process of a group: the main process still needs its
+    workers and ends them itself.
 
-    Where it cannot reach them any more, its own SIGTERM follows as the second one.
+    If it cannot reach them any more, it sends SIGTERM, which is the second signal.
     """
     signal.signal(signal.SIGINT, signal.SIG_IGN)
     signal.signal(signal.SIGTERM, lambda *_: signal.signal(signal.SIGTERM, signal.SIG_DFL))
@@ -107,9 +108,9 @@ class TrainIndices(Sampler):
 
 @dataclass(frozen=True, eq=False)
 class TrainBatches(Dataset):
-    """Maps (size, positions, indices) to a batch and the unreadable pictures met so far.
+    """Maps (size, positions, indices) to a batch and the unreadable images found so far.
 
-    The next readable picture of the set takes the place of an unreadable one.
+    An unreadable image is replaced by the next readable one of the set.
     """
 
     source: Samples
@@ -131,7 +132,7 @@ class TrainBatches(Dataset):
 
 @dataclass(frozen=True, eq=False)
 class OrderedBatches(Dataset):
-    """Maps indices to a batch of those that can be read, and the unreadable pictures met so far."""
+    """Maps indices to a batch of the readable images among them, and the unreadable images found so far."""
 
     source: Samples
     view: View
@@ -147,7 +148,7 @@ class OrderedBatches(Dataset):
 def _sample(
     source: Samples, view: View, index: int, random: np.random.Generator | None, size: tuple[int, int]
 ) -> dict | None:
-    """What the view makes of a picture, with its label; ``None`` if it cannot be read."""
+    """The view of an image, with its label; ``None`` if the image cannot be read."""
     if index in source.unreadable:
         return None
     try:

@@ -1,4 +1,4 @@
-"""Pictures with the box of one object each."""
+"""Images with the bounding box of one object each."""
 
 from pathlib import Path
 
@@ -18,22 +18,22 @@ _LARGEST = 1e6  # pixels
 def boxed_pictures(
     container: str | Path, boxes: str | Path, *, limit: int | None = None
 ) -> tuple[UInt8[Tensor, "images 3 height width"], Float[np.ndarray, "images 4"]]:
-    """Equally large pictures of a folder or zip file, and left, top, right and bottom edge of each one's box in pixels.
+    """Images of one size in a folder or zip file, and the left, top, right and bottom edge of each box in pixels.
 
     Args:
-        boxes: a JSON file, entry of the container -> [left, top, right, bottom], as Tiny-ImageNet's boxes are here.
-        limit: spread evenly over the file; all unless given.
+        boxes: a JSON file {image in the container: [left, top, right, bottom]}.
+        limit: number of images, spread evenly over the file; default: all.
 
     Raises:
         FileNotFoundError: a file is missing.
-        ValueError: the JSON does not map pictures to boxes, a picture cannot be read, or they differ in size.
+        ValueError: the JSON does not map images to boxes, an image cannot be read, or the images differ in size.
     """
     container, file = Path(container), Path(boxes)
     if not container.exists():
         raise FileNotFoundError(f"{container} does not exist")
     edges = read_record(file, dict[str, tuple[float, float, float, float]], limit=memory_limit() // 4)
     if not edges:
-        raise ValueError(f"{file} maps no picture to a box")
+        raise ValueError(f"{file} contains no boxes")
     for name, box in edges.items():
         if not all(abs(edge) <= _LARGEST for edge in box):
             raise ValueError(f"the box of {name} in {file} has an edge beyond {_LARGEST:,.0f} pixels")
@@ -44,5 +44,5 @@ def boxed_pictures(
     for name in names:
         shown.append(pixels(read_picture(container, name)))
         if shown[-1].shape != shown[0].shape:
-            raise ValueError(f"the pictures of {container} differ in size: bring them to one first")
+            raise ValueError(f"the images of {container} differ in size: resize them to one size first")
     return torch.stack(shown), np.array([edges[name] for name in names])

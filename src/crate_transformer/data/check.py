@@ -1,4 +1,4 @@
-"""What is wrong with labelled pictures, found by decoding every one of them before a run."""
+"""Problems of a labelled data set, found by decoding every image before training."""
 
 import signal
 import time
@@ -26,10 +26,10 @@ _TIMED = 256  # pictures whose decoding is timed
 
 @dataclass(frozen=True, kw_only=True)
 class PartCheck:
-    """One set of pictures; ``duplicates`` are groups of names whose pictures have the same pixels.
+    """One part of a data set; ``duplicates`` are groups of names of images with the same pixels.
 
-    ``contradictions`` are those of them with different labels. ``widths`` and ``heights`` are the least, the median and
-    the greatest, in pixels; ``None`` where no picture can be read.
+    ``contradictions`` are the duplicates with different labels. ``widths`` and ``heights`` are minimum, median and
+    maximum in pixels; ``None`` if no image can be read.
     """
 
     where: str
@@ -48,9 +48,10 @@ class PartCheck:
 
 @dataclass(frozen=True, kw_only=True)
 class DataCheck:
-    """All parts of a set; ``leaks`` are groups of names in several parts whose pictures have the same pixels.
+    """All parts of a data set; ``leaks`` are groups of names in several parts of images with the same pixels.
 
-    ``images_per_second`` is how many one process reads, decodes and crops at random to 224 x 224 pixels.
+    ``images_per_second`` is the number of images that one process reads, decodes and randomly crops to 224 x 224
+    pixels.
     """
 
     parts: dict[str, PartCheck]
@@ -59,13 +60,13 @@ class DataCheck:
 
     @property
     def is_clean(self) -> bool:
-        """Whether every picture can be read and none is in two parts."""
+        """Whether all images can be read and none is in two parts."""
         return not self.leaks and not any(part.empty or part.broken for part in self.parts.values())
 
 
 @dataclass(frozen=True)
 class _Found:
-    """What a picture's file holds; ``problem`` says why it cannot be read, ``pixels`` is a digest of what it shows."""
+    """The content of an image file; ``problem`` says why it cannot be read, ``pixels`` is a digest of its pixels."""
 
     size: int
     problem: str = ""
@@ -78,11 +79,11 @@ class _Found:
 def check_images(
     parts: Mapping[str, Source], *, workers: int = 0, progress: Callable[[int], object] | None = None
 ) -> DataCheck:
-    """Decode every picture of every part once, and compare their pixels.
+    """Decode every image of every part once, and compare their pixels.
 
     Args:
-        workers: Processes that decode; 0 decodes in this one.
-        progress: Called with the number of pictures that are done.
+        workers: Decoding processes; 0 decodes in this one.
+        progress: Called with the number of images done.
     """
     found: dict[str, list[_Found]] = {}
     places: dict[bytes, list[tuple[str, int]]] = defaultdict(list)
@@ -107,13 +108,13 @@ def check_images(
 
 
 def _inside(groups: Sequence[Sequence[tuple[str, int]]], part: str) -> list[list[int]]:
-    """The positions in one part of those pictures of each group that lie in it, where these are several."""
+    """For each group with several images in this part, their positions in it."""
     inside = ([index for name, index in group if name == part] for group in groups)
     return [indices for indices in inside if len(indices) > 1]
 
 
 def _summary(source: Source, found: Sequence[_Found], duplicates: Sequence[Sequence[int]]) -> PartCheck:
-    several = source.labels is None  # classes of one picture
+    several = source.labels is None  # an image may have several classes
     count = source.targets.sum(axis=0).astype(int).tolist() if several else Counter(source.labels)
     labels = [row.tobytes() for row in source.targets] if several else source.labels
     readable = [one for one in found if not one.problem]
@@ -137,7 +138,7 @@ def _summary(source: Source, found: Sequence[_Found], duplicates: Sequence[Seque
 
 
 def _examined(source: Source, workers: int) -> Iterator[_Found]:
-    """What every picture's file holds, in their order."""
+    """The content of every image file, in order."""
     chunks = [range(start, min(start + _AT_A_TIME, len(source))) for start in range(0, len(source), _AT_A_TIME)]
     loader = DataLoader(
         _Examination(source),
@@ -160,7 +161,7 @@ class _Examination(Dataset):
 
 
 def _examine(source: Source, index: int) -> _Found:
-    size, limit = 1, memory_limit()  # a file that cannot be read is not called empty
+    size, limit = 1, memory_limit()  # a file that cannot be read is not reported as empty
     try:
         content = source.content(index)
         size = len(content)
@@ -181,7 +182,7 @@ def _leave_signals_to_the_main_process(_worker: int) -> None:
 
 
 def _speed(source: Source) -> float | None:
-    """Pictures that one process reads, decodes and crops at random in a second, as for training."""
+    """Images per second that one process reads, decodes and randomly crops, as in training."""
     view, done = TrainView(AugmentConfig(), Preprocessing()), 0
     random, began = np.random.default_rng(0), time.perf_counter()
     for index in np.linspace(0, len(source) - 1, min(_TIMED, len(source))).astype(int).tolist():

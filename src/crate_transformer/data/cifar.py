@@ -1,4 +1,4 @@
-"""CIFAR-10 and CIFAR-100 as their authors publish them, in the binary version (Krizhevsky, 2009)."""
+"""CIFAR-10 and CIFAR-100 in the authors' binary version (Krizhevsky, 2009)."""
 
 from collections.abc import Callable, Sequence
 from dataclasses import dataclass, field, replace
@@ -17,7 +17,7 @@ from crate_transformer.storage import read_file
 
 SIDE = 32
 _PIXELS = 3 * SIDE * SIDE
-_LARGEST = 1 << 28  # bytes of a file; those of CIFAR have at most 154 MB
+_LARGEST = 1 << 28  # bytes of a file; CIFAR's files have at most 154 MB
 
 
 _FOLDERS = ("", "cifar-10-batches-bin", "cifar-100-binary", "cifar-10-batches-py", "cifar-100-python")
@@ -25,9 +25,9 @@ _FOLDERS = ("", "cifar-10-batches-bin", "cifar-100-binary", "cifar-10-batches-py
 
 @dataclass(frozen=True)
 class _Layout:
-    """The files of one of the sets, and two of its version for Python.
+    """The files of one of the sets, and two files of its Python version.
 
-    A picture is ``labels`` bytes, of which the last is its class, and its pixels.
+    An image is stored as ``labels`` bytes, the last of which is its class, followed by its pixels.
     """
 
     names: str
@@ -51,7 +51,7 @@ _CIFAR100 = _Layout(
 
 @dataclass(frozen=True, eq=False)
 class CIFARImages(LabelledFiles):
-    """Pictures of 32 x 32 pixels; ``rows`` are their places in ``pixels``, and ``prefix`` is ``train`` or ``test``."""
+    """Images of 32 x 32 pixels; ``rows`` are their indices in ``pixels``, and ``prefix`` is ``train`` or ``test``."""
 
     root: Path
     pixels: UInt8[np.ndarray, "all 3 32 32"]
@@ -65,34 +65,34 @@ class CIFARImages(LabelledFiles):
         return len(self.rows)
 
     def name(self, index: int) -> str:
-        """The part and the number of one picture."""
+        """The part and number of one image."""
         return f"{self.prefix} {self.rows[index]}"
 
     def subset(self, indices: Sequence[int]) -> "CIFARImages":
-        """The pictures at these positions, in this order, with the same classes."""
+        """The images at these positions, in this order, with the same classes."""
         rows, labels = ([of[i] for i in indices] for of in (self.rows, self.labels))
         return replace(self, rows=rows, labels=labels, unreadable={})
 
     def keys(self) -> list[str]:
-        """16 hex digits of each picture's pixels."""
+        """16 hex digits from the pixels of each image."""
         return [sha256(self.pixels[row].tobytes()).hexdigest()[:16] for row in self.rows]
 
     def content(self, index: int) -> bytes:
-        """One picture as a BMP file, since CIFAR has no file for each."""
+        """One image as a BMP file, because CIFAR has no file per image."""
         file = BytesIO()
         self.read(index).save(file, "BMP")
         return file.getvalue()
 
     def read(self, index: int, at_least: Callable[[int, int], tuple[float, float]] | None = None) -> Image.Image:
-        """One picture as Pillow has it, in its own size."""
+        """One image as a Pillow image, in its own size."""
         return Image.fromarray(np.ascontiguousarray(self.pixels[self.rows[index]].transpose(1, 2, 0)))
 
 
 def find_cifar(path: Path) -> Split | None:
-    """The training and test pictures of CIFAR in a folder, or in a folder in it; ``None`` where there are none.
+    """The training and test images of CIFAR in a folder or one of its sub-folders; ``None`` if there are none.
 
     Raises:
-        ValueError: A file is missing or damaged, or it is the version for Python, whose pickles could run code.
+        ValueError: A file is missing or damaged, or it is the Python version, whose pickles could run code.
     """
     if not path.is_dir():
         return None
@@ -101,7 +101,7 @@ def find_cifar(path: Path) -> Split | None:
             return _open(folder, layout)
         if all((folder / name).is_file() for name in layout.pickles):
             raise ValueError(
-                f"{folder} is CIFAR's version for Python, whose pickles could run code: take the binary version, "
+                f"{folder} is the Python version of CIFAR, whose pickles could run code: use the binary version, "
                 "cifar-10-binary.tar.gz or cifar-100-binary.tar.gz, and unpack it"
             )
     return None
@@ -114,24 +114,24 @@ def _open(folder: Path, layout: _Layout) -> Split:
         CIFARImages(folder, pixels, range(len(pixels)), labels, names, prefix)
         for prefix, (pixels, labels) in (("train", train), ("test", test))
     ]
-    return Split(*sides, f"training and test pictures of {folder}", divided_here=False)
+    return Split(*sides, f"training and test images of {folder}", divided_here=False)
 
 
 def _read(
     folder: Path, files: Sequence[str], layout: _Layout, names: Sequence[str]
 ) -> tuple[UInt8[np.ndarray, "all 3 32 32"], list[int]]:
-    """Pixels and labels of all pictures in these files."""
+    """Pixels and labels of all images in these files."""
     parts, size = [], layout.labels + _PIXELS
     for file in files:
         content = read_file(folder / file, limit=_LARGEST)
         if not content or len(content) % size:
             raise ValueError(
-                f"{folder / file} is cut short or damaged: its {len(content):,} bytes are no multiple of {size:,}"
+                f"{folder / file} is truncated or damaged: its {len(content):,} bytes are not a multiple of {size:,}"
             )
         parts.append(np.frombuffer(content, np.uint8).reshape(-1, size))
         if (largest := int(parts[-1][:, layout.labels - 1].max())) >= len(names):
             raise ValueError(
-                f"{folder / file} is damaged: it has the class {largest}, and {layout.names} names {len(names)}"
+                f"{folder / file} is damaged: it contains the class {largest}, but {layout.names} lists {len(names)}"
             )
     records = np.concatenate(parts)
     pixels = np.ascontiguousarray(records[:, layout.labels :]).reshape(-1, 3, SIDE, SIDE)

@@ -1,4 +1,4 @@
-"""Names of classes: words for their folders, and the labels of other sets that have the same names."""
+"""Class names: readable names for class folders, and matching of labels between data sets by name."""
 
 import logging
 from collections import Counter
@@ -15,34 +15,34 @@ _FILE = "classes.json"
 
 
 def relabelled(labels: Sequence[int], classes: Sequence[str], known: Sequence[str], where: str) -> list[int]:
-    """Labels that index ``classes`` as those that index ``known``, however the letters are composed in Unicode.
+    """Convert labels that index ``classes`` to labels that index ``known``, in any Unicode normal form.
 
     Raises:
-        ValueError: Some of the classes are not among the known; the sentence calls their place ``where``.
+        ValueError: Some of the classes are not in ``known``; the message calls the data ``where``.
     """
     places = {normalize("NFC", name): label for label, name in enumerate(known)}
     unknown = sorted(name for name in classes if normalize("NFC", name) not in places)
     if unknown:
         more = f" and {len(unknown) - 5} others" if len(unknown) > 5 else ""
-        raise ValueError(f"{where} has classes that are not among the known: {', '.join(unknown[:5])}{more}")
+        raise ValueError(f"{where} has unknown classes: {', '.join(unknown[:5])}{more}")
     new = [places[normalize("NFC", name)] for name in classes]
     return [new[label] for label in labels]
 
 
 def same_names(names: Sequence[str], others: Sequence[str]) -> bool:
-    """Whether these are the same classes in the same order, however the letters are composed in Unicode."""
+    """Whether these are the same classes in the same order, in any Unicode normal form."""
     return [normalize("NFC", name) for name in names] == [normalize("NFC", name) for name in others]
 
 
 def class_words(path: Path, names: Sequence[str], prefix: str, folders: Sequence[str]) -> tuple[str, ...]:
-    """A name for each class folder: its words in the first ``classes.json`` beside the folders, in ``path`` (a folder
-    or zip file that holds ``names``), or beside ``path``; else, of folders named by WordNet ids, those of ImageNet's
-    classes; else the folder's own name.
+    """A readable name for each class folder: from the first ``classes.json`` found beside the folders, in ``path`` (a
+    folder or zip file that contains ``names``) or beside ``path``; else, for folders named by WordNet ids, ImageNet's
+    class name; else the name of the folder.
 
-    A word that the file gives to several folders is told apart by the folder, whichever of these folders are there.
+    If the file gives the same name to several folders, the name of the folder is appended.
 
     Raises:
-        ValueError: The file does not map folders to words.
+        ValueError: The file does not map folders to names.
     """
     places = [(path, name) for name in (f"{prefix}{_FILE}", _FILE) if name in names]
     if (path.parent / _FILE).is_file():
@@ -53,7 +53,7 @@ def class_words(path: Path, names: Sequence[str], prefix: str, folders: Sequence
         words = {normalize("NFC", folder): word for folder, word in words.items()}
         missing = [folder for folder in folders if folder not in words]
         if missing:
-            _LOG.warning("%s is not used: it has no words for %s", where, ", ".join(map(repr, missing[:3])))
+            _LOG.warning("%s is not used: it has no names for %s", where, ", ".join(map(repr, missing[:3])))
             continue
         return told_apart(words, folders)
     words = wordnet_words(folders)
@@ -61,6 +61,6 @@ def class_words(path: Path, names: Sequence[str], prefix: str, folders: Sequence
 
 
 def told_apart(words: Mapping[str, str], folders: Sequence[str]) -> tuple[str, ...]:
-    """The words of each folder; those that several have are followed by the folder."""
+    """The name of each folder; a name shared by several folders is followed by the folder."""
     count = Counter(words.values())
     return tuple(words[f] if count[words[f]] == 1 else f"{words[f]} ({f})" for f in folders)

@@ -1,4 +1,4 @@
-"""Pictures with masks in the format of COCO: ``instances.json`` beside ``images/``."""
+"""Images with masks in COCO format: ``instances.json`` beside ``images/``."""
 
 import logging
 from collections import Counter, defaultdict
@@ -58,13 +58,13 @@ class _Instances:
 
 
 def open_coco(root: Path) -> SegmentationSamples:
-    """The samples of ``root/instances.json``; the numbers of images may be written as numbers or as text.
+    """The samples of ``root/instances.json``; image ids may be numbers or strings.
 
-    Annotations of images that are not listed, or without a mask (a box only), are left out; warnings count them. So are
-    polygons of fewer than three points, and masks with a polygon that cannot be drawn.
+    Skipped, with a warning that counts them, are annotations of images that are not listed, annotations without a mask
+    (a box only), polygons of fewer than three points, and masks with a polygon that cannot be drawn.
 
     Raises:
-        ValueError: the list has another form, or names an image twice.
+        ValueError: the file is not in COCO format, or lists an image twice.
     """
     file = root / "instances.json"
     content = read_record(file, _Instances, limit=memory_limit() // 4)
@@ -73,7 +73,7 @@ def open_coco(root: Path) -> SegmentationSamples:
         ("id", [str(image.id) for image in content.images]),
     ):
         if twice := [value for value, count in Counter(values).items() if count > 1]:
-            raise ValueError(f"{file} lists two images with the {what} {twice[0]!r}: give each its own")
+            raise ValueError(f"{file} lists two images with the {what} {twice[0]!r}: each image needs its own")
     images = {image.file_name: image for image in content.images}
     of_image = _annotations_by_image(file, content)
 
@@ -98,7 +98,7 @@ def open_coco(root: Path) -> SegmentationSamples:
                     odd.append(error)
                     continue
                 if not mask.any():
-                    _LOG.warning("%s: left out a mask of %s that covers no pixel", file, name)
+                    _LOG.warning("%s: skipped a mask of %s that covers no pixel", file, name)
                     continue
                 label = annotation.category_id
                 classes[label] = classes[label] | mask if label in classes else mask
@@ -107,7 +107,7 @@ def open_coco(root: Path) -> SegmentationSamples:
         except ValueError as error:
             raise ValueError(f"a mask of {name} in {file} does not fit: {error}") from error
         if odd:
-            _LOG.warning("%s: left out %d of %d masks of %s: %s", file, len(odd), len(annotations), name, odd[0])
+            _LOG.warning("%s: skipped %d of %d masks of %s: %s", file, len(odd), len(annotations), name, odd[0])
         return SegmentationSample(name=name, picture=picture, classes=classes, objects=tuple(masks), crowd=tuple(crowd))
 
     class_names = {category.id: category.name for category in content.categories}
@@ -117,12 +117,12 @@ def open_coco(root: Path) -> SegmentationSamples:
 
 
 def _annotations_by_image(file: Path, content: _Instances) -> defaultdict[str, list[_Annotation]]:
-    """The annotations that have a mask, by the ``id`` of their image as text; the others are counted in a warning."""
+    """The annotations with a mask, by the ``id`` of their image as a string; a warning counts the others."""
     known, categories = {str(image.id) for image in content.images}, {category.id for category in content.categories}
     of_image, left_out, unnamed = defaultdict(list), Counter(), 0
     for annotation in content.annotations:
         if str(annotation.image_id) not in known:
-            left_out["of images that it does not list"] += 1
+            left_out["of images that are not listed"] += 1
         elif not annotation.segmentation or (
             isinstance(annotation.segmentation, list) and not any(map(_has_area, annotation.segmentation))
         ):
@@ -131,9 +131,9 @@ def _annotations_by_image(file: Path, content: _Instances) -> defaultdict[str, l
             of_image[str(annotation.image_id)].append(annotation)
             unnamed += annotation.category_id not in categories
     for why, count in left_out.items():
-        _LOG.warning("%s: left out %d annotations %s", file, count, why)
+        _LOG.warning("%s: skipped %d annotations %s", file, count, why)
     if categories and unnamed:
-        _LOG.warning("%s: %d annotations have a category_id that it does not list", file, unnamed)
+        _LOG.warning("%s: %d annotations have a category_id that is not listed", file, unnamed)
     return of_image
 
 

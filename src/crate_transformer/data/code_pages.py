@@ -1,4 +1,4 @@
-"""In which code page the names in a zip file were stored, where the file does not say."""
+"""Guessing the code page of the names in a zip file that does not specify it."""
 
 import locale
 import re
@@ -10,15 +10,15 @@ _SCRIPTS = {
     "cp949": ("ko", rb"([\x00-\x7f]|[\xb0-\xc8][\xa1-\xfe])*", False),
     "cp866": ("ru uk be bg", rb"[\x00-\xaf\xe0-\xf1]*", True),
 }
-"""Code page -> (languages that use it, its usual bytes, whether a Western name could have them too)."""
+"""Code page -> (languages that use it, its usual bytes, whether a Western name could contain them too)."""
 _UNUSUAL = re.compile("[\u0080-\u00a0\u0180-\u019f\u01b1-\u01cc\u01dd-\u0217\u021c-\u02ff]")
 _WESTERN = re.compile("[\x00-\x7fÀ-ÖØ-öø-ÿŒœŠšŽžŸªº]*")
 _MIXED = re.compile("[A-Za-z][^\x00-\x7f]|[^\x00-\x7f][A-Za-z]")
 
 
 def guess_code_page(names: list[bytes]) -> str:
-    """The first code page in which all names consist of usual letters: UTF-8, the one of this machine's language, those
-    of East Asia and Cyrillic, those of Western Europe; else 437, which is what the format of zip files prescribes.
+    """The first code page in which all names consist of usual letters. Tried in this order: UTF-8, that of this
+    machine's language, East Asian, Cyrillic, Western European; else 437, the default of the zip format.
     """
     if all(_decodes(name, "utf-8") and not _UNUSUAL.search(name.decode()) for name in names):
         return "utf-8"

@@ -1,4 +1,4 @@
-"""From the bytes of a file to an upright 8-bit RGB picture, or to one sentence that says why not."""
+"""Decoding image files to upright 8-bit RGB."""
 
 import io
 import math
@@ -32,7 +32,7 @@ _SWAPPING = (5, 6, 7, 8)
 
 
 class BrokenImageError(ValueError):
-    """An image that cannot be read; ``str`` is a sentence that names it."""
+    """An image that cannot be read; the message names it."""
 
     def __init__(self, name: str, reason: str):
         super().__init__(f"{name} is not a readable image ({reason})")
@@ -49,22 +49,22 @@ def read_image(
     limit: int | None = None,
     at_least: Callable[[int, int], tuple[float, float]] | None = None,
 ) -> Image.Image:
-    """Decode a JPEG, PNG, WebP, TIFF, BMP or GIF picture to 8-bit RGB, rotated upright by its EXIF orientation.
+    """Decode a JPEG, PNG, WebP, TIFF, BMP or GIF image to 8-bit RGB, rotated upright by its EXIF orientation.
 
-    Grey, palette and CMYK are converted by Pillow, 16-bit grey is scaled (not clipped) to 8 bits, alpha is dropped (so
-    transparent pixels show the colour stored under them, often black), and of an animation the first frame is taken.
-    Damaged EXIF, text or colour profiles are ignored.
+    Greyscale, palette and CMYK images are converted by Pillow; 16-bit greyscale is scaled (not clipped) to 8 bits;
+    alpha is dropped, so transparent pixels get the colour stored under them, often black; the first frame of an
+    animation is used. Damaged EXIF data, text or colour profiles are ignored.
 
     Args:
         source: A path, the encoded bytes, or a binary file object.
-        name: What errors call the picture; the path by default.
-        limit: Bytes of memory that it may take, checked before it is decoded; ``limits.memory_limit()`` by default.
-        at_least: Maps width and height of the picture to those that suffice: a JPEG is then decoded at 1/2, 1/4 or 1/8
-            of its size where that is not smaller.
+        name: Name of the image in error messages; the path by default.
+        limit: Memory limit in bytes, checked before decoding; ``limits.memory_limit()`` by default.
+        at_least: Maps the width and height of the image to the smallest sufficient ones: a JPEG is then decoded at 1/2,
+            1/4 or 1/8 of its size if that is not smaller.
 
     Raises:
         FileNotFoundError: The path does not exist.
-        BrokenImageError: Not an image, truncated, of an unreadable kind, too large, or no regular file.
+        BrokenImageError: Not an image, truncated, unsupported, too large, or not a regular file.
     """
     limit = limit or memory_limit()
     name = name or (str(source) if isinstance(source, str | Path) else "the image")
@@ -82,18 +82,18 @@ def read_image(
         raise FileNotFoundError(f"{name} does not exist") from None
     except UnidentifiedImageError:
         raise BrokenImageError(name, "not a JPEG, PNG, WebP, TIFF, BMP or GIF file") from None
-    except Image.DecompressionBombError:  # Pillow's own bound, which a raised limit lifts
+    except Image.DecompressionBombError:  # Pillow's own bound, which is lifted by a higher memory limit
         raise BrokenImageError(name, f"more than {2 * Image.MAX_IMAGE_PIXELS:,} pixels; {HOW_TO_RAISE}") from None
     except MemoryError:
         raise
-    except Exception as error:  # Pillow's plugins raise nearly every kind of exception on damaged files
+    except Exception as error:  # Pillow's plugins raise almost any exception on damaged files
         reason = error.strerror if isinstance(error, OSError) and error.strerror else str(error)
         reason = " ".join(reason.removeprefix(f"{name} ").split())
         raise BrokenImageError(name, reason or type(error).__name__) from error
 
 
 def encoded(source: str | Path | bytes | BinaryIO, limit: int) -> bytes:
-    """The bytes of a picture's file; ``ValueError`` if there are more than a quarter of ``limit``."""
+    """The bytes of an image file; raises ``ValueError`` if there are more than a quarter of ``limit``."""
     if isinstance(source, str | Path):
         return read_file(source, limit=limit // 4)
     content = source if isinstance(source, bytes) else source.read(limit // 4 + 1)
@@ -104,11 +104,11 @@ def encoded(source: str | Path | bytes | BinaryIO, limit: int) -> bytes:
 
 @contextmanager
 def open_image(content: bytes, limit: int, formats: Sequence[str] = _FORMATS) -> Iterator[Image.Image]:
-    """Read the header of a picture and refuse, with ``ValueError``, what would take too much memory to decode."""
+    """Read the header of an image; raises ``ValueError`` if decoding would take too much memory."""
     if limit > DEFAULT_LIMIT:
         Image.MAX_IMAGE_PIXELS = None  # Pillow's own bound
     with warnings.catch_warnings():
-        warnings.filterwarnings("ignore", module="PIL")  # remarks on damaged metadata
+        warnings.filterwarnings("ignore", module="PIL")  # warnings about damaged metadata
         with Image.open(io.BytesIO(_without_notes(content)), formats=formats) as image:
             width, height = image.size
             check_memory(height * (width * _BYTES_PER_PIXEL.get(image.mode, 16) + 3 * 8), limit)  # pointers to rows
@@ -116,8 +116,8 @@ def open_image(content: bytes, limit: int, formats: Sequence[str] = _FORMATS) ->
 
 
 def _without_notes(content: bytes) -> bytes:
-    """A PNG file without chunks that are no part of its pixels: Pillow refuses a picture for a damaged one of these,
-    but not for a wrong checksum of the pixels.
+    """A PNG file without the chunks that its pixels do not need: Pillow refuses an image if one of these is damaged,
+    but not if the checksum of the pixels is wrong.
 
     Raises:
         ValueError: a chunk that the pixels need is damaged or missing.
@@ -135,7 +135,7 @@ def _without_notes(content: bytes) -> bytes:
         if is_needed or (kind == b"eXIf" and is_whole):
             kept.append(content[start:end])
         has_palette |= kind == b"PLTE"
-        start = end if kind != b"IEND" else len(content)  # some programs append something of their own
+        start = end if kind != b"IEND" else len(content)  # some programs append data of their own
     if not has_palette:
         raise ValueError("its palette is missing")
     return b"".join(kept)
@@ -149,17 +149,17 @@ def _orientation(image: Image.Image) -> int:
 
 
 def to_rgb(image: Image.Image) -> Image.Image:
-    """A decoded picture as 8-bit RGB, by the rules of ``read_image``; a ``ValueError`` where there is none."""
+    """A decoded image as 8-bit RGB, as described in ``read_image``; raises ``ValueError`` if that is not possible."""
     if image.mode.startswith("I"):
         pixels = np.asarray(image)
         if pixels.min() < 0 or pixels.max() > 65535:
-            raise ValueError(f"grey values from {pixels.min()} to {pixels.max()} do not fit 16 bits")
+            raise ValueError(f"grey values from {pixels.min()} to {pixels.max()} do not fit in 16 bits")
         grey = np.empty(pixels.shape, dtype=np.uint8)
         for row, values in zip(grey, pixels, strict=True):
             row[:] = (values.astype(np.int64) + 128) // 257
         return Image.fromarray(grey).convert("RGB")
     if image.mode == "F":
-        raise ValueError("floating-point pixels have no agreed range")
+        raise ValueError("floating-point pixels have no defined range")
     if image.mode in ("P", "PA"):
         image = image.convert("RGBA")
     return image if image.mode == "RGB" else image.convert("RGB")

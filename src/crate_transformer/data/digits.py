@@ -1,4 +1,4 @@
-"""Handwritten digits cut out over photographs, with an exact mask each, generated in memory by seed."""
+"""Handwritten digits pasted onto photographs, with exact masks, generated in memory from a seed."""
 
 from dataclasses import dataclass
 from functools import lru_cache
@@ -20,13 +20,13 @@ _WINDOW = (48, 96)
 
 @dataclass(frozen=True, kw_only=True)
 class DigitsConfig:
-    """How hard the pictures are, and which cheap cues they leave.
+    """Difficulty of the images, and the trivial cues in them.
 
-    ``scale`` is the range of the digit's height, as a fraction of the picture's; ``rotation`` the largest angle in
-    radians. ``contrast`` is the difference in mean brightness (white is 1) between a digit and its ground; ``bright``
-    is the fraction of digits that are brighter than their ground: at 0.5 brightness does not tell one from the other.
-    ``ground`` and ``texture`` are how much of a photograph's light and shade remains in the ground and in the digit,
-    which is cut out of another photograph. ``overhang`` is the fraction of a digit's extent that may leave the picture.
+    ``scale`` is the range of the digit's height as a fraction of the image height; ``rotation`` is the largest angle in
+    radians. ``contrast`` is the difference in mean brightness (white is 1) between a digit and its background;
+    ``bright`` is the fraction of digits that are brighter than their background: at 0.5, brightness is no cue.
+    ``ground`` and ``texture`` scale the variation of the photographs in the background and in the digit, which is cut
+    out of another photograph. ``overhang`` is the fraction of a digit's extent that may lie outside the image.
     """
 
     scale: tuple[float, float] = (0.6, 0.9)
@@ -40,7 +40,7 @@ class DigitsConfig:
 
 @dataclass(frozen=True, eq=False)
 class Digits(ArrayImages):
-    """Pictures of digits; ``masks`` says which pixels belong to the digit."""
+    """Images of digits; ``masks`` marks the pixels of the digit."""
 
     masks: Bool[Tensor, "images height width"]
 
@@ -53,18 +53,18 @@ def digits(
     size: int = 32,
     config: DigitsConfig = DigitsConfig(),
 ) -> Digits:
-    """Generate pictures of ``size`` x ``size`` pixels, each with one digit at a uniform position.
+    """Generate images of ``size`` x ``size`` pixels, each with one digit at a uniformly random position.
 
-    ``split`` is ``"train"``, ``"selection"`` or ``"test"``. The 1,797 digits of scikit-learn are divided once: 1,400,
-    131 and 266. Grounds and textures come from the photographs of ``PHOTOGRAPHS``: for training from their left 70%,
-    for selection and test from the upper and the lower half of the rest. So no handwritten digit and no part of a
-    photograph is seen in two splits. The same seed gives the same samples at every ``size``, and the first samples do
-    not depend on ``count``.
+    ``split`` is ``"train"``, ``"selection"`` or ``"test"``. The 1,797 digits of scikit-learn are divided into 1,400,
+    131 and 266. Backgrounds and textures come from ``PHOTOGRAPHS``: from their left 70% for training, and from the
+    upper and lower half of the rest for selection and test. So no handwritten digit and no part of a photograph is in
+    two splits. The same seed gives the same samples at every ``size``, and the first samples do not depend on
+    ``count``.
     """
     if split not in _SPLITS:
         raise ValueError(f"split is {split!r}: choose one of {', '.join(_SPLITS)}")
     if count < 1 or size < 8:
-        raise ValueError(f"count is {count} and size {size}: they must be at least 1 and 8")
+        raise ValueError(f"count is {count} and size is {size}: they must be at least 1 and 8")
     strokes, labels = _strokes(split)
     random = np.random.default_rng((seed, _SPLITS.index(split))).random((count, 15), dtype=np.float32)
     which = torch.from_numpy((random[:, 0] * len(labels)).astype(np.int64)).clamp(max=len(labels) - 1)
@@ -95,7 +95,7 @@ def _compose(
 def _place(
     strokes: Float[Tensor, "n 8 8"], random: Float[Tensor, "n 4"], size: int, config: DigitsConfig
 ) -> Float[Tensor, "n 1 size size"]:
-    """Opacity of the digits, enlarged bicubically, turned, and moved to where their inked box lies in the picture."""
+    """Opacity of the digits: upscaled (bicubic), rotated, and moved so that their ink is inside the image."""
     scale = config.scale[0] + (config.scale[1] - config.scale[0]) * random[:, 0]
     angle = config.rotation * (2 * random[:, 1] - 1)
     cos, sin = angle.cos(), angle.sin()
@@ -118,7 +118,7 @@ def _place(
 
 
 def _inked(strokes: Float[Tensor, "n 8 8"], across: int) -> tuple[Tensor, Tensor]:
-    """First and last edge of the ink along one axis, where the 8 cells span -1 to 1."""
+    """First and last edge of the ink along one axis, on which the 8 cells span -1 to 1."""
     inked = (strokes.amax(dim=across) > 0.5).float()
     return inked.argmax(dim=1) / 4 - 1, 1 - inked.flip(1).argmax(dim=1) / 4
 
@@ -126,7 +126,7 @@ def _inked(strokes: Float[Tensor, "n 8 8"], across: int) -> tuple[Tensor, Tensor
 def _crops(
     which: Int64[Tensor, " n"], random: Float[Tensor, "n 3"], split: str, size: int
 ) -> Float[Tensor, "n 3 size size"]:
-    """Square windows of 48 to 96 pixels of the photographs, less the mean brightness of each."""
+    """Square windows of 48 to 96 pixels of the photographs, minus their mean brightness."""
     crops = torch.empty(len(which), 3, size, size)
     steps = (torch.arange(size) + 0.5) / size
     for index, region in enumerate(_regions(split, max(1, 64 // size))):
@@ -161,7 +161,7 @@ def _regions(split: str, reduction: int) -> list[Tensor]:
 
 @lru_cache
 def _strokes(split: str) -> tuple[Float[Tensor, "n 8 8"], Int64[Tensor, " n"]]:
-    from sklearn.datasets import load_digits  # slow to import, and needed here only
+    from sklearn.datasets import load_digits  # slow to import, only needed here
 
     bunch = load_digits()
     order = np.random.default_rng(0).permutation(len(bunch.target))

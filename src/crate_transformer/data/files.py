@@ -1,4 +1,4 @@
-"""Folders and zip files alike: what they hold, and the bytes of one file."""
+"""Listing and reading files in folders and zip files."""
 
 import heapq
 import logging
@@ -20,19 +20,19 @@ _OUTPUTS = (
     {"bench.json"},
     {"crate_run.json"},
 )
-"""Any of these sets of files shows that a command of this package wrote the folder."""
+"""Each of these sets of files shows that a command of this package wrote the folder."""
 
 
 def list_files(container: Path) -> list[str]:
-    """Every file in a folder or zip file, and every folder with a slash at its end; sorted.
+    """All files in a folder or zip file, and all folders (ending in a slash), sorted.
 
-    Links are followed, but every file and folder is listed once: a link to what is listed anyway is left out. So are
-    hidden files, what systems put beside pictures (``@eaDir``, ``__MACOSX``, ``Thumbs.db``, ...), and folders inside
-    ``container`` that a command of this package wrote. Warnings tell of these links and folders.
+    Links are followed, but every file and folder is listed once. Skipped are links to something already listed, hidden
+    files, system files (``@eaDir``, ``__MACOSX``, ``Thumbs.db``, ...), and folders inside ``container`` that a command
+    of this package wrote. Warnings report skipped links and output folders.
 
     Raises:
-        FileNotFoundError: It does not exist.
-        ValueError: It is neither a folder nor a readable zip file, or a link leads to a folder that it lies in.
+        FileNotFoundError: The container does not exist.
+        ValueError: It is neither a folder nor a readable zip file, or a link points to a folder that contains it.
         OSError: A folder cannot be listed.
     """
     if not container.exists():
@@ -42,22 +42,22 @@ def list_files(container: Path) -> list[str]:
 
 
 def read_bytes(container: Path, name: str, *, limit: int) -> bytes:
-    """One file of at most ``limit`` bytes out of a folder or zip file.
+    """The content of one file, of at most ``limit`` bytes, in a folder or zip file.
 
     Raises:
-        OSError: It does not exist or cannot be read.
-        ValueError: It is no regular file, too large, damaged, or ``name`` leads out of the container.
+        OSError: The file does not exist or cannot be read.
+        ValueError: It is not a regular file, too large or damaged, or ``name`` is outside the container.
     """
     if not container.is_dir():
         return open_archive(container).read(name, limit=limit)
     inside = Path(name)
     if name.startswith("/") or inside.is_absolute() or ".." in inside.parts:
-        raise ValueError(f"{name} does not lie in {container}")
+        raise ValueError(f"{name} is not inside {container}")
     return read_file(container / inside, limit=limit)
 
 
 def file_sizes(container: Path, names: Iterable[str]) -> list[int]:
-    """Size of each file in bytes, 0 where it is not there."""
+    """Size of each file in bytes, 0 if it does not exist."""
     if not container.is_dir():
         entries = open_archive(container).entries
         return [entries[name].file_size if name in entries else 0 for name in names]
@@ -72,11 +72,11 @@ def _size(path: str) -> int:
 
 
 def _below(root: Path) -> set[str]:
-    """What really lies below a folder, then what links lead to, unless it was met before."""
+    """Files and folders below a folder, then targets of links that were not found before."""
     found: set[str] = set()
     links: list[tuple[str, str]] = []
     seen: set[tuple[int, int]] = set()
-    linked: set[tuple[int, int]] = set()  # files that were met by a link
+    linked: set[tuple[int, int]] = set()  # files found through a link
 
     def walk(prefix: str, path: str) -> None:
         folders = [(prefix, path)]
@@ -106,11 +106,11 @@ def _below(root: Path) -> set[str]:
         name, path = heapq.heappop(links)
         try:
             is_folder, identity = os.path.isdir(path), _identity(path)  # noqa: PTH112
-        except OSError:  # it leads nowhere: whoever reads it says so
+        except OSError:  # a broken link: reading it reports the error
             found.add(name)
             continue
         if is_folder and Path(path).resolve() in (Path(path).parent.resolve() / "link").parents:
-            raise ValueError(f"{path} is a link to a folder that it lies in: remove it")
+            raise ValueError(f"{path} is a link to a folder that contains it: remove it")
         if identity in seen:
             repeated += 1
         elif is_folder:
@@ -120,7 +120,7 @@ def _below(root: Path) -> set[str]:
             seen.add(identity)
             found.add(name)
     if repeated:
-        _LOG.warning("%s: left out %d links to what is listed anyway", root, repeated)
+        _LOG.warning("%s: skipped %d links to files that are already listed", root, repeated)
     return found
 
 
@@ -141,12 +141,12 @@ def with_folders(files: Iterable[str]) -> set[str]:
 
 
 def is_clutter(name: str) -> bool:
-    """Whether a file or folder of this name is hidden, or one of those that systems put beside pictures."""
+    """Whether a file or folder of this name is hidden or a system file."""
     return name[:1] == "." or name.lower() in _CLUTTER
 
 
 def _without_outputs(container: Path, names: set[str]) -> set[str]:
-    """The names without folders that a command of this package wrote, and without what held only such folders."""
+    """The names without folders that a command of this package wrote, and without folders that contain only these."""
     signs = set().union(*_OUTPUTS)
     present: dict[str, set[str]] = {}
     for name in names:
@@ -156,7 +156,7 @@ def _without_outputs(container: Path, names: set[str]) -> set[str]:
     outputs = tuple(folder for folder, files in present.items() if any(sign <= files for sign in _OUTPUTS))
     if not outputs:
         return names
-    _LOG.warning("%s: left out what crate wrote there: %s", container, ", ".join(sorted(outputs)))
+    _LOG.warning("%s: skipped output folders of crate: %s", container, ", ".join(sorted(outputs)))
     kept = {name for name in names if not name.startswith(outputs)}
     for folder in outputs:
         while folder := f"{folder.rstrip('/').rpartition('/')[0]}/".lstrip("/"):

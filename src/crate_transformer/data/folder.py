@@ -1,4 +1,4 @@
-"""Labelled pictures in a folder or a zip file, one sub-folder per class, read one by one."""
+"""Labelled images in a folder or a zip file, one sub-folder per class, read one by one."""
 
 from collections.abc import Sequence
 from dataclasses import dataclass, field, replace
@@ -13,10 +13,10 @@ from crate_transformer.data.labelled import LabelledFiles
 
 @dataclass(frozen=True, eq=False)
 class ImageFolder(LabelledFiles):
-    """Labelled pictures below ``root``, a folder or a zip file; made by ``open_images`` and ``open_split``.
+    """Labelled images below ``root``, a folder or a zip file; made by ``open_images`` and ``open_split``.
 
-    ``names`` are paths within ``root``, all below the folder ``prefix`` of the classes; ``labels`` index ``classes``.
-    Without classes ``labels`` is ``None``.
+    ``names`` are paths within ``root``, all below the folder ``prefix`` that contains the class folders. ``labels``
+    index ``classes``; without classes ``labels`` is ``None``.
     """
 
     root: Path
@@ -30,18 +30,18 @@ class ImageFolder(LabelledFiles):
         return len(self.names)
 
     def name(self, index: int) -> str:
-        """The path of one picture within the folder or zip file."""
+        """The path of one image within the folder or zip file."""
         return self.names[index]
 
     def subset(self, indices: Sequence[int]) -> "ImageFolder":
-        """The pictures at these positions, in this order, with the same classes."""
+        """The images at these positions, in this order, with the same classes."""
         names, labels = ([of[i] for i in indices] if of is not None else None for of in (self.names, self.labels))
         return replace(self, names=names, labels=labels, unreadable={})
 
     def keys(self) -> list[str]:
-        """16 hex digits for each picture: of its path from the class folder on and its size in bytes.
+        """16 hex digits for each image, from its path (from the class folder on) and its size in bytes.
 
-        They are the same wherever the data lies, in a folder or a zip file, however its names are normalised.
+        They do not change when the data is moved or zipped, or with the Unicode normal form of the names.
         """
         keys = []
         for name, size in zip(self.names, file_sizes(self.root, self.names), strict=True):
@@ -50,5 +50,5 @@ class ImageFolder(LabelledFiles):
         return keys
 
     def content(self, index: int) -> bytes:
-        """The bytes of one picture's file; ``BrokenImageError`` if they cannot be had."""
+        """The bytes of one image file; raises ``BrokenImageError`` if they cannot be read."""
         return read_content(self.root, self.names[index])

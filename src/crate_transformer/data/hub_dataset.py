@@ -1,4 +1,4 @@
-"""Labelled pictures in data sets of Hugging Face's ``datasets``: from the hub, or as ``save_to_disk`` wrote them."""
+"""Labelled images in data sets of Hugging Face ``datasets``: from the hub, or written by ``save_to_disk``."""
 
 import logging
 from collections.abc import Sequence
@@ -27,9 +27,9 @@ _LABEL_NAMES = ("label", "labels", "class", "fine_label", "target")
 
 @dataclass(frozen=True, eq=False)
 class HubDataset(LabelledFiles):
-    """Labelled pictures in ``data``, whose column ``column`` has their files as bytes; ``rows`` are their places in it.
+    """Labelled images in ``data``, whose column ``column`` contains the encoded files; ``rows`` are their rows.
 
-    ``root`` is the folder, or ``hf:owner/name``; ``prefix`` the part of the data set.
+    ``root`` is the folder, or ``hf:owner/name``; ``prefix`` is the split of the data set.
     """
 
     root: str
@@ -45,12 +45,12 @@ class HubDataset(LabelledFiles):
         return len(self.rows)
 
     def subset(self, indices: Sequence[int]) -> "HubDataset":
-        """The pictures at these positions, in this order, with the same classes."""
+        """The images at these positions, in this order, with the same classes."""
         labels = [self.labels[i] for i in indices]
         return replace(self, rows=self.rows[np.asarray(indices, np.int64)], labels=labels, unreadable={})
 
     def keys(self) -> list[str]:
-        """16 hex digits for each picture: of its row in its part of the data set, its file's name and size in bytes."""
+        """16 hex digits for each image, from its row, file name and size in bytes."""
         import pyarrow.compute as arrow
 
         files = self.data.data.column(self.column)
@@ -63,10 +63,10 @@ class HubDataset(LabelledFiles):
         return [sha256(identity.encode("utf-8", "surrogatepass")).hexdigest()[:16] for identity in identities]
 
     def content(self, index: int) -> bytes:
-        """The bytes of one picture's file; ``BrokenImageError`` if they cannot be had."""
+        """The bytes of one image file; raises ``BrokenImageError`` if they cannot be read."""
         file, limit = self.data[int(self.rows[index])][self.column], memory_limit() // 4
         if file is None:
-            raise BrokenImageError("", "the data set has none in this row")
+            raise BrokenImageError("", "the data set has no image in this row")
         if file["bytes"] is None:
             return _read_cached(file["path"], limit)
         if len(file["bytes"]) > limit:
@@ -76,7 +76,7 @@ class HubDataset(LabelledFiles):
         return file["bytes"]
 
     def name(self, index: int) -> str:
-        """The part and row of one picture."""
+        """The part and row of one image."""
         return f"{self.prefix}, row {self.rows[index]}".removeprefix(", ")
 
 
@@ -86,16 +86,16 @@ def is_saved_dataset(path: Path) -> bool:
 
 
 def load_parts(name: str) -> dict[str, HubDataset]:
-    """The parts of a data set by name; there may be one without a name.
+    """The parts (splits) of a data set by name; a single part may have no name.
 
-    Nothing of the repository is executed, and pictures are decoded by ``read_image``.
+    No code of the repository is executed, and images are decoded by ``read_image``.
 
     Args:
-        name: ``hf:owner/name``, also with ``:part`` after it, or a folder.
+        name: ``hf:owner/name``, optionally followed by ``:part``, or a folder.
 
     Raises:
         ImportError: ``datasets`` is not installed.
-        ValueError: There is no column of pictures or of labels, or several.
+        ValueError: There is no image column or no label column, or several.
         OSError: The data set cannot be loaded.
     """
     try:
@@ -111,7 +111,7 @@ def load_parts(name: str) -> dict[str, HubDataset]:
             found = datasets.load_from_disk(name)
     except MemoryError:
         raise
-    except Exception as error:  # of this library, of the hub's, of the network
+    except Exception as error:  # from datasets, huggingface_hub or the network
         reason = " ".join(str(error).split()) or type(error).__name__
         raise OSError(f"{name} cannot be loaded by Hugging Face datasets: {reason}") from error
     parts = found if isinstance(found, dict) else {str(found.split or part): found}
@@ -125,7 +125,7 @@ def _open(root: str, part: str, data: "Dataset") -> HubDataset:
     where = f"{root}, {part}".removesuffix(", ")
     data, kinds = data if data._indices is None else data.flatten_indices(), data.features
     column = _choose(
-        where, "pictures", kinds, [n for n, k in kinds.items() if isinstance(k, datasets.Image)], _IMAGE_NAMES
+        where, "images", kinds, [n for n, k in kinds.items() if isinstance(k, datasets.Image)], _IMAGE_NAMES
     )
     told = [n for n, kind in kinds.items() if isinstance(kind, datasets.ClassLabel)]
     plain = [n for n in _LABEL_NAMES if isinstance(kinds.get(n), datasets.Value)]
@@ -142,39 +142,35 @@ def _open(root: str, part: str, data: "Dataset") -> HubDataset:
     rows = np.flatnonzero((labels >= 0) & (labels < len(classes)))
     if len(set(classes)) < max(2, len(classes)):
         raise ValueError(
-            f"{where} has {len(set(classes))} different classes in its column {label!r}: at least two are needed"
+            f"{where} has {len(set(classes))} different classes in the column {label!r}: at least two are needed"
         )
     if not len(rows):
-        raise ValueError(
-            f"{where} tells no classes in its column {label!r}: name another part, {PREFIX}owner/name:part"
-        )
+        raise ValueError(f"{where} has no labels in the column {label!r}: choose another part, {PREFIX}owner/name:part")
     if len(rows) < len(labels):
-        _LOG.warning("%s: left out %d pictures without a class", where, len(labels) - len(rows))
+        _LOG.warning("%s: skipped %d images without a class", where, len(labels) - len(rows))
     files = data.select_columns([column]).cast_column(column, datasets.Image(decode=False))
     return HubDataset(root, files, column, rows, labels[rows].tolist(), tuple(classes), part)
 
 
 def _choose(where: str, what: str, kinds: dict[str, Any], found: list[str], usual: Sequence[str]) -> str:
-    """The one column, or that with the most usual name."""
+    """The only column, or the one with the most usual name."""
     for name in usual:
         if name in found:
             return name
     if len(found) == 1:
         return found[0]
-    have = (
-        f"several columns of {what}: {', '.join(found)}" if found else f"no column of {what} among {', '.join(kinds)}"
-    )
-    raise ValueError(f"{where} has {have}; call the one to use {usual[0]!r}")
+    have = f"several columns of {what}: {', '.join(found)}" if found else f"no column of {what} in {', '.join(kinds)}"
+    raise ValueError(f"{where} has {have}; rename the one to use to {usual[0]!r}")
 
 
 def _read_cached(path: str | None, limit: int) -> bytes:
-    """A file that ``datasets`` or the hub's library fetched; a data set may not name any other."""
+    """A file downloaded by ``datasets`` or ``huggingface_hub``; a data set may not refer to any other file."""
     import datasets
     import huggingface_hub.constants
 
     caches = [Path(datasets.config.HF_DATASETS_CACHE), Path(huggingface_hub.constants.HF_HUB_CACHE)]
     if not path or not any(cache.resolve() in Path(path).resolve().parents for cache in caches):
-        raise BrokenImageError("", f"the data set names the file {path!r}, which was not fetched with it")
+        raise BrokenImageError("", f"the data set refers to the file {path!r}, which was not downloaded with it")
     try:
         return read_file(path, limit=limit)
     except (OSError, ValueError) as error:

@@ -1,4 +1,4 @@
-"""Which files are pictures, in folders and zip files, and reading them one by one."""
+"""Finding image files in folders and zip files, and reading them one by one."""
 
 import logging
 from collections import Counter
@@ -16,15 +16,15 @@ _LOG = logging.getLogger("crate_transformer.data")
 
 
 def is_image(name: str) -> bool:
-    """Whether a file of this name should be a picture, by its suffix."""
+    """Whether a file is an image, by its suffix."""
     return name.lower().endswith(SUFFIXES)
 
 
 def choose_images(names: Iterable[str], where: str) -> list[str]:
-    """The names of pictures among those of files; a warning counts the others by their suffix.
+    """The image files among ``names``; a warning counts the others by suffix.
 
     Raises:
-        ValueError: None is a picture; the sentence calls the place ``where``.
+        ValueError: There are no images; the message calls the location ``where``.
     """
     chosen, others = [], Counter()
     for name in names:
@@ -33,19 +33,19 @@ def choose_images(names: Iterable[str], where: str) -> list[str]:
         elif not name.endswith("/"):
             others[PurePosixPath(name).suffix.lower() or "no suffix"] += 1
     if not chosen:
-        raise ValueError(f"{where} holds no images ({', '.join(SUFFIXES)})")
+        raise ValueError(f"{where} contains no images ({', '.join(SUFFIXES)})")
     if others:
         counts = ", ".join(f"{count:,} {suffix}" for suffix, count in others.most_common(5))
-        _LOG.warning("%s: left out %d files that are no images (%s)", where, others.total(), counts)
+        _LOG.warning("%s: skipped %d files that are not images (%s)", where, others.total(), counts)
     return chosen
 
 
 def list_images(paths: Iterable[str | Path]) -> list[Path]:
-    """Image files among ``paths``, in their order; a folder stands for every image below it, sorted by name.
+    """Image files in ``paths``, in order; a folder is replaced by all images below it, sorted by name.
 
     Raises:
         FileNotFoundError: A path does not exist.
-        ValueError: A folder holds no image, or there are no paths.
+        ValueError: A folder contains no images, or there are no paths.
     """
     found: list[Path] = []
     for path in map(Path, paths):
@@ -56,26 +56,26 @@ def list_images(paths: Iterable[str | Path]) -> list[Path]:
         else:
             found.append(path)
     if not found:
-        raise ValueError("name at least one picture or folder of pictures")
+        raise ValueError("give at least one image or folder of images")
     return found
 
 
 def read_images(paths: Iterable[str | Path]) -> Iterator[tuple[str, Image.Image]]:
-    """Read the pictures that ``list_images`` finds one by one, each with its path.
+    """Read the images found by ``list_images`` one by one, each with its path.
 
-    Unreadable ones in a folder are skipped, named and counted in warnings of the logger ``crate_transformer.data``.
+    Unreadable images in a folder are skipped; the logger ``crate_transformer.data`` names and counts them.
 
     Raises:
         FileNotFoundError: A path does not exist.
-        ValueError: A picture that ``paths`` names itself is unreadable (``BrokenImageError``), every one of a folder
-            is, or there are none.
+        ValueError: An image given in ``paths`` is unreadable (``BrokenImageError``), all images of a folder are, or
+            there are none.
     """
     paths = [Path(path) for path in paths]
     found, skipped = list_images(paths), 0
     for path in found:
         try:
             picture = read_image(path)
-        except (BrokenImageError, FileNotFoundError) as error:  # a link in a folder may lead nowhere
+        except (BrokenImageError, FileNotFoundError) as error:  # a link in a folder may be broken
             if path in paths:
                 raise
             _LOG.warning("skipped: %s", error)
@@ -85,18 +85,18 @@ def read_images(paths: Iterable[str | Path]) -> Iterator[tuple[str, Image.Image]
     if skipped == len(found):
         raise ValueError(f"none of the {skipped} images in {', '.join(map(str, paths))} is readable")
     if skipped:
-        _LOG.warning("%d of %d pictures are unreadable and were skipped", skipped, len(found))
+        _LOG.warning("%d of %d images are unreadable and were skipped", skipped, len(found))
 
 
 def read_picture(
     container: Path, name: str, at_least: Callable[[int, int], tuple[float, float]] | None = None
 ) -> Image.Image:
-    """A picture out of a folder or zip file, as ``read_image`` decodes it; ``BrokenImageError`` for every fault."""
+    """An image in a folder or zip file, decoded by ``read_image``; every error is a ``BrokenImageError``."""
     return read_image(read_content(container, name), name=f"{container}/{name}", at_least=at_least)
 
 
 def read_content(container: Path, name: str) -> bytes:
-    """The bytes of a picture's file in a folder or zip file; ``BrokenImageError`` for every fault."""
+    """The bytes of an image file in a folder or zip file; every error is a ``BrokenImageError``."""
     shown, limit = f"{container}/{name}", memory_limit() // 4
     try:
         return read_bytes(container, name, limit=limit)

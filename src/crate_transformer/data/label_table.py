@@ -1,4 +1,4 @@
-"""Labels of pictures from a CSV file beside them: one class each, or any number of them."""
+"""Labels of images from a CSV file: one class each, or any number of classes."""
 
 import csv
 import io
@@ -21,7 +21,7 @@ _FLAGS = {"0": 0, "1": 1, "0.0": 0, "1.0": 1}
 
 @dataclass(frozen=True, eq=False)
 class LabelTable:
-    """Pictures with what a CSV file says of them: ``labels``, or ``targets`` where they may have several classes."""
+    """Images with their ``labels`` from a CSV file, or ``targets`` if an image may have several classes."""
 
     names: list[str]
     labels: list[int] | None
@@ -30,18 +30,19 @@ class LabelTable:
 
 
 def read_table(path: Path, names: Sequence[str], images: Sequence[str], prefix: str) -> LabelTable | None:
-    """What ``labels.csv`` says of the pictures below ``prefix`` in the folder or zip file ``path``, if there is one.
+    """The labels in ``labels.csv`` of the images below ``prefix`` in the folder or zip file ``path``, if there is one.
 
-    It lies at ``prefix``, in ``path`` or beside it. Each line has a file and its class, or several with ``;`` between
-    them; or, after a line of titles, a file and a 0 or 1 for each class. A file is named by its path from the CSV file
-    on or by the last part of it, with or without suffix. Of Kaggle's ImageNet ``LOC_val_solution.csv`` is read, which
-    lies up to three folders above.
+    The file is at ``prefix``, in ``path`` or beside it. Each line has a file and its class, or several classes
+    separated by ``;``; or, after a header line, a file and a 0 or 1 for each class. A file is given by its path
+    relative to the CSV file or by its name, with or without suffix. For Kaggle's ImageNet, ``LOC_val_solution.csv`` is
+    read, which may be up to three folders above.
 
     Args:
-        names: of all files in ``path``; ``images`` those of all pictures.
+        names: names of all files in ``path``.
+        images: names of all images in ``path``.
 
     Raises:
-        ValueError: A line is not as it should be, or none is of these pictures; the sentence names the file and line.
+        ValueError: A line is malformed, or no line matches an image; the message names the file and line.
     """
     places = [(path, name) for name in (f"{prefix}{_TABLE}", _TABLE, _KAGGLE) if name in names]
     beside = [path.parent / _TABLE, *(folder / _KAGGLE for folder in list(path.resolve().parents)[:4])]
@@ -59,19 +60,19 @@ def read_table(path: Path, names: Sequence[str], images: Sequence[str], prefix: 
     for number, cells in rows:
         image = find(cells[0])
         if image in said:
-            raise ValueError(f"{where}, line {number}: {cells[0]!r} is named twice")
+            raise ValueError(f"{where}, line {number}: {cells[0]!r} is listed twice")
         if image is not None:
             said[image] = _classes_of(cells, titles, name == _KAGGLE, f"{where}, line {number}")
     if folder == prefix and len(said) < len(rows):
-        _LOG.warning("%s: %d lines name no image, or several", where, len(rows) - len(said))
+        _LOG.warning("%s: %d lines match no image, or several", where, len(rows) - len(said))
     one_column = titles is None or len(titles) == 2
     if one_column and all(len(kinds) < 2 for kinds in said.values()):
         said = {image: kinds for image, kinds in said.items() if kinds}
     kept = [image for image in chosen if image in said]
     if not kept:
-        raise ValueError(f"{where} names none of the images in {path}/{prefix}: write one line for each, file,class")
+        raise ValueError(f"{where} lists none of the images in {path}/{prefix}: write one line for each, file,class")
     if len(kept) < len(chosen):
-        _LOG.warning("%s: left out %d images of which it says nothing", where, len(chosen) - len(kept))
+        _LOG.warning("%s: skipped %d images that it does not list", where, len(chosen) - len(kept))
     classes = sorted({kind for kinds in said.values() for kind in kinds}) if one_column else titles[1:]
     numbers = {kind: number for number, kind in enumerate(classes)}
     if all(len(kinds) == 1 for kinds in said.values()):
@@ -83,7 +84,7 @@ def read_table(path: Path, names: Sequence[str], images: Sequence[str], prefix: 
 
 
 def _rows(container: Path, name: str, where: str) -> list[tuple[int, list[str]]]:
-    """The lines that hold something, with their numbers."""
+    """The lines that are not empty, with their numbers."""
     try:
         text = read_bytes(container, name, limit=json_limit()).decode("utf-8-sig")
         reader = csv.reader(io.StringIO(text, newline=""))
@@ -103,7 +104,8 @@ def _rows(container: Path, name: str, where: str) -> list[tuple[int, list[str]]]
 
 
 class _Finder:
-    """Which picture is meant by a name in the table, only among ``chosen`` where it is not the whole; else ``None``."""
+    """Finds the image that matches a name in the table; a name that is not a full path is searched in ``chosen``
+    only."""
 
     def __init__(self, images: Sequence[str], chosen: Sequence[str], folder: str):
         self.images = {normalize("NFC", image): image for image in images}
@@ -111,7 +113,7 @@ class _Finder:
         for image in chosen:
             last = normalize("NFC", image.rpartition("/")[2])
             for key in (last, last.rpartition(".")[0]):
-                self.short[key] = None if key in self.short else image  # of several files none is meant
+                self.short[key] = None if key in self.short else image  # ambiguous names match nothing
 
     def __call__(self, name: str) -> str | None:
         name = name.replace("\\", "/").removeprefix("./")
@@ -123,9 +125,9 @@ def _classes_of(cells: list[str], titles: list[str] | None, is_kaggle: bool, whe
         kinds = cells[1].split()[:1] if is_kaggle else [kind.strip() for kind in cells[1].split(";")]
         return list(dict.fromkeys(filter(None, kinds)))
     if titles is None:
-        raise ValueError(f"{where}: a table of 0 and 1 needs a first line with the names of its columns")
+        raise ValueError(f"{where}: a table of 0 and 1 needs a header line with the column names")
     if len(set(titles)) < len(titles):
         raise ValueError(f"{where}: two columns have the same name")
     if unknown := [cell for cell in cells[1:] if cell not in _FLAGS]:
-        raise ValueError(f"{where} holds {unknown[0]!r}: in a table with one column for each class it must be 0 or 1")
+        raise ValueError(f"{where} contains {unknown[0]!r}: in a table with one column per class it must be 0 or 1")
     return [kind for kind, cell in zip(titles[1:], cells[1:], strict=True) if _FLAGS[cell]]

@@ -1,4 +1,4 @@
-"""What labelled pictures in files have in common, wherever the files lie."""
+"""The common part of all sources of labelled images in files."""
 
 import json
 from collections.abc import Callable, Sequence
@@ -13,10 +13,10 @@ from crate_transformer.data.decode import BrokenImageError, read_image
 
 
 class LabelledFiles:
-    """A source for whoever tells ``keys``, ``name`` and ``content``; subclasses are dataclasses with these fields.
+    """A source defined by ``keys``, ``name`` and ``content``; subclasses are dataclasses with these fields.
 
-    ``labels`` index ``classes``; without classes they are ``None``. ``prefix`` tells which part of ``root`` it is.
-    ``unreadable`` collects the pictures that could not be read, position -> reason.
+    ``labels`` index ``classes``; without classes they are ``None``. ``prefix`` is the part of ``root``. ``unreadable``
+    collects the images that could not be read: index -> reason.
     """
 
     root: Path | str
@@ -31,39 +31,39 @@ class LabelledFiles:
         return str(self.root)
 
     def keys(self) -> list[str]:
-        """16 hex digits for each picture, the same wherever the data lies."""
+        """16 hex digits for each image, the same wherever the data is stored."""
         raise NotImplementedError
 
     def name(self, index: int) -> str:
-        """What one picture is called within ``root``."""
+        """The name of one image within ``root``."""
         raise NotImplementedError
 
     def content(self, index: int) -> bytes:
-        """The bytes of one picture's file; the errors are those of ``read``."""
+        """The bytes of one image file; raises the same errors as ``read``."""
         raise NotImplementedError
 
     def content_key(self, index: int, key: str) -> str:
-        """32 hex digits: the picture's key, and its content, which tells apart pictures of one name and size."""
+        """32 hex digits from the image's key and its content, which differ for images of the same name and size."""
         return key + sha256(self.content(index)).hexdigest()[:16]
 
     def fingerprint(self) -> str:
-        """16 hex digits that change with the pictures' keys, their order, labels and classes."""
+        """16 hex digits that depend on the images' keys, their order, labels and classes."""
         return sha256(json.dumps([self.keys(), self.labels, self.classes]).encode()).hexdigest()[:16]
 
     def relabel(self, classes: Sequence[str]) -> "LabelledFiles":
-        """The same pictures, labelled after the classes of a checkpoint, however their letters are composed in Unicode.
+        """The same images with labels that index the classes of a checkpoint, in any Unicode normal form.
 
         Raises:
-            ValueError: It lacks some of the classes here.
+            ValueError: The checkpoint lacks some of the classes.
         """
         labels = relabelled(self.labels, self.classes, classes, self.where)
         return replace(self, labels=labels, classes=tuple(classes), unreadable={})
 
     def read(self, index: int, at_least: Callable[[int, int], tuple[float, float]] | None = None) -> Image.Image:
-        """One picture as upright RGB, reduced as ``read_image`` does.
+        """One image as upright RGB; ``at_least`` as in ``read_image``.
 
         Raises:
-            BrokenImageError: The picture cannot be read.
+            BrokenImageError: The image cannot be read.
         """
         try:
             return read_image(self.content(index), "", at_least=at_least)

@@ -1,4 +1,4 @@
-"""How labelled pictures lie on the disk: classes as sub-folders, with or without a split, in folders or archives."""
+"""Opening labelled images on disk: classes as sub-folders, with or without a split, in folders or archives."""
 
 import logging
 from collections.abc import Sequence
@@ -19,26 +19,26 @@ from crate_transformer.data.parts import Source, Split, check_several, find_part
 from crate_transformer.data.shard_layout import find_in_tars
 
 _LOG = logging.getLogger("crate_transformer.data")
-_KAGGLE = "Data/CLS-LOC/"  # holds train, val and test of ImageNet, beside folders of other things
+_KAGGLE = "Data/CLS-LOC/"  # contains train, val and test of ImageNet, beside other folders
 
 
 def open_images(path: str | Path) -> Source:
-    """The labelled pictures of a folder or zip file with one sub-folder per class, or of tar files.
+    """The labelled images of a folder or zip file with one sub-folder per class, or of tar files.
 
     Classes are sorted by folder name.
 
-    Folders that only wrap the classes are passed through, and folders inside a class belong to it. Where a
-    ``classes.json`` beside the classes (or beside the folder or zip file) maps every class folder to words, those are
-    the names of the classes; else folders that are named by WordNet ids get the words of ImageNet's classes.
+    Folders that only wrap the classes are skipped, and folders inside a class belong to it. If a ``classes.json``
+    beside the classes (or beside the folder or zip file) maps every class folder to a name, these are the class names;
+    otherwise folders named by WordNet ids get the names of ImageNet's classes.
 
-    Where there are no such folders, ``labels.csv`` may tell the classes (see ``label_table.read_table``), also several
-    of one picture: then the source has ``targets`` instead of ``labels``. Kaggle's layout of ImageNet opens too.
+    Without such folders, ``labels.csv`` may contain the classes (see ``label_table.read_table``). If an image may have
+    several classes, the source has ``targets`` instead of ``labels``. Kaggle's layout of ImageNet is also supported.
 
-    Of a tar file, or a folder of them, each sample is a picture beside its label (``key.jpg`` and ``key.cls``, or
-    ``key.json`` with ``label`` or ``class``), as WebDataset has it; or the folders inside are classes.
+    In a tar file, or a folder of tar files, each sample is an image beside its label (``key.jpg`` and ``key.cls``, or
+    ``key.json`` with ``label`` or ``class``), as in WebDataset; or the folders inside are classes.
 
-    ``hf:owner/name``, also with ``:part``, is a data set on Hugging Face's hub, read by ``datasets`` where it is
-    installed; so is a folder that its ``save_to_disk`` wrote.
+    ``hf:owner/name``, optionally with ``:part``, is a data set on the Hugging Face hub, read with ``datasets`` if
+    installed. A folder written by its ``save_to_disk`` is read in the same way.
 
     Raises:
         FileNotFoundError: The path does not exist.
@@ -50,42 +50,42 @@ def open_images(path: str | Path) -> Source:
 def _undivided(path: Path, *, labelled: bool = True) -> Source:
     found = find(path, labelled=labelled)
     if isinstance(found, Split):
-        raise ValueError(f"{path} is divided ({found.how}), not into classes: name one of those parts")
+        raise ValueError(f"{path} is divided into parts ({found.how}), not into classes: choose one of the parts")
     return found
 
 
 def open_split(path: str | Path, *, labelled: bool = True, val_fraction: float = 0.1) -> Split:
-    """Pictures to train on and held-out ones: as divided on the disk, else divided here, class by class.
+    """Training and held-out images: as divided on disk, otherwise divided here, class by class.
 
-    A division on the disk is a part for training (``train`` or ``training``) beside one for validation (``val``,
-    ``valid``, ``validation``, ``dev``, ``eval`` or ``evaluation``) or, where there is none, for testing (``test`` or
-    ``testing``), in any case: folders, zip files, folders within a zip file, or tar files that have such a word in
-    their names or those of their folders (``train-0001.tar``). So is CIFAR in its authors' binary version.
+    A division on disk is a part for training (``train`` or ``training``) beside one for validation (``val``, ``valid``,
+    ``validation``, ``dev``, ``eval`` or ``evaluation``) or, if there is none, for testing (``test`` or ``testing``), in
+    upper or lower case. Parts are folders, zip files, folders in a zip file, or tar files with such a word in their
+    names or those of their folders (``train-0001.tar``). CIFAR in its authors' binary version is divided too.
 
-    A division made here belongs to the data: of each class those pictures are held out whose ``ImageFolder.keys`` are
-    lowest, so it stays when the data is moved or packed, and nearly so when pictures are added.
+    A division made here depends only on the data: the images of each class with the lowest ``ImageFolder.keys`` are
+    held out. It stays the same when the data is moved or packed, and nearly the same when images are added.
 
     Args:
-        labelled: Whether there must be classes; else any pictures in files do. Without folders of
-            classes, without ``labels.csv``, or where pictures lie beside the folders, ``labels`` is ``None`` then.
+        labelled: Whether there must be classes; otherwise any image files are accepted. Without class folders, without
+            ``labels.csv``, or with images beside the folders, ``labels`` is then ``None``.
 
     Raises:
         FileNotFoundError: The path does not exist.
-        ValueError: As ``open_images``; there is something else beside the parts; the halves have other classes; a class
-            is too small to divide.
+        ValueError: As ``open_images``; there is something else beside the parts; the parts have different classes; a
+            class is too small to divide.
     """
     found = find(Path(path), labelled=labelled)
     return found if isinstance(found, Split) else _divide(found, val_fraction)
 
 
 def open_evaluation(path: str | Path) -> Source:
-    """Labelled pictures to measure on: the held-out part of a division on the disk (see ``open_split``), else all."""
+    """Labelled images for evaluation: the held-out part of a division on disk (see ``open_split``), else all."""
     found = find(Path(path))
     return found.val if isinstance(found, Split) else found
 
 
 def find(path: Path, *, labelled: bool = True) -> Source | Split:
-    """What lies at ``path``: classes, or parts with classes in them; the errors are those of ``open_split``."""
+    """The data at ``path``: classes, or parts with classes in them; raises the same errors as ``open_split``."""
     if str(path).startswith(PREFIX) or is_saved_dataset(path):
         return _found_by_datasets(path)
     if found := find_cifar(path):
@@ -109,7 +109,7 @@ def find(path: Path, *, labelled: bool = True) -> Source | Split:
 
 
 def _classes(path: Path, names: Sequence[str], prefix: str, *, labelled: bool) -> ImageFolder:
-    """Every folder at ``prefix`` as a class; two spellings of one name in Unicode are one class."""
+    """Every folder at ``prefix`` as a class; names that differ only in their Unicode normal form are one class."""
     where = f"{path}/{prefix}".rstrip("/")
     below = [name for name in names if name.startswith(prefix)]
     images = choose_images([name for name in below if "/" in name[len(prefix) :] or is_image(name)], where)
@@ -124,7 +124,7 @@ def _classes(path: Path, names: Sequence[str], prefix: str, *, labelled: bool) -
         return ImageFolder(path, images, None, (), prefix)
     if not inside:
         raise ValueError(
-            f"{where} holds images but no sub-folders: sort the images into one sub-folder per class, or write "
+            f"{where} contains images but no sub-folders: sort the images into one sub-folder per class, or write "
             "labels.csv beside them with one line for each, file,class"
         )
     folders = {folder: normalize("NFC", folder) for folder in folders_at(below, prefix)}
@@ -135,7 +135,7 @@ def _classes(path: Path, names: Sequence[str], prefix: str, *, labelled: bool) -
         raise ValueError(f"{where}: no images of class {', '.join(map(repr, empty))}: add some or remove the folder")
     check_several(where, classes)
     if len(inside) < len(images):
-        _LOG.warning("%s: left out %d images that lie in no class folder", where, len(images) - len(inside))
+        _LOG.warning("%s: skipped %d images outside the class folders", where, len(images) - len(inside))
     labels = {name: label for label, name in enumerate(classes)}
     return ImageFolder(
         path, inside, [labels[head] for head in heads], class_words(path, names, prefix, classes), prefix
@@ -143,18 +143,18 @@ def _classes(path: Path, names: Sequence[str], prefix: str, *, labelled: bool) -
 
 
 def _found_by_datasets(path: Path) -> Source | Split:
-    """The parts of a data set of Hugging Face's."""
+    """The parts of a Hugging Face data set."""
     found = load_parts(str(path))
     parts = {name: role for name in found if (role := role_of(name))}
     if len(set(parts.values())) > 1:
         return open_parts(path, parts, sorted(set(found) - set(parts)), found.__getitem__)
     if len(found) > 1:
-        raise ValueError(f"{path} has the parts {', '.join(found)}: name the one to use, {PREFIX}owner/name:part")
+        raise ValueError(f"{path} has the parts {', '.join(found)}: choose one, {PREFIX}owner/name:part")
     return next(iter(found.values()))
 
 
 def _labelled(path: Path, names: Sequence[str], prefix: str, table: LabelTable) -> ImageFolder:
-    """The pictures and classes of a table."""
+    """The images and classes of a table."""
     check_several(f"{path}/{prefix}".rstrip("/"), table.classes)
     settings = {"root": path, "names": table.names, "prefix": prefix}
     settings["classes"] = class_words(path, names, prefix, table.classes)
@@ -164,19 +164,19 @@ def _labelled(path: Path, names: Sequence[str], prefix: str, table: LabelTable) 
 
 
 def _divide(images: Source, val_fraction: float) -> Split:
-    """Hold out, of every class, the pictures with the lowest keys."""
+    """Hold out the images of every class with the lowest keys."""
     if not 0 < val_fraction < 1:
-        raise ValueError(f"val_fraction is {val_fraction}: it must be above 0 and below 1")
+        raise ValueError(f"val_fraction is {val_fraction}: it must be greater than 0 and less than 1")
     labels = np.zeros(len(images), np.int64) if images.labels is None else np.array(images.labels)
     counts = np.bincount(labels)
     if (alone := np.flatnonzero(counts == 1)).size:
         which = f"class {images.classes[alone[0]]!r} of {images.root}" if images.classes else str(images.root)
-        raise ValueError(f"{which} has one image: it takes two, to train and to hold out")
+        raise ValueError(f"{which} has only one image: two are needed, one for training and one to hold out")
     ranked = np.lexsort((np.array(images.keys(), "S16"), labels))
-    places = np.arange(len(labels)) - (np.cumsum(counts) - counts)[labels[ranked]]  # within the class
+    places = np.arange(len(labels)) - (np.cumsum(counts) - counts)[labels[ranked]]  # rank within the class
     held_out = np.empty(len(labels), bool)
     held_out[ranked] = places < np.clip(np.rint(val_fraction * counts), 1, counts - 1)[labels[ranked]]
     train, val = (images.subset(np.flatnonzero(chosen).tolist()) for chosen in (~held_out, held_out))
     of_what = f"each class of {images.root}" if images.classes else str(images.root)
-    how = f"{val_fraction:.0%} of {of_what} held out, chosen by the names and sizes of the files"
+    how = f"{val_fraction:.0%} of {of_what} held out, chosen by file names and sizes"
     return Split(train, val, how, divided_here=True)

@@ -1,4 +1,4 @@
-"""Batches for training, resumable at any step bit for bit, and batches for evaluation, in order."""
+"""Batches for training, resumable bit for bit at any step, and batches for evaluation, in order."""
 
 from collections.abc import Callable, Iterator
 from dataclasses import dataclass
@@ -29,18 +29,18 @@ def train_loader(
     accumulate: int = 1,
     num_workers: int = 0,
 ) -> BatchLoader:
-    """The batches of the steps ``start_step`` to ``steps - 1``: what ``view`` makes of each picture, ``labels`` (or
-    ``targets``) and ``positions``, the places of the pictures in the endless sequence of ``order``.
+    """The batches of the steps ``start_step`` to ``steps - 1``: the ``view`` of each image, ``labels`` (or ``targets``)
+    and ``positions``, the positions of the images in the endless sequence of ``order``.
 
-    Every batch is full, and a small set simply repeats. The random numbers that a view is given depend on ``seed`` and
-    the picture's position alone: several processes see together what one would see, whatever ``start_step``,
-    ``num_workers`` and ``accumulate``.
+    Every batch is full; a small data set is repeated. The random numbers of a view depend only on ``seed`` and the
+    position of the image: several processes together see the same data as one process, whatever ``start_step``,
+    ``num_workers`` and ``accumulate`` are.
 
     Args:
         size: Height and width of the inputs, or a function of the step.
-        batch_size: Pictures of one step over all ranks. A step is divided into ``accumulate`` parts, and each part
-            among the ranks, in the order of the sequence.
-        order: Random orders without repetition unless given.
+        batch_size: Images per step over all ranks. A step is divided into ``accumulate`` parts, and each part is
+            divided among the ranks, in the order of the sequence.
+        order: Default: random order without repetition.
     """
     if len(source) == 0:
         raise ValueError("there are no images to train on")
@@ -70,12 +70,12 @@ def ordered_loader(
     rank: int = 0,
     world_size: int = 1,
 ) -> BatchLoader:
-    """All samples once, in order, as batches like those of ``train_loader``; unreadable pictures are left out.
+    """All samples once, in order, as batches like those of ``train_loader``; unreadable images are skipped.
 
-    ``positions`` are the indices of the samples. The view is given no random numbers.
+    ``positions`` are the indices of the samples. The view gets no random numbers.
 
     Args:
-        rank: Rank ``r`` of ``world_size`` gets every ``world_size``-th.
+        rank: Each rank gets every ``world_size``-th sample, starting at ``rank``.
     """
     if batch_size < 1:
         raise ValueError(f"batch_size is {batch_size}: it must be at least 1")
@@ -93,7 +93,8 @@ def eval_loader(
     rank: int = 0,
     world_size: int = 1,
 ) -> "EvalLoader":
-    """All pictures once, in order, as a model was evaluated on them, as (images, labels); see ``ordered_loader``."""
+    """All images once, in order, with the model's evaluation preprocessing, as (images, labels); see
+    ``ordered_loader``."""
     view, size = EvalView(preprocessing), preprocessing.img_size
     return EvalLoader(
         ordered_loader(
@@ -111,7 +112,7 @@ def eval_loader(
 
 @dataclass(frozen=True)
 class EvalLoader:
-    """Yields (images, labels) as a model takes them; targets instead of labels where pictures have several classes."""
+    """Yields (images, labels) ready for the model; targets instead of labels if images have several classes."""
 
     batches: BatchLoader
     preprocessing: Preprocessing

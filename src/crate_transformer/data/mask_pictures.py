@@ -1,4 +1,4 @@
-"""Pictures beside pictures of their masks: Pascal VOC, or ``images/`` and ``masks/`` of equal names."""
+"""Images with masks as PNG files: Pascal VOC, or ``images/`` and ``masks/`` with the same names."""
 
 import logging
 from collections import defaultdict
@@ -19,20 +19,20 @@ from crate_transformer.storage.limits import check_memory, memory_limit
 
 VOID = 255
 _UNDECIDED = 128
-_LOOKED_AT = 64  # masks, to find out what their values mean
+_LOOKED_AT = 64  # masks that are read to find out what their values mean
 _LOG = logging.getLogger("crate_transformer.data")
 
 
 def open_mask_pictures(
     root: Path, layout: Literal["voc", "masks"], pictures: str, masks: str, objects: str
 ) -> SegmentationSamples:
-    """Samples of two folders, paired by the path without its suffix; a third one, if there, tells objects apart.
+    """Samples of two folders, paired by the path without suffix; a third folder, if present, separates objects.
 
-    A mask is a PNG of one channel: a class id per pixel, 0 for the background and 255 for no class. Where the masks of
-    layout ``masks`` hold 0 and 255 alone, or 128 besides for undecided pixels, 255 is the one class of objects.
+    A mask is a PNG with one channel: a class id per pixel, 0 for background and 255 for no class. If the masks of
+    layout ``masks`` contain only 0 and 255, and perhaps 128 for undecided pixels, 255 is the single object class.
 
     Raises:
-        ValueError: a picture has no mask where one is listed, a mask has no picture, or names are ambiguous.
+        ValueError: a listed image has no mask, a mask has no image, or names are ambiguous.
     """
     of_pictures, of_masks = _by_stem(root / pictures, is_image), _by_stem(root / masks, _is_png)
     of_objects = _by_stem(root / objects, _is_png) if (root / objects).is_dir() else {}
@@ -42,12 +42,12 @@ def open_mask_pictures(
         for folder, found in ((pictures, of_pictures), (masks, of_masks)):
             if len(found.get(stem, ())) != 1:
                 names = " and ".join(found.get(stem, ())) or "nothing"
-                raise ValueError(f"{root / folder} holds {names} for {stem}: picture and mask must be one file each")
+                raise ValueError(f"{root / folder} contains {names} for {stem}: image and mask must be one file each")
     if layout == "masks" and (missing := len(of_pictures.keys() - of_masks.keys())):
-        _LOG.warning("%s: left out %d pictures without a mask", root, missing)
+        _LOG.warning("%s: skipped %d images without a mask", root, missing)
     is_binary = layout == "masks" and _are_binary([root / masks / of_masks[stem][0] for stem in stems])
     if is_binary:
-        _LOG.warning("%s: 255 marks the object, because the masks hold 0 and 255 (128: undecided) alone", root)
+        _LOG.warning("%s: 255 marks the object, because the masks contain only 0 and 255 (128: undecided)", root)
 
     def load(stem: str) -> SegmentationSample:
         picture = read_picture(root / pictures, of_pictures[stem][0])
@@ -56,12 +56,12 @@ def open_mask_pictures(
         classes = _split(file, size, {0, _UNDECIDED} if is_binary else {0, VOID})
         if is_binary and classes:
             if classes.keys() != {VOID}:
-                raise ValueError(f"{file} holds the value {min(classes)}, but other masks 0 and {VOID} alone")
+                raise ValueError(f"{file} contains the value {min(classes)}, but other masks only 0 and {VOID}")
             classes = {1: classes[VOID]}
         found = ()
         if of_objects:
             if len(of_objects.get(stem, ())) != 1:
-                raise ValueError(f"{root / objects} does not hold one file for {stem}")
+                raise ValueError(f"{root / objects} does not contain exactly one file for {stem}")
             found = tuple(_split(root / objects / of_objects[stem][0], size, {0, VOID}).values())
         return SegmentationSample(
             name=stem, picture=picture, classes=classes, objects=found, crowd=(False,) * len(found)
@@ -78,7 +78,7 @@ def open_mask_pictures(
 
 
 def _by_stem(folder: Path, wanted: Callable[[str], bool]) -> dict[str, list[str]]:
-    """The files of a folder by their path without suffix, in one Unicode form."""
+    """The files of a folder by their path without suffix, in one Unicode normal form."""
     found = defaultdict(list)
     for name in filter(wanted, list_files(folder)):
         found[normalize("NFC", PurePosixPath(name).with_suffix("").as_posix())].append(name)
@@ -93,11 +93,11 @@ def _listed(file: Path) -> list[str]:
     try:
         return [normalize("NFC", stem) for stem in read_file(file).decode("utf-8-sig").split()]
     except UnicodeDecodeError as error:
-        raise ValueError(f"{file} is no list in UTF-8 ({error})") from error
+        raise ValueError(f"{file} is not a UTF-8 text file ({error})") from error
 
 
 def _are_binary(files: list[Path]) -> bool:
-    """Whether 255 marks an object: some masks, spread evenly, hold it beside 0 and the undecided alone."""
+    """Whether 255 marks an object: a sample of masks contains it, and otherwise only 0 and the undecided value."""
     count = min(_LOOKED_AT, len(files))
     values: set[int] = set()
     for index in range(count):
@@ -112,10 +112,10 @@ def _read_labels(file: Path) -> Integer[np.ndarray, "height width"]:
             labels = np.array(image)
     except MemoryError:
         raise
-    except Exception as error:  # Pillow raises nearly every kind of exception on damaged files
+    except Exception as error:  # Pillow raises almost any exception on damaged files
         raise ValueError(f"{file} is not a readable PNG ({error})") from error
     if labels.ndim != 2:
-        raise ValueError(f"{file} is a colour picture: a mask has one channel with a class id per pixel")
+        raise ValueError(f"{file} is a colour image: a mask has one channel with a class id per pixel")
     return labels.astype(np.uint8) if labels.dtype == bool else labels
 
 
@@ -124,11 +124,11 @@ def _split(file: Path, size: tuple[int, int], ignored: set[int]) -> dict[int, np
     labels = _read_labels(file)
     if labels.shape != size:
         raise ValueError(
-            f"{file} has {labels.shape[0]} x {labels.shape[1]} pixels, but its picture {size[0]} x {size[1]}"
+            f"{file} has {labels.shape[0]} x {labels.shape[1]} pixels, but its image has {size[0]} x {size[1]}"
         )
     values = [value for value in np.unique(labels).tolist() if value not in ignored]
     try:
         check_memory(len(values) * labels.size, memory_limit())
     except ValueError as error:
-        raise ValueError(f"{file} holds {len(values):,} classes: {error}") from error
+        raise ValueError(f"{file} contains {len(values):,} classes: {error}") from error
     return {value: labels == value for value in values}

@@ -1,4 +1,4 @@
-"""Sets of small pictures, decoded once and kept in memory."""
+"""Data sets of small images, decoded once and kept in memory."""
 
 from collections.abc import Callable
 from concurrent.futures import ThreadPoolExecutor
@@ -13,14 +13,14 @@ from crate_transformer.data.unreadable import note_unreadable
 
 
 class SizesDiffer(ValueError):  # noqa: N818 -- says what is the case
-    """Pictures that should be of one size are of several."""
+    """Images that should have the same size have different sizes."""
 
 
 def in_memory(source: Source, *, progress: Callable[[int], object] | None = None) -> Source:
-    """Small pictures of one size decoded once; any others as they are, read when needed.
+    """Small images of one size are decoded once; any other source is returned as it is and read on demand.
 
     Args:
-        progress: Called after each picture with the number decoded.
+        progress: Called after each image with the number decoded.
     """
     if isinstance(source, ArrayImages) or not fits_in_memory(source):
         return source
@@ -31,13 +31,14 @@ def in_memory(source: Source, *, progress: Callable[[int], object] | None = None
 
 
 def fits_in_memory(source: Source, *, largest_side: int = 96, limit: int = 2 * 1024**3) -> bool:
-    """Whether sampled pictures are of one small size and all are together below 2 GiB, so that ``to_arrays`` pays."""
+    """Whether sampled images have the same small size and all images take less than 2 GiB, so that ``to_arrays``
+    pays off."""
     size = common_size(source)
     return size is not None and max(size) <= largest_side and len(source) * 3 * size[0] * size[1] <= limit
 
 
 def common_size(source: Source) -> tuple[int, int] | None:
-    """Height and width if pictures sampled over the whole set agree in it, else ``None``."""
+    """Height and width if images sampled over the whole set have the same size, else ``None``."""
     sizes = set()
     for index in range(0, len(source), max(1, len(source) // 64)):
         try:
@@ -56,20 +57,20 @@ def to_arrays(
     threads: int = 2,
     progress: Callable[[int], object] | None = None,
 ) -> ArrayImages:
-    """Decode every picture into one tensor of bytes; unreadable ones are left out.
+    """Decode all images into one tensor of bytes; unreadable ones are skipped.
 
     Args:
-        size: Height and width; pictures of another size are resized and cropped. ``None``: the common size.
-        threads: How many decode at a time.
-        progress: Called after each picture with the number done.
+        size: Height and width; images of another size are resized and cropped. ``None``: the common size.
+        threads: Number of decoding threads.
+        progress: Called after each image with the number done.
 
     Raises:
-        SizesDiffer: No size is given, and the pictures have several.
-        ValueError: Too many are unreadable.
+        SizesDiffer: No size is given, and the images have different sizes.
+        ValueError: Too many images are unreadable.
     """
     common = size or common_size(source)
     if common is None:
-        raise SizesDiffer(f"the images of {source.where} differ in size: name the size to bring them to")
+        raise SizesDiffer(f"the images of {source.where} differ in size: give the size to resize them to")
     images = torch.empty(len(source), 3, *common, dtype=torch.uint8)
 
     def decode(index: int) -> str | None:
@@ -81,7 +82,7 @@ def to_arrays(
             if size is None:
                 raise SizesDiffer(
                     f"{source.where}/{source.name(index)} has {found[0]} x {found[1]} pixels, "
-                    f"others {common[0]} x {common[1]}: name the size to bring them to"
+                    f"others {common[0]} x {common[1]}: give the size to resize them to"
                 )
             picture = resize_crop(picture, size)
         images[index] = pixels(picture)

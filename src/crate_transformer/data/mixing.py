@@ -1,4 +1,4 @@
-"""Mixup and CutMix: each picture of a batch is mixed with its neighbour, and its target likewise."""
+"""Mixup and CutMix: each image of a batch is mixed with its neighbour, and so is its target."""
 
 import math
 
@@ -18,19 +18,20 @@ def mix(
     seed: int,
     config: AugmentConfig,
 ) -> tuple[Float[Tensor, "batch channels height width"], Float[Tensor, "batch classes"]]:
-    r"""Pictures :math:`w x + (1 - w) x'` and targets :math:`w y + (1 - w) y'` with :math:`x'` the other of the pictures
-    2i and 2i + 1, and :math:`w` a number (mixup, arXiv 1710.09412) or 0 inside a box (CutMix, arXiv 1905.04899).
+    r"""Images :math:`w x + (1 - w) x'` and targets :math:`w y + (1 - w) y'`, where :math:`x'` is the other image of the
+    pair 2i and 2i + 1, and :math:`w` is a number (mixup, arXiv 1710.09412) or 0 inside a box (CutMix, arXiv
+    1905.04899).
 
-    Every picture has a weight or box of its own, a function of the seed and its position: partners get different
-    mixtures, and an even part of a batch is mixed as in the whole.
+    Every image has its own weight or box, which depends on the seed and its position: the two images of a pair get
+    different mixtures, and an even part of a batch is mixed as in the whole batch.
 
     Raises:
-        ValueError: The number of pictures is odd.
+        ValueError: The number of images is odd.
     """
     if not config.mixes:
         return images, targets
     if len(images) % 2:
-        raise ValueError(f"a batch of {len(images)} pictures cannot be mixed in pairs: its size must be even")
+        raise ValueError(f"a batch of {len(images)} images cannot be mixed in pairs: its size must be even")
     numbers = uniforms(seed, positions, 6, Stream.MIX).double()
     mixed = numbers[:, 0] < config.mix_probability
     by_box = numbers[:, 1] < _share_of_cutmix(config)
@@ -48,10 +49,10 @@ def mix(
 
 
 def symmetric_beta(uniforms: Float64[Tensor, "batch 2"], alpha: float) -> Float64[Tensor, " batch"]:
-    """Numbers of the distribution Beta(alpha, alpha), exactly, from two uniform ones each.
+    """Exact samples from Beta(alpha, alpha), each from two uniform numbers u and v.
 
-    With t of Student's distribution with 2 alpha degrees of freedom, which is (2 alpha (u^(-1 / alpha) - 1))^(1/2)
-    cos 2 pi v (doi 10.1090/S0025-5718-1994-1219702-8), (1 + t / (2 alpha + t^2)^(1/2)) / 2 has that distribution.
+    t = (2 alpha (u^(-1 / alpha) - 1))^(1/2) cos 2 pi v follows Student's distribution with 2 alpha degrees of freedom
+    (doi 10.1090/S0025-5718-1994-1219702-8), and (1 + t / (2 alpha + t^2)^(1/2)) / 2 follows Beta(alpha, alpha).
     """
     shrunk = (1 - uniforms[:, 0]) ** (1 / alpha)
     cosine = torch.cos(2 * math.pi * uniforms[:, 1])
@@ -61,7 +62,7 @@ def symmetric_beta(uniforms: Float64[Tensor, "batch 2"], alpha: float) -> Float6
 def one_hot(
     labels: Int64[Tensor, " batch"], num_classes: int, label_smoothing: float = 0.0
 ) -> Float[Tensor, "batch classes"]:
-    """Targets that leave ``label_smoothing`` to all classes alike and the rest to the label's own."""
+    """One-hot targets with label smoothing: ``label_smoothing`` is divided equally among all classes."""
     hot = F.one_hot(labels, num_classes).float()
     return hot * (1 - label_smoothing) + label_smoothing / num_classes
 
@@ -75,7 +76,8 @@ def _share_of_cutmix(config: AugmentConfig) -> float:
 def _boxes(
     area: Float64[Tensor, " batch"], centres: Float64[Tensor, "batch 2"], height: int, width: int
 ) -> Bool[Tensor, "batch {height} {width}"]:
-    """Whether each pixel lies in a box of this fraction of the area, of the picture's shape, cut off at its borders."""
+    """Whether each pixel is in a box with this fraction of the area and the image's aspect ratio, clipped at the
+    borders."""
     inside = []
     for axis, side in enumerate((height, width)):
         extent = (area.sqrt() * side).round()
@@ -86,5 +88,5 @@ def _boxes(
 
 
 def _partners(tensor: Float[Tensor, "batch *rest"]) -> Float[Tensor, "batch *rest"]:
-    """The other one of each pair."""
+    """The other element of each pair."""
     return tensor.unflatten(0, (-1, 2)).flip(1).flatten(0, 1)

@@ -1,4 +1,4 @@
-"""Pictures of which each may have several classes, or none."""
+"""Multi-label images, which may have several classes or none."""
 
 import json
 from collections.abc import Sequence
@@ -14,20 +14,20 @@ from crate_transformer.data.folder import ImageFolder
 
 @dataclass(frozen=True, eq=False, kw_only=True)
 class MultiLabelFolder(ImageFolder):
-    """An ``ImageFolder`` without ``labels``: ``targets`` is 1 where a picture has a class, else 0."""
+    """An ``ImageFolder`` without ``labels``: ``targets`` is 1 for each class of an image, else 0."""
 
     labels: None = None
     targets: Float32[np.ndarray, "images classes"]
 
     def subset(self, indices: Sequence[int]) -> "MultiLabelFolder":
-        """The pictures at these positions, in this order, with the same classes."""
+        """The images at these positions, in this order, with the same classes."""
         return replace(super().subset(indices), targets=self.targets[np.asarray(indices, np.int64)])
 
     def relabel(self, classes: Sequence[str]) -> "MultiLabelFolder":
-        """The same pictures with the classes of a checkpoint; they have none of those that are not here.
+        """The same images with the classes of a checkpoint; targets of classes that are not in this data set are 0.
 
         Raises:
-            ValueError: It lacks some of the classes here.
+            ValueError: The checkpoint lacks some of the classes.
         """
         columns = relabelled(range(len(self.classes)), self.classes, classes, str(self.root))
         targets = np.zeros((len(self), len(classes)), np.float32)
@@ -35,6 +35,6 @@ class MultiLabelFolder(ImageFolder):
         return replace(self.subset(range(len(self))), classes=tuple(classes), targets=targets)
 
     def fingerprint(self) -> str:
-        """16 hex digits that change with keys, targets and classes."""
+        """16 hex digits that depend on keys, targets and classes."""
         told = json.dumps([self.keys(), self.classes]).encode()
         return sha256(told + self.targets.tobytes()).hexdigest()[:16]

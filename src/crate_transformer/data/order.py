@@ -1,4 +1,4 @@
-"""Which picture stands where in the endless sequence that training walks along, and its random numbers."""
+"""The endless sequence of training samples, and the random numbers of each position."""
 
 from collections.abc import Sequence
 from dataclasses import dataclass, field
@@ -8,16 +8,16 @@ import numpy as np
 
 @dataclass(eq=False)
 class Order:
-    """``order(positions)`` gives the indices of the pictures at these positions of an endless sequence.
+    """``order(positions)`` gives the indices of the images at these positions of an endless sequence.
 
-    The sequence is made of one random order of all pictures per epoch, so that each picture is seen once in every
-    epoch, whoever reads which part of it.
+    The sequence consists of one random permutation of all images per epoch. Each image is seen once in every epoch,
+    however the sequence is divided among processes.
 
     Args:
-        images: how many there are.
-        repeats: how many times each picture of a batch stands in it, augmented differently (repeated augmentation,
-            arXiv 1902.05509); an epoch then takes as many times more steps.
-        balanced: draw pictures so that every class of ``labels`` is equally likely, instead of each picture once.
+        images: number of images.
+        repeats: how often each image occurs in a batch, augmented differently (repeated augmentation, arXiv
+            1902.05509); an epoch then takes ``repeats`` times as many steps.
+        balanced: sample every class of ``labels`` with equal probability, instead of each image once.
     """
 
     images: int
@@ -54,10 +54,10 @@ class Order:
 
 
 class SampleRandom:
-    """``random(position)`` gives the generator of one picture: its numbers depend on seed and position alone.
+    """``random(position)`` gives the random generator of one position; its numbers depend only on seed and position.
 
-    It is one Philox sequence for the seed, entered at a place of each position's own; the generator is good until the
-    next call.
+    It is a single Philox sequence for the seed, with a separate offset for each position. The generator is valid until
+    the next call.
     """
 
     def __init__(self, seed: int) -> None:
@@ -67,6 +67,6 @@ class SampleRandom:
 
     def __call__(self, position: int) -> np.random.Generator:
         self._state["state"]["counter"][:] = (0, position, 0, 0)
-        self._state["buffer_pos"], self._state["has_uint32"] = 4, 0  # nothing is left of the last position's numbers
+        self._state["buffer_pos"], self._state["has_uint32"] = 4, 0  # discard numbers of the previous position
         self._bits.state = self._state
         return self._generator

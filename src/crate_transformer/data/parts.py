@@ -1,4 +1,4 @@
-"""Parts of a set for training, validation and testing, told from the names of files and folders."""
+"""Training, validation and test parts of a data set, recognised by the names of files and folders."""
 
 import re
 from collections.abc import Callable, Collection, Sequence
@@ -16,10 +16,9 @@ _ROLES = {
 
 @dataclass(frozen=True, eq=False)
 class Split:
-    """Samples for training and held-out ones.
+    """Training samples and held-out samples.
 
-    ``how`` says in one sentence where the division comes from; ``divided_here`` whether it was made here,
-    and not found on the disk.
+    ``how`` describes the division; ``divided_here`` is true if it was made here and not found on disk.
     """
 
     train: Samples
@@ -37,7 +36,8 @@ def find_parts(
     open_archive: Callable[[Path], Source] | None = None,
     start: str = "",
 ) -> Source | Split:
-    """Classes, or parts with classes in them, among the names of files and folders; parts lie at ``start``."""
+    """Classes, or parts with classes in them, among the names of files and folders; parts are looked for at
+    ``start``."""
     prefix, heads = start, _heads(images, start)
     if len({role_of(name) for name in {*heads, *archives}} - {None}) < 2:
         archives, prefix = set(), pass_wrappers(names, images)
@@ -62,56 +62,56 @@ def find_parts(
 
 
 def open_parts(path: Path, parts: dict[str, str], others: list[str], open_part: Callable[[str], Source]) -> Split:
-    """The parts, name -> role, of ``path`` as a split; ``others`` lie beside them and belong to none.
+    """The ``parts`` (name -> role) of ``path`` as a split; ``others`` are beside them and belong to no part.
 
     Raises:
-        ValueError: There are others, or not one part for each purpose, or the classes differ.
+        ValueError: There are others, there is not exactly one part for each purpose, or the classes differ.
     """
     training, held_out, alone = _choose_parts(path, parts, others)
-    rest = f"; {' and '.join(alone)} {'was' if len(alone) == 1 else 'were'} left alone" if alone else ""
+    rest = f"; {' and '.join(alone)} {'is' if len(alone) == 1 else 'are'} not used" if alone else ""
     train, val = open_part(training), open_part(held_out)
     lone = sorted(set(train.classes) ^ set(val.classes))
     if lone:
         shown = ", ".join(map(repr, lone[:3]))
-        raise ValueError(f"{training} and {held_out} of {path} differ in their classes: only one of them has {shown}")
+        raise ValueError(f"{training} and {held_out} of {path} have different classes: only one of them has {shown}")
     return Split(train, val, f"{training} and {held_out} of {path}{rest}", divided_here=False)
 
 
 def _heads(images: Sequence[str], prefix: str) -> set[str]:
-    """The folders at ``prefix`` that hold images."""
+    """The folders at ``prefix`` that contain images."""
     return {name[len(prefix) :].partition("/")[0] for name in images if "/" in name[len(prefix) :]}
 
 
 def role_of(name: str) -> str | None:
-    """What a folder or zip file of this name is for: training, validation, test, or nothing known."""
+    """The role of a folder or zip file by its name: training, validation or test; ``None`` if unknown."""
     stem = name.lower().removesuffix(".zip")
     return next((role for role, names in _ROLES.items() if stem in names), None)
 
 
 def role_word(name: str) -> str | None:
-    """The word in the name of a tar file, or in those of its folders, that tells which part it belongs to."""
+    """The word in the name of a tar file, or of its folders, that gives its role."""
     return next((word for word in re.split(r"[^a-z]+", name.lower()) if role_of(word)), None)
 
 
 def _choose_parts(path: Path, parts: dict[str, str], others: list[str]) -> tuple[str, str, list[str]]:
-    """The part to train on, the held-out one, and those that nobody uses."""
+    """The training part, the held-out part, and the unused parts."""
     if others:
         shown = " and ".join(others[:3]) + (f" and {len(others) - 3} others" if len(others) > 3 else "")
-        raise ValueError(f"{path} holds {shown} beside {' and '.join(parts)}: move one or the other out of it")
+        raise ValueError(f"{path} contains {shown} beside {' and '.join(parts)}: move one or the other out of it")
     of_role = {role: [part for part in parts if parts[part] == role] for role in _ROLES}
     held_out = of_role["validation"] or of_role["test"]
-    for wanted, found in (("to train on", of_role["training"]), ("to hold out", held_out)):
+    for wanted, found in (("for training", of_role["training"]), ("held out", held_out)):
         if len(found) != 1:
             raise ValueError(
-                f"{path} holds {' and '.join(parts)}, of which {' and '.join(found) or 'none'} "
-                f"{'are' if len(found) > 1 else 'is'} {wanted}: leave exactly one"
+                f"{path} contains {' and '.join(parts)}, of which {' and '.join(found) or 'none'} "
+                f"{'are' if len(found) > 1 else 'is'} {wanted}: keep exactly one"
             )
     (training,), (chosen,) = of_role["training"], held_out
     return training, chosen, [part for part in parts if part not in (training, chosen)]
 
 
 def pass_wrappers(names: Sequence[str], images: Sequence[str], prefix: str = "") -> str:
-    """Where the classes begin: below folders that hold one folder, with folders of images in it, and no image."""
+    """The prefix of the class folders, below folders that contain no images and only one folder with class folders."""
     while images and all(name.count("/", len(prefix)) >= 2 for name in images):
         folders = folders_at(names, prefix)
         if len(folders) > 1:
@@ -121,12 +121,12 @@ def pass_wrappers(names: Sequence[str], images: Sequence[str], prefix: str = "")
 
 
 def folders_at(names: Sequence[str], prefix: str) -> list[str]:
-    """The folders at ``prefix`` among names of which those of folders end in a slash."""
+    """The folders at ``prefix``; names of folders end in a slash."""
     ends = ((name, name.find("/", len(prefix))) for name in names if name.startswith(prefix))
     return sorted(name[len(prefix) : end] for name, end in ends if end == len(name) - 1 and end >= len(prefix))
 
 
 def check_several(where: str, classes: Sequence[str]) -> None:
-    """Refuse, with ``ValueError``, a single class."""
+    """Raise ``ValueError`` if there is a single class."""
     if len(classes) == 1:
         raise ValueError(f"{where} has the single class {classes[0]!r}: a classifier needs at least two")

@@ -1,4 +1,4 @@
-"""Photographs that scikit-image and scikit-learn carry in their wheels, by name, without any download."""
+"""Photographs that are part of the scikit-image and scikit-learn wheels, by name, without any download."""
 
 from importlib.resources import as_file, files
 from types import MappingProxyType
@@ -30,11 +30,11 @@ _TABLE = {
     "gravel": (_SKIMAGE, "gravel.png", "CC0Textures Gravel04, CC0"),
 }
 PHOTOGRAPHS = MappingProxyType({name: note for name, (_, _, note) in _TABLE.items()})
-"""Name -> what it shows, by whom, under which licence."""
+"""Name -> description, author and licence."""
 
 
 def photograph(name: str) -> Image.Image:
-    """One of ``PHOTOGRAPHS`` as an RGB picture."""
+    """One of ``PHOTOGRAPHS`` as an RGB image."""
     if name not in _TABLE:
         raise ValueError(f"there is no photograph {name!r}: choose one of {', '.join(_TABLE)}")
     (package, *folders), file, _ = _TABLE[name]

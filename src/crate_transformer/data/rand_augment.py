@@ -1,4 +1,4 @@
-"""RandAugment (arXiv 1909.13719): a few operations on each picture, drawn from a list, all of one strength."""
+"""RandAugment (arXiv 1909.13719): a few random operations on each image, all with the same strength."""
 
 from collections.abc import Callable
 
@@ -12,11 +12,11 @@ Operation = Callable[[Image.Image, float, Colour], Image.Image]
 def rand_augment(
     image: Image.Image, operations: int, strength: float, random: np.random.Generator, fill: Colour
 ) -> Image.Image:
-    """An RGB picture after so many of ``OPERATIONS``, each turned either way at random where it has two directions.
+    """Apply a number of random ``OPERATIONS`` to an RGB image, each with a random sign if it has two directions.
 
     Args:
-        strength: From 0 to 1; most operations leave the picture as it is at 0.
-        fill: Colour of what is moved in from outside.
+        strength: From 0 to 1; at 0 most operations do not change the image.
+        fill: Colour of pixels from outside the image.
     """
     table = tuple(OPERATIONS.values())
     for _ in range(operations):
@@ -53,4 +53,4 @@ OPERATIONS: dict[str, Operation] = {
     "autocontrast": lambda image, s, fill: ImageOps.autocontrast(image),
     "equalize": lambda image, s, fill: ImageOps.equalize(image),
 }
-"""Picture, signed strength and fill to picture; ranges as in AutoAugment (arXiv 1805.09501), posterize to 4 bits."""
+"""Functions of image, signed strength and fill; ranges as in AutoAugment (arXiv 1805.09501), posterize to 4 bits."""

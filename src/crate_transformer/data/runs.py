@@ -1,4 +1,4 @@
-"""COCO's run lengths: masks as counts of zeros and ones in turn, column by column."""
+"""COCO run-length encoding: masks as alternating counts of zeros and ones, column by column."""
 
 from collections.abc import Mapping, Sequence
 
@@ -8,7 +8,7 @@ from pycocotools import mask as coco_mask
 
 
 def encode_mask(mask: Bool[np.ndarray, "height width"]) -> dict[str, object]:
-    """The mask as COCO stores it: ``size`` (height, width) and ``counts`` as compressed text."""
+    """The mask in COCO's format: ``size`` (height, width) and ``counts`` as compressed text."""
     runs = coco_mask.encode(np.asfortranarray(mask.astype(np.uint8)))
     return {"size": list(mask.shape), "counts": runs["counts"].decode("ascii")}
 
@@ -16,7 +16,7 @@ def encode_mask(mask: Bool[np.ndarray, "height width"]) -> dict[str, object]:
 def decode_mask(runs: Mapping[str, object], height: int, width: int) -> Bool[np.ndarray, "height width"]:
     """The mask of an image of this size.
 
-    Not left to pycocotools, which takes damaged run lengths unchecked and crashes the process (version 2.0.11).
+    pycocotools is not used because it does not check damaged run lengths and crashes the process (version 2.0.11).
 
     Args:
         runs: ``counts`` as compressed text or as a list of numbers, and ``size``.
@@ -28,10 +28,10 @@ def decode_mask(runs: Mapping[str, object], height: int, width: int) -> Bool[np.
         size, counts = [int(side) for side in runs["size"]], runs["counts"]
         lengths = _decompress(counts) if isinstance(counts, (str, bytes)) else [int(count) for count in counts]
     except (KeyError, TypeError, ValueError, OverflowError) as error:
-        raise ValueError(f"these run lengths of a mask are damaged ({error})") from error
+        raise ValueError(f"the run lengths of a mask are damaged ({error})") from error
     if size != [height, width]:
         raise ValueError(
-            f"the run lengths are of {' x '.join(map(str, size))} pixels, but the image is {height} x {width}"
+            f"the run lengths are for {' x '.join(map(str, size))} pixels, but the image is {height} x {width}"
         )
     if min(lengths, default=0) < 0 or sum(lengths) != height * width:
         raise ValueError(f"the run lengths do not add up to {height} x {width} pixels")
@@ -40,20 +40,20 @@ def decode_mask(runs: Mapping[str, object], height: int, width: int) -> Bool[np.
 
 
 def draw_polygons(polygons: Sequence[Sequence[float]], height: int, width: int) -> Bool[np.ndarray, "height width"]:
-    """The pixels inside any of some polygons, each x and y in turn, as pycocotools draws them.
+    """The union of polygons (x and y alternating), rasterised as in pycocotools.
 
     Raises:
-        ValueError: a polygon has fewer than three points or half a point, or lies further outside than the image is
-            large.
+        ValueError: a polygon has fewer than three points or an odd number of coordinates, or lies farther outside the
+            image than the size of the image.
     """
     for polygon in polygons:
         if len(polygon) < 6 or len(polygon) % 2:
-            raise ValueError("a polygon of COCO needs at least three points, x and y in turn")
+            raise ValueError("a COCO polygon needs at least three points, with x and y alternating")
         points = np.array(polygon, dtype=np.float64).reshape(-1, 2)
         outside = ~((points >= -np.array([width, height])) & (points <= 2 * np.array([width, height])))
         if outside.any():
             raise ValueError(
-                f"a polygon has the coordinate {points[outside][0]}, far outside of {height} x {width} pixels"
+                f"a polygon has the coordinate {points[outside][0]}, far outside the {height} x {width} pixels"
             )
     runs = coco_mask.merge(coco_mask.frPyObjects([list(map(float, polygon)) for polygon in polygons], height, width))
     return decode_mask(runs, height, width)
@@ -65,7 +65,7 @@ def _decompress(text: str | bytes) -> list[int]:
     for code in text.encode("ascii") if isinstance(text, str) else text:
         piece = code - 48
         if not 0 <= piece < 64:
-            raise ValueError(f"{chr(code)!r} is no character of compressed run lengths")
+            raise ValueError(f"{chr(code)!r} is not a valid character in compressed run lengths")
         if shift > 60:
             raise ValueError("a number has more than 64 bits")
         value |= (piece & 31) << shift

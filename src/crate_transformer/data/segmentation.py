@@ -1,4 +1,4 @@
-"""Pictures with the masks of what is on them, in whichever layout they lie: COCO, Pascal VOC, or pairs of folders."""
+"""Images with masks, in COCO or Pascal VOC layout, or as pairs of folders."""
 
 from pathlib import Path
 
@@ -8,13 +8,13 @@ from crate_transformer.data.segmentation_samples import SegmentationSamples
 
 
 def open_segmentation(root: str | Path) -> SegmentationSamples:
-    """Find out how a folder is laid out: ``instances.json`` with ``images/`` (COCO), ``JPEGImages`` with
-    ``SegmentationClass`` (VOC; ``ImageSets/Segmentation/val.txt`` is followed where it exists), or ``images/`` with
-    ``masks/``, of equal names in equal sub-folders; see ``open_coco`` and ``open_mask_pictures``.
+    """Detect the layout of a folder and open it: ``instances.json`` with ``images/`` (COCO), ``JPEGImages`` with
+    ``SegmentationClass`` (VOC; ``ImageSets/Segmentation/val.txt`` is used if it exists), or ``images/`` and ``masks/``
+    with the same names in the same sub-folders; see ``open_coco`` and ``open_mask_pictures``.
 
     Raises:
         FileNotFoundError: the folder does not exist.
-        ValueError: it has none of these layouts, or holds no sample.
+        ValueError: it has none of these layouts, or contains no samples.
     """
     root = Path(root)
     if not root.exists():
@@ -27,9 +27,9 @@ def open_segmentation(root: str | Path) -> SegmentationSamples:
         samples = open_mask_pictures(root, "masks", "images", "masks", "objects")
     else:
         raise ValueError(
-            f"{root} is no segmentation data: it needs instances.json and images/ (COCO), JPEGImages/ and "
+            f"{root} is not a segmentation data set: it needs instances.json and images/ (COCO), JPEGImages/ and "
             "SegmentationClass/ (VOC), or images/ and masks/"
         )
     if not len(samples):
-        raise ValueError(f"{root} holds no picture with a mask")
+        raise ValueError(f"{root} contains no image with a mask")
     return samples

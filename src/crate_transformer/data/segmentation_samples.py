@@ -1,4 +1,4 @@
-"""Pictures with the masks of what is on them, one at a time or cut to one size."""
+"""Images with masks, one at a time or cropped to one size."""
 
 from collections.abc import Callable, Iterable, Iterator
 from dataclasses import dataclass, replace
@@ -16,9 +16,9 @@ from crate_transformer.data.transforms import pixels, resize_crop
 
 @dataclass(frozen=True, eq=False, kw_only=True)
 class SegmentationSample:
-    """A picture, for each class on it one mask of its size, and its single objects where these are known.
+    """An image, one mask for each class in it, and the masks of single objects if these are known.
 
-    ``crowd`` says of each object whether it is a group that nobody counted.
+    ``crowd`` is true for objects that are crowds (COCO's ``iscrowd``).
     """
 
     name: str
@@ -32,7 +32,7 @@ class SegmentationSample:
 class SegmentationSamples:
     """Samples below ``root``, read one at a time when iterated; made by ``open_segmentation``.
 
-    ``has_objects`` says whether the data tells single objects apart.
+    ``has_objects`` says whether the data separates single objects.
     """
 
     root: Path
@@ -49,15 +49,15 @@ class SegmentationSamples:
         return map(self.load, self.names)
 
     def first(self, count: int | None) -> "SegmentationSamples":
-        """The first ``count`` samples, all if ``None``."""
+        """The first ``count`` samples; all if ``None``."""
         return replace(self, names=self.names[:count])
 
 
 @dataclass(frozen=True, eq=False, kw_only=True)
 class SegmentationArrays:
-    """Samples cut to one square size: bytes, and one row of ``masks`` for each class on each picture.
+    """Samples cropped to squares of one size: bytes, and one entry of ``masks`` for each class in each image.
 
-    ``image`` and ``label`` tell of each mask to which picture and class it belongs.
+    ``image`` and ``label`` are the index of the image and the class of each mask.
     """
 
     pixels: UInt8[Tensor, "images 3 side side"]
@@ -69,7 +69,7 @@ class SegmentationArrays:
 
 @dataclass(frozen=True, eq=False, kw_only=True)
 class Foregrounds:
-    """Samples cut to one square size: bytes, and the union of the masks on each picture."""
+    """Samples cropped to squares of one size: bytes, and the union of the masks of each image."""
 
     pixels: UInt8[Tensor, "images 3 side side"]
     masks: Bool[Tensor, "images side side"]
@@ -77,7 +77,7 @@ class Foregrounds:
 
 
 def resize_and_centre_crop(samples: Iterable[SegmentationSample], size: int) -> SegmentationArrays:
-    """Short side resized to ``size`` pixels and cropped at the centre, masks by their nearest pixel.
+    """Resize the short side to ``size`` pixels and crop the centre; masks use nearest-neighbour interpolation.
 
     Raises:
         ValueError: there are no samples.
@@ -91,7 +91,7 @@ def resize_and_centre_crop(samples: Iterable[SegmentationSample], size: int) -> 
         cut.append(pixels(resize_crop(sample.picture, (size, size))))
         names.append(sample.name)
     if not names:
-        raise ValueError("there are no samples to cut: give at least one")
+        raise ValueError("there are no samples to crop: give at least one")
     return SegmentationArrays(
         pixels=torch.stack(cut),
         masks=torch.stack(masks) if masks else torch.zeros(0, size, size, dtype=torch.bool),
@@ -104,15 +104,15 @@ def resize_and_centre_crop(samples: Iterable[SegmentationSample], size: int) -> 
 def crop_foregrounds(
     samples: Iterable[SegmentationSample], size: int, *, coverage: tuple[float, float] = (0.03, 0.60)
 ) -> Foregrounds:
-    """As ``resize_and_centre_crop``, with the union of all masks of each picture (crowds included).
+    """As ``resize_and_centre_crop``, with the union of all masks of each image (crowds included).
 
     Args:
-        samples: such as ``open_segmentation`` finds.
+        samples: for example from ``open_segmentation``.
         size: side of the squares in pixels.
-        coverage: pictures whose union covers a smaller or larger fraction of the square are left out.
+        coverage: images whose union covers a smaller or larger fraction of the square are skipped.
 
     Raises:
-        ValueError: no picture remains.
+        ValueError: no image remains.
     """
     cut, masks, names = [], [], []
     for sample in samples:
@@ -125,7 +125,7 @@ def crop_foregrounds(
             masks.append(mask)
             names.append(sample.name)
     if not names:
-        raise ValueError(f"on no picture the masks cover {coverage[0]:.0%} to {coverage[1]:.0%} of it")
+        raise ValueError(f"there is no image whose masks cover {coverage[0]:.0%} to {coverage[1]:.0%} of it")
     return Foregrounds(pixels=torch.stack(cut), masks=torch.stack(masks), names=tuple(names))
 
 

@@ -1,4 +1,4 @@
-"""How labelled pictures lie in tar files: labels beside them, or one folder per class; with or without a split."""
+"""Labelled images in tar files: labels beside them, or one folder per class; with or without a split."""
 
 import logging
 from collections.abc import Iterable
@@ -20,25 +20,25 @@ _LOG = logging.getLogger("crate_transformer.data")
 
 
 def find_in_tars(path: Path, tars: list[str], *, labelled: bool = True) -> ShardImages | Split:
-    """Classes or parts in the tar files ``tars`` of a folder, or in the one tar file that ``path`` is.
+    """Classes or parts in the tar files ``tars`` of the folder ``path``, or in the tar file ``path``.
 
-    Parts are told by the names of the tar files or of their folders, else by folders inside.
+    Parts are recognised by the names of the tar files or of their folders, otherwise by folders inside.
 
     Args:
-        labelled: Whether there must be several classes; else pictures without have no labels.
+        labelled: Whether there must be several classes; otherwise images may be unlabelled.
 
     Raises:
-        ValueError: There are no labelled pictures, a single class, or something beside the parts; or as ``open_index``.
+        ValueError: There are no labelled images, a single class, or something beside the parts; or as ``open_index``.
     """
     index = open_index(path, tars)
     told = np.array([not label.endswith("/") for label in index.labels], bool)[index.label]
     rows = np.flatnonzero(told) if told.any() else np.arange(len(told))
     if len(rows) < len(told):
-        _LOG.warning("%s: left out %d images without a label beside them", path, len(told) - len(rows))
+        _LOG.warning("%s: skipped %d images without a label", path, len(told) - len(rows))
     if not len(rows):
         raise ValueError(
-            f"{path} holds no labelled images: a sample is key.jpg with key.cls or key.json (label or class), or the "
-            "images lie in one folder per class"
+            f"{path} contains no labelled images: a sample is key.jpg with key.cls or key.json (label or class), or "
+            "the images are in one folder per class"
         )
     words = [role_word(shard.name) for shard in index.shards]
     parts = {word: role for word in words if word and (role := role_of(word))}
@@ -64,7 +64,7 @@ def find_in_tars(path: Path, tars: list[str], *, labelled: bool = True) -> Shard
 def _classes(
     path: Path, index: TarIndex, rows: Int64[np.ndarray, " images"], prefix: str = "", *, labelled: bool
 ) -> ShardImages:
-    """Pictures of tar files; their classes are what lies beside them, or the folders below ``prefix``."""
+    """Images in tar files; their classes come from label files beside them, or from the folders below ``prefix``."""
     labels = {number: index.labels[number] for number in np.unique(index.label[rows]).tolist()}
     if all(label.endswith("/") for label in labels.values()):
         files = _files(labels.values())
@@ -79,12 +79,12 @@ def _classes(
     places = {name: label for label, name in enumerate(classes)}
     table = np.zeros(len(index.labels), np.int32)
     table[list(heads)] = [places[head] for head in heads.values()]
-    shared = list(range(len(classes)))  # one object for each label, however many pictures have it
+    shared = list(range(len(classes)))  # one int object per label, shared by all images with this label
     found = list(map(shared.__getitem__, table[index.label[rows]].tolist()))
     names = list_files(path) if path.is_dir() else []
     return ShardImages(path, index, rows, found, class_words(path, names, "", classes), prefix)
 
 
 def _files(labels: Iterable[str]) -> list[str]:
-    """A name of a picture in each folder that is a label, for what tells classes from names."""
+    """One image name in each folder that is a label, for functions that find classes from names."""
     return [f"{label}0{SUFFIXES[0]}" for label in labels]

@@ -1,4 +1,4 @@
-"""Labelled pictures in tar files, each read at its place in one of them, in any order."""
+"""Labelled images in tar files, read by offset in any order."""
 
 import os
 from collections.abc import Sequence
@@ -19,9 +19,9 @@ from crate_transformer.storage.limits import HOW_TO_RAISE, memory_limit
 
 @dataclass(frozen=True, eq=False)
 class ShardImages(LabelledFiles):
-    """Labelled pictures in the tar files of ``root``, or in the tar file that it is; made by ``open_images``.
+    """Labelled images in the tar files of the folder ``root``, or in the tar file ``root``; made by ``open_images``.
 
-    ``rows`` are the pictures' places in ``index``.
+    ``rows`` are the rows of the images in ``index``.
     """
 
     root: Path
@@ -36,30 +36,30 @@ class ShardImages(LabelledFiles):
         return len(self.rows)
 
     def subset(self, indices: Sequence[int]) -> "ShardImages":
-        """The pictures at these positions, in this order, with the same classes."""
+        """The images at these positions, in this order, with the same classes."""
         labels = None if self.labels is None else [self.labels[i] for i in indices]
         return replace(self, rows=self.rows[np.asarray(indices, np.int64)], labels=labels, unreadable={})
 
     def keys(self) -> list[str]:
-        """16 hex digits for each picture: of its name and its size in bytes.
+        """16 hex digits for each image, from its name and its size in bytes.
 
-        The name begins with the class folder, as in ``ImageFolder.keys``, or where labels lie beside the pictures with
-        the name of the tar file.
+        The name begins with the class folder, as in ``ImageFolder.keys``, or, if labels are beside the images, with the
+        name of the tar file.
         """
         digits = self.index.key[self.rows].astype(">u8").tobytes().hex()
         return [digits[start : start + 16] for start in range(0, len(digits), 16)]
 
     def fingerprint(self) -> str:
-        """16 hex digits that change with the pictures' keys, their order, labels and classes."""
+        """16 hex digits that depend on the images' keys, their order, labels and classes."""
         digest = sha256("\0".join(self.classes).encode("utf-8", "surrogatepass"))
         digest.update(self.index.key[self.rows].tobytes() + np.array(self.labels or [], np.int64).tobytes())
         return digest.hexdigest()[:16]
 
     def content(self, index: int) -> bytes:
-        """The bytes of one picture's file.
+        """The bytes of one image file.
 
         Raises:
-            BrokenImageError: They are too many.
+            BrokenImageError: The file is too large.
             ValueError: Its tar file is missing, changed or truncated.
             OSError: The tar file cannot be read.
         """
@@ -70,8 +70,8 @@ class ShardImages(LabelledFiles):
         return self._shard(index).read(offset, length)
 
     def name(self, index: int) -> str:
-        """What one picture is called: its name in the tar file, as far as its header holds it, and in a folder of tar
-        files the name of this before it.
+        """The name of one image: its name in the tar file (as far as the header contains it), after the name of the tar
+        file if there are several.
         """
         file, offset = self._shard(index), int(self.index.offset[self.rows[index]])
         name = file.read(offset - 512, 100).split(b"\0")[0].decode("utf-8", "surrogateescape").removeprefix("./")
@@ -83,17 +83,17 @@ class ShardImages(LabelledFiles):
 
 
 class _OpenShard:
-    """An open tar file; reading moves no position, so forked processes and threads may share it."""
+    """An open tar file; reading does not use the file position, so forked processes and threads may share it."""
 
     def __init__(self, path: Path, shard: Shard):
         self.path, self.file = path, None
         try:
             self.file = open_file(path)
         except FileNotFoundError as error:
-            raise ValueError(f"{path} is missing, which was indexed: put it back") from error
+            raise ValueError(f"{path} is missing but was indexed: put it back") from error
         status = os.fstat(self.file.fileno())
         if (status.st_size, status.st_mtime_ns) != (shard.size, shard.changed):
-            raise ValueError(f"{path} has changed since it was indexed: restore it, or start again to index it anew")
+            raise ValueError(f"{path} has changed since it was indexed: restore it, or restart to index it again")
 
     def __del__(self) -> None:
         if self.file:

@@ -1,4 +1,4 @@
-"""What samples can be read from, and what is made of one of them."""
+"""Protocols of data sources, and of views of their samples."""
 
 from collections.abc import Callable, Sequence
 from typing import Protocol, runtime_checkable
@@ -10,11 +10,11 @@ from torch import Tensor
 
 @runtime_checkable
 class Samples(Protocol):
-    """What can be trained on: so many samples, of which a view makes the model's inputs.
+    """Training data: a number of samples, from which a view makes the model's inputs.
 
-    ``unreadable`` collects the samples that could not be read, index -> reason; whoever reads many keeps it with
-    ``note_unreadable``, the source itself never does. There may be ``labels``, or ``targets``, a float matrix with a
-    row for each sample.
+    ``unreadable`` collects the samples that could not be read: index -> reason. Loaders add to it with
+    ``note_unreadable``; the source itself does not. There may be ``labels``, or ``targets``, a float matrix with one
+    row per sample.
     """
 
     where: str
@@ -24,37 +24,38 @@ class Samples(Protocol):
     def __len__(self) -> int: ...
 
     def name(self, index: int) -> str:
-        """What one sample is called within the source."""
+        """The name of one sample within the source."""
 
     def fingerprint(self) -> str:
-        """16 hex digits that change when samples or labels do."""
+        """16 hex digits that depend on samples and labels."""
 
 
 @runtime_checkable
 class Source(Samples, Protocol):
-    """Labelled pictures that can be read by index: a folder, a zip file, shards, or an array.
+    """Labelled images that can be read by index: a folder, a zip file, shards, or an array.
 
-    ``labels`` index ``classes``; ``None`` where there are none. A source may have ``targets``, a float matrix with a
-    row for each picture, instead of one class each.
+    ``labels`` index ``classes``, or are ``None``. Instead of one class per image, a source may have ``targets``, a
+    float matrix with one row per image.
     """
 
     classes: tuple[str, ...]
     labels: Sequence[int] | None
 
     def read(self, index: int, at_least: Callable[[int, int], tuple[float, float]] | None = None) -> Image.Image:
-        """One picture as upright RGB; ``BrokenImageError`` if it cannot be read.
+        """One image as upright RGB; raises ``BrokenImageError`` if it cannot be read.
 
         Args:
-            at_least: Maps width and height of the picture to those that suffice: it may then come reduced.
+            at_least: Maps the width and height of the image to the smallest sufficient ones; the image may then be
+                decoded at a reduced size.
         """
 
     def subset(self, indices: Sequence[int]) -> "Source":
-        """The pictures at these positions, in this order, with the same classes."""
+        """The images at these positions, in this order, with the same classes."""
 
     def keys(self) -> list[str]:
-        """What tells each picture from others wherever the data lies, 16 hex digits each."""
+        """16 hex digits that identify each image wherever the data is stored."""
 
 
 View = Callable[[Samples, int, np.random.Generator, tuple[int, int]], dict[str, Tensor]]
-"""``view(source, index, random, (height, width))``: what a model is to see of one sample; pictures as bytes,
-channels first."""
+"""``view(source, index, random, (height, width))``: the inputs made from one sample; images as bytes, channels
+first."""

@@ -1,4 +1,4 @@
-"""Where every picture of many tar files lies: read from them once, kept in one file, checked when it is opened."""
+"""An index of all images in tar files: made once, stored in a file, and checked when it is opened."""
 
 import logging
 import os
@@ -27,7 +27,7 @@ _MOST_CLASSES = 1_000_000
 
 @dataclass(frozen=True, kw_only=True)
 class Shard:
-    """One tar file as it was when it was indexed; ``changed`` in nanoseconds."""
+    """Name, size and modification time (``changed``, in nanoseconds) of a tar file when it was indexed."""
 
     name: str
     size: int
@@ -36,7 +36,7 @@ class Shard:
 
 @dataclass(frozen=True, eq=False)
 class TarIndex:
-    """For every picture in the tar files of ``folder`` which file, position and length in bytes, label and key it has.
+    """Tar file, offset and length in bytes, label and key of every image in the tar files of ``folder``.
 
     ``labels`` are those of ``TarPicture``.
     """
@@ -58,14 +58,13 @@ class _Header:
 
 
 def open_index(path: Path, names: Sequence[str]) -> TarIndex:
-    """The index of the tar files ``names`` in the folder ``path``, or of the one tar file that ``path`` is.
+    """The index of the tar files ``names`` in the folder ``path``, or of the tar file ``path``.
 
-    Where there is none yet it is made, which reads all their headers. It is kept beside them in
-    ``crate_index.safetensors`` or, where that folder cannot be written, in the user's cache folder
-    (``XDG_CACHE_HOME``).
+    If there is none yet, it is made by reading all headers. It is stored beside the tar files in
+    ``crate_index.safetensors`` or, if that folder is not writable, in the user's cache folder (``XDG_CACHE_HOME``).
 
     Raises:
-        ValueError: A tar file is missing, changed since it was indexed, new or damaged, or the index is.
+        ValueError: A tar file is missing, new, damaged or has changed since it was indexed, or the index is damaged.
         OSError: A tar file cannot be read.
     """
     folder, before = (path, "") if path.is_dir() else (path.parent, f"{path.name}.")
@@ -87,7 +86,7 @@ def open_index(path: Path, names: Sequence[str]) -> TarIndex:
         except OSError:
             continue
         return index
-    _LOG.warning("neither %s nor %s can be written, so the next command will index %s again", *files, path)
+    _LOG.warning("neither %s nor %s can be written: the next command will index %s again", *files, path)
     return index
 
 
@@ -108,15 +107,15 @@ def _make(folder: Path, names: Sequence[str]) -> TarIndex:
             columns["label"].append(numbers.setdefault(picture.label, len(numbers)))
             columns["key"].append(int.from_bytes(sha256(identity).digest()[:8], "big"))
             if len(numbers) > _MOST_CLASSES:
-                raise ValueError(f"{folder} has more than {_MOST_CLASSES:,} labels: these are no classes")
+                raise ValueError(f"{folder} has more than {_MOST_CLASSES:,} labels: these are not classes")
     if counted := [f"{count:,} {reason}" for reason, count in sorted(left_out.items()) if count]:
-        _LOG.warning("%s: left out %s", folder, ", ".join(counted))
+        _LOG.warning("%s: skipped %s", folder, ", ".join(counted))
     arrays = {name: np.array(columns[name], dtype) for name, dtype in _ARRAYS.items()}
     return TarIndex(folder, tuple(shards), tuple(numbers), **arrays)
 
 
 def _load(file: Path, folder: Path) -> TarIndex:
-    """An index as a stranger may have written it."""
+    """Read and validate an index from an untrusted file."""
     open_file(file, limit=memory_limit()).close()  # never a device or a pipe
     try:
         with safe_open(file, framework="numpy") as content:
@@ -125,7 +124,7 @@ def _load(file: Path, folder: Path) -> TarIndex:
     except (SafetensorError, ValueError, TypeError, AttributeError) as error:
         raise _damaged(file, str(error)) from error
     if metadata.get("format") != _FORMAT:
-        raise _damaged(file, "of another kind or version")
+        raise _damaged(file, "it has another format or version")
     header = as_record(parse_json(metadata.get("index", "").encode(), str(file)), _Header, str(file))
     sizes = np.array([min(shard.size, 1 << 62) for shard in header.shards], np.int64)
     index = TarIndex(folder, header.shards, header.labels, **arrays) if _is_column(arrays) else None
@@ -152,15 +151,15 @@ def _below(numbers: Int32[np.ndarray, " pictures"], end: int) -> bool:
 
 
 def _damaged(file: Path, reason: str) -> ValueError:
-    return ValueError(f"{file} is no readable index of tar files ({reason}): delete it, and it is made again")
+    return ValueError(f"{file} is not a readable index of tar files ({reason}): delete it, and it will be made again")
 
 
 def _compare(index: TarIndex, names: Sequence[str], file: Path) -> None:
-    """Refuse an index that does not fit the tar files that are there."""
-    again = f"delete {file} to index what is there"
+    """Refuse an index that does not match the existing tar files."""
+    again = f"delete {file} to index again"
     indexed, found = [shard.name for shard in index.shards], set(names)
     if missing := [name for name in indexed if name not in found]:
-        raise ValueError(f"{index.folder / missing[0]} is missing, which was indexed: put it back, or {again}")
+        raise ValueError(f"{index.folder / missing[0]} is missing but was indexed: put it back, or {again}")
     if new := sorted(found - set(indexed)):
         raise ValueError(f"{index.folder / new[0]} is new since {index.folder} was indexed: {again}")
     for shard in index.shards:

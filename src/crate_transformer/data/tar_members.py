@@ -1,4 +1,4 @@
-"""Pictures and their labels in a tar file, found from its headers alone; nothing is ever extracted."""
+"""Images and their labels in a tar file, found from the headers alone; nothing is extracted."""
 
 import os
 import re
@@ -17,17 +17,17 @@ from crate_transformer.storage import open_file, parse_json
 
 _LONGEST_HEADER = 1 << 20  # bytes of one member's headers: long names and PAX records
 _LONGEST_LABEL_FILE = 1 << 20
-_LONGEST_LABEL = 200  # letters
-_GLOBAL_RECORDS = 1000  # PAX records that hold for a whole tar file
+_LONGEST_LABEL = 200  # characters
+_GLOBAL_RECORDS = 1000  # PAX records that apply to a whole tar file
 _BLOCK = tarfile.BLOCKSIZE
-_UNKNOWN = re.compile(r"-\d+")  # how test sets say that the class is not told
+_UNKNOWN = re.compile(r"-\d+")  # test sets mark unknown classes with negative numbers
 
 
 class TarPicture(NamedTuple):
-    """Where a picture's bytes lie in a tar file.
+    """The location of an image in a tar file.
 
-    ``label`` is what ``key.cls`` or ``key.json`` beside it says, or else the folder that it lies in, with a slash at
-    its end. ``identity`` names it apart from where the tar file lies.
+    ``label`` comes from ``key.cls`` or ``key.json`` beside it, otherwise it is the folder of the image, ending in a
+    slash. ``identity`` names the image independently of the location of the tar file.
     """
 
     offset: int
@@ -37,16 +37,16 @@ class TarPicture(NamedTuple):
 
 
 def tar_pictures(path: Path, left_out: Counter[str]) -> Iterator[TarPicture]:
-    """The labelled pictures of a tar file in the WebDataset layout or with one folder per class, in their order.
+    """The labelled images of a tar file in WebDataset layout or with one folder per class, in order.
 
-    Members of one sample have the same name up to the first dot and lie side by side. A tar file that is named by a
-    WordNet id, as those of ImageNet are, is a class itself.
+    Members of one sample have the same name up to the first dot and follow each other. A tar file named by a WordNet
+    id, as in ImageNet, is itself a class.
 
     Args:
-        left_out: Counts, by the reason, what holds no labelled picture.
+        left_out: Counts skipped members by reason.
 
     Raises:
-        ValueError: It is no tar file, damaged, truncated, or its headers are larger than any honest ones.
+        ValueError: It is not a tar file, damaged, truncated, or has unreasonably large headers.
         OSError: It cannot be read.
     """
     with open_file(path) as stream:
@@ -57,10 +57,10 @@ def tar_pictures(path: Path, left_out: Counter[str]) -> Iterator[TarPicture]:
             label = _label(file, members, left_out)
             if label is not None:
                 if not pictures:
-                    left_out["labels without a picture beside them"] += 1
+                    left_out["labels without an image"] += 1
                     continue
                 chosen = min(pictures, key=lambda member: member.name.count("."))
-                left_out["further pictures of a sample"] += len(pictures) - 1
+                left_out["additional images of a sample"] += len(pictures) - 1
                 yield TarPicture(chosen.offset_data, chosen.size, label, f"{path.name}/{chosen.name}")
                 continue
             for member in pictures:
@@ -70,11 +70,11 @@ def tar_pictures(path: Path, left_out: Counter[str]) -> Iterator[TarPicture]:
                     identity = f"{folder.rpartition('/')[2]}/{name}"
                     yield TarPicture(member.offset_data, member.size, f"{folder}/", identity)
                 else:
-                    left_out["pictures without a label"] += 1
+                    left_out["images without a label"] += 1
 
 
 class _Headers:
-    """A file as ``tarfile`` reads headers from it: with a bound on the bytes for each member."""
+    """A file from which ``tarfile`` reads headers, with a limit on the bytes per member."""
 
     def __init__(self, descriptor: int):
         self.descriptor, self.position, self.left = descriptor, 0, _LONGEST_HEADER
@@ -95,14 +95,14 @@ class _Headers:
 
 
 def _members(path: Path, file: _Headers, left_out: Counter[str]) -> Iterator[tarfile.TarInfo]:
-    """The regular files with names that stay inside; what ``tarfile`` would pass over silently is an error."""
+    """The regular files with relative names; damage that ``tarfile`` would ignore is an error."""
     try:
         archive, end = tarfile.TarFile(fileobj=file), -1
         while (member := archive.next()) is not None:
             archive.members.clear()  # it would keep them all
             file.left = _LONGEST_HEADER
             if archive.offset <= end or len(archive.pax_headers) > _GLOBAL_RECORDS or member.size < 0:
-                raise tarfile.ReadError(f"a header that leads nowhere, at byte {member.offset:,}")
+                raise tarfile.ReadError(f"an invalid header at byte {member.offset:,}")
             end = archive.offset
             member.name = member.name.removeprefix("./")
             parts = member.name.split("/")
@@ -111,15 +111,15 @@ def _members(path: Path, file: _Headers, left_out: Counter[str]) -> Iterator[tar
             if not member.isreg() or member.issparse():
                 left_out["links, devices and sparse files"] += 1
             elif not set(parts).isdisjoint(("", ".", "..")):
-                left_out["files whose names lead elsewhere"] += 1
+                left_out["files whose names point outside the tar file"] += 1
             elif not any(map(is_clutter, parts)):
                 yield member
     except (tarfile.TarError, UnicodeError, RecursionError, OverflowError, ValueError) as error:
-        raise ValueError(f"{path} is no whole tar file ({error}): fetch or pack it again") from error
+        raise ValueError(f"{path} is not a complete tar file ({error}): download or pack it again") from error
     rest = os.pread(file.descriptor, 32 * _BLOCK, archive.offset)
     if len(rest) < _BLOCK or any(rest):
         how = "truncated" if len(rest) < _BLOCK else "damaged, or joined from several"
-        raise ValueError(f"{path} is {how} at byte {archive.offset:,}: fetch or pack it again")
+        raise ValueError(f"{path} is {how} at byte {archive.offset:,}: download or pack it again")
 
 
 def _stem(name: str) -> str:
@@ -128,7 +128,7 @@ def _stem(name: str) -> str:
 
 
 def _label(file: _Headers, members: list[tarfile.TarInfo], left_out: Counter[str]) -> str | None:
-    """What the label files of a sample say, ``.cls`` before ``.json``."""
+    """The label in the label files of a sample, ``.cls`` before ``.json``."""
     for suffix in (".cls", ".json"):
         for member in members:
             if not member.name.lower().endswith(suffix):
@@ -138,7 +138,7 @@ def _label(file: _Headers, members: list[tarfile.TarInfo], left_out: Counter[str
                 value = _parse(os.pread(file.descriptor, member.size, member.offset_data), suffix)
             if value is not None:
                 return value
-            left_out[f"{suffix} files without a label that can be read"] += 1
+            left_out[f"{suffix} files without a readable label"] += 1
     return None
 
 

@@ -1,4 +1,4 @@
-"""Texts to train on: a file, a folder of text files, or token ids that others made of one."""
+"""Text data: a file, a folder of text files, or token ids."""
 
 import hashlib
 from collections.abc import Sequence
@@ -15,20 +15,20 @@ from crate_transformer.data.tokens import Tokens
 from crate_transformer.storage import open_file, read_file
 from crate_transformer.storage.limits import memory_limit
 
-_SHARE = 8  # of the memory that data may take, for a text that is turned into tokens at once
+_SHARE = 8  # a text that is tokenised at once may take this fraction of the memory limit
 _LOOKED_AT = 1 << 16  # bytes at the beginning of a text
 
 
 def open_text(path: str | Path, config: LanguageConfig) -> Split:
-    """A text to train on, and another or its end to measure on.
+    """A text for training, and another one, or the end of it, for evaluation.
 
-    ``path`` is a text file; a file of token ids (``open_array``); or a folder of such files, which follow each other in
-    the order of their names. Files or folders there called ``train`` beside ``val`` (see ``open_split``) are the parts.
+    ``path`` is a text file, a file of token ids (``open_array``), or a folder of such files, which are joined in the
+    order of their names. Files or folders called ``train`` and ``val`` (see ``open_split``) are used as the parts.
 
     Raises:
-        FileNotFoundError: there is nothing at ``path``, or the tokenizer is not on this machine.
-        ValueError: a file is empty, no text or no token array; the text is too short for the context; or it holds
-            token ids beyond the vocabulary.
+        FileNotFoundError: ``path`` does not exist, or the tokenizer is not on this machine.
+        ValueError: a file is empty, or neither text nor a token array; the text is too short for the context; or it
+            contains token ids beyond the vocabulary.
     """
     path = Path(path)
     files = _files(path)
@@ -44,18 +44,18 @@ def open_text(path: str | Path, config: LanguageConfig) -> Split:
         if tokens.num_tokens < fewest:
             purpose = "train on" if tokens is train else "hold out"
             raise ValueError(
-                f"{tokens.where} has {tokens.num_tokens:,} tokens to {purpose}, and it takes at least {fewest:,}: "
+                f"{tokens.where} has {tokens.num_tokens:,} tokens to {purpose}, but at least {fewest:,} are needed: "
                 "give a longer text or a shorter context_length"
             )
     return Split(train, val, how, divided_here=here)
 
 
 def open_evaluation_text(path: str | Path, config: LanguageConfig) -> Tokens:
-    """A text to measure on: the part that ``open_text`` holds out where there are parts, else all.
+    """A text for evaluation: the part that ``open_text`` holds out if there are parts, else all.
 
     Raises:
-        FileNotFoundError: as ``open_text``.
-        ValueError: likewise; or it is a single token.
+        FileNotFoundError: as in ``open_text``.
+        ValueError: as in ``open_text``; or the text is a single token.
     """
     path = Path(path)
     files = _files(path)
@@ -67,7 +67,7 @@ def open_evaluation_text(path: str | Path, config: LanguageConfig) -> Tokens:
 
 
 def _parts(files: Sequence[str]) -> tuple[list[str], list[str]] | None:
-    """The files to train on and those to measure on, where their names tell both."""
+    """The training files and the evaluation files, if the names define both."""
     found: dict[str | None, list[str]] = {}
     for name in files:
         found.setdefault(role_of(PurePosixPath(name.partition("/")[0]).stem), []).append(name)
@@ -76,7 +76,7 @@ def _parts(files: Sequence[str]) -> tuple[list[str], list[str]] | None:
 
 
 def _files(path: Path) -> list[str]:
-    """The files below a folder, all of text or all of token ids; a file itself has no name in it."""
+    """The files below a folder, all text or all token ids; for a file, a single empty name."""
     if not path.is_dir():
         if not path.exists():
             raise FileNotFoundError(f"{path} does not exist")
@@ -84,10 +84,10 @@ def _files(path: Path) -> list[str]:
     names = [name for name in list_files(path) if name.lower().endswith((".txt", *ARRAYS))]
     texts = [name for name in names if name.lower().endswith(".txt")]
     if not names:
-        raise ValueError(f"{path} holds no text (.txt) and no token ids ({', '.join(ARRAYS)})")
+        raise ValueError(f"{path} contains no text (.txt) and no token ids ({', '.join(ARRAYS)})")
     if 0 < len(texts) < len(names):
         other = next(name for name in names if name not in texts)
-        raise ValueError(f"{path} holds text ({texts[0]}) and token ids ({other}): name one of them")
+        raise ValueError(f"{path} contains both text ({texts[0]}) and token ids ({other}): choose one of them")
     return names
 
 
@@ -98,7 +98,7 @@ def _open(path: Path, names: Sequence[str], config: LanguageConfig) -> Tokens:
     try:
         tokenizer = open_tokenizer(config.tokenizer)
     except (OSError, ImportError):
-        if not arrays:  # which need it for nothing but the number of bytes
+        if not arrays:  # token ids need the tokenizer only for the number of bytes
             raise
         tokenizer = None
     opened, digest = [], hashlib.sha256()
@@ -110,8 +110,8 @@ def _open(path: Path, names: Sequence[str], config: LanguageConfig) -> Tokens:
         least, most, told = examine(found)
         if least < 0 or most >= config.vocabulary:
             raise ValueError(
-                f"{file} holds token {least if least < 0 else most}, and the model knows 0 to {config.vocabulary - 1}: "
-                "give the tokenizer that it was made with, or vocab_size"
+                f"{file} contains the token id {least if least < 0 else most}, but the vocabulary is 0 to "
+                f"{config.vocabulary - 1}: give the tokenizer that the file was made with, or vocab_size"
             )
         digest.update(told.encode())
         opened.append(found)
@@ -127,10 +127,10 @@ def _open(path: Path, names: Sequence[str], config: LanguageConfig) -> Tokens:
 
 
 def _open_text_file(path: Path, config: LanguageConfig, tokenizer: Tokenizer) -> TokenArray:
-    """The tokens of a text; bytes stay in the file."""
+    """The tokens of a text; bytes are read from the file on demand."""
     with open_file(path) as stream:
         if b"\0" in stream.read(_LOOKED_AT):
-            raise ValueError(f"{path} is no text: it holds zero bytes")
+            raise ValueError(f"{path} is not a text: it contains zero bytes")
         size = stream.seek(0, 2)
     if config.tokenizer == "bytes":
         return PlainFile(path, np.dtype("u1"), 0, size)
@@ -138,4 +138,4 @@ def _open_text_file(path: Path, config: LanguageConfig, tokenizer: Tokenizer) ->
     try:
         return encode_long(tokenizer, content.decode("utf-8-sig"))
     except UnicodeDecodeError as error:
-        raise ValueError(f"{path} is no text in UTF-8: {error}") from error
+        raise ValueError(f"{path} is not UTF-8 text: {error}") from error

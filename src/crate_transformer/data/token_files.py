@@ -1,4 +1,4 @@
-"""Token ids in files, of which any stretch can be read without the rest."""
+"""Token ids in files, any range of which can be read without the rest."""
 
 import hashlib
 from dataclasses import dataclass
@@ -12,12 +12,12 @@ from safetensors import SafetensorError, safe_open
 from crate_transformer.storage import open_file
 
 ARRAYS = (".npy", ".bin", ".safetensors")
-_BLOCK = 1 << 22  # tokens read at a time to look at all of them
+_BLOCK = 1 << 22  # tokens read at a time when all are examined
 
 
 @runtime_checkable
 class TokenArray(Protocol):
-    """Token ids in a row."""
+    """A one-dimensional array of token ids."""
 
     def __len__(self) -> int: ...
 
@@ -26,7 +26,7 @@ class TokenArray(Protocol):
 
 @dataclass(frozen=True)
 class PlainFile:
-    """Numbers one after the other in a file, ``offset`` bytes from its start."""
+    """Consecutive numbers in a file, starting at ``offset`` bytes."""
 
     path: Path
     dtype: np.dtype
@@ -42,7 +42,7 @@ class PlainFile:
             stream.seek(self.offset + start * self.dtype.itemsize)
             content = stream.read((stop - start) * self.dtype.itemsize)
         if len(content) < (stop - start) * self.dtype.itemsize:
-            raise ValueError(f"{self.path} became shorter while it was read")
+            raise ValueError(f"{self.path} was truncated while it was read")
         return np.frombuffer(content, self.dtype)
 
 
@@ -67,24 +67,24 @@ class TensorFile:
 
 
 def open_array(path: Path) -> TokenArray:
-    """Token ids in a .npy file, a .bin file of 16-bit numbers as nanoGPT writes it, or a .safetensors file.
+    """Token ids in a .npy file, nanoGPT's .bin format (16-bit integers), or a .safetensors file.
 
     Raises:
-        FileNotFoundError: there is no such file.
-        ValueError: it is damaged, or holds anything but one row of whole numbers.
+        FileNotFoundError: the file does not exist.
+        ValueError: it is damaged, or is not a one-dimensional array of integers.
     """
     with open_file(path) as stream:
         size = stream.seek(0, 2)
     if path.suffix.lower() == ".bin":
         if size % 2:
-            raise ValueError(f"{path} has {size:,} bytes, which is no row of 16-bit numbers")
+            raise ValueError(f"{path} has {size:,} bytes, so it is not an array of 16-bit integers")
         return PlainFile(path, np.dtype("<u2"), 0, size // 2)
     try:
         found, shape, kind, whole = _npy(path) if path.suffix.lower() == ".npy" else _tensor(path)
     except (ValueError, EOFError, SafetensorError) as error:
-        raise ValueError(f"{path} is no array that can be read: {error}") from error
+        raise ValueError(f"{path} is not a readable array: {error}") from error
     if len(shape) != 1 or not whole:
-        raise ValueError(f"{path} holds {kind} of shape {list(shape)}: give one row of whole numbers")
+        raise ValueError(f"{path} contains {kind} of shape {list(shape)}: give a one-dimensional array of integers")
     return found
 
 
@@ -98,14 +98,14 @@ def _tensor(path: Path) -> tuple[TensorFile, tuple[int, ...], str, bool]:
     with safe_open(path, "numpy") as file:
         names = list(file.keys())
         if len(names) != 1:
-            raise ValueError(f"it holds {len(names)} tensors instead of one")
+            raise ValueError(f"it contains {len(names)} tensors instead of one")
         kept = file.get_slice(names[0])
         kind, shape = kept.get_dtype(), tuple(kept.get_shape())
     return TensorFile(path, names[0], int(np.prod(shape))), shape, kind, kind[0] in "UI"
 
 
 def examine(array: TokenArray) -> tuple[int, int, str]:
-    """The smallest id or 0, the largest one, and 16 hex digits that change when an id does; all of it is read once."""
+    """The smallest id (or 0), the largest id, and 16 hex digits that depend on all ids; the array is read once."""
     digest, least, most = hashlib.sha256(), 0, 0
     for start in range(0, len(array), _BLOCK):
         block = array[start : start + _BLOCK]

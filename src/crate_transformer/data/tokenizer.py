@@ -1,4 +1,4 @@
-"""Between text and token ids."""
+"""Tokenizers."""
 
 from collections.abc import Iterator, Sequence
 from typing import Protocol, runtime_checkable
@@ -9,35 +9,35 @@ from jaxtyping import Int64, UInt16
 from crate_transformer.configs.language import VOCABULARY, TokenizerName
 from crate_transformer.storage import json_limit, read_file
 
-_PIECE = 1 << 20  # letters that are turned into tokens at a time
+_PIECE = 1 << 20  # characters tokenised at a time
 _GPT2 = ("openai-community/gpt2", "gpt2")
 
 
 @runtime_checkable
 class Tokenizer(Protocol):
-    """What turns text into token ids and back."""
+    """Converts text to token ids and back."""
 
     def encode(self, text: str) -> list[int]: ...
 
     def decode(self, ids: Sequence[int]) -> str:
-        """The text; bytes that are no letter become the replacement character."""
+        """The text; invalid bytes become the replacement character."""
 
     def sizes(self) -> Int64[np.ndarray, " ids"]:
-        """How many bytes of text each token stands for."""
+        """Number of bytes of text for each token."""
 
 
 def open_tokenizer(name: TokenizerName) -> Tokenizer:
-    """The tokenizer of this name; nothing is fetched from the network.
+    """The tokenizer of this name; nothing is downloaded.
 
     Raises:
-        ImportError: GPT-2's needs the package ``tokenizers``.
-        OSError: GPT-2's is not on this machine.
+        ImportError: the package ``tokenizers``, which GPT-2's tokenizer needs, is not installed.
+        OSError: GPT-2's tokenizer is not on this machine.
     """
     return Bytes() if name == "bytes" else GPT2()
 
 
 class Bytes:
-    """Every byte of the text in UTF-8 is a token."""
+    """Every byte of the UTF-8 text is a token."""
 
     def encode(self, text: str) -> list[int]:
         return list(text.encode())
@@ -50,7 +50,7 @@ class Bytes:
 
 
 class GPT2:
-    """GPT-2's pieces of words, as Hugging Face's cache on this machine has them."""
+    """GPT-2's byte-pair encoding, from the Hugging Face cache on this machine."""
 
     def __init__(self) -> None:
         try:
@@ -58,20 +58,20 @@ class GPT2:
             from tokenizers import Tokenizer
         except ImportError as error:
             raise ImportError(
-                "the tokenizer gpt2 needs more packages: pip install 'crate-transformer[hf]', or choose bytes"
+                "the tokenizer gpt2 needs additional packages: pip install 'crate-transformer[hf]', or choose bytes"
             ) from error
         cached = (try_to_load_from_cache(repository, "tokenizer.json") for repository in _GPT2)
         path = next((found for found in cached if isinstance(found, str)), None)
         if path is None:
             raise OSError(
-                f"the tokenizer gpt2 is not on this machine: fetch it once by 'hf download {_GPT2[0]} tokenizer.json', "
-                "or choose bytes"
+                "the tokenizer gpt2 is not on this machine: download it once with "
+                f"'hf download {_GPT2[0]} tokenizer.json', or choose bytes"
             )
         content = read_file(path, limit=json_limit())
         try:
             self._tokenizer = Tokenizer.from_buffer(content)
         except Exception as error:  # the package raises nothing more special
-            raise ValueError(f"{path} is no tokenizer: {error}") from error
+            raise ValueError(f"{path} is not a tokenizer: {error}") from error
 
     def encode(self, text: str) -> list[int]:
         return self._tokenizer.encode(text).ids
@@ -80,13 +80,13 @@ class GPT2:
         return self._tokenizer.decode(list(ids))
 
     def sizes(self) -> Int64[np.ndarray, " ids"]:
-        """Each letter of a token's spelling stands for one byte; ids that the model has beyond GPT-2's, for none."""
+        """Number of bytes per token: one for each character of its spelling; 0 for padding ids beyond GPT-2's."""
         spellings = map(self._tokenizer.id_to_token, range(VOCABULARY["gpt2"]))
         return np.array([len(spelling or "") for spelling in spellings])
 
 
 def encode_long(tokenizer: Tokenizer, text: str) -> UInt16[np.ndarray, " tokens"]:
-    """The tokens of a long text, cut after a line for every million letters to take less memory."""
+    """The tokens of a long text, tokenised in pieces of about a million characters to save memory."""
     return np.concatenate([np.array(tokenizer.encode(piece), np.uint16) for piece in _pieces(text)])
 
 

@@ -14,19 +14,19 @@ from torch import Tensor
 from crate_transformer.data.token_files import TokenArray
 
 NO_TOKEN = -1
-"""Stands where a window reaches beyond the end of the text."""
+"""Padding value beyond the end of the text."""
 
 
 @dataclass(frozen=True, eq=False)
 class Tokens:
-    """A stretch of a text, as the windows of ``context_length`` tokens that cover it.
+    """A part of a text, as the windows of ``context_length`` tokens that cover it.
 
     Args:
-        arrays: the whole text, which goes on from one to the next.
-        first: where the stretch begins.
-        stop: where it ends.
+        arrays: the arrays of the whole text, in order.
+        first: start of the part.
+        stop: end of the part.
         digest: 16 hex digits of the whole text.
-        sizes: bytes that each token stands for, where that is known.
+        sizes: number of bytes per token, if known.
     """
 
     where: str
@@ -45,15 +45,15 @@ class Tokens:
 
     @property
     def num_tokens(self) -> int:
-        """Tokens of the stretch."""
+        """Number of tokens of the part."""
         return self.stop - self.first
 
     def __len__(self) -> int:
-        """Windows in which every token but the first is predicted once."""
+        """Number of windows; every token but the first is predicted once."""
         return -(-(self.num_tokens - 1) // self.context_length)
 
     def read(self, start: int, stop: int) -> Int64[np.ndarray, " tokens"]:
-        """Tokens from ``start`` to ``stop``, counted from the beginning of the stretch; fewer where it ends."""
+        """Tokens from ``start`` to ``stop``, counted from the beginning of the part; fewer at its end."""
         start, stop = self.first + start, min(self.first + stop, self.stop)
         found = []
         while start < stop:
@@ -65,15 +65,15 @@ class Tokens:
         return np.concatenate(found)
 
     def between(self, first: int, stop: int) -> "Tokens":
-        """Another stretch of the same text."""
+        """Another part of the same text."""
         return replace(self, first=first, stop=stop)
 
     def name(self, index: int) -> str:
-        """Where a window begins."""
+        """The start of a window."""
         return f"token {self.first + index * self.context_length:,}"
 
     def fingerprint(self) -> str:
-        """16 hex digits that change with the text, the stretch and the length of windows."""
+        """16 hex digits that depend on the text, the part and the context length."""
         told = f"{self.digest} {self.first} {self.stop} {self.context_length}"
         return hashlib.sha256(told.encode()).hexdigest()[:16]
 
@@ -83,9 +83,9 @@ def window(
 ) -> dict[str, Int64[Tensor, " tokens"]]:
     """``size[1]`` tokens: the context and the token after it.
 
-    While training, the text is divided into as many equal stretches as there are windows, and the window begins
-    anywhere in the stretch ``index``: an epoch takes one window from each stretch, and every window is as likely.
-    Without random numbers the windows follow each other, and the last one is filled up with ``NO_TOKEN``.
+    In training, the text is divided into as many equal parts as there are windows, and the window starts at a random
+    position in part ``index``: an epoch takes one window from each part, and all windows are equally likely. Without
+    random numbers the windows follow each other, and the last one is padded with ``NO_TOKEN``.
     """
     length = size[1]
     if random is None:

@@ -1,4 +1,4 @@
-"""From a picture to a model's input: the exact evaluation geometry."""
+"""From an image to a model's input: the exact evaluation geometry."""
 
 from typing import Literal
 
@@ -16,11 +16,11 @@ _RESAMPLING = {
     "bicubic": Image.Resampling.BICUBIC,
 }
 MAX_ASPECT = 16
-"""Times as long as wide: of longer pictures only the middle is seen, see ``middle``."""
+"""Largest aspect ratio; longer images are reduced to their middle, see ``middle``."""
 
 
 def preprocess(image: Image.Image, preprocessing: Preprocessing) -> Float[Tensor, "3 height width"]:
-    """One RGB picture as a model was evaluated on it: resized, cropped at the centre, scaled, normalised."""
+    """The evaluation preprocessing of one RGB image: resize, centre crop, scale, normalise."""
     fitted = resize_crop(
         image, preprocessing.img_size, crop_pct=preprocessing.crop_pct, interpolation=preprocessing.interpolation
     )
@@ -34,11 +34,11 @@ def resize_crop(
     crop_pct: float = 1.0,
     interpolation: Literal["nearest", "bilinear", "bicubic"] = "bilinear",
 ) -> Image.Image:
-    """Resize until the picture just covers ``size / crop_pct`` and cut ``size`` (height, width) out of its centre.
+    """Resize until the image just covers ``size / crop_pct``, and crop ``size`` (height, width) from its centre.
 
     For a square size this is the published geometry: short side ``s = int(size / crop_pct)``, long side
-    ``int(s * long / short)``, Pillow's antialiased resampling, offsets ``int(round(excess / 2))``. Of pictures more
-    than 16 times as long as wide only the middle is resized.
+    ``int(s * long / short)``, Pillow's antialiased resampling, offsets ``int(round(excess / 2))``. Images more than 16
+    times as long as wide are first reduced to their middle.
     """
     image = middle(image)
     width, height = image.size
@@ -53,7 +53,7 @@ def resize_crop(
 
 
 def middle(image: Image.Image) -> Image.Image:
-    """The middle of a picture that is more than 16 times as long as wide; any other picture as it is."""
+    """The middle of an image that is more than 16 times as long as wide; any other image unchanged."""
     width, height = image.size
     longest = MAX_ASPECT * min(width, height)
     if max(width, height) <= longest:
@@ -63,14 +63,14 @@ def middle(image: Image.Image) -> Image.Image:
 
 
 def pixels(image: Image.Image) -> UInt8[Tensor, "3 height width"]:
-    """The bytes of an RGB picture, channels first."""
+    """The bytes of an RGB image, channels first."""
     return torch.from_numpy(np.array(image)).permute(2, 0, 1).contiguous()
 
 
 def normalise(
     images: UInt8[Tensor, "*batch 3 height width"], preprocessing: Preprocessing
 ) -> Float[Tensor, "*batch 3 height width"]:
-    """Bytes to ``(x / 255 - mean) / std`` per channel."""
+    """``(x / 255 - mean) / std`` per channel, from bytes."""
     return _normalise_(images.float(), preprocessing)
 
 

@@ -1,4 +1,4 @@
-"""Pictures that cannot be read: each is named once, and too many of them end the work."""
+"""Unreadable images: each is logged once, and too many of them raise an error."""
 
 import logging
 
@@ -10,12 +10,12 @@ _LOG = logging.getLogger("crate_transformer.data")
 
 
 def note_unreadable(source: Samples, found: dict[int, str]) -> None:
-    """Add to ``source.unreadable``, each reason logged once.
+    """Add to ``source.unreadable``, and log each reason once.
 
-    In a loader's worker process they are only added: the loader notes them again in the main process.
+    In a worker process they are only added; the loader reports them again in the main process.
 
     Raises:
-        ValueError: More than 1% of the set (and more than one picture of a small set) are unreadable.
+        ValueError: More than 1% of the data set (and more than one image of a small set) are unreadable.
     """
     new = {index: reason for index, reason in found.items() if index not in source.unreadable}
     source.unreadable.update(new)
@@ -32,6 +32,6 @@ def note_unreadable(source: Samples, found: dict[int, str]) -> None:
 
 
 def too_many_unreadable(source: Samples) -> bool:
-    """Whether the work should end."""
+    """Whether so many images are unreadable that the work should stop."""
     count = len(source.unreadable)
     return count > max(1, len(source) / 100) or count == len(source)

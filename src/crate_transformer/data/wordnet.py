@@ -1,4 +1,4 @@
-"""Words for the classes of ImageNet, whose folders are named by the ids of WordNet."""
+"""Names of ImageNet's classes, whose folders are named by WordNet ids."""
 
 import gzip
 import re
@@ -13,17 +13,17 @@ _FOLDER = Path(__file__).with_name("imagenet")
 
 @cache
 def imagenet_words(classes: str = "1k") -> Mapping[str, str]:
-    """Each class's WordNet id and words, in the usual order of the classes, which is that of the ids.
+    """WordNet id -> name of each class, in the usual order, which is sorted by id.
 
     Args:
-        classes: ``"1k"``, or ``"21k"`` for the 21,844 classes of which every list of ImageNet-21k is a part.
+        classes: ``"1k"``, or ``"21k"`` for 21,844 classes, which include every list of ImageNet-21k.
     """
     text = gzip.decompress((_FOLDER / f"{classes}.txt.gz").read_bytes()).decode()
     return MappingProxyType(dict(line.split(" ", 1) for line in text.splitlines()))
 
 
 def wordnet_words(ids: Iterable[str]) -> Mapping[str, str] | None:
-    """The words of ImageNet-1k if it has all these ids, else those of ImageNet-21k; ``None`` if that lacks some too."""
+    """The names of ImageNet-1k if it has all these ids, else those of ImageNet-21k; ``None`` if it lacks some too."""
     ids = set(ids)
     if not all(map(WORDNET_ID.fullmatch, ids)):
         return None

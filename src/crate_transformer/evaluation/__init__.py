@@ -1,4 +1,4 @@
-"""Numbers about trained models, each beside the controls without which it means nothing."""
+"""Evaluation of trained models, with controls."""
 
 from crate_transformer.evaluation.accuracy import Accuracy, AccuracyCounts, accuracy, accuracy_counts
 from crate_transformer.evaluation.average_precision import AveragePrecision, average_precision

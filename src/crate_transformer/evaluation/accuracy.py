@@ -16,10 +16,10 @@ from crate_transformer.inspection.normalisation import at_least_float32
 
 @dataclass(frozen=True, kw_only=True)
 class Accuracy:
-    """Fractions of ``count`` images whose label is the first, or among the first five, of the model's guesses.
+    """Top-1 and top-5 accuracy on ``count`` images.
 
-    ``top1_interval`` is its 95% interval on all images of this kind (``wilson_interval``), and ``chance``
-    what always naming the commonest of these labels would reach.
+    ``top1_interval`` is the 95% confidence interval (``wilson_interval``), and ``chance`` the accuracy of always
+    predicting the most frequent label.
     """
 
     top1: float
@@ -30,18 +30,19 @@ class Accuracy:
 
     def __str__(self) -> str:
         low, high = self.top1_interval
-        known = "; too few images to tell it from guessing" if low <= self.chance <= high else ""
+        known = "; too few images to distinguish it from this baseline" if low <= self.chance <= high else ""
         return (
             f"top-1 {self.top1:.1%} of {self.count:,} images (95% interval {low:.1%} to {high:.1%}; "
-            f"guessing gives {self.chance:.1%}{known})"
+            f"majority-class baseline {self.chance:.1%}{known})"
         )
 
 
 @dataclass(frozen=True, kw_only=True)
 class AccuracyCounts:
-    """What was counted on some images; ``a + b`` counts both, so that batches and processes can share the work.
+    """Counts on a set of images; ``a + b`` adds them, so that batches and processes can share the work.
 
-    ``pairs`` has the images of each (label, guess), and ``top5`` those whose label is among the first five guesses.
+    ``pairs`` is the number of images for each (label, prediction), and ``top5`` the number of images whose label is
+    among the five most likely classes.
     """
 
     pairs: Counter[tuple[int, int]] = field(default_factory=Counter)
@@ -80,26 +81,26 @@ class AccuracyCounts:
 def accuracy(model: nn.Module, loader: Iterable) -> Accuracy:
     """Classify every batch of ``(images, labels)`` and count; the model's mode is restored afterwards.
 
-    With fewer than five classes ``top5`` looks at all of them.
+    With fewer than five classes ``top5`` is always 1.
 
     Raises:
-        ValueError: there are no images; as ``count_answers``.
+        ValueError: there are no images; or as in ``count_answers``.
     """
     return accuracy_counts(model, loader).result()
 
 
 def accuracy_counts(model: nn.Module, loader: Iterable) -> AccuracyCounts:
-    """What ``accuracy`` counts; nothing where ``loader`` gives no images.
+    """The counts of ``accuracy``; empty if ``loader`` yields no images.
 
     Raises:
-        ValueError: as ``count_answers``.
+        ValueError: as in ``count_answers``.
     """
     found = (count_answers(logits, labels) for logits, labels in answers(model, loader))
     return sum(found, start=AccuracyCounts())
 
 
 def over_processes(counts: AccuracyCounts) -> AccuracyCounts:
-    """The sum of the counts of all processes of ``torch.distributed``, in each of them; alone what was given."""
+    """The sum of the counts over all processes of ``torch.distributed``; unchanged in a single process."""
     if not (distributed.is_available() and distributed.is_initialized()):
         return counts
     gathered: list[AccuracyCounts] = [AccuracyCounts()] * distributed.get_world_size()
@@ -108,7 +109,7 @@ def over_processes(counts: AccuracyCounts) -> AccuracyCounts:
 
 
 def answers(model: nn.Module, loader: Iterable) -> Iterator[tuple[Float[Tensor, "batch classes"], Tensor]]:
-    """Logits, in float32 at least, and labels (or targets) of every batch; the model's mode is restored afterwards."""
+    """Logits, in float32 or better, and labels (or targets) of every batch; the model's mode is restored afterwards."""
     for images, labels in loader:
         with frozen(model):
             logits = at_least_float32(model(to_model(model, images)))
@@ -119,7 +120,7 @@ def count_answers(logits: Float[Tensor, "batch classes"], labels: Int64[Tensor, 
     """The counts of one batch.
 
     Raises:
-        ValueError: a label that the model has no class for, or an answer that is not finite.
+        ValueError: a label has no class in the model, or a logit is not finite.
     """
     if not len(labels):
         return AccuracyCounts()
@@ -127,7 +128,7 @@ def count_answers(logits: Float[Tensor, "batch classes"], labels: Int64[Tensor, 
     if not 0 <= int(labels.min()) <= int(labels.max()) < classes:
         raise ValueError(f"the data has label {int(labels.max())}, but the model has {classes} classes")
     if not logits.isfinite().all():
-        raise ValueError("the model's answer is not finite: its weights hold NaN or infinity, or overflow")
+        raise ValueError("the outputs of the model are not finite: its weights contain NaN or infinity, or overflow")
     guesses = logits.topk(min(5, classes)).indices
     confidence = logits.softmax(dim=-1).amax(dim=-1)
     calibration = count_calibration(confidence, guesses[:, 0] == labels)
@@ -135,19 +136,19 @@ def count_answers(logits: Float[Tensor, "batch classes"], labels: Int64[Tensor, 
 
 
 def count_guesses(guesses: Int64[Tensor, "batch ranked"], labels: Int64[Tensor, " batch"]) -> AccuracyCounts:
-    """The counts, without calibration, of one batch of classes, the likeliest first."""
+    """The counts, without calibration, of one batch of ranked classes, the most likely first."""
     pairs = Counter(zip(labels.tolist(), guesses[:, 0].tolist(), strict=True))
     return AccuracyCounts(pairs=pairs, top5=int((guesses[:, :5] == labels[:, None]).sum()))
 
 
 def wilson_interval(hits: int, count: int, z: float = NormalDist().inv_cdf(0.975)) -> tuple[float, float]:
-    r"""Where the true fraction lies when ``hits`` of ``count`` were seen, by Wilson's score interval (JASA 22, 1927).
+    r"""Wilson's score interval for the true fraction if ``hits`` of ``count`` were observed (JASA 22, 1927).
 
     With :math:`p = \text{hits} / n`, it is
     :math:`\bigl(p + z^2 / 2n \pm z \sqrt{p (1 - p) / n + z^2 / 4 n^2}\bigr) / (1 + z^2 / n)`.
 
     Args:
-        z: half-width in standard deviations; that of 95% unless given.
+        z: half-width in standard deviations; default: 95%.
     """
     fraction, spread = hits / count, z * z / count
     middle, half = fraction + spread / 2, z * math.sqrt(fraction * (1 - fraction) / count + spread / (4 * count))

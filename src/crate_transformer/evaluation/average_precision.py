@@ -1,4 +1,4 @@
-"""COCO's average precision of masks and of the boxes around them, all objects in one class."""
+"""COCO's average precision of masks and their boxes, class-agnostic."""
 
 import contextlib
 import io
@@ -14,8 +14,8 @@ from crate_transformer.data import encode_mask
 
 @dataclass(frozen=True, kw_only=True)
 class AveragePrecision:
-    """Mean precision over recall, at IoU 0.5, at 0.75, and averaged over 0.5, 0.55, ... 0.95 (``ap``); 0 to 1, and NaN
-    where there is no object to find."""
+    """Mean precision over recall, at IoU 0.5, at 0.75, and averaged over 0.5, 0.55, ... 0.95 (``ap``); from 0 to 1, or
+    NaN without objects."""
 
     ap: float
     ap50: float
@@ -28,13 +28,13 @@ def average_precision(
     truth: Sequence[Sequence[np.ndarray]],
     crowd: Sequence[Sequence[bool]],
 ) -> dict[str, AveragePrecision]:
-    """``box`` and ``mask`` average precision, one list of masks for each image, by pycocotools.
+    """``box`` and ``mask`` average precision with pycocotools, from one list of masks for each image.
 
-    Empty masks among ``found`` are no predictions; matches with a crowd count neither for nor against, so that images
-    with nothing but crowds have no average precision.
+    Empty masks in ``found`` are ignored. Matches with a crowd are neither correct nor wrong, so images with only crowds
+    have no average precision.
 
     Args:
-        scores: one for each found mask; larger ones are ranked first over all images.
+        scores: one for each predicted mask; predictions of all images are ranked by descending score.
 
     Raises:
         ValueError: the lists differ in length, or masks of one image differ in size.
@@ -43,7 +43,7 @@ def average_precision(
     from pycocotools.cocoeval import COCOeval
 
     if len({len(found), len(scores), len(truth), len(crowd)}) != 1:
-        raise ValueError(f"there are predictions for {len(found)} images and objects for {len(truth)}")
+        raise ValueError(f"there are predictions for {len(found)} images but objects for {len(truth)}")
     objects, guesses, images = [], [], []
     for image, (true, crowds, some, ranks) in enumerate(zip(truth, crowd, found, scores, strict=True)):
         sizes = {mask.shape for mask in (*true, *some)}
@@ -91,7 +91,7 @@ def _entry(mask: np.ndarray, image: int, **more: object) -> dict[str, object]:
 
 
 def mask_box(mask: np.ndarray) -> list[float]:
-    """Left and top edge, width and height of the tight box, as COCO writes boxes; zeros for an empty mask."""
+    """Left and top edge, width and height of the tight bounding box, as in COCO; zeros for an empty mask."""
     rows, columns = np.flatnonzero(mask.any(axis=1)), np.flatnonzero(mask.any(axis=0))
     if not len(rows):
         return [0.0] * 4

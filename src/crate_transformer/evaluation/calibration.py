@@ -1,4 +1,4 @@
-"""Whether a model is right as often as its probabilities say (arXiv 1706.04599)."""
+"""Calibration of predicted probabilities (arXiv 1706.04599)."""
 
 from dataclasses import dataclass
 
@@ -11,9 +11,9 @@ BINS = 15
 
 @dataclass(frozen=True, kw_only=True)
 class CalibrationCounts:
-    r"""Images, correct guesses and the sum of confidences in each of 15 bins of equal width; ``a + b`` counts both.
+    r"""Images, correct predictions and sum of confidences in each of 15 bins of equal width; ``a + b`` adds them.
 
-    A confidence is the probability of the guess; bin :math:`m` holds those in :math:`((m - 1) / 15, m / 15]`.
+    The confidence is the probability of the predicted class; bin :math:`m` covers :math:`((m - 1) / 15, m / 15]`.
     """
 
     images: tuple[int, ...] = (0,) * BINS

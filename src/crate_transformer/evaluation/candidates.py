@@ -1,4 +1,4 @@
-"""Maps that compete to mark the objects: every head of a model, and the cues that know nothing of objects."""
+"""Candidate maps for segmenting objects: every head of a model, and trivial cues."""
 
 from collections.abc import Iterable, Sequence
 from dataclasses import dataclass, replace
@@ -18,13 +18,13 @@ _BATCH = 32
 
 @dataclass(frozen=True, kw_only=True)
 class Candidates:
-    """Non-negative maps of each image, and the choice (layer and head, or sign) that each of them stands for."""
+    """Non-negative maps of each image, and the choice (layer and head, or sign) of each candidate."""
 
     maps: Float[np.ndarray, "candidates images rows columns"]
     choices: tuple[dict[str, int | float], ...]
 
     def on(self, images: Int[np.ndarray, " some"]) -> "Candidates":
-        """The same for some of the images."""
+        """The same candidates for some of the images."""
         return replace(self, maps=self.maps[:, images])
 
 
@@ -35,26 +35,26 @@ def of_model(
     *,
     show: bool = False,
 ) -> Candidates:
-    """The class token's attention in every layer and head, in batches of pictures."""
+    """The class token's attention in every layer and head, computed in batches of images."""
     batches = pixels.split(_BATCH)
-    batches = tracked("batches of pictures", batches, len(batches), show=show)
+    batches = tracked("batches of images", batches, len(batches), show=show)
     return of_batches(model, (normalise(batch, preprocessing) for batch in batches))
 
 
 def of_batches(
     model: nn.Module, batches: Iterable[Float[Tensor, "_images channels height width"]], name: str = "the model"
 ) -> Candidates:
-    """The class token's attention in every layer and head; of batches of preprocessed images."""
+    """The class token's attention in every layer and head, for batches of preprocessed images."""
     seen = [attention_maps(model, batch) for batch in batches]
     maps = np.concatenate([part.maps for part in seen])
     if not np.isfinite(maps).all():
-        raise ValueError(f"the attention of {name} is not finite: its weights or the images hold NaN or infinity")
+        raise ValueError(f"the attention of {name} is not finite: its weights or the images contain NaN or infinity")
     choices = tuple({"layer": layer, "head": head} for layer in seen[0].layers for head in seen[0].heads)
     return Candidates(maps=rearrange(maps, "i l h r c -> (l h) i r c"), choices=choices)
 
 
 def of_prior(means: Float[np.ndarray, "images rows columns"]) -> Candidates:
-    """What is known of where objects lie without looking: a mean mask for each image, of other images."""
+    """The mean-mask prior: for each image, a mean mask of other images."""
     return Candidates(maps=means[None], choices=({},))
 
 
@@ -63,10 +63,10 @@ def of_cues(
     grid: tuple[int, int],
     names: Sequence[str] = ("brightness", "contrast"),
 ) -> dict[str, Candidates]:
-    """What each patch shows without any model, large values first and small ones first.
+    """Trivial cues of each patch without a model, each with both signs.
 
-    ``brightness`` and ``contrast`` are the mean and the standard deviation of its luminance, ``median_difference`` how
-    far that mean lies from that of the image's median patch.
+    ``brightness`` and ``contrast`` are the mean and the standard deviation of the luminance of a patch;
+    ``median_difference`` is the absolute difference of its brightness from that of the median patch of the image.
     """
     patches = patch_luminance(pixels, grid)
     brightness = patches.mean(axis=-1)
@@ -84,19 +84,19 @@ def of_cues(
 def means_of_others(
     covered: Float[np.ndarray, "images rows columns"], fold: Int[np.ndarray, " images"]
 ) -> Float[np.ndarray, "images rows columns"]:
-    """For each image the mean over the images of the other fold."""
+    """For each image, the mean over the images of the other fold."""
     return np.stack([covered[fold != number].mean(axis=0) for number in fold])
 
 
 def halves(count: int, seed: int) -> Int[np.ndarray, " images"]:
-    """Each image's fold, 0 or 1, at random: what is chosen for one half is chosen on the other.
+    """A random fold, 0 or 1, for each image: choices for one half are made on the other.
 
     Raises:
         ValueError: there are fewer than four images.
     """
     if count < 4:
         raise ValueError(
-            f"{count} images with a mask are too few: choosing on one half and reporting the other needs 4"
+            f"{count} images with a mask are too few: choosing on one half and evaluating on the other needs at least 4"
         )
     return np.random.default_rng(seed).permutation(count) % 2
 
@@ -104,18 +104,18 @@ def halves(count: int, seed: int) -> Int[np.ndarray, " images"]:
 def cross_fit(
     scores: Float[np.ndarray, "candidates images"], fold: Int[np.ndarray, " images"]
 ) -> Int[np.ndarray, " images"]:
-    """For each image the candidate with the best mean score on the images of the other fold."""
+    """For each image, the candidate with the best mean score on the images of the other fold."""
     best = [int(scores[:, fold != number].mean(axis=1).argmax()) for number in (0, 1)]
     return np.array(best)[fold]
 
 
 def shifts(count: int) -> range:
-    """By how many places the images are moved against their masks for the control with the masks of other images."""
+    """Shifts of the images relative to their masks, for the control with masks of other images."""
     return range(1, min(6, count))
 
 
 def choices_made(
     choices: Sequence[dict[str, int | float]], chosen: Int[np.ndarray, " images"]
 ) -> list[dict[str, int | float]]:
-    """What was chosen, each once."""
+    """The distinct choices."""
     return [choices[index] for index in sorted(set(chosen.tolist()))]

@@ -1,4 +1,4 @@
-"""Which classes are named right, and what the others are taken for."""
+"""Accuracy by class, and confusions between classes."""
 
 from collections import Counter
 from collections.abc import Sequence
@@ -12,7 +12,7 @@ from crate_transformer.evaluation.accuracy import AccuracyCounts, wilson_interva
 
 @dataclass(frozen=True, kw_only=True)
 class ClassAccuracy:
-    """Fraction of the ``count`` images of one class that are named right, with its 95% interval."""
+    """Fraction of the ``count`` images of one class that are classified correctly, with its 95% interval."""
 
     name: str
     top1: float
@@ -22,7 +22,7 @@ class ClassAccuracy:
 
 @dataclass(frozen=True, kw_only=True)
 class Confusion:
-    """``images`` of the ``count`` images of ``label`` are taken for ``guess``."""
+    """``images`` of the ``count`` images of ``label`` are classified as ``guess``."""
 
     label: str
     guess: str
@@ -30,11 +30,11 @@ class Confusion:
     count: int
 
     def __str__(self) -> str:
-        return f"{self.images} of {self.count} {self.label!r} are taken for {self.guess!r}"
+        return f"{self.images} of {self.count} {self.label!r} are classified as {self.guess!r}"
 
 
 def class_accuracies(counts: AccuracyCounts, names: Sequence[str]) -> tuple[ClassAccuracy, ...]:
-    """One entry for each class that has images, in the order of the classes."""
+    """One entry for each class with images, in the order of the classes."""
     of_label = images_by_label(counts)
     return tuple(
         ClassAccuracy(
@@ -48,7 +48,7 @@ def class_accuracies(counts: AccuracyCounts, names: Sequence[str]) -> tuple[Clas
 
 
 def largest_confusions(counts: AccuracyCounts, names: Sequence[str], most: int = 10) -> tuple[Confusion, ...]:
-    """The commonest mistakes, by fraction of the images of their class, then by number."""
+    """The most frequent confusions, by fraction of the images of their class, then by number."""
     of_label = images_by_label(counts)
     wrong = [(pair, images) for pair, images in counts.pairs.items() if pair[0] != pair[1]]
     wrong.sort(key=lambda entry: (-entry[1] / of_label[entry[0][0]], -entry[1], entry[0]))
@@ -59,7 +59,7 @@ def largest_confusions(counts: AccuracyCounts, names: Sequence[str], most: int =
 
 
 def confusion_matrix(counts: AccuracyCounts, num_classes: int) -> Int64[np.ndarray, "labels guesses"]:
-    """How many images of each label (row) were given each guess (column)."""
+    """Number of images for each label (row) and prediction (column)."""
     matrix = np.zeros((num_classes, num_classes), dtype=np.int64)
     for pair, images in counts.pairs.items():
         matrix[pair] = images
@@ -67,7 +67,7 @@ def confusion_matrix(counts: AccuracyCounts, num_classes: int) -> Int64[np.ndarr
 
 
 def images_by_label(counts: AccuracyCounts) -> Counter[int]:
-    """How many images each label has."""
+    """Number of images for each label."""
     found: Counter[int] = Counter()
     for (label, _), images in counts.pairs.items():
         found[label] += images

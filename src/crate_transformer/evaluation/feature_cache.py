@@ -1,4 +1,4 @@
-"""Features on disk, under a name that says what they were made of."""
+"""A cache of features on disk."""
 
 import os
 from collections.abc import Callable, Mapping
@@ -11,22 +11,22 @@ from crate_transformer.checkpoints.reading import read_tensors
 from crate_transformer.evaluation.features import ROWS, FrozenFeatures
 from crate_transformer.storage import json_text, plain, write_file
 
-_FORMAT = 1  # another one where the same words stand for other numbers
+_FORMAT = 1  # increased if the same settings give other features
 _SIDES = ("reference", "reported")
 
 
 def cached_features(
     folder: str | Path | None, made_of: Mapping[str, object], compute: Callable[[], FrozenFeatures]
 ) -> FrozenFeatures:
-    """The features that ``folder`` holds of exactly these things, else computed and kept there.
+    """The features from ``folder`` if it has them for exactly these settings; otherwise computed and stored there.
 
     Args:
-        folder: made if absent; nothing is kept if ``None``.
-        made_of: everything that the features depend on: weights, pictures with labels, preprocessing, tokens.
+        folder: created if it does not exist; ``None`` disables the cache.
+        made_of: everything that the features depend on: weights, images with labels, preprocessing, tokens.
 
     Raises:
         ValueError: the file is damaged.
-        OSError: it cannot be written, which is said before anything is computed where that can be known.
+        OSError: it cannot be written; if possible, this is checked before the computation.
     """
     if folder is None:
         return compute()
@@ -36,7 +36,7 @@ def cached_features(
         return _read(file)
     file.parent.mkdir(parents=True, exist_ok=True)
     if not os.access(file.parent, os.W_OK):
-        raise PermissionError(f"{file.parent} is read-only: name another folder for the features")
+        raise PermissionError(f"{file.parent} is read-only: choose another folder for the features")
     features = compute()
     tensors = {f"{side}_labels": getattr(features, f"{side}_labels") for side in _SIDES}
     tensors |= {f"{side}.{row}": x for side in _SIDES for row, x in getattr(features, side).items()}

@@ -1,4 +1,4 @@
-"""What a frozen model makes of pictures, beside what an untrained one makes of them and the plain pixels."""
+"""Features of a frozen model, of an untrained model, and of raw pixels."""
 
 from collections.abc import Iterable
 from dataclasses import dataclass
@@ -20,12 +20,12 @@ PIXEL_SIDE = 16
 
 @dataclass(frozen=True, kw_only=True, eq=False)
 class FrozenFeatures:
-    """Features and labels of pictures to learn from (``reference``) and of others to be measured on (``reported``).
+    """Features and labels of images to fit on (``reference``) and of images to evaluate on (``reported``).
 
-    Rows: ``model``; ``untrained``, a fresh initialisation of it; ``pixels``, the inputs reduced to 16 x 16.
+    Rows: ``model``; ``untrained``, a random initialisation of it; ``pixels``, the inputs reduced to 16 x 16.
 
     Raises:
-        ValueError: a part has no pictures, the parts do not fit together, or a value is not finite.
+        ValueError: a part has no images, the parts do not match, or a value is not finite.
     """
 
     reference: dict[str, Float[Tensor, "_ _"]]
@@ -35,24 +35,24 @@ class FrozenFeatures:
 
     def __post_init__(self) -> None:
         parts = (
-            ("to learn from", self.reference, self.reference_labels),
-            ("to measure on", self.reported, self.reported_labels),
+            ("to fit on", self.reference, self.reference_labels),
+            ("to evaluate on", self.reported, self.reported_labels),
         )
         for what, rows, labels in parts:
             if not len(labels):
-                raise ValueError(f"there are no pictures {what}")
+                raise ValueError(f"there are no images {what}")
             if not rows or any(len(features) != len(labels) for features in rows.values()):
-                raise ValueError(f"each of the {len(labels)} pictures {what} needs one label and one row of features")
+                raise ValueError(f"each of the {len(labels)} images {what} needs one label and one row of features")
             bad = next((row for row, features in rows.items() if not features.isfinite().all()), None)
             if bad:
                 raise ValueError(
-                    f"the features of row {bad!r} are not finite: the weights hold NaN or infinity, or overflow"
+                    f"the features of row {bad!r} are not finite: the weights contain NaN or infinity, or overflow"
                 )
             if int(labels.min()) < 0:
-                raise ValueError(f"there is a label {int(labels.min())}: labels count from 0")
+                raise ValueError(f"there is a label {int(labels.min())}: labels must be at least 0")
         widths = [{row: features.shape[1] for row, features in rows.items()} for _, rows, _ in parts]
         if widths[0] != widths[1]:
-            raise ValueError(f"the features to learn from are {widths[0]} wide, those to measure on {widths[1]}")
+            raise ValueError(f"the features to fit on are {widths[0]} wide, those to evaluate on {widths[1]}")
 
     @property
     def num_classes(self) -> int:
@@ -70,19 +70,20 @@ def frozen_features(
     untrained: nn.Module | None = None,
     seed: int = 0,
 ) -> FrozenFeatures:
-    """The features of the batches ``(images, labels)`` of two loaders, computed once for every probe.
+    """The features of the batches ``(images, labels)`` of two loaders, computed once for all probes.
 
     Args:
-        tokens: normed class token, mean of the normed patch tokens, or both; unless given what the classifier reads.
-        layers: of the last so many blocks, side by side.
-        untrained: the control; ``untrained_twin(model, seed)`` unless given.
+        tokens: normalised class token, mean of the normalised patch tokens, or both; default: the input of the
+            classification head.
+        layers: number of last blocks whose tokens are concatenated.
+        untrained: the control; default: ``untrained_twin(model, seed)``.
 
     Raises:
-        ValueError: the model takes no pictures, has no such tokens or layers, or its features are not finite; a loader
+        ValueError: it is not a vision model, has no such tokens or layers, or its features are not finite; or a loader
             is empty.
     """
     if not isinstance(model, Backbone):
-        raise ValueError(f"a {type(model).__name__} has no features of pictures: give a model that takes pictures")
+        raise ValueError(f"{type(model).__name__} has no image features: give a vision model")
     chosen = tokens_of(model, tokens, layers)
     models = {"model": model, "untrained": untrained or untrained_twin(model, seed)}
     sides = [features_of(models, loader, chosen, layers) for loader in (reference, reported)]
@@ -92,21 +93,23 @@ def frozen_features(
 
 
 def tokens_of(model: Backbone, tokens: Tokens | None, layers: int) -> Tokens:
-    """The choice of tokens, checked; unless given what the classifier reads."""
+    """The choice of tokens, validated; default: the input of the classification head."""
     chosen = tokens or ("patches" if model.config.global_pool == "avg" else "class")
     if chosen not in get_args(Tokens):
         raise ValueError(f"tokens is {tokens!r}: choose one of {', '.join(get_args(Tokens))}")
     if not 1 <= layers <= len(model.blocks):
-        raise ValueError(f"there are no last {layers} blocks: the model has {len(model.blocks)}")
+        raise ValueError(f"layers is {layers}, but the model has {len(model.blocks)} blocks")
     if chosen != "patches" and layers > 1 and not model.num_prefix_tokens:
-        raise ValueError(f"{type(model).__name__} has a class token after its last block only: take patches or 1 layer")
+        raise ValueError(
+            f"{type(model).__name__} has a class token only after its last block: choose patches, or 1 layer"
+        )
     return chosen
 
 
 def features_of(
     models: dict[str, Backbone], loader: Iterable, tokens: Tokens, layers: int
 ) -> tuple[dict[str, Tensor], Tensor]:
-    """Features by row, those of the models and the pixels, and labels of the batches ``(images, labels)``."""
+    """Features by row (the models and the pixels), and labels, of the batches ``(images, labels)``."""
     found: dict[str, list[Tensor]] = {row: [] for row in ROWS}
     all_labels = [torch.empty(0, dtype=torch.int64)]
     for images, labels in loader:
@@ -122,7 +125,7 @@ def features_of(
 def batch_features(
     model: Backbone, images: Float[Tensor, "batch channels height width"], tokens: Tokens, layers: int
 ) -> Float[Tensor, "batch features"]:
-    """Chosen tokens of the last ``layers`` blocks after the final norm, block by block, in float32 at least."""
+    """Chosen tokens of the last ``layers`` blocks after the final norm, block by block, in float32 or better."""
     final, blocks = model.forward_intermediates(images, layers, return_prefix_tokens=True, norm=True, output_fmt="NLC")
     parts = []
     if tokens != "patches":
@@ -133,6 +136,6 @@ def batch_features(
 
 
 def reduced_pixels(images: Float[Tensor, "batch channels height width"]) -> Float[Tensor, "batch values"]:
-    """Means over the cells of a grid of 16 x 16; of smaller pictures all pixels."""
+    """Means over the cells of a 16 x 16 grid; all pixels of smaller images."""
     height, width = (min(side, PIXEL_SIDE) for side in images.shape[-2:])
     return F.adaptive_avg_pool2d(at_least_float32(images), (height, width)).flatten(1).cpu()

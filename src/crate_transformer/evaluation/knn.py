@@ -1,4 +1,4 @@
-"""The classes of the nearest neighbours vote (arXiv 2104.14294)."""
+"""k-nearest-neighbour classification (arXiv 2104.14294)."""
 
 from collections.abc import Sequence
 from dataclasses import dataclass
@@ -11,12 +11,12 @@ from crate_transformer.progress import ProgressLine
 
 K = (10, 20, 100, 200)
 TEMPERATURE = 0.07
-_BLOCK = 1 << 25  # similarities held at a time
+_BLOCK = 1 << 25  # similarities in memory at a time
 
 
 @dataclass(frozen=True, kw_only=True)
 class KNN:
-    """``rows[row][k]``: accuracy of the vote of ``k`` of ``num_reference`` pictures; rows as in ``FrozenFeatures``."""
+    """``rows[row][k]``: accuracy with ``k`` of ``num_reference`` images; rows as in ``FrozenFeatures``."""
 
     rows: dict[str, dict[int, Accuracy]]
     temperature: float
@@ -24,13 +24,13 @@ class KNN:
 
 
 def knn(features: FrozenFeatures, *, k: Sequence[int] = K, temperature: float = TEMPERATURE, show: bool = False) -> KNN:
-    r"""Each of the ``k`` most similar reference pictures votes with weight :math:`\exp(\cos / T)` for its class.
+    r"""Each of the ``k`` most similar reference images votes for its class with weight :math:`\exp(\cos / T)`.
 
-    Exact: every pair is compared. Of classes with equal votes the one with the lower number is first; a class without
-    votes is no guess.
+    The search is exact. Of classes with equal votes, the one with the lower number is first; a class without votes is
+    never predicted.
 
     Args:
-        k: numbers above that of the reference pictures mean all of them.
+        k: numbers of neighbours, capped at the number of reference images.
         temperature: ``math.inf`` gives all votes the same weight.
 
     Raises:
@@ -49,7 +49,7 @@ def knn(features: FrozenFeatures, *, k: Sequence[int] = K, temperature: float = 
             for start in range(0, len(labels), size):
                 part = slice(start, start + size)
                 similarity, neighbours = (reported[part] @ reference.T).topk(ks[-1])
-                # the largest weight is 1: it changes no ranking and cannot overflow
+                # scaled so that the largest weight is 1: the ranking is unchanged, and nothing overflows
                 weights = ((similarity - similarity[:, :1]) / temperature).exp()
                 for number in ks:
                     votes = weights.new_zeros(len(weights), features.num_classes)

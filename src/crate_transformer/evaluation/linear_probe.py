@@ -14,15 +14,15 @@ from crate_transformer.progress import ProgressLine
 
 PENALTIES = (10.0, 3.0, 1.0, 0.3, 0.1, 0.03, 0.01, 0.003, 0.001)
 MAX_ITERATIONS = 500
-_SPLIT = 5  # every fifth picture of a class chooses the penalty
+_SPLIT = 5  # the penalty is chosen on every fifth image of a class
 
 
 @dataclass(frozen=True, kw_only=True)
 class PenaltyChoice:
-    """The penalty with the best accuracy on the part of the reference pictures that chose it, and all that were tried.
+    """The penalty with the best accuracy on the selection part of the reference images, and all penalties tried.
 
-    ``at_the_end`` says that it is the first or last of the list, beyond which a better one may lie; ``converged`` that
-    the fit on all reference pictures ended by itself.
+    ``at_the_end``: it is the first or last of the list, so a better one may exist beyond it. ``converged``: the fit on
+    all reference images converged.
     """
 
     penalty: float
@@ -43,24 +43,24 @@ class LinearProbe:
 def linear_probe(
     features: FrozenFeatures, *, penalties: Sequence[float] = PENALTIES, show: bool = False
 ) -> LinearProbe:
-    r"""Logistic regression on standardised features: the least :math:`\frac1n \sum_i -\log p(y_i \mid x_i) +
-    \frac\lambda2 \lVert W \rVert^2`, by L-BFGS (scikit-learn).
+    r"""Logistic regression on standardised features: minimises :math:`\frac1n \sum_i -\log p(y_i \mid x_i) +
+    \frac\lambda2 \lVert W \rVert^2` with L-BFGS (scikit-learn).
 
-    The penalty :math:`\lambda` is chosen on every fifth reference picture of each class after fitting the others; the
-    reported numbers come from a fit on all of them. The reported pictures choose nothing.
+    The penalty :math:`\lambda` is chosen on every fifth reference image of each class after fitting on the others; the
+    reported accuracy is from a fit on all reference images. The reported images are not used for any choice.
 
     Args:
-        penalties: to choose from; of equally good ones the largest is taken.
+        penalties: candidates; of equally good ones, the largest is chosen.
 
     Raises:
-        ValueError: the reference pictures have a single class, or no class with two pictures.
+        ValueError: the reference images have a single class, or no class with two images.
     """
     labels = features.reference_labels.numpy()
     if len(np.unique(labels)) < 2:
-        raise ValueError("a linear probe needs at least two classes among the pictures to learn from")
+        raise ValueError("a linear probe needs at least two classes in the images to fit on")
     choosing = every_fifth(labels)
     if not choosing.any() or len(np.unique(labels[~choosing])) < 2:
-        raise ValueError("a linear probe needs classes with two pictures or more to learn from: take k-NN instead")
+        raise ValueError("a linear probe needs a class with at least two images to fit on: use k-NN instead")
     if not penalties or not min(penalties) > 0:
         raise ValueError(f"penalties are {tuple(penalties)}: give positive numbers")
     rows, choices = {}, {}
@@ -75,7 +75,7 @@ def linear_probe(
                 fit.run(penalty)
                 tried[penalty] = float((fit.ranked(x[choosing])[:, 0] == labels[choosing]).mean())
             best = max(tried, key=tried.__getitem__)
-            line.update(begun + len(penalties), f"{row}, all pictures")
+            line.update(begun + len(penalties), f"{row}, all images")
             fit = _Fit(x, labels)
             converged = fit.run(best)
             ranked = torch.from_numpy(fit.ranked(features.reported[row].numpy()))
@@ -88,14 +88,14 @@ def linear_probe(
             )
         line.update(line.total)
     split = (
-        f"the penalty was chosen on {choosing.sum():,} of the {len(labels):,} pictures to learn from, every fifth of "
-        "each class"
+        f"the penalty was chosen on {choosing.sum():,} of the {len(labels):,} images to fit on, every fifth of each "
+        "class"
     )
     return LinearProbe(rows=rows, choices=choices, split=split)
 
 
 def every_fifth(labels: Int64[np.ndarray, " images"]) -> Bool[np.ndarray, " images"]:
-    """True for every fifth picture of each class; of a class with two to four pictures for the last one."""
+    """True for every fifth image of each class; for a class with two to four images, true for the last one."""
     chosen = np.zeros(len(labels), dtype=bool)
     for label in np.unique(labels):
         members = np.flatnonzero(labels == label)
@@ -104,7 +104,7 @@ def every_fifth(labels: Int64[np.ndarray, " images"]) -> Bool[np.ndarray, " imag
 
 
 class _Fit:
-    """A classifier on features that it standardises by the mean and spread of those to learn from."""
+    """A classifier on features standardised by the mean and standard deviation of those to fit on."""
 
     def __init__(self, x: Float[np.ndarray, "images features"], labels: Int64[np.ndarray, " images"]) -> None:
         mean, spread = x.mean(axis=0, dtype=np.float64), x.std(axis=0, dtype=np.float64)
@@ -114,7 +114,7 @@ class _Fit:
         self.model = None
 
     def run(self, penalty: float) -> bool:
-        """Fit, starting from the weights of the fit before; whether it converged."""
+        """Fit, starting from the weights of the previous fit; returns whether it converged."""
         from sklearn.exceptions import ConvergenceWarning
         from sklearn.linear_model import LogisticRegression
 
@@ -127,7 +127,7 @@ class _Fit:
         return not any(issubclass(warning.category, ConvergenceWarning) for warning in caught)
 
     def ranked(self, x: Float[np.ndarray, "images features"]) -> Int64[np.ndarray, "images classes"]:
-        """The known classes of each picture, likeliest first; of equally likely ones the one with the lower number."""
+        """The known classes of each image, most likely first; of equally likely ones, the lower number first."""
         order = np.argsort(-self.model.predict_proba(self._standardised(x)), axis=1, kind="stable")
         return self.model.classes_[order]
 

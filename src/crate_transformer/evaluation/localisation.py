@@ -1,4 +1,4 @@
-"""Does a box around what attention marks find the labelled object?"""
+"""CorLoc: localisation of labelled objects by boxes around attention maps."""
 
 from dataclasses import dataclass
 
@@ -21,12 +21,12 @@ from crate_transformer.evaluation.candidates import (
 from crate_transformer.inspection import preprocessing_of, threshold_entries, untrained_twin
 
 FRACTIONS = (0.05, 0.1, 0.2, 0.3, 0.4, 0.6)
-"""Fractions of the entries among which the threshold is chosen."""
+"""Candidates for the fraction of entries above the threshold."""
 
 
 @dataclass(frozen=True, kw_only=True)
 class CorLocScore:
-    """Fraction of the images whose box has an IoU of at least 0.5 with the true one; ``mean_iou`` is the mean of these.
+    """Fraction of the images whose box has an IoU of at least 0.5 with the true one; ``mean_iou`` is the mean IoU.
 
     ``choices`` are the layer and head, or sign, and the fraction of entries, chosen on the other half of the images.
     """
@@ -48,7 +48,7 @@ class CorLoc:
     num_images: int
 
     def to_dict(self) -> dict[str, object]:
-        """Everything but the single images, ready for JSON."""
+        """Everything except per-image values, ready for JSON."""
         rows = {
             row: {"corloc": score.corloc, "mean_iou": score.mean_iou, "choices": score.choices}
             for row, score in self.rows.items()
@@ -77,10 +77,10 @@ def corloc(
     """Localise the labelled object of each image by the class token's attention (CorLoc, correct localisation).
 
     Args:
-        pixels: of whole patches.
-        boxes: left, top, right and bottom edge of each image's object, in pixels of ``pixels``.
-        untrained: the control; ``untrained_twin(model, seed)`` unless given.
-        seed: also of the division into halves.
+        pixels: images whose size is a multiple of the patch size.
+        boxes: left, top, right and bottom edge of the object in each image, in pixels of ``pixels``.
+        untrained: the control; default: ``untrained_twin(model, seed)``.
+        seed: also used for the division into halves.
 
     Raises:
         ValueError: the numbers of images and boxes differ, a box is empty, or there are fewer than four.
@@ -119,7 +119,7 @@ def _score(ious: np.ndarray, choices: tuple[dict[str, int | float], ...]) -> Cor
 
 
 def _filled(boxes: np.ndarray, grid: tuple[int, ...]) -> np.ndarray:
-    """Each box as a mask of the patches whose centres it holds."""
+    """Each box as a mask of the patches whose centres it contains."""
     rows, columns = (np.arange(side) + 0.5 for side in grid)
     inside = (boxes[:, :1] <= columns) & (columns < boxes[:, 2:3])
     below = (boxes[:, 1:2] <= rows) & (rows < boxes[:, 3:])
@@ -127,7 +127,7 @@ def _filled(boxes: np.ndarray, grid: tuple[int, ...]) -> np.ndarray:
 
 
 def _boxes(candidates: Candidates) -> tuple[np.ndarray, list[dict[str, int | float]]]:
-    """The box of every candidate at every threshold, ``(candidates, images, 4)``, and what each stands for."""
+    """The box of every candidate at every threshold, ``(candidates, images, 4)``, and the choice of each."""
     boxes, choices = [], []
     for fraction in FRACTIONS:
         for maps, choice in zip(threshold_entries(candidates.maps, fraction), candidates.choices, strict=True):
@@ -137,7 +137,7 @@ def _boxes(candidates: Candidates) -> tuple[np.ndarray, list[dict[str, int | flo
 
 
 def largest_box(mask: Bool[np.ndarray, "rows columns"]) -> tuple[int, int, int, int]:
-    """Left, top, right and bottom edge of the largest part that is connected across edges; zeros for an empty mask."""
+    """Left, top, right and bottom edge of the largest 4-connected part; zeros for an empty mask."""
     labels, count = scipy.ndimage.label(mask)
     if not count:
         return 0, 0, 0, 0

@@ -1,4 +1,4 @@
-"""How many objects MaskCut finds, by the protocol of arXiv 2308.16271 and with its controls."""
+"""Average precision of MaskCut by the protocol of arXiv 2308.16271, with controls."""
 
 from collections.abc import Iterable
 from dataclasses import dataclass
@@ -20,10 +20,10 @@ ROWS = ("model", "untrained", "shuffled", "mean_mask_prior", "brightness", "cont
 class MaskCutPrecision:
     """``rows[row]["box"]`` and ``["mask"]``: class-agnostic average precision on the same images by the same code.
 
-    Rows: ``model``; ``untrained``, a fresh initialisation; ``shuffled``, the model's masks of the next image;
-    ``mean_mask_prior``, one object, where the other images' objects lie on average above Otsu's threshold;
-    ``brightness`` and ``contrast``, the largest connected parts above Otsu's threshold (below it where they hold three
-    corners). ``objects_per_image`` are the non-empty masks of each row.
+    Rows: ``model``; ``untrained``, a random initialisation; ``shuffled``, the model's masks of the next image;
+    ``mean_mask_prior``, one object: the mean mask of the other images above Otsu's threshold; ``brightness`` and
+    ``contrast``, the largest connected parts above Otsu's threshold (or below it, if they contain three corners).
+    ``objects_per_image`` is the number of non-empty masks of each row.
     """
 
     rows: dict[str, dict[str, AveragePrecision]]
@@ -41,8 +41,9 @@ class MaskCutPrecision:
             "rows": {
                 row: {kind: vars(precision) for kind, precision in kinds.items()} for row, kinds in self.rows.items()
             },
-            "score_rule": "an image's first object is ranked before every second one, those before every third one",
-            "resize_rule": "pictures are squeezed to the input size, masks stretched back by their nearest patch",
+            "score_rule": "all first objects of images are ranked before all second ones, those before all third ones",
+            "resize_rule": "images are resized to the input size without keeping their aspect ratio; masks are resized "
+            "back with nearest-neighbour interpolation",
             **{name: getattr(self, name) for name in names},
         }
 
@@ -58,19 +59,19 @@ def maskcut_average_precision(
     untrained: nn.Module | None = None,
     seed: int = 0,
 ) -> MaskCutPrecision:
-    """Cut objects out of every picture and compare them with the true ones, whatever their class.
+    """Compare MaskCut's objects in every image with the true ones, ignoring classes.
 
     The protocol of arXiv 2308.16271, table 1: three objects, threshold 0.15, no CRF. Image size and ranking are not
-    stated there; here they are 480 pixels, as in MaskCut's code, and the order in which the objects are cut.
+    stated there; here the size is 480 pixels, as in MaskCut's code, and objects are ranked in the order of the cuts.
 
     Args:
-        samples: with objects.
-        size: side in pixels to which pictures are squeezed; whole patches.
-        layer: whose projections are cut; zero-based, negative ones count from the last.
-        untrained: the control; ``untrained_twin(model, seed)`` unless given.
+        samples: samples with objects.
+        size: side in pixels to which images are resized, a multiple of the patch size.
+        layer: layer of the features; zero-based, negative ones count from the end.
+        untrained: the control; default: ``untrained_twin(model, seed)``.
 
     Raises:
-        ValueError: fewer than two samples, or what ``maskcut`` refuses.
+        ValueError: there are fewer than two samples; or as in ``maskcut``.
     """
     control = untrained or untrained_twin(model, seed)
     found: dict[str, list[np.ndarray]] = {row: [] for row in ROWS}
@@ -93,7 +94,7 @@ def maskcut_average_precision(
         sizes.append((sample.picture.height, sample.picture.width))
         covered.append(_coverage(sample, grid))
     if cuts is None or len(truth) < 2:
-        raise ValueError(f"average precision with its controls needs at least two pictures, not {len(truth)}")
+        raise ValueError(f"average precision with controls needs at least two images, not {len(truth)}")
     total = np.sum(covered, axis=0)
     found["mean_mask_prior"] = [_parts((total - own) / (len(covered) - 1), 1) for own in covered]
     found["shuffled"] = found["model"][1:] + found["model"][:1]
@@ -116,7 +117,7 @@ def maskcut_average_precision(
 
 
 def _coverage(sample: SegmentationSample, grid: tuple[int, ...]) -> np.ndarray:
-    """The fraction of each patch that objects cover."""
+    """The fraction of each patch that is covered by objects."""
     union = np.zeros((sample.picture.height, sample.picture.width), dtype=np.float32)
     for mask in sample.objects:
         union[mask] = 1
@@ -124,7 +125,7 @@ def _coverage(sample: SegmentationSample, grid: tuple[int, ...]) -> np.ndarray:
 
 
 def _parts(values: np.ndarray, count: int) -> np.ndarray:
-    """The largest connected parts of what lies above Otsu's threshold, or below it where that holds three corners."""
+    """The largest connected parts above Otsu's threshold, or below it if the part above contains three corners."""
     above = threshold_otsu(values)
     if above[[0, 0, -1, -1], [0, -1, 0, -1]].sum() >= 3:
         above = ~above

@@ -29,8 +29,8 @@ THRESHOLDS: dict[Reading, Callable] = {"entries": threshold_entries, "mass": thr
 class MIoU:
     """Intersection over union: mean over the classes of an image, then over images.
 
-    ``per_class`` is the mean over the images that show the class; ``choices`` are the layers and heads, or signs, that
-    were chosen on other images, none where the best head of each image and class counts.
+    ``per_class`` is the mean over the images with the class; ``choices`` are the layers and heads, or signs, that were
+    chosen on other images (empty if the best head of each image and class counts).
     """
 
     mean: float
@@ -46,14 +46,14 @@ class MIoU:
 
 @dataclass(frozen=True, kw_only=True)
 class ClassMasks:
-    """One mask on the token grid for each class on each image; ``image`` counts from 0 without gaps."""
+    """One mask on the token grid for each class in each image; ``image`` is numbered from 0 without gaps."""
 
     masks: Bool[np.ndarray, "masks rows columns"]
     image: Int[np.ndarray, " masks"]
     label: Int[np.ndarray, " masks"]
 
     def ious(self, found: Bool[np.ndarray, "candidates images rows columns"]) -> Float[np.ndarray, "candidates masks"]:
-        """Of each candidate's mask of the image with each class on it."""
+        """IoU of each candidate's mask of an image with each class in it."""
         scores = np.empty((len(found), len(self.masks)))
         for row, masks in zip(scores, found, strict=True):
             other = masks[self.image]
@@ -61,7 +61,7 @@ class ClassMasks:
         return scores
 
     def per_image(self, scores: Float[np.ndarray, "*rows masks"]) -> Float[np.ndarray, "*rows images"]:
-        """Mean over the classes on each image."""
+        """Mean over the classes in each image."""
         member = self.image == np.arange(self.image.max() + 1)[:, None]
         return scores @ (member / member.sum(axis=1, keepdims=True)).T
 
@@ -84,13 +84,13 @@ def coarse_miou(
     .. math:: \mathrm{mIoU} = \tfrac1I \sum_i \tfrac1{|M_i|} \sum_{m \in M_i} \max_k \mathrm{IoU}(A_{i,k}, S_{i,m})
 
     Args:
-        masks: one for each head.
-        labels: a class for each patch, 0 the background.
+        masks: one mask for each head.
+        labels: a class for each patch, 0 for background.
         background: whether the background is a class too.
-        void: a label that is no class; its patches count as outside every class.
+        void: the label of undecided patches, which count as outside every class.
 
     Raises:
-        ValueError: no image shows a class.
+        ValueError: no image has a class.
     """
     pairs = [
         (image, int(label))
@@ -99,7 +99,7 @@ def coarse_miou(
         if label != void and (label != 0 or background)
     ]
     if not pairs:
-        raise ValueError("no image shows a class: there is nothing to segment")
+        raise ValueError("no image has a class: there is nothing to segment")
     shown = sorted({image for image, _ in pairs})
     truth = ClassMasks(
         masks=np.stack([labels[image] == label for image, label in pairs]),
@@ -111,14 +111,14 @@ def coarse_miou(
 
 @dataclass(frozen=True, kw_only=True)
 class AttentionMIoU:
-    """The class token's attention as a segmentation, beside its controls, in both readings of "top 60%".
+    """The class token's attention as a segmentation, with controls, for both interpretations of "top 60%".
 
-    ``best_head[reading][row]`` follows the paper: of ``layer``, whichever head fits a class of an image best counts, so
-    the masks themselves choose and every row is too high. ``fixed_head[reading][row]`` chooses layer and head (for cues
-    the sign) on the other half of the images. Rows: ``model``; ``untrained``, the same by a fresh initialisation;
-    ``shuffled``, the model's maps against masks of other images; ``mean_mask_prior``, the mean mask of the other half;
-    ``brightness`` and ``contrast`` of each patch, whichever sign is better.
-    ``num_dropped`` images show no class on the grid: none covers more than half a patch.
+    ``best_head[reading][row]`` follows the paper: in ``layer``, the best head for each class of each image counts, so
+    the choice uses the masks themselves and every score is too high. For ``fixed_head[reading][row]``, layer and head
+    (or the sign of a cue) are chosen on the other half of the images. Rows: ``model``; ``untrained``, a random
+    initialisation; ``shuffled``, the model's maps against masks of other images; ``mean_mask_prior``, the mean mask of
+    the other half; ``brightness`` and ``contrast`` of each patch, with the better sign. ``num_dropped`` images have no
+    class that covers more than half of a patch.
     """
 
     best_head: dict[Reading, dict[str, MIoU]]
@@ -131,7 +131,7 @@ class AttentionMIoU:
     num_dropped: int
 
     def to_dict(self) -> dict[str, object]:
-        """Everything but the single images, ready for JSON."""
+        """Everything except per-image values, ready for JSON."""
         tables = {
             protocol: {
                 reading: {
@@ -165,19 +165,19 @@ def attention_miou(
     untrained: nn.Module | None = None,
     seed: int = 0,
 ) -> AttentionMIoU:
-    """Score each head's largest entries, or largest mass, of class-token attention against every class on each picture.
+    """Score the largest entries, or the largest mass, of each head's class-token attention against every class.
 
     The protocol of arXiv 2308.16271, appendix B, whose "top 60% of entries" may also mean 60% of the mass; with all
-    controls, and once more with layer and head chosen on other images.
+    controls, and a second time with layer and head chosen on other images.
 
     Args:
-        samples: of ``data.resize_and_centre_crop``, with a side of whole patches.
-        layer: of the paper's protocol; zero-based, negative ones count from the last.
-        untrained: the control; ``untrained_twin(model, seed)`` unless given.
-        seed: also of the division into halves.
+        samples: from ``data.resize_and_centre_crop``, with a size that is a multiple of the patch size.
+        layer: layer of the paper's protocol; zero-based, negative ones count from the end.
+        untrained: the control; default: ``untrained_twin(model, seed)``.
+        seed: also used for the division into halves.
 
     Raises:
-        ValueError: the layer does not exist, or fewer than four pictures show a class.
+        ValueError: the layer does not exist, or fewer than four images have a class.
     """
     preprocessing = preprocessing_of(model)
     rows = {"model": of_model(model, samples.pixels, preprocessing)}

@@ -1,4 +1,4 @@
-"""How well maps agree with masks, and which of several maps is chosen on other images than it is judged on."""
+"""Scores of maps against masks."""
 
 from collections.abc import Sequence
 from dataclasses import dataclass
@@ -10,16 +10,16 @@ from crate_transformer.inspection import threshold_entries
 from crate_transformer.inspection.agreement import mann_whitney, ranks
 
 FRACTIONS = (0.02, 0.05, 0.1, 0.15, 0.2, 0.3, 0.4, 0.6)
-"""Fractions of the entries among which the threshold of an IoU is chosen."""
+"""Candidates for the fraction of entries in the mask of an IoU."""
 
 
 @dataclass(frozen=True, kw_only=True)
 class MaskScore:
     """One score on the reported images, with the choices made for it on the selection images.
 
-    ``layer`` and ``head`` are ``None`` for cues that have none, ``fraction`` (of entries in the mask) for an AUC.
-    ``sign`` is -1 where the smallest values were taken for the object. ``mean`` and ``standard_error`` are over the
-    images of ``per_image``.
+    ``layer`` and ``head`` are ``None`` for trivial cues, and ``fraction`` (of entries in the mask) is ``None`` for an
+    AUC. ``sign`` is -1 if the smallest values indicate the object. ``mean`` and ``standard_error`` are over the images
+    of ``per_image``.
     """
 
     per_image: Float[np.ndarray, " images"]
@@ -39,7 +39,7 @@ class MaskScore:
         return float(self.per_image.std(ddof=1) / len(self.per_image) ** 0.5)
 
     def to_dict(self) -> dict[str, float | int | None]:
-        """Everything but the single images, ready for JSON."""
+        """Everything except per-image values, ready for JSON."""
         choices = {"layer": self.layer, "head": self.head, "sign": self.sign, "fraction": self.fraction}
         return {"mean": self.mean, "standard_error": self.standard_error, **choices}
 
@@ -49,9 +49,9 @@ def top_iou(
     masks: Bool[np.ndarray, "images entries"],
     fractions: Sequence[float],
 ) -> Float[np.ndarray, "fractions *candidates images"]:
-    """Intersection over union of each mask with the map's largest entries, for several fractions of the entries.
+    """IoU of each mask with the largest entries of the map, for several fractions of the entries.
 
-    The rule is that of ``inspection.threshold_entries``.
+    The threshold rule is that of ``inspection.threshold_entries``.
     """
     order = np.argsort(maps, axis=-1, kind="stable")[..., ::-1]
     hits = np.take_along_axis(np.broadcast_to(masks, order.shape), order, axis=-1).cumsum(axis=-1)
@@ -68,7 +68,7 @@ def _mean_over_others(pairs: Float[np.ndarray, "images images"]) -> Float[np.nda
 def shuffled_auc(
     maps: Float[np.ndarray, "images entries"], masks: Bool[np.ndarray, "images entries"]
 ) -> Float[np.ndarray, " images"]:
-    """AUC of each map against the masks of the other images, mean over those."""
+    """Mean AUC of each map against the masks of all other images."""
     hits = ranks(maps) @ masks.T
     return _mean_over_others(mann_whitney(hits, masks.sum(axis=-1), masks.shape[-1]))
 
@@ -76,7 +76,7 @@ def shuffled_auc(
 def shuffled_iou(
     maps: Float[np.ndarray, "images entries"], masks: Bool[np.ndarray, "images entries"], fraction: float
 ) -> Float[np.ndarray, " images"]:
-    """IoU of each map's largest entries with the masks of the other images, mean over those."""
+    """Mean IoU of each map's largest entries with the masks of all other images."""
     kept = threshold_entries(maps[:, None], fraction)[:, 0]
     inside = kept.astype(np.float64) @ masks.T
     return _mean_over_others(inside / (kept.sum(axis=-1)[:, None] + masks.sum(axis=-1) - inside))

@@ -1,4 +1,4 @@
-"""Does the attention of the class token find the objects, although it was never given a mask?"""
+"""Segmentation of objects by the class token's attention, without segmentation labels in training."""
 
 from dataclasses import dataclass, replace
 from typing import Literal
@@ -26,16 +26,16 @@ _CUES = ("mean_mask_prior", *_TRIVIAL)
 
 @dataclass(frozen=True, kw_only=True)
 class SegmentationReport:
-    """Agreement of attention with object masks on the token grid, with every control, on the reported images.
+    """Agreement of attention with object masks on the token grid, with all controls, on the reported images.
 
-    Rows of ``auc`` and ``miou``, for each model ``m``: ``m``; ``m_untrained``, freshly initialised; ``m_shuffled``, the
-    map chosen for ``m`` against the masks of all *other* images, mean over them; ``m_centred`` and
-    ``m_untrained_centred``, after subtracting each head's mean map over the selection images; and once:
-    ``mean_mask_prior``, the mean selection mask for every image; ``brightness`` and ``contrast``, mean and standard
-    deviation of each patch's luminance; ``median_difference``, how far that mean lies from the image's median patch.
-    ``layer_auc`` holds, for ``m`` and ``m_untrained``, the AUC of each layer's best head, ``layer_heads``
-    names it; ``selection_auc`` the AUC of each layer and head on the selection images, by which it was chosen. Images
-    whose mask is empty or full on the grid are left out: ``num_dropped``.
+    Rows of ``auc`` and ``miou`` for each model ``m``: ``m``; ``m_untrained``, randomly initialised; ``m_shuffled``, the
+    map chosen for ``m`` against the masks of all *other* images (mean); ``m_centred`` and ``m_untrained_centred``,
+    after subtracting each head's mean map over the selection images. Further rows: ``mean_mask_prior``, the mean
+    selection mask for every image; ``brightness`` and ``contrast``, mean and standard deviation of each patch's
+    luminance; ``median_difference``, the absolute difference of the brightness from that of the image's median patch.
+    ``layer_auc`` is the AUC of each layer's best head for ``m`` and ``m_untrained``, and ``layer_heads`` are these
+    heads; ``selection_auc`` is the AUC of each layer and head on the selection images, used for the choice. Images
+    whose mask is empty or full on the grid are excluded: ``num_dropped``.
     """
 
     models: tuple[str, ...]
@@ -54,7 +54,7 @@ class SegmentationReport:
         """For each control of a model: whether the model is above it by more than two standard errors of their
         difference, paired over images."""
         if name not in self.models:
-            raise ValueError(f"no model is called {name!r}: there are {', '.join(self.models)}")
+            raise ValueError(f"there is no model {name!r}: choose one of {', '.join(self.models)}")
         rows: dict[str, MaskScore] = getattr(self, metric)
         statuses = {}
         for control in (f"{name}_untrained", f"{name}_shuffled", *_CUES):
@@ -64,7 +64,7 @@ class SegmentationReport:
         return statuses
 
     def to_dict(self) -> dict[str, object]:
-        """Everything but the single images, ready for JSON."""
+        """Everything except per-image values, ready for JSON."""
         return {
             "auc": {row: score.to_dict() for row, score in self.auc.items()},
             "miou": {row: score.to_dict() for row, score in self.miou.items()},
@@ -96,7 +96,7 @@ class _MaskedImages:
         return _MaskedImages(self.images[torch.from_numpy(indices)], self.masks[indices], cues)
 
     def maps(self, name: str, model: Backbone) -> Candidates:
-        """The model's attention to these images."""
+        """The model's attention maps of these images."""
         return of_batches(model, [self.images], repr(name))
 
 
@@ -104,7 +104,7 @@ def _common_grid(models: dict[str, Backbone], images: Tensor) -> tuple[int, int]
     grids = {name: model.grid_size(*images.shape[-2:]) for name, model in models.items()}
     if len(set(grids.values())) != 1:
         found = ", ".join(f"{name} {rows} x {columns}" for name, (rows, columns) in grids.items()) or "no model"
-        raise ValueError(f"attention is compared on one token grid, but there is {found}: evaluate them separately")
+        raise ValueError(f"attention is compared on one token grid, but there are {found}: evaluate them separately")
     return next(iter(grids.values()))
 
 
@@ -113,7 +113,7 @@ def _on_grid(images: Tensor, masks: Tensor, pixels: Tensor, grid: tuple[int, int
         if len(given) != len(images) or given.shape[-2:] != images.shape[-2:]:
             raise ValueError(
                 f"there are {len(images)} images of {tuple(images.shape[-2:])}, but {len(given)} {what} of "
-                f"{tuple(given.shape[-2:])}: give one for each image, of its size"
+                f"{tuple(given.shape[-2:])}: give one of the same size for each image"
             )
     masks_on_grid = on_grid(masks.cpu().numpy(), grid)
     usable = np.flatnonzero(masks_on_grid.any(axis=(1, 2)) & ~masks_on_grid.all(axis=(1, 2)))
@@ -130,7 +130,7 @@ class _Scorer:
         self.miou: dict[str, MaskScore] = {}
 
     def add(self, row: str, selection: Candidates, reported: Candidates) -> np.ndarray:
-        """Score one row; returns each candidate's AUC on selection."""
+        """Score one row; returns each candidate's AUC on the selection images."""
         chosen_on, maps, choices = _flat(selection.maps), _flat(reported.maps), selection.choices
         aucs = rank_auc(chosen_on, self.selection).mean(axis=-1)
         best = int(aucs.argmax())
@@ -167,25 +167,25 @@ def attention_segmentation(
     selection_fraction: float = 0.5,
     seed: int = 0,
 ) -> SegmentationReport:
-    """Score the class token's attention of every layer and head against object masks, with honest choices and controls.
+    """Score the class token's attention in every layer and head against object masks, with controls.
 
-    A mask on the token grid holds the patches that it covers by more than half. AUC is the chance that a patch of the
-    object receives more attention than one beside it, mean over images; mIoU the mean over images of the intersection
-    over union of the mask with the map's largest entries. Layer and head (and the fraction of entries, and the sign of
-    brightness and contrast) are chosen for each row on the selection images, and scored on the other ones.
+    A mask on the token grid contains the patches that it covers by more than half. AUC is the probability that an
+    object patch gets more attention than a background patch (mean over images); mIoU is the mean over images of the
+    IoU of the mask with the largest entries of the map. For each row, layer and head (and the fraction of entries, and
+    the sign of brightness and contrast) are chosen on the selection images and scored on the others.
 
     Args:
-        models: names and models that give the same token grid.
-        images: preprocessed.
-        masks: true on the object, of the images' size.
+        models: names and models with the same token grid.
+        images: preprocessed images.
+        masks: true on the object, with the size of the images.
         pixels: the same images before normalisation, for the luminance.
-        selection: other ``(images, masks, pixels)`` to choose on; all of the first are then reported.
-        selection_fraction: without ``selection``, the fraction of the images to choose on, drawn at random by ``seed``.
-        seed: also that of the untrained models.
+        selection: separate ``(images, masks, pixels)`` for the choices; all of ``images`` are then reported.
+        selection_fraction: without ``selection``, the fraction of the images for the choices, drawn with ``seed``.
+        seed: also the seed of the untrained models.
 
     Raises:
-        ValueError: sizes do not fit, fewer than one usable selection image or two reported ones are left, or a model
-            gives values that are not finite.
+        ValueError: sizes do not match, there is no usable selection image or fewer than two reported ones, or the
+            outputs of a model are not finite.
     """
     grid = _common_grid(models, images)
     reported = _on_grid(images, masks, pixels, grid)
@@ -195,14 +195,14 @@ def attention_segmentation(
         num_dropped += chosen_on.num_dropped
     else:
         if not 0 < selection_fraction < 1:
-            raise ValueError(f"selection_fraction is {selection_fraction}: it must lie between 0 and 1")
+            raise ValueError(f"selection_fraction is {selection_fraction}: it must be between 0 and 1")
         order = np.random.default_rng(seed).permutation(len(reported.masks))
         first, rest = np.split(order, [round(selection_fraction * len(order))])
         chosen_on, reported = reported.subset(np.sort(first)), reported.subset(np.sort(rest))
     if len(chosen_on.masks) < 1 or len(reported.masks) < 2:
         raise ValueError(
-            f"{len(chosen_on.masks)} images to choose on and {len(reported.masks)} to report are too few: {num_dropped}"
-            " were left out because their mask is empty or full on the token grid"
+            f"{len(chosen_on.masks)} selection images and {len(reported.masks)} reported images are too few: "
+            f"{num_dropped} were excluded because their mask is empty or full on the token grid"
         )
     scorer = _Scorer(chosen_on, reported)
     layer_auc: dict[str, np.ndarray] = {}

@@ -1,4 +1,4 @@
-"""How well classes are found in pictures that may have several of them."""
+"""Mean average precision of multi-label classification."""
 
 from collections.abc import Iterable
 from dataclasses import dataclass
@@ -13,8 +13,8 @@ from crate_transformer.evaluation.accuracy import answers
 
 @dataclass(frozen=True, kw_only=True)
 class MeanAveragePrecision:
-    """The mean over the classes of the average precision of their pictures' ranking; ``classes`` that no picture has
-    are left out. ``chance`` is what a random ranking has in the long run: the mean fraction of a class's pictures."""
+    """The mean over classes of the average precision of ranking images by score; classes without images are excluded.
+    ``chance`` is the expected value for a random ranking: the mean fraction of images of a class."""
 
     mean_average_precision: float
     chance: float
@@ -24,14 +24,14 @@ class MeanAveragePrecision:
     def __str__(self) -> str:
         return (
             f"mean average precision {self.mean_average_precision:.1%} of {self.classes} classes on {self.count:,} "
-            f"images (a random order has {self.chance:.1%})"
+            f"images (chance {self.chance:.1%})"
         )
 
 
 def logits_and_targets(
     model: nn.Module, loader: Iterable
 ) -> tuple[Float32[np.ndarray, "images classes"], Float32[np.ndarray, "images classes"]]:
-    """Of all batches of (images, targets); a picture's label is its only target."""
+    """Logits and targets of all batches of (images, targets); labels become one-hot targets."""
     nothing = np.empty((0, model.num_classes), np.float32)
     logits, targets = [nothing], [nothing]
     for ours, theirs in answers(model, loader):
@@ -44,18 +44,18 @@ def logits_and_targets(
 def mean_average_precision(
     scores: Float[np.ndarray, "images classes"], targets: Float[np.ndarray, "images classes"]
 ) -> MeanAveragePrecision:
-    """How the pictures of each class are ranked by their scores.
+    """Mean average precision of ranking the images by the scores of each class.
 
     Raises:
-        ValueError: no picture has a class, or a score is not finite.
+        ValueError: no image has a class, or a score is not finite.
     """
     from sklearn.metrics import average_precision_score
 
     there = targets.any(axis=0)
     if not there.any():
-        raise ValueError("none of the images to measure on has a class")
+        raise ValueError("none of the images to evaluate on has a class")
     if not np.isfinite(scores).all():
-        raise ValueError("the model's answer is not finite: its weights hold NaN or infinity, or overflow")
+        raise ValueError("the outputs of the model are not finite: its weights contain NaN or infinity, or overflow")
     found = average_precision_score(targets[:, there], scores[:, there], average="macro")
     return MeanAveragePrecision(
         mean_average_precision=float(found),

@@ -1,4 +1,4 @@
-"""Questions asked of a frozen model; the answers are frozen dataclasses of arrays, with their controls."""
+"""Measurements of a frozen model, returned as frozen dataclasses of arrays together with their controls."""
 
 from crate_transformer.inspection.attention import AttentionMaps, attention_maps
 from crate_transformer.inspection.classify import class_names, classify

@@ -1,4 +1,4 @@
-"""Where a token looks."""
+"""Attention maps."""
 
 from collections import defaultdict
 from collections.abc import Sequence
@@ -19,19 +19,19 @@ from crate_transformer.inspection.record import record
 from crate_transformer.layers import AttentionRows
 
 Query = Literal["cls"] | tuple[int, int] | Sequence[tuple[int, int]] | Bool[np.ndarray, "rows columns"]
-"""Who looks: the class token, a patch as (row, column), or a region as a list of patches or a mask of the grid."""
+"""The query: the class token, a patch as (row, column), or a region as a list of patches or a mask of the grid."""
 
 _MAX_ENTRIES = 2**22
-"""Entries of attention rows that are held at a time: 16 MiB in float32."""
+"""Entries of attention rows in memory at a time: 16 MiB in float32."""
 _MAX_TOKENS = 2**13
-"""Tokens of a batch, which bound the memory of the forward pass."""
+"""Largest number of tokens per batch, which bounds the memory of the forward pass."""
 
 
 @dataclass(frozen=True, kw_only=True)
 class AttentionMaps:
-    """How a token, or a region, spreads its attention over the patches: each map is non-negative and sums to 1.
+    """The attention of a token or a region over the patches; each map is non-negative and sums to 1.
 
-    ``layers`` and ``heads`` are zero-based, in the order of their axes; ``query`` says who looks.
+    ``layers`` and ``heads`` are zero-based, in the order of their axes; ``query`` describes the query.
     """
 
     maps: Float[np.ndarray, "images layers heads rows columns"]
@@ -52,22 +52,22 @@ def attention_maps(
 
     .. math:: a_{k,i} \propto \exp\bigl(p^{-1/2} \langle U_k^\top z_i, U_k^\top z_\mathrm{query} \rangle\bigr)
 
-    over the patches ``i`` (arXiv 2308.16271, appendix B, with the scale of the released code); for a ViT with its
-    queries and keys. A region's map is the mean of its patches' maps. Only the rows that are asked for are computed,
-    a few at a time, from what the layer compares: the model keeps its fused attention, and no tokens x tokens map is
-    formed. Families whose rows are others say so, see ``layers.AttentionRows``.
+    over the patches ``i`` (arXiv 2308.16271, appendix B, with the scale of the released code); for a ViT, with its
+    queries and keys. The map of a region is the mean of the maps of its patches. Only the requested rows are computed,
+    a few at a time, from the projections: the model uses its fused attention, and no tokens x tokens map is formed.
+    Families with other attention rows define them, see ``layers.AttentionRows``.
 
     Args:
-        model: one of ours, or a plain ViT of timm or of transformers.
-        images: preprocessed, all of one size; any multiple of the patch that the model accepts.
-        layers: zero-based, negative ones count from the last; all unless given.
-        heads: likewise.
+        model: a model of this package, or a plain ViT of timm or transformers.
+        images: preprocessed images of one size, any multiple of the patch size that the model accepts.
+        layers: zero-based, negative ones count from the end; default: all.
+        heads: zero-based, negative ones count from the end; default: all.
         query: ``"cls"`` for the class token, ``(row, column)`` for a patch; a region as a list of such pairs or as a
             mask of the token grid.
 
     Raises:
         ValueError: a layer, head or patch does not exist (the message says which do), the region is empty, there are
-            no images, or the model compares no tokens.
+            no images, or the attention of the model does not compare tokens.
     """
     if not len(images):
         raise ValueError("attention maps need at least one image")
@@ -84,7 +84,7 @@ def attention_maps(
 
 
 def query_tokens(query: Query, rows: int, columns: int, num_prefix_tokens: int) -> tuple[list[int], str]:
-    """The positions of the tokens that look, and how to call them."""
+    """The positions of the query tokens, and a description of the query."""
     if isinstance(query, str):
         if query != "cls" or not num_prefix_tokens:
             why = "the model has no class token" if query == "cls" else f"query is {query!r}"
@@ -98,7 +98,7 @@ def query_tokens(query: Query, rows: int, columns: int, num_prefix_tokens: int) 
     single = asked.shape == (2,)
     asked = asked.reshape(-1, 2) if asked.size else asked.reshape(0, 2)
     if not len(asked):
-        raise ValueError("the region is empty: no patch looks anywhere")
+        raise ValueError("the region is empty: give at least one patch")
     for row, column in asked.tolist():
         if not (0 <= row < rows and 0 <= column < columns):
             raise ValueError(
@@ -135,7 +135,7 @@ def _read_layers(
 
 
 def by_head(projected: Tensor, num_heads: int) -> Tensor:
-    """``(batch, heads, tokens, head_dim)``, whichever of the two usual shapes a module outputs."""
+    """``(batch, heads, tokens, head_dim)``, from either of the two usual output shapes of a module."""
     if projected.ndim == 4:
         return projected
     return rearrange(projected, "b n (h p) -> b h n p", h=num_heads)
@@ -143,17 +143,17 @@ def by_head(projected: Tensor, num_heads: int) -> Tensor:
 
 def mean_rows(
     rows: AttentionRows,
-    queries: Float[Tensor, "batch heads asking head_dim"],
+    queries: Float[Tensor, "batch heads queries head_dim"],
     keys: Float[Tensor, "batch heads patches head_dim"],
-    weights: Float[Tensor, "batch heads asking"] | None = None,
+    weights: Float[Tensor, "batch heads queries"] | None = None,
 ) -> Float[Tensor, "batch heads patches"]:
-    """The mean, or the weighted sum, of the queries' rows over the keys, a bounded number at a time."""
+    """The mean, or the weighted sum, of the attention rows of the queries, computed a bounded number at a time."""
     dtype = torch.promote_types(queries.dtype, torch.float32)
     with torch.autocast(queries.device.type, enabled=False):
         queries, keys = queries.to(dtype), keys.to(dtype)
         weights = queries.new_full(queries.shape[:3], 1 / queries.shape[2]) if weights is None else weights
         total = keys.new_zeros(keys.shape[:3])
         step = max(1, _MAX_ENTRIES // total.numel())
-        for asking, share in zip(queries.split(step, dim=2), weights.split(step, dim=2), strict=True):
-            total += (share[:, :, None] @ rows(asking, keys))[:, :, 0]
+        for some, share in zip(queries.split(step, dim=2), weights.split(step, dim=2), strict=True):
+            total += (share[:, :, None] @ rows(some, keys))[:, :, 0]
         return total

@@ -1,4 +1,4 @@
-"""The head that a checkpoint names as the one that tells objects from their ground."""
+"""The head stored in a checkpoint that separates objects from the background best."""
 
 from dataclasses import dataclass
 
@@ -16,13 +16,13 @@ class BestHead:
 
 
 def best_head(model: Backbone) -> BestHead | None:
-    """What is stored with the weights under ``attention``; ``None`` where nothing is.
+    """The head stored with the weights under ``attention``, or ``None``.
 
     Raises:
-        ValueError: it is stored, but not as layer, head and the words how they were chosen, or the model has no such
-            layer or head.
+        ValueError: the entry does not consist of layer, head and how they were chosen, or the model has no such layer
+            or head.
     """
-    provenance = getattr(model, "provenance", None)  # which a model that was just made has not
+    provenance = getattr(model, "provenance", None)  # a new model has none
     stored = provenance and provenance.metadata.get("attention")
     if stored is None:
         return None
@@ -31,7 +31,7 @@ def best_head(model: Backbone) -> BestHead | None:
     depth, num_heads = len(model.blocks), model.config.num_heads
     if not (0 <= best.layer < depth and 0 <= best.head < num_heads):
         raise ValueError(
-            f"{where} names layer {best.layer}, head {best.head}: the model has layers 0 to {depth - 1} and heads 0 to "
-            f"{num_heads - 1}"
+            f"{where} is layer {best.layer}, head {best.head}, but the model has layers 0 to {depth - 1} and heads 0 "
+            f"to {num_heads - 1}"
         )
     return best

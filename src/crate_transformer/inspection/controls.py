@@ -1,4 +1,4 @@
-"""The model that every inspection is compared with."""
+"""The untrained control of a model."""
 
 import torch
 from torch import nn
@@ -7,14 +7,14 @@ from crate_transformer.models import Backbone
 
 
 def untrained_twin(model: nn.Module, seed: int = 0) -> Backbone:
-    """A freshly initialised model of the same class and configuration, in eval mode, on the same device and in the
-    same dtype. The global random state is left as it was.
+    """A randomly initialised model of the same class and configuration, in evaluation mode, on the same device and with
+    the same dtype. The global random state is not changed.
 
     Raises:
-        ValueError: the model is not one of ours.
+        ValueError: it is not a model of this package.
     """
     if not isinstance(model, Backbone):
-        raise ValueError(f"how to initialise a {type(model).__name__} is not known here: give untrained=...")
+        raise ValueError(f"this package cannot initialise {type(model).__name__}: give untrained=...")
     with torch.random.fork_rng(devices=[]), torch.device("cpu"):
         torch.default_generator.manual_seed(seed)
         twin = type(model)(model.config)

@@ -1,4 +1,4 @@
-"""What a prediction owes to single heads and atoms: they are switched off, and the model goes on without them."""
+"""Effects of single heads and atoms on a prediction, measured by switching them off (ablation)."""
 
 from collections.abc import Callable, Iterable, Mapping, Sequence
 from contextlib import ExitStack
@@ -29,10 +29,11 @@ class ReferenceMeans:
 
 @dataclass(frozen=True, kw_only=True)
 class HeadEffects:
-    """Probabilities of each image's likeliest ``classes`` while one head at a time is switched off.
+    """Probabilities of the most likely ``classes`` of each image with one head at a time switched off.
 
-    The output of the head is replaced by ``zero``, or by its ``mean`` over reference images. Zero alone overstates what
-    a head does, because the later layers never saw it in training. ``intact`` are the probabilities of the whole model.
+    The output of the head is replaced by ``zero``, or by its ``mean`` over reference images. Zero alone overstates the
+    effect of a head, because later layers never received it in training. ``intact`` are the probabilities of the whole
+    model.
     """
 
     classes: Int[np.ndarray, "images shown"]
@@ -44,7 +45,7 @@ class HeadEffects:
 def reference_means(
     model: Backbone, images: Float[Tensor, "images channels height width"] | Iterable
 ) -> ReferenceMeans:
-    """The mean outputs of heads and atoms over all tokens of the reference images.
+    """The mean outputs of all heads and atoms over all tokens of the reference images.
 
     Args:
         images: preprocessed images, or an iterable of batches of them or of ``(images, labels)`` pairs.
@@ -83,7 +84,7 @@ def probabilities_without(
     Args:
         heads: pairs of layer and head, zero-based.
         atoms: layer -> atoms of its sparse code.
-        means: what takes their place; zero unless given.
+        means: replacement values; default: zero.
 
     Raises:
         ValueError: there is no such layer, head or atom, or the model has no classifier.
@@ -117,8 +118,8 @@ def head_effects(
     """Switch off every head of every layer, one at a time.
 
     Args:
-        means: of the reference images, from ``reference_means``.
-        shown: how many classes, likeliest first.
+        means: means over the reference images, from ``reference_means``.
+        shown: number of most likely classes.
         progress: called after each layer with the number done.
 
     Raises:
@@ -153,7 +154,7 @@ def head_effects(
 
 
 def num_atoms(model: Backbone) -> int:
-    """Entries of the sparse code of a token; 0 where there is none."""
+    """Number of entries in the sparse code of a token; 0 if there is no sparse code."""
     step = model.blocks[0].sparse_step
     return 0 if step is None else step.dictionary.shape[1]
 
@@ -172,12 +173,12 @@ def _code(model: Backbone, layer: int) -> str | None:
 
 
 def _token_mean(output: Tensor) -> Tensor:
-    """Over images and tokens, of ``(batch, heads, tokens, head_dim)`` or ``(batch, tokens, atoms)``."""
+    """The mean over images and tokens of ``(batch, heads, tokens, head_dim)`` or ``(batch, tokens, atoms)``."""
     return at_least_float32(output).mean(dim=(0, -2))
 
 
 def _replacing(chosen: Sequence[int], dim: int, mean: Tensor | None) -> Callable[[Tensor], Tensor]:
-    """Puts zero, or the mean, in the place of these heads (``dim`` 1) or atoms (``dim`` -1)."""
+    """A function that replaces these heads (``dim`` 1) or atoms (``dim`` -1) by zero or the mean."""
 
     def change(output: Tensor) -> Tensor:
         off = torch.zeros(output.shape[dim], dtype=torch.bool, device=output.device)

@@ -1,4 +1,4 @@
-"""From an attention map to a mask: thresholds, and which head to trust."""
+"""From attention maps to masks: thresholds, and the choice of a head."""
 
 from dataclasses import dataclass
 from typing import Literal
@@ -13,15 +13,15 @@ from crate_transformer.inspection.patches import on_grid, upsample
 
 Rule = Literal["mass", "entries", "otsu"]
 _NOISE = 1e-6
-"""Relative spread up to which a map counts as the same everywhere."""
+"""Largest relative range of values in a map that counts as constant."""
 
 
 @dataclass(frozen=True, kw_only=True)
 class Foreground:
-    """A mask for each image, and every choice behind it.
+    """A mask for each image, and all choices made for it.
 
-    ``nothing_found`` marks the images whose mask is empty. ``separation`` holds for each head of the layer the mean
-    over the images of ``map_separation``. ``choice`` says in words how the head was chosen.
+    ``nothing_found`` marks the images whose mask is empty. ``separation`` is the mean of ``map_separation`` over the
+    images, for each head of the layer. ``choice`` describes how the head was chosen.
     """
 
     masks: Bool[np.ndarray, "images rows columns"]
@@ -35,7 +35,7 @@ class Foreground:
     patch_size: tuple[int, int]
 
     def image_masks(self) -> Bool[np.ndarray, "images height width"]:
-        """The masks in pixels of the images that the model saw, every patch a block."""
+        """The masks at the resolution of the model's input images, with each patch as a block."""
         rows, columns = self.masks.shape[1:]
         return upsample(self.masks, (rows * self.patch_size[0], columns * self.patch_size[1]))
 
@@ -51,26 +51,27 @@ def foreground(
     rule: Rule = "mass",
     fraction: float = 0.6,
 ) -> Foreground:
-    """Mark what the class token looks at, with one head for all images.
+    """Foreground masks from the attention of the class token, with one head for all images.
 
-    The head is ``head``; or the one whose masks have the largest mean IoU with those of other, ``labelled`` images; or,
-    given neither, the one whose maps fall most clearly into a bright and a dark part, which needs no labels: the
-    largest mean of ``map_separation``. Masks of an image of one colour, or of a map without contrast, are empty.
+    The head is ``head``; or the one whose masks have the largest mean IoU with the masks of other, ``labelled`` images;
+    or, by default, the one whose maps separate best into a bright and a dark part, which needs no labels: the largest
+    mean of ``map_separation``. Masks of uniform images, or of maps without contrast, are empty.
 
     Args:
-        model: one of ours, or a plain ViT of timm or of transformers.
-        layer: zero-based, negative ones count from the last. The papers show the last layer but one of CRATE, and the
+        model: a model of this package, or a plain ViT of timm or transformers.
+        layer: zero-based, negative ones count from the end. The papers show the second to last layer of CRATE, and the
             last of a ViT (arXiv 2308.16271, appendix B).
-        labelled: images and masks of their size, to choose the head on; a mask that is empty on the grid is left out.
+        labelled: images with masks of the same size for choosing the head; masks that are empty on the grid are
+            skipped.
         rule: ``mass`` and ``entries`` keep ``fraction``, see ``threshold_mass`` and ``threshold_entries``; ``otsu``
-            needs no fraction, see ``threshold_otsu``.
+            does not use ``fraction``, see ``threshold_otsu``.
 
     Raises:
         ValueError: both ``head`` and ``labelled`` are given, all labelled masks are empty, the rule is unknown, the
-            fraction is not in (0, 1], or as ``attention_maps``.
+            fraction is not in (0, 1], or as in ``attention_maps``.
     """
     if head is not None and labelled is not None:
-        raise ValueError("head and labelled both choose the head: give one of them")
+        raise ValueError("both head and labelled are given: give one of them")
     seen = attention_maps(model, images, layers=[layer])
     maps = seen.maps[:, 0]
     masks = _masks(maps, blank(images), rule, fraction)
@@ -124,15 +125,15 @@ def _labelled_iou(
     objects = on_grid(truth.cpu().numpy(), maps.shape[-2:])[:, None]
     usable = objects.any(axis=(1, 2, 3))
     if not usable.any():
-        raise ValueError("all labelled masks are empty on the grid of patches: no head can be chosen on them")
+        raise ValueError("all labelled masks are empty on the patch grid: no head can be chosen with them")
     union = (masks | objects).sum(axis=(-2, -1))
     return ((masks & objects).sum(axis=(-2, -1))[usable] / union[usable]).mean(axis=0)
 
 
 def threshold_otsu(maps: Float[np.ndarray, "*lead rows columns"]) -> Bool[np.ndarray, "*lead rows columns"]:
-    """Keep the bright part of the cut in two that separates each map's values best (Otsu 1979, scikit-image, 256 bins).
+    """Keep the values above Otsu's threshold of each map (Otsu 1979, scikit-image, 256 bins).
 
-    A map that is the same everywhere keeps nothing.
+    A constant map gives an empty mask.
     """
     from skimage.filters import threshold_otsu as otsu
 
@@ -141,7 +142,7 @@ def threshold_otsu(maps: Float[np.ndarray, "*lead rows columns"]) -> Bool[np.nda
 
 
 def map_separation(maps: Float[np.ndarray, "*lead rows columns"]) -> Float[np.ndarray, "*lead"]:
-    r"""How clearly each map falls into a bright and a dark part, from 0 (the same everywhere) to 1 (two values).
+    r"""How clearly each map separates into a bright and a dark part, from 0 (constant) to 1 (two values).
 
     .. math:: \eta = w_0 w_1 (m_1 - m_0)^2 / \sigma^2
 
@@ -160,7 +161,7 @@ def _sorted(
     maps: Float[np.ndarray, "*lead rows columns"], fraction: float
 ) -> tuple[Float[np.ndarray, "*lead entries"], np.ndarray]:
     if not 0 < fraction <= 1:
-        raise ValueError(f"fraction is {fraction}: it must lie above 0 and be at most 1")
+        raise ValueError(f"fraction is {fraction}: it must be greater than 0 and at most 1")
     flat = maps.reshape(*maps.shape[:-2], -1)
     order = np.argsort(flat, axis=-1, kind="stable")
     return np.take_along_axis(flat, order, axis=-1), order
@@ -169,10 +170,11 @@ def _sorted(
 def threshold_mass(
     maps: Float[np.ndarray, "*lead rows columns"], fraction: float = 0.6
 ) -> Bool[np.ndarray, "*lead rows columns"]:
-    """Keep the largest entries that together hold ``fraction`` of each map's sum.
+    """Keep the largest entries that together have ``fraction`` of the sum (the attention mass) of each map.
 
-    The rule of DINO's visualisation (arXiv 2104.14294): sort ascending, keep where the running sum exceeds
-    ``1 - fraction``. Of equal entries the later one in reading order counts as larger. A map of zeros keeps nothing.
+    The rule of DINO's visualisation (arXiv 2104.14294): sort ascending and keep entries where the cumulative sum
+    exceeds ``1 - fraction``. Of equal entries, the later one in reading order counts as larger. A zero map gives an
+    empty mask.
 
     Raises:
         ValueError: ``fraction`` is not in (0, 1].
@@ -188,9 +190,10 @@ def threshold_mass(
 def threshold_entries(
     maps: Float[np.ndarray, "*lead rows columns"], fraction: float = 0.6
 ) -> Bool[np.ndarray, "*lead rows columns"]:
-    """Keep the largest ``fraction`` of each map's entries, rounded to a whole number and at least one.
+    """Keep the largest ``fraction`` of the entries of each map, rounded to an integer and at least one.
 
-    The wording of arXiv 2308.16271, appendix B. Of equal entries the later one in reading order counts as larger.
+    The rule as stated in arXiv 2308.16271, appendix B. Of equal entries, the later one in reading order counts as
+    larger.
 
     Raises:
         ValueError: ``fraction`` is not in (0, 1].

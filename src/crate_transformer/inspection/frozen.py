@@ -9,7 +9,7 @@ from torch import Tensor, nn
 
 @contextmanager
 def frozen(model: nn.Module) -> Iterator[None]:
-    """Evaluation mode and no gradients inside the ``with`` block; after it every part has the mode that it had."""
+    """Evaluation mode and no gradients inside the ``with`` block; afterwards the mode of every module is restored."""
     modes = {module: module.training for module in model.modules()}
     model.eval()
     try:
@@ -21,7 +21,7 @@ def frozen(model: nn.Module) -> Iterator[None]:
 
 
 def to_model(model: nn.Module, images: Tensor) -> Tensor:
-    """Images on the device and in the dtype of the model's parameters."""
+    """Images on the device and with the dtype of the model's parameters."""
     parameter = next(model.parameters())
     return images.to(parameter.device, parameter.dtype, non_blocking=True)
 

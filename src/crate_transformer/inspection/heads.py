@@ -1,4 +1,4 @@
-"""What each head of a layer looks at across images."""
+"""Comparison of the heads of a layer across images."""
 
 from dataclasses import dataclass
 
@@ -18,13 +18,13 @@ from crate_transformer.models import Backbone
 
 @dataclass(frozen=True, kw_only=True)
 class HeadSummary:
-    """One layer's heads over a set of images.
+    """The heads of one layer over a set of images.
 
-    ``mean_map``: the map averaged over images, which is all there is to a head that looks at positions. ``entropy``:
-    mean over images, as a fraction of the largest possible (1: attention is uniform). ``consistency``: mean cosine over
-    pairs of images of what the head gathers, see ``head_summary``; ``shuffled_consistency`` gathers with the map of
-    another image, ``untrained_consistency`` with an untrained model. Training made a head look for the same content
-    in every image only where its consistency lies above both.
+    ``mean_map``: the map averaged over images; a head that attends only to positions is fully described by it.
+    ``entropy``: mean over images, as a fraction of the maximum (1: uniform attention). ``consistency``: mean cosine
+    similarity of the gathered features over pairs of images, see ``head_summary``; ``shuffled_consistency`` uses the
+    map of another image, ``untrained_consistency`` an untrained model. A head has learned to attend to the same content
+    in every image only if its consistency is above both.
     """
 
     layer: int
@@ -64,17 +64,17 @@ def head_summary(
     layer: int = -1,
     untrained: Backbone | None = None,
 ) -> HeadSummary:
-    r"""Summarise where the class token's heads look, and how much of the same they find in each image.
+    r"""Summarise the class token's attention in each head, and how consistent the attended content is across images.
 
-    What head ``k`` gathers in image ``i`` is :math:`f_{k,i} = \sum_j a_{k,i,j} (U_k^\top z_{i,j} - \bar u_k)`, the
-    attention-weighted mean over patches ``j`` of its own projections (keys for a ViT), minus their mean over all
-    patches of all images. The consistency of a head is the mean of :math:`\cos(f_{k,i}, f_{k,i'})` over pairs of
-    images: 1 if it finds the same in every image, about 0 if it finds nothing in particular. It is high before any
-    training too, because attention prefers patches that resemble the class token: compare with the control.
+    Head ``k`` gathers in image ``i`` the features :math:`f_{k,i} = \sum_j a_{k,i,j} (U_k^\top z_{i,j} - \bar u_k)`: the
+    attention-weighted mean over patches ``j`` of its projections (keys for a ViT), minus their mean over all patches of
+    all images. The consistency of a head is the mean of :math:`\cos(f_{k,i}, f_{k,i'})` over pairs of images: 1 if the
+    content is the same in every image, about 0 if it is unrelated. It is also high before training, because attention
+    prefers patches similar to the class token: compare it with the control.
 
     Args:
-        layer: zero-based, negative ones count from the last.
-        untrained: the control; ``untrained_twin(model)`` unless given.
+        layer: zero-based, negative ones count from the end.
+        untrained: the control; default: ``untrained_twin(model)``.
 
     Raises:
         ValueError: there are fewer than two images, or the layer does not exist.

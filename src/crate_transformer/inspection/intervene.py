@@ -1,4 +1,4 @@
-"""Outputs of modules replaced during a forward pass, by name."""
+"""Replacing outputs of modules by name during a forward pass."""
 
 from collections.abc import Callable, Iterator, Mapping
 from contextlib import contextmanager
@@ -14,18 +14,18 @@ Change = Callable[[Tensor], Tensor]
 def intervene(model: nn.Module, changes: Mapping[str, Change]) -> Iterator[None]:
     """Replace the outputs of the named modules by functions of them while the ``with`` block runs.
 
-    ``with intervene(model, {"blocks.3.mssa.head_output": change}): model(images)`` lets the model go on with
-    ``change(output)``. Gradients flow through the change. Where several patterns name one module, its changes apply in
-    their order; what is recorded by a ``record`` inside the block is the changed output. The hooks are removed when the
-    block ends, also by an exception.
+    ``with intervene(model, {"blocks.3.mssa.head_output": change}): model(images)`` continues the forward pass with
+    ``change(output)``. Gradients flow through the change. If several patterns match one module, the changes are applied
+    in order; a ``record`` inside the block records the changed output. The hooks are removed when the block ends, also
+    after an exception.
 
-    With gradient checkpointing the backward pass runs the layers again: keep it inside the block too.
+    With gradient checkpointing the backward pass runs the layers again, so it must be inside the block too.
 
     Args:
-        changes: pattern, as in ``record``, to what is made of an output; it must keep shape, dtype and device.
+        changes: pattern, as in ``record`` -> function of the output, which must keep shape, dtype and device.
 
     Raises:
-        ValueError: a pattern matches no module, or a change gives something else than a tensor like the output.
+        ValueError: a pattern matches no module, or a change does not return a tensor like the output.
         RuntimeError: a matched module never ran; see ``record``.
     """
     modules = [(name, module, change) for pattern, change in changes.items()
@@ -39,11 +39,11 @@ def intervene(model: nn.Module, changes: Mapping[str, Change]) -> Iterator[None]
             silent.discard(name)
             changed = change(output)
             if not isinstance(changed, Tensor):
-                raise ValueError(f"the change of {name} gave a {type(changed).__name__}: return a tensor")
+                raise ValueError(f"the change of {name} returned a {type(changed).__name__}: it must return a tensor")
             if (changed.shape, changed.dtype, changed.device) != (output.shape, output.dtype, output.device):
                 raise ValueError(
-                    f"the change of {name} gave {tuple(changed.shape)} {changed.dtype} on {changed.device}, and its "
-                    f"output is {tuple(output.shape)} {output.dtype} on {output.device}: keep these"
+                    f"the change of {name} returned {tuple(changed.shape)} {changed.dtype} on {changed.device}, but "
+                    f"the output is {tuple(output.shape)} {output.dtype} on {output.device}: they must be the same"
                 )
             return changed
 

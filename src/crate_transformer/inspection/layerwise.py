@@ -1,4 +1,4 @@
-"""What each layer does to the objective."""
+"""The objective in every layer."""
 
 from collections.abc import Callable, Iterable
 from contextlib import ExitStack
@@ -24,12 +24,11 @@ Place = Literal["input", "half"]
 
 @dataclass(frozen=True, kw_only=True)
 class LayerwiseObjective:
-    """Compression and sparsity of every image at every layer, beside those of an untrained model of the same shape.
+    """Compression and sparsity of every image in every layer, with those of an untrained model of the same shape.
 
-    ``subspace_rate`` is R^c of the tokens at ``place`` seen through the block's projection, in nats; ``rate`` is R of
-    the same tokens and ``rate_reduction`` their difference, where they were asked for; ``nonzero`` is the fraction of
-    non-zero entries of what the sparse step leaves. ``layers`` are zero-based; ``normalisation`` says how tokens were
-    scaled.
+    ``subspace_rate`` is R^c of the projected tokens at ``place``, in nats; ``rate`` is R of the same tokens and
+    ``rate_reduction`` their difference, if requested; ``nonzero`` is the fraction of non-zero entries after the sparse
+    step. ``layers`` are zero-based; ``normalisation`` is the scaling of the tokens.
     """
 
     layers: tuple[int, ...]
@@ -45,13 +44,13 @@ class LayerwiseObjective:
 
     @property
     def rate_reduction(self) -> Float[np.ndarray, "images layers"] | None:
-        """Delta R = R - R^c; a reduction in the papers' sense only where ``normalisation`` is not ``"head"`` and the
-        projection is linear (a ViT's keys and a ToST's projection have a bias) with orthonormal columns."""
+        """Delta R = R - R^c; this is the papers' rate reduction only if ``normalisation`` is not ``"head"`` and the
+        projection is linear (the keys of a ViT and the projection of a ToST have a bias) with orthonormal columns."""
         return None if self.rate is None else self.rate - self.subspace_rate
 
     @property
     def untrained_rate_reduction(self) -> Float[np.ndarray, "images layers"] | None:
-        """That of the untrained model."""
+        """The same for the untrained model."""
         return None if self.untrained_rate is None else self.untrained_rate - self.untrained_subspace_rate
 
     def mean(self, name: str) -> Float[np.ndarray, " layers"]:
@@ -76,22 +75,23 @@ def layerwise_objective(
 ) -> LayerwiseObjective:
     r"""Measure :math:`R^c(Z^\ell \mid U_{[K]})` and :math:`\|Z^{\ell+1}\|_0 / (dN)`, as the released code does.
 
-    The rate is that of :math:`U_k^\top \mathrm{LN}(Z)`, class token included, of the block's *input* :math:`Z^\ell`
-    with every token L2-normalised in every head (arXiv 2306.01129, section 3.1, measures it one half-step later, at
-    :math:`Z^{\ell+1/2}`, and without naming a normalisation). The fraction of non-zeros is that of what the sparse step
-    leaves: the output of ISTA, the code of ODL, elsewhere the block's output, which is dense. A ViT's projection is its
-    keys.
+    The rate is computed from :math:`U_k^\top \mathrm{LN}(Z)` of the block *input* :math:`Z^\ell`, including the class
+    token, with every token L2-normalised in every head (arXiv 2306.01129, section 3.1, measures it half a step later,
+    at :math:`Z^{\ell+1/2}`, and does not state a normalisation). The fraction of non-zeros is measured after the sparse
+    step: on the output of ISTA, on the code of ODL, and otherwise on the block output, which is dense. For a ViT, the
+    projection is the keys.
 
     Args:
         images: preprocessed images, or an iterable of batches of them or of ``(images, labels)`` pairs; batches are
-            measured one by one and only numbers are kept.
+            measured one by one and only the results are kept.
         epsilon_squared: 0.01 in the released code and the paper's figures.
-        place: ``"input"`` of the block, or ``"half"`` way through it, seen through the same norm and projection.
+        place: the ``"input"`` of the block, or ``"half"`` way through it (after attention), with the same norm and
+            projection.
         normalisation: unit length of each token in every ``"head"``, of each ``"token"`` before the projection, or
-            ``"none"`` after the layer norm. With the last two R^c grows with the length of the columns of ``U_k``,
-            which training changes: compare layers, or a model with its control, by ``"head"``.
-        rates: also measure R, which takes several times longer: its Gram matrix is not split into heads.
-        untrained: the control; ``untrained_twin(model)`` unless given.
+            ``"none"`` after the layer norm. With the last two, R^c grows with the norm of the columns of ``U_k``, which
+            changes in training: use ``"head"`` to compare layers, or a model with its control.
+        rates: also measure R, which takes several times longer, because its Gram matrix is not split into heads.
+        untrained: the control; default: ``untrained_twin(model)``.
 
     Raises:
         ValueError: there are no images, ``epsilon_squared`` is not positive, or the place or normalisation does not
@@ -129,7 +129,7 @@ def measure_layers(
     normalisation: Normalisation = "head",
     rates: bool = False,
 ) -> dict[str, Float[Tensor, "images layers"]]:
-    """``subspace_rate``, ``nonzero`` and, if asked for, ``rate`` of one batch, without a control."""
+    """``subspace_rate``, ``nonzero`` and optionally ``rate`` of one batch, without a control."""
     seen: dict[str, list[dict[str, Tensor]]] = {}
     with frozen(model), ExitStack() as recording:
 

@@ -1,4 +1,4 @@
-"""One picture through a model: what it is called, and where every head looks."""
+"""Predictions and attention maps of one image."""
 
 from collections.abc import Sequence
 from dataclasses import dataclass
@@ -12,19 +12,20 @@ from crate_transformer.inspection.classify import classify
 from crate_transformer.models import Backbone, attention_of
 
 MAX_PATCHES = 16_384
-"""Of a picture through a model at once."""
+"""Largest number of patches of an image in one forward pass."""
 
 
 class UnfitImageError(ValueError):
-    """A picture of a shape that a model is not asked to take; ``str`` says why, after the picture's name."""
+    """An image with an unsuitable shape; the message gives the reason and follows the name of the image."""
 
 
 @dataclass(frozen=True, kw_only=True)
 class Look:
-    """One picture, what the model calls it, and where its class token looks.
+    """One image with its predicted classes and the attention of the class token.
 
-    ``image`` is the picture as the attention saw it, ``(height, width, 3)`` bytes; ``top`` are the best classes with
-    their probabilities, none where the model has no classifier; ``attention`` is ``None`` where it has none.
+    ``image`` is the image at the size used for attention, ``(height, width, 3)`` bytes; ``top`` are the most likely
+    classes with their probabilities (empty without a classifier); ``attention`` is ``None`` for a model without
+    attention maps.
     """
 
     name: str
@@ -42,14 +43,14 @@ def look(
     layers: Sequence[int] | None = None,
     top: int = 5,
 ) -> Look:
-    """Classify ``picture`` as the model was evaluated, then map the attention over the whole of it.
+    """Classify ``picture`` with the evaluation preprocessing, then compute attention maps over the whole image.
 
     Args:
-        short_side: pixels of the shorter side for the maps; both sides are rounded to whole patches, see
+        short_side: shorter side in pixels for the maps; both sides are rounded to whole patches, see
             ``whole_picture``.
 
     Raises:
-        ValueError: the picture is more than 16 times as long as wide, a square of this side has more than 16,384
+        ValueError: the image is more than 16 times as long as wide, a square of this size has more than 16,384
             patches, or a layer does not exist.
     """
     try:
@@ -75,13 +76,13 @@ def has_attention(model: Backbone) -> bool:
 def whole_picture(
     model: Backbone, picture: Image.Image, short_side: int, *, max_patches: int = MAX_PATCHES
 ) -> Image.Image:
-    """The picture with sides of whole patches, the shorter one of about ``short_side`` pixels; nothing is cropped.
+    """The image resized to whole patches, with a shorter side of about ``short_side`` pixels; nothing is cropped.
 
-    A picture longer than wide that would have more than ``max_patches`` patches is made smaller until it has not.
+    A long image that would have more than ``max_patches`` patches is made smaller.
 
     Raises:
-        UnfitImageError: the picture is more than 16 times as long as wide; the sentence lacks its name.
-        ValueError: even a square of this side has too many patches.
+        UnfitImageError: the image is more than 16 times as long as wide; the message does not contain its name.
+        ValueError: even a square of this size has too many patches.
     """
     short, long = sorted(picture.size)
     if long > MAX_ASPECT * short:
@@ -92,7 +93,7 @@ def whole_picture(
     square = max(1, round(short_side / rows)) * max(1, round(short_side / columns))
     if square > max_patches:
         raise ValueError(
-            f"a shorter side of {short_side} pixels makes {square:,} patches or more of any picture, above "
+            f"a shorter side of {short_side} pixels gives at least {square:,} patches per image, more than "
             f"{max_patches:,}: choose a smaller --size"
         )
     scale = short_side / short

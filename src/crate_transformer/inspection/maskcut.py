@@ -1,4 +1,4 @@
-"""Objects cut out of a graph of patches, one after the other, without any label."""
+"""MaskCut: object masks by repeated normalised cuts of a patch graph, without labels."""
 
 from collections.abc import Sequence
 from dataclasses import dataclass
@@ -15,12 +15,12 @@ from crate_transformer.inspection.projection import patch_features
 
 _SAME, _SMALL = 0.5, 0.01
 MAX_GRAPH = 10_000
-"""Patches of a picture whose graph still fits ordinary memory: its matrix takes 0.8 GB."""
+"""Largest number of patches of a graph; its matrix takes 0.8 GB."""
 
 
 @dataclass(frozen=True, kw_only=True)
 class ObjectCuts:
-    """The objects of one image in the order in which they were cut out; see ``MaskCut`` for the arrays."""
+    """The objects of one image in the order of the cuts; see ``MaskCut`` for the arrays."""
 
     masks: Bool[np.ndarray, "objects rows columns"]
     statuses: tuple[str, ...]
@@ -32,14 +32,14 @@ class ObjectCuts:
 
 @dataclass(frozen=True, kw_only=True)
 class MaskCut:
-    """Objects of every image on its grid of patches; masks of one image do not overlap.
+    """Objects of every image on the patch grid; masks of one image do not overlap.
 
-    ``statuses`` tell for each object why its mask is as it is: ``accepted``; or empty, because it was ``overlap``
-    (much the same as the one before), ``small`` (at most 1% of the grid), ``covered`` (by earlier objects), ``uncut``
-    (no cut was better than another) or ``blank`` (the image is of one colour).
-    ``eigenvectors`` are positive towards the object; ``eigenvalues`` are near 0 for a clear cut and 1 for none;
-    ``errors`` bound what the solver left open, see ``ncut.Cut``. ``seeds`` are the row and column of the patch that is
-    furthest on the object's side. ``layer`` and ``tau`` are the choices made.
+    ``statuses`` give the result for each object: ``accepted``; or an empty mask because of ``overlap`` (nearly the same
+    as the previous object), ``small`` (at most 1% of the grid), ``covered`` (by earlier objects), ``uncut`` (no cut was
+    better than another) or ``blank`` (a uniform image). ``eigenvectors`` are positive towards the object;
+    ``eigenvalues`` are near 0 for a clear cut and 1 for no cut; ``errors`` bound the error of the solver, see
+    ``ncut.Cut``. ``seeds`` are row and column of the patch farthest on the object's side. ``layer`` and ``tau`` are the
+    values used.
     """
 
     masks: Bool[np.ndarray, "images objects rows columns"]
@@ -58,10 +58,10 @@ class MaskCut:
         return ~self.masks.any(axis=(1, 2, 3))
 
     def image_masks(self, image: int, size: tuple[int, int] | None = None) -> Bool[np.ndarray, "objects height width"]:
-        """The masks of one image in pixels, every patch a block.
+        """The masks of one image in pixels, with each patch as a block.
 
         Args:
-            size: height and width of the picture that the masks are for; of the image that the model saw unless given.
+            size: height and width of the masks; default: those of the model's input image.
         """
         rows, columns = self.masks.shape[2:]
         return upsample(self.masks[image], size or (rows * self.patch_size[0], columns * self.patch_size[1]))
@@ -75,18 +75,18 @@ def maskcut(
     tau: float = 0.15,
     layer: int = -1,
 ) -> MaskCut:
-    """Cut up to ``num_masks`` objects out of each image by the features of its patches (arXiv 2301.11320, section 3.2).
+    """Up to ``num_masks`` object masks per image from its patch features (arXiv 2301.11320, section 3.2).
 
-    The features are MSSA's projection, of a ViT the keys, as in arXiv 2308.16271; see ``cut_objects`` for the rules.
-    The papers give the models images of 480 x 480 pixels, resized without regard to their aspect.
+    The features are MSSA's projection, or the keys of a ViT, as in arXiv 2308.16271; see ``cut_objects`` for the rules.
+    The papers use images of 480 x 480 pixels, resized without keeping the aspect ratio.
 
     Args:
-        model: one of ours, or a plain ViT of timm or of transformers.
-        tau: patches whose features have a larger cosine are alike.
-        layer: zero-based, negative ones count from the last.
+        model: a model of this package, or a plain ViT of timm or transformers.
+        tau: patches are connected if the cosine similarity of their features is larger than this.
+        layer: zero-based, negative ones count from the end.
 
     Raises:
-        ValueError: as ``patch_features`` and ``cut_objects``.
+        ValueError: as in ``patch_features`` and ``cut_objects``.
     """
     _check(num_masks, tau)
     seen = patch_features(model, images, layer=layer)
@@ -111,9 +111,9 @@ def maskcut(
 
 def _check(num_masks: int, tau: float) -> None:
     if num_masks < 1:
-        raise ValueError(f"num_masks is {num_masks}: at least one object must be asked for")
+        raise ValueError(f"num_masks is {num_masks}: it must be at least 1")
     if not 0 <= tau < 1:
-        raise ValueError(f"tau is {tau}: it must be a cosine from 0 to below 1, such as 0.15")
+        raise ValueError(f"tau is {tau}: it must be at least 0 and below 1, such as 0.15")
 
 
 def cut_objects(
@@ -121,20 +121,20 @@ def cut_objects(
 ) -> ObjectCuts:
     r"""MaskCut on the features of one image, by the rules of its released code.
 
-    Each step: (1) patches ``i``, ``j`` have affinity 1 where the cosine of their features exceeds ``tau``, else
-    :math:`10^{-5}`; ``v`` is the second smallest generalised eigenvector of :math:`(D - A, D)`. (2) Its foreground lies
-    above its mean. Where that holds three or four of the grid's corners, or not the entry of largest magnitude, the
-    other side is the foreground. (3) The object is the foreground's part, connected across edges, that holds the seed,
-    the patch furthest on this side. (4) From the second step on it is emptied where its IoU with the (possibly emptied)
-    object before exceeds 0.5, or where it covers at most 1% of the grid. (5) The features under it become zero for the
-    next steps. (6) Its mask is what no earlier mask covers.
+    In each step: (1) Patches ``i``, ``j`` have affinity 1 if the cosine of their features exceeds ``tau``, else
+    :math:`10^{-5}`; ``v`` is the second smallest generalised eigenvector of :math:`(D - A, D)`. (2) The foreground are
+    the entries above the mean of ``v``. If it contains three or four of the grid's corners, or does not contain the
+    entry of largest magnitude, the other side is the foreground. (3) The object is the (4-connected) component of the
+    foreground that contains the seed, the patch farthest on this side. (4) From the second step on, the object is
+    emptied if its IoU with the previous (possibly emptied) object exceeds 0.5, or if it covers at most 1% of the grid.
+    (5) The features under it are set to zero for the next steps. (6) Its mask excludes all earlier masks.
 
-    Where the largest entry lies on the side of three corners, rule (2) depends on the sign in which the eigenvector
-    happens to come; here the largest entry is always positive. The released code wants a square grid; here the rules
-    are applied to any. Where all patches are alike, its eigenvector is noise; here the mask is empty (``uncut``).
+    If the largest entry is on the side with three corners, rule (2) depends on the arbitrary sign of the eigenvector;
+    here the largest entry is always positive. The released code requires a square grid; here any grid is accepted. If
+    all patches are alike, the eigenvector of the released code is noise; here the mask is empty (``uncut``).
 
     Raises:
-        ValueError: ``num_masks`` is below 1, or ``tau`` not a cosine from 0 to below 1.
+        ValueError: ``num_masks`` is below 1, or ``tau`` is not at least 0 and below 1.
     """
     _check(num_masks, tau)
     grid = features.shape[:2]

@@ -1,4 +1,4 @@
-"""Everything that is asked of one model about a few pictures."""
+"""All measurements of one model on a few images."""
 
 from collections.abc import Iterable, Sequence
 from dataclasses import dataclass
@@ -25,11 +25,11 @@ _MAX_PATCHES_A_SIDE = 60
 
 @dataclass(frozen=True, kw_only=True)
 class Inside:
-    """Each picture alone, and what was measured on all of them; ``None`` where the model or the set has no answer.
+    """Results for each image, and measurements on all of them; ``None`` where the model or the images do not allow one.
 
-    ``crops`` are the first eight pictures as ``cuts`` and ``components`` saw them, cropped as in the evaluation but
-    twice as large (at most 60 patches a side); the rest saw the evaluation's ``size`` (height, width). ``missing`` has
-    one clause for everything that is ``None``.
+    ``crops`` are the first eight images at the size used for ``cuts`` and ``components``: cropped as in evaluation but
+    twice as large (at most 60 patches per side). The other measurements use the evaluation ``size`` (height, width).
+    ``missing`` has one reason for everything that is ``None``.
     """
 
     looks: tuple[Look, ...]
@@ -52,15 +52,15 @@ def look_inside(
     layers: Sequence[int] | None = None,
     heads_layer: int = -1,
 ) -> Inside:
-    """Ask ``model`` everything that ``crate inspect`` shows; all controls are one untrained model.
+    """Measure everything that ``crate inspect`` shows; all controls use the same untrained model.
 
     Args:
-        pictures: names and pictures.
-        short_side: as ``layers``, of the attention maps; see ``look``.
-        heads_layer: whose heads are compared across the pictures.
+        pictures: names and images.
+        short_side: for the attention maps, like ``layers``; see ``look``.
+        heads_layer: the layer whose heads are compared across the images.
 
     Raises:
-        ValueError: there are no pictures, or one does not fit; see ``look``.
+        ValueError: there are no images, or one is unsuitable; see ``look``.
     """
     looks, inputs, crops = [], [], []
     fitted, size = model.preprocessing, model.preprocessing.img_size
@@ -74,7 +74,7 @@ def look_inside(
         if len(crops) < _SHOWN:
             crops.append(resize_crop(picture, larger, crop_pct=fitted.crop_pct, interpolation=fitted.interpolation))
     if not looks:
-        raise ValueError("looking inside a model needs at least one picture")
+        raise ValueError("looking inside a model needs at least one image")
     images = torch.stack(inputs)
     large = torch.stack([normalise(pixels(crop), fitted) for crop in crops])
     twin, kind, missing = untrained_twin(model), type(model).__name__, []
@@ -82,11 +82,11 @@ def look_inside(
     if any(name.endswith(".subspaces.weight") for name, _ in model.named_parameters()):
         geometry = subspace_geometry(model, untrained=twin)
     else:
-        missing.append(f"{kind} has neither subspaces nor dictionaries: no geometry of them")
+        missing.append(f"{kind} has no subspaces and dictionaries: no geometry")
     if not has_attention(model):
         missing.append(f"{kind} has no softmax attention in its blocks: no attention maps and no comparison of heads")
     elif len(looks) < 2:
-        missing.append("one picture alone: no comparison of heads across pictures")
+        missing.append("only one image: no comparison of heads across images")
     else:
         heads = head_semantics(model, images, layer=heads_layer, untrained=twin)
     return Inside(

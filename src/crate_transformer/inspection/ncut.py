@@ -1,4 +1,4 @@
-"""The second eigenvector of a graph of patches."""
+"""The normalised cut of a patch graph."""
 
 from collections.abc import Callable
 from dataclasses import dataclass
@@ -8,9 +8,9 @@ from jaxtyping import Bool, Float
 from scipy.sparse.linalg import ArpackError, LinearOperator, eigsh
 
 EPSILON = 1e-5
-"""Affinity of two patches that are not alike."""
+"""Affinity of two patches that are not connected."""
 _DENSE = 64
-"""Graphs of at most so many patches are solved as a whole."""
+"""Largest number of patches for which the dense eigenproblem is solved."""
 _NO_CUT = 1e-6
 
 
@@ -18,9 +18,9 @@ _NO_CUT = 1e-6
 class Cut:
     r"""The second smallest eigenvector of :math:`(D - A) v = \lambda D v`, with :math:`v^\top D v = 1`.
 
-    Its entry of largest magnitude is positive. ``above`` are the patches above its mean. ``error`` bounds how far
-    :math:`D^{1/2} v` may lie from the truth, the residual over the gap to the next eigenvalue (Davis and Kahan): a
-    value that is not small says that the next eigenvalue is as good as equal, and the cut one of several.
+    Its entry of largest magnitude is positive. ``above`` are the patches above its mean. ``error`` bounds the error of
+    :math:`D^{1/2} v` by the residual divided by the gap to the next eigenvalue (Davis and Kahan): a value that is not
+    small means that the next eigenvalue is nearly equal, so that the cut is not unique.
     """
 
     vector: Float[np.ndarray, " patches"]
@@ -30,17 +30,17 @@ class Cut:
 
 
 def normalised_cut(edges: Bool[np.ndarray, "patches patches"], alive: Bool[np.ndarray, " patches"]) -> Cut | None:
-    r"""Second smallest eigenvector of :math:`(D - A) v = \lambda D v` for :math:`A_{ij} = 1` where two living patches
-    have an edge and :math:`10^{-5}` elsewhere, :math:`D` the row sums; ``None`` where no cut is better than another,
-    because all living patches are alike (:math:`\lambda = 1`).
+    r"""Second smallest eigenvector of :math:`(D - A) v = \lambda D v`, where :math:`A_{ij} = 1` if two living patches
+    have an edge and :math:`10^{-5}` otherwise, and :math:`D` are the row sums; ``None`` if no cut is better than
+    another, because all living patches are alike (:math:`\lambda = 1`).
 
-    It is the largest eigenvector of :math:`D^{-1/2} A D^{-1/2}` without that of eigenvalue 1, which is known
-    (:math:`D^{1/2} \mathbf 1`). A patch that is not alive has :math:`v = \mathrm{mean}(v) / (1 - \lambda)` and lies on
+    It is the largest eigenvector of :math:`D^{-1/2} A D^{-1/2}` apart from the known one with eigenvalue 1
+    (:math:`D^{1/2} \mathbf 1`). A patch that is not alive has :math:`v = \mathrm{mean}(v) / (1 - \lambda)`, so it is on
     the side given by the sign of the mean.
 
     Args:
-        edges: symmetric.
-        alive: a patch without an edge to itself is taken as not alive too.
+        edges: a symmetric matrix.
+        alive: a patch without an edge to itself is not alive either.
     """
     alive = alive & edges.diagonal()
     if alive.sum() < 2:

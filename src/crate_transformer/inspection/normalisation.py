@@ -1,4 +1,4 @@
-"""Tokens seen through a layer's projection, scaled by a rule that has a name."""
+"""Normalisation of projected tokens for measurements."""
 
 from typing import Literal
 
@@ -12,7 +12,7 @@ NORMALISATIONS = ("head", "token", "none")
 
 
 def at_least_float32(x: Float[Tensor, "*shape"]) -> Float[Tensor, "*shape"]:
-    """What a model in 16 bits outputs is measured in float32."""
+    """16-bit tensors converted to float32 for measurements."""
     return x.to(torch.promote_types(x.dtype, torch.float32))
 
 
@@ -21,8 +21,8 @@ def scale(
     tokens: Float[Tensor, "batch tokens dim"] | None,
     normalisation: Normalisation,
 ) -> Float[Tensor, "batch heads tokens head_dim"]:
-    """The projections of scaled tokens: of unit length in every head, divided by the token's length (that is the
-    projection of a token of unit length where it has no bias), or as they are; in float32 or better."""
+    """The normalised projections: unit length in every head, divided by the length of the token (without a bias, this
+    is the projection of a token of unit length), or unchanged; in float32 or better."""
     projected = at_least_float32(projected)
     if normalisation == "head":
         return F.normalize(projected, dim=-1)
@@ -32,6 +32,6 @@ def scale(
 
 
 def check_normalisation(normalisation: str) -> None:
-    """Refuse a rule that does not exist."""
+    """Raise ``ValueError`` for an unknown normalisation."""
     if normalisation not in NORMALISATIONS:
         raise ValueError(f"normalisation is {normalisation!r}: choose one of {', '.join(NORMALISATIONS)}")

@@ -1,4 +1,4 @@
-"""Between pixels and the grid of patches."""
+"""Conversion between pixels and the patch grid."""
 
 import numpy as np
 import torch
@@ -7,20 +7,20 @@ from jaxtyping import Bool, Float, UInt8
 from torch import Tensor
 
 LUMINANCE = (0.299, 0.587, 0.114)
-"""How bright red, green and blue are (ITU-R BT.601)."""
+"""Luminance weights of red, green and blue (ITU-R BT.601)."""
 
 
 def on_grid(
     masks: Bool[np.ndarray, "*lead height width"], grid: tuple[int, int]
 ) -> Bool[np.ndarray, "*lead rows columns"]:
-    """The patches that each mask covers by more than half.
+    """Masks on the patch grid: true for patches that are covered by more than half.
 
     Raises:
-        ValueError: the masks are not whole patches of this grid.
+        ValueError: the size of the masks is not a multiple of this grid.
     """
     height, width = masks.shape[-2:]
     if height % grid[0] or width % grid[1]:
-        raise ValueError(f"masks of {height} x {width} pixels do not fall into {grid[0]} x {grid[1]} patches")
+        raise ValueError(f"masks of {height} x {width} pixels cannot be divided into {grid[0]} x {grid[1]} patches")
     blocks = rearrange(masks, "... (r h) (c w) -> ... r h c w", r=grid[0], c=grid[1])
     return blocks.sum(axis=(-3, -1)) * 2 > blocks.shape[-3] * blocks.shape[-1]
 
@@ -36,6 +36,7 @@ def patch_luminance(
 def upsample(
     grids: Bool[np.ndarray, "*lead rows columns"] | Float[np.ndarray, "*lead rows columns"], size: tuple[int, int]
 ) -> Bool[np.ndarray, "*lead height width"] | Float[np.ndarray, "*lead height width"]:
-    """A value for every pixel of an image of ``size`` (height, width): that of the patch under its centre."""
+    """Nearest-neighbour upsampling to ``size`` (height, width): each pixel gets the value of the patch at its
+    centre."""
     places = [((np.arange(to) + 0.5) * of / to).astype(int) for to, of in zip(size, grids.shape[-2:], strict=True)]
     return grids[..., places[0][:, None], places[1]]

@@ -1,4 +1,4 @@
-"""The main directions in which the features of patches vary, as pictures."""
+"""Principal components of patch features, as images."""
 
 from dataclasses import dataclass
 
@@ -16,10 +16,10 @@ _HALF = 0.5
 class FeaturePCA:
     """Principal components of the features of all patches of all images together.
 
-    ``first`` is the first component over all patches, scaled from 0 to 1; ``foreground`` are the patches above 0.5, or
-    all of them where the background was kept; ``colours`` are the three components of the foreground's features, each
-    scaled from 0 to 1 over the foreground, and 0 elsewhere. ``first_fraction`` and ``colour_fractions`` tell what
-    fraction of the variance they explain. ``nothing_found`` marks the images without foreground.
+    ``first`` is the first component over all patches, scaled to [0, 1]; ``foreground`` are the patches above 0.5, or
+    all patches if the background was kept; ``colours`` are three components of the foreground's features, each scaled
+    to [0, 1] over the foreground, and 0 elsewhere. ``first_fraction`` and ``colour_fractions`` are the fractions of
+    variance they explain. ``nothing_found`` marks the images without foreground.
     """
 
     first: Float[np.ndarray, "images rows columns"]
@@ -40,20 +40,20 @@ def feature_pca(
     layer: int = -1,
     remove_background: bool = True,
 ) -> FeaturePCA:
-    """Colour the patches of several images, best of one class, by what their features have in common.
+    """Colour the patches of several images, preferably of one class, by the principal components of their features.
 
-    The features are MSSA's projection, of a ViT the keys (arXiv 2308.16271, appendix B): the first principal component
-    over all images, scaled from 0 to 1 and cut at 0.5, parts foreground from background, and three components of the
-    foreground become red, green and blue. Components have no sign of their own: they are turned so that their largest
-    loading is positive, and the first one so that patches at the border of the pictures are lower on average than those
-    inside, if there are any inside. Images of one colour have no foreground.
+    The features are MSSA's projection, or the keys of a ViT (arXiv 2308.16271, appendix B). The first principal
+    component over all images, scaled to [0, 1] and thresholded at 0.5, separates foreground from background; three
+    components of the foreground become red, green and blue. The sign of a component is arbitrary: it is chosen so that
+    the largest loading is positive, and for the first component so that patches at the image border are lower on
+    average than inner patches, if there are any. Uniform images have no foreground.
 
     Args:
-        model: one of ours, or a plain ViT of timm or of transformers.
-        layer: zero-based, negative ones count from the last.
+        model: a model of this package, or a plain ViT of timm or transformers.
+        layer: zero-based, negative ones count from the end.
 
     Raises:
-        ValueError: as ``patch_features``.
+        ValueError: as in ``patch_features``.
     """
     seen = patch_features(model, images, layer=layer)
     features = seen.features.astype(np.float64)
@@ -88,7 +88,7 @@ def feature_pca(
 def principal_components(
     features: Float[np.ndarray, "patches dim"], count: int
 ) -> tuple[Float[np.ndarray, "patches {count}"], Float[np.ndarray, "{count}"]]:
-    """Scores on the first components and their fractions of variance; zeros where there are no more components."""
+    """Scores on the first components and their fractions of variance; zeros if there are fewer components."""
     from sklearn.decomposition import PCA
 
     scores, fractions = np.zeros((len(features), count)), np.zeros(count)
@@ -103,7 +103,7 @@ def principal_components(
 
 
 def _unit_range(values: np.ndarray) -> np.ndarray:
-    """Scaled from 0 to 1: a grid as a whole, scores column by column; 0 where all are equal."""
+    """Scaled to [0, 1]: a grid as a whole, scores column by column; 0 if all values are equal."""
     axis = 0 if values.ndim == 2 else None
     low, spread = values.min(axis=axis, keepdims=True), np.ptp(values, axis=axis, keepdims=True)
     return (values - low) / np.where(spread == 0, 1, spread)

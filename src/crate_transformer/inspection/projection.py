@@ -1,4 +1,4 @@
-"""What a layer knows about each patch: the projection that its attention compares."""
+"""Patch features: the projections that attention compares."""
 
 from dataclasses import dataclass
 
@@ -19,7 +19,7 @@ _MAX_TOKENS = 2**14
 
 @dataclass(frozen=True, kw_only=True)
 class PatchFeatures:
-    """One vector for each patch, the layer that it is from, and the patch's height and width in pixels."""
+    """One feature vector for each patch, the layer, and the height and width of a patch in pixels."""
 
     features: Float[np.ndarray, "images rows columns dim"]
     layer: int
@@ -29,20 +29,22 @@ class PatchFeatures:
 def patch_features(
     model: nn.Module, images: Float[Tensor, "images channels height width"], *, layer: int = -1
 ) -> PatchFeatures:
-    r"""The features :math:`[U_1^\top z_i; \dots; U_K^\top z_i]` of each patch, all heads in a row; of a ViT the keys.
+    r"""The features :math:`[U_1^\top z_i; \dots; U_K^\top z_i]` of each patch, all heads concatenated; for a ViT the
+    keys.
 
-    These are what attention compares, without class token and registers (arXiv 2308.16271, appendix B), in float32.
+    These are the vectors that attention compares, without class token and registers (arXiv 2308.16271, appendix B), in
+    float32.
 
     Args:
-        model: one of ours, or a plain ViT of timm or of transformers.
-        layer: zero-based, negative ones count from the last.
+        model: a model of this package, or a plain ViT of timm or transformers.
+        layer: zero-based, negative ones count from the end.
 
     Raises:
         ValueError: the layer does not exist (the message says which do), the model has no projection, a feature is not
             finite, or there are no images.
     """
     if not len(images):
-        raise ValueError("features of patches need at least one image")
+        raise ValueError("patch features need at least one image")
     source = reader(model, attention=False)
     (number,) = source.choose_layers([layer])
     name = source.features[number]
@@ -55,5 +57,5 @@ def patch_features(
         parts.append(rearrange(patches.float().cpu(), "b heads (r c) p -> b r c (heads p)", r=rows))
     features = torch.cat(parts)
     if not features.isfinite().all():
-        raise ValueError(f"the features of layer {number} are not finite: the weights or images hold NaN or infinity")
+        raise ValueError(f"the features of layer {number} are not finite: weights or images contain NaN or infinity")
     return PatchFeatures(features=features.numpy(), layer=number, patch_size=source.patch_size)

@@ -1,4 +1,4 @@
-"""Where a vision transformer, ours or another's, shows what its attention compares."""
+"""Reading queries, keys and features from the models of this package, timm and transformers."""
 
 import inspect
 from collections.abc import Callable, Sequence
@@ -11,15 +11,15 @@ from crate_transformer.layers import AttentionRows
 from crate_transformer.models import Backbone, Preprocessing, attention_of
 
 _FOREIGN_PAIRS = (("q_norm", "k_norm"), ("query", "key"), ("q_proj", "k_proj"))
-"""Names of the modules that output queries and keys: timm's, transformers' until version 4 and from 5 on."""
+"""Names of the modules that output queries and keys: in timm, in transformers 4, and in transformers 5."""
 
 
 @dataclass(frozen=True, kw_only=True)
 class Reader:
-    """What a row of each layer's attention map is, the name of the module that outputs its features, and the geometry.
+    """How to read a model: the attention map of each layer, the module that outputs its features, and the geometry.
 
-    ``layers`` name modules of the whole model; they are none where maps were not asked for and a layer compares no
-    tokens. ``run`` takes images and the number of the last layer that must run.
+    ``layers`` name modules of the whole model. An entry is ``None`` if its layer does not compare tokens, which is
+    allowed only if maps are not needed. ``run`` takes images and the number of the last layer that must run.
     """
 
     model: nn.Module
@@ -31,11 +31,11 @@ class Reader:
     run: Callable[[Tensor, int], object]
 
     def choose_layers(self, layers: Sequence[int] | None) -> tuple[int, ...]:
-        """Zero-based numbers of the chosen layers; a ``ValueError`` lists those that exist."""
+        """Zero-based numbers of the chosen layers; raises ``ValueError`` if one does not exist."""
         return _choose("layer", layers, len(self.layers))
 
     def choose_heads(self, heads: Sequence[int] | None) -> tuple[int, ...]:
-        """Zero-based numbers of the chosen heads; a ``ValueError`` lists those that exist."""
+        """Zero-based numbers of the chosen heads; raises ``ValueError`` if one does not exist."""
         return _choose("head", heads, self.num_heads)
 
     def grid(self, height: int, width: int) -> tuple[int, int]:
@@ -51,18 +51,18 @@ def _choose(what: str, chosen: Sequence[int] | None, count: int) -> tuple[int, .
                 f"there is no {what} {number}: the model has {what}s 0 to {count - 1} (or -1 for the last)"
             )
     if not numbers:
-        raise ValueError(f"no {what} is chosen: the model has {what}s 0 to {count - 1}")
+        raise ValueError(f"no {what} was given: the model has {what}s 0 to {count - 1}")
     return tuple(number % count for number in numbers)
 
 
 def reader(model: nn.Module, *, attention: bool = True) -> Reader:
-    """How to read attention off ``model``: one of ours, a ViT of timm or one of transformers.
+    """How to read attention from ``model``: a model of this package, or a ViT of timm or transformers.
 
     Args:
         attention: whether maps are needed, or only features.
 
     Raises:
-        ValueError: its attention compares no tokens, or its queries and keys are not the outputs of modules.
+        ValueError: its attention does not compare tokens, or its queries and keys are not outputs of modules.
     """
     return _own(model, attention) if isinstance(model, Backbone) else _foreign(model)
 
@@ -110,7 +110,7 @@ def _foreign(model: nn.Module) -> Reader:
         patch, prefix = config.patch_size, 1 + getattr(config, "num_register_tokens", 0)
         num_heads = config.num_attention_heads
     else:
-        raise ValueError(f"{kind} does not say how large its patches are: give a ViT of timm or transformers")
+        raise ValueError(f"{kind} does not define its patch size: give a ViT of timm or transformers")
     return Reader(
         model=model,
         layers=tuple(pairs),
@@ -123,18 +123,17 @@ def _foreign(model: nn.Module) -> Reader:
 
 
 def preprocessing_of(model: nn.Module) -> Preprocessing:
-    """How the pictures of this model are normalised: by its attribute ``preprocessing``, which ours have, or by the
-    statistics that timm keeps in ``pretrained_cfg``.
+    """The preprocessing of a model: from its attribute ``preprocessing``, or from timm's ``pretrained_cfg``.
 
     Raises:
-        ValueError: it does not say, as models of transformers do not, whose image processor has the statistics.
+        ValueError: the model has neither, like models of transformers, where the image processor has the statistics.
     """
     if preprocessing := getattr(model, "preprocessing", None):
         return preprocessing
     stored = getattr(model, "pretrained_cfg", None) or {}
     if not (stored.get("mean") and stored.get("std")):
         raise ValueError(
-            f"{type(model).__name__} does not say how its pictures are normalised: set model.preprocessing = "
+            f"{type(model).__name__} does not define the normalisation of its images: set model.preprocessing = "
             "Preprocessing(mean=..., std=...), as in its image processor"
         )
     return Preprocessing(mean=tuple(stored["mean"]), std=tuple(stored["std"]))

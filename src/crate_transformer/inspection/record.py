@@ -1,4 +1,4 @@
-"""What modules output during a forward pass, by name."""
+"""Recording outputs of modules by name during a forward pass."""
 
 import difflib
 from collections.abc import Callable, Iterator
@@ -14,14 +14,15 @@ def _matches(name: str, pattern: str) -> bool:
 
 
 def select_modules(model: nn.Module, *patterns: str) -> dict[str, nn.Module]:
-    """The modules that the patterns name, see ``record``; a ``ValueError`` tells the nearest names of a miss."""
+    """The modules that match the patterns, see ``record``; raises ``ValueError`` with similar names if there are
+    none."""
     if not patterns:
         raise ValueError("give the name of at least one module, such as 'blocks.*.mssa.attention'")
     modules = {name.removeprefix("_orig_mod."): module for name, module in model.named_modules()}
     for pattern in patterns:
         if not any(_matches(name, pattern) for name in modules):
             near = difflib.get_close_matches(pattern, modules, n=3, cutoff=0.3) or list(modules)[1:4]
-            raise ValueError(f"no module is called {pattern!r}; did you mean {', '.join(near)}?")
+            raise ValueError(f"there is no module {pattern!r}; did you mean {', '.join(near)}?")
     return {name: module for name, module in modules.items() if any(_matches(name, p) for p in patterns)}
 
 
@@ -31,21 +32,22 @@ def record(
 ) -> Iterator[dict[str, Tensor]]:
     """Collect the outputs of the named modules while the ``with`` block runs.
 
-    ``with record(model, "blocks.*.mssa.attention") as seen: model(images)`` leaves in ``seen`` one detached tensor per
-    module, from its latest forward pass, in the order in which the modules ran. Recording at a ``HookPoint`` makes the
-    layer compute what it usually fuses away. The hooks are removed when the block ends, also by an exception.
+    After ``with record(model, "blocks.*.mssa.attention") as seen: model(images)``, ``seen`` contains one detached
+    tensor per module, from its latest forward pass, in the order of execution. Recording at a ``HookPoint`` makes the
+    layer compute explicitly what a fused kernel otherwise hides. The hooks are removed when the block ends, also after
+    an exception.
 
-    With gradient checkpointing the backward pass runs the layers again: keep it inside the block too, so that both
-    passes are recorded alike (PyTorch refuses it otherwise); ``reduce`` is then applied twice.
+    With gradient checkpointing the backward pass runs the layers again, so it must be inside the block too, and both
+    passes are recorded (otherwise PyTorch raises an error); ``reduce`` is then applied twice.
 
     Args:
-        patterns: names as in ``model.named_modules()``. The shell wildcards ``* ? [..]`` stand for characters within
-            one dotted part of a name: ``blocks.*`` is every block and nothing inside the blocks.
-        reduce: applied to each output at once; only its result is kept, so that memory stays bounded.
+        patterns: names as in ``model.named_modules()``. The shell wildcards ``* ? [..]`` match characters within one
+            dotted part of a name: ``blocks.*`` matches every block, but nothing inside the blocks.
+        reduce: applied to each output immediately; only its result is kept, to bound memory.
 
     Raises:
-        ValueError: a pattern matches no module; the message names the nearest ones.
-        RuntimeError: a matched module never ran. PyTorch silently skips hooks that are added to a model which has
+        ValueError: a pattern matches no module; the message names similar ones.
+        RuntimeError: a matched module never ran. PyTorch silently skips hooks that are added to a model that has
             already run under ``torch.compile``.
     """
     modules = select_modules(model, *patterns)

@@ -1,4 +1,4 @@
-"""Attention followed through all layers."""
+"""Attention rollout."""
 
 import numpy as np
 import torch
@@ -15,18 +15,18 @@ from crate_transformer.inspection.record import record
 def attention_rollout(
     model: nn.Module, images: Float[Tensor, "images channels height width"], *, query: Query = "cls"
 ) -> Float[np.ndarray, "images rows columns"]:
-    r"""How much of each patch reaches the query through all layers, if every layer kept half of what it had.
+    r"""Attention rollout: the flow from each patch to the query through all layers, with equal weight for the skip.
 
     .. math:: r = e_\mathrm{query}^\top \tilde A^L \cdots \tilde A^1, \qquad
               \tilde A^\ell = \tfrac12 \bigl(I + \tfrac1K \textstyle\sum_k A^\ell_k\bigr)
 
-    (arXiv 2005.00928, with the mean over the heads.) The product is taken from the left, one row of numbers times one
-    layer at a time, so that no tokens x tokens map is held; but every row of every layer's maps is computed once, which
-    costs as much as the attention of the forward pass, and the projections of all layers are held. The fraction of the
-    class token and of registers is dropped and the rest rescaled to sum 1.
+    (arXiv 2005.00928, with the mean over the heads.) The product is computed from the left, one row vector times one
+    layer at a time, so that no tokens x tokens map is stored. Every row of every layer's maps is computed once, which
+    costs as much as the attention of the forward pass, and the projections of all layers are stored. The part of the
+    class token and of registers is dropped, and the rest is rescaled to sum 1.
 
     Raises:
-        ValueError: as ``attention_maps``.
+        ValueError: as in ``attention_maps``.
     """
     if not len(images):
         raise ValueError("attention rollout needs at least one image")

@@ -1,4 +1,4 @@
-"""Which head looks for what."""
+"""Semantics of attention heads."""
 
 from dataclasses import dataclass
 
@@ -18,12 +18,12 @@ VOID = 255
 
 @dataclass(frozen=True, kw_only=True)
 class LabelMatches:
-    """How well the heads of a layer mark each class or part; an AUC of 0.5 is chance.
+    """How well the heads of a layer segment each class or part; an AUC of 0.5 is chance.
 
-    ``auc`` is the mean over the ``num_images`` images that show a label. ``best_head`` is its largest entry;
-    ``matched`` is the AUC of a head that was chosen on every second of these images, on the others, and the other way
-    round. Controls: ``untrained_matched``, the same with an untrained model; ``shuffled_matched``, the model's maps of
-    the chosen heads against the label's masks on other images. Only above both does a head look for the label.
+    ``auc`` is the mean over the ``num_images`` images with a label. ``best_head`` is its largest entry; ``matched`` is
+    the cross-validated AUC: the head is chosen on every second of these images and evaluated on the others, and vice
+    versa. Controls: ``untrained_matched``, the same with an untrained model; ``shuffled_matched``, the maps of the
+    chosen heads against the masks of the label on other images. A head attends to the label only if it is above both.
     """
 
     labels: tuple[int, ...]
@@ -37,10 +37,10 @@ class LabelMatches:
 
 @dataclass(frozen=True, kw_only=True)
 class HeadSemantics:
-    """One layer's heads over a set of images: their maps, how consistent they are, and which label each of them marks.
+    """The heads of one layer over a set of images: their maps, their consistency, and the labels they match.
 
-    ``maps`` go with the pictures into ``reports.heads_figure``, ``head_labels`` name its rows. ``skipped`` labels are
-    on fewer than two images (or nowhere on more than half a patch): nothing can be chosen for them.
+    ``maps`` and the images are the input of ``reports.heads_figure``, with ``head_labels`` as row labels. ``skipped``
+    labels are on fewer than two images (or never cover more than half a patch), so no head can be chosen for them.
     """
 
     layer: int
@@ -51,7 +51,7 @@ class HeadSemantics:
 
     @property
     def head_labels(self) -> list[str]:
-        """Each head with its consistency and that of the untrained model."""
+        """A label for each head, with its consistency and that of the untrained model."""
         pairs = zip(self.summary.consistency, self.summary.untrained_consistency, strict=True)
         return [f"head {head}\nconsistency {mine:.2f}\nuntrained {base:.2f}" for head, (mine, base) in enumerate(pairs)]
 
@@ -64,16 +64,17 @@ def head_semantics(
     labels: Int[np.ndarray, "images height width"] | None = None,
     untrained: Backbone | None = None,
 ) -> HeadSemantics:
-    """What each head of a layer attends to over a set of images (arXiv 2308.16271, section 3, found by eye there).
+    """What each head of a layer attends to over a set of images (arXiv 2308.16271, section 3, by visual inspection).
 
-    The consistency of a head needs no labels, see ``head_summary``. With ``labels`` every head's class-token attention
-    is compared with every class or part: the chance that a patch of it receives more than one beside it.
+    The consistency of a head needs no labels, see ``head_summary``. With ``labels``, the class token's attention in
+    every head is compared with every class or part by AUC: the probability that one of its patches gets more attention
+    than another patch.
 
     Args:
-        layer: zero-based, negative ones count from the last; the paper shows the second to last.
-        labels: a class or part for each pixel, 0 for none and 255 for not known; a patch shows what covers more than
-            half of it.
-        untrained: the control; ``untrained_twin(model)`` unless given.
+        layer: zero-based, negative ones count from the end; the paper shows the second to last.
+        labels: a class or part for each pixel, 0 for none and 255 for unknown; a patch has the label that covers more
+            than half of it.
+        untrained: the control; default: ``untrained_twin(model)``.
 
     Raises:
         ValueError: there are fewer than two images, or the layer does not exist.
@@ -125,6 +126,6 @@ def _match(
 
 
 def _chosen(aucs: np.ndarray) -> np.ndarray:
-    """For each image the head that is best on the images of the other parity."""
+    """For each image, the head that is best on the images of the other parity."""
     parity = np.arange(aucs.shape[1]) % 2
     return np.array([aucs[:, parity != number].mean(axis=1).argmax() for number in (0, 1)])[parity]

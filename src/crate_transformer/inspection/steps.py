@@ -1,4 +1,4 @@
-"""Does every step of every layer do what it was derived to do?"""
+"""Measures whether each step of every layer lowers the objective from which it was derived."""
 
 from collections.abc import Iterable
 from contextlib import ExitStack
@@ -21,13 +21,13 @@ from crate_transformer.objective import lasso, subspace_coding_rate
 
 @dataclass(frozen=True, kw_only=True)
 class SparseDescent:
-    r"""The sparse step of every layer on every image against what proximal-gradient steps guarantee.
+    r"""The sparse step of every layer on every image, compared with the guarantee for proximal-gradient steps.
 
-    ``before`` is the LASSO objective :math:`F` at the feasible start :math:`u`, ``after`` that of the code and
-    ``bound`` what :math:`F` of the code is guaranteed not to exceed, each the mean over tokens; see ``layer_steps``.
-    ``lowered`` and ``bounded`` are the fractions of the tokens whose code lies below :math:`F(u)` and not above the
-    bound. The guarantee needs ``squared_norm``, :math:`\|D\|_2^2`, to be at most ``inverse_step``, :math:`1 / \eta`.
-    ``starts_feasible`` tells whether the step itself starts at :math:`u`, as ODL's does and ISTA's does not.
+    ``before`` is the LASSO objective :math:`F` at the feasible start :math:`u`, ``after`` that of the code, and
+    ``bound`` the guaranteed upper bound of :math:`F` for the code, each as the mean over tokens; see ``layer_steps``.
+    ``lowered`` and ``bounded`` are the fractions of tokens whose objective is below :math:`F(u)` and not above the
+    bound. The guarantee requires ``squared_norm``, :math:`\|D\|_2^2`, to be at most ``inverse_step``, :math:`1 / \eta`.
+    ``starts_feasible`` says whether the step itself starts at :math:`u`, which is true for ODL and false for ISTA.
     """
 
     before: Float[np.ndarray, "images layers"]
@@ -44,8 +44,8 @@ class SparseDescent:
 class Steps:
     """Both steps of every layer on every image.
 
-    ``rate_before`` and ``rate_after`` are R^c of the layer's subspaces at its input and half way, after attention; both
-    through the same norm and projection. ``sparse`` is ``None`` where there is no sparse step.
+    ``rate_before`` and ``rate_after`` are R^c in the layer's subspaces at its input and after attention, both with the
+    same norm and projection. ``sparse`` is ``None`` without a sparse step.
     """
 
     rate_before: Float[np.ndarray, "images layers"]
@@ -54,16 +54,16 @@ class Steps:
 
     @property
     def compressing(self) -> Float[np.ndarray, " layers"]:
-        """Fraction of the images whose R^c each layer's attention lowers."""
+        """Fraction of the images whose R^c is lowered by the attention of each layer."""
         return (self.rate_after < self.rate_before).mean(axis=0)
 
 
 @dataclass(frozen=True, kw_only=True)
 class LayerSteps:
-    """The steps of a model and those of an untrained one of the same shape; ``layers`` are zero-based.
+    """The steps of a model and of an untrained model of the same shape; ``layers`` are zero-based.
 
-    ``derived`` tells whether the family's attention was derived as a step that lowers R^c; if not (a ViT, or a ToST,
-    which lowers another bound) its R^c is there for comparison only.
+    ``derived`` says whether the family's attention was derived as a step that lowers R^c; if not (a ViT, or a ToST,
+    which lowers another bound), its R^c is only for comparison.
     """
 
     layers: tuple[int, ...]
@@ -82,36 +82,37 @@ def layer_steps(
     normalisation: Normalisation = "head",
     untrained: Backbone | None = None,
 ) -> LayerSteps:
-    r"""Measure on each image whether attention lowers :math:`R^c`, and the sparse step its LASSO objective.
+    r"""Measure on each image whether attention lowers :math:`R^c`, and whether the sparse step lowers its LASSO
+    objective.
 
     .. math:: R^c(Z^{\ell+1/2} \mid U^\ell_{[K]}) < R^c(Z^\ell \mid U^\ell_{[K]}), \qquad
               F(a) = \tfrac12 \|z - D a\|^2 + \lambda \|a\|_1 \quad (a \ge 0), \quad z = \mathrm{LN}(z^{\ell+1/2})
 
-    (arXiv 2306.01129, section 2.) The first is what MSSA approximates: it is derived for the output map
-    :math:`U_{[K]}`, where trained models have a map of their own, and for the tokens that it is applied to, where the
-    block adds it to the tokens before their norm. So nothing guarantees it.
+    (arXiv 2306.01129, section 2.) MSSA approximates the first inequality. It is derived with the output map
+    :math:`U_{[K]}`, but trained models have a separate map, and for the tokens it is applied to, but the block adds it
+    to the tokens before the norm. So it is not guaranteed.
 
-    The second is guaranteed in part. ISTA starts at :math:`z`, whose negative entries are not allowed, so that
-    :math:`F(z)` is no start to compare with. For :math:`k` proximal-gradient steps from :math:`a_0` with
-    :math:`\eta \le 1 / \|D\|_2^2` and every allowed :math:`u`
+    The second is partly guaranteed. ISTA starts at :math:`z`, which has negative entries and is not feasible, so that
+    :math:`F(z)` is not a valid start for comparison. For :math:`k` proximal-gradient steps from :math:`a_0` with
+    :math:`\eta \le 1 / \|D\|_2^2` and every feasible :math:`u`
 
     .. math:: F(a_k) \le F(u) + \|u - a_0\|^2 / (2 \eta k)
 
-    (Beck and Teboulle 2009, theorem 3.1, whose proof lets :math:`a_0` be any point). Measured are this bound and
-    :math:`F(u)` for the nearest allowed start, :math:`u = \mathrm{ReLU}(a_0)`: :math:`\mathrm{ReLU}(z)` for ISTA with
+    (Beck and Teboulle 2009, theorem 3.1; the proof holds for any :math:`a_0`). Measured are this bound and
+    :math:`F(u)` for the nearest feasible start, :math:`u = \mathrm{ReLU}(a_0)`: :math:`\mathrm{ReLU}(z)` for ISTA with
     :math:`k = 1`, and 0 for ODL with :math:`k = 2`, where the bound is :math:`F(u)` itself.
 
     Args:
         images: preprocessed images, or an iterable of batches of them or of ``(images, labels)`` pairs.
         normalisation: as in ``layerwise_objective``.
-        untrained: the control; ``untrained_twin(model)`` unless given.
+        untrained: the control; default: ``untrained_twin(model)``.
 
     Raises:
         ValueError: there are no images, or the model is folded.
     """
     check_normalisation(normalisation)
     if model.folded:
-        raise ValueError("a folded model has lost its dictionaries: measure the model that it was made from")
+        raise ValueError("a folded model no longer has its dictionaries: measure the original model")
     judges = [model, untrained_twin(model) if untrained is None else untrained]
     parts: list[list[dict[str, np.ndarray]]] = [[], []]
     for batch in batches(images, batch_size=64):
@@ -119,7 +120,7 @@ def layer_steps(
             values = _measure(judged, to_model(judged, batch), epsilon_squared, normalisation)
             found.append({name: part.cpu().numpy() for name, part in values.items()})
     if not sum(len(part["rate_before"]) for part in parts[0]):
-        raise ValueError("measuring the steps of layers needs at least one image")
+        raise ValueError("measuring the steps of the layers needs at least one image")
     trained, control = (_joined(judged, found) for judged, found in zip(judges, parts, strict=True))
     return LayerSteps(
         layers=tuple(range(len(model.blocks))),

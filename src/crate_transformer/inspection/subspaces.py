@@ -1,4 +1,4 @@
-"""The geometry of what was learned: subspaces of attention and dictionaries, layer by layer."""
+"""Geometry of the learned subspaces and dictionaries, layer by layer."""
 
 import re
 from dataclasses import dataclass
@@ -19,9 +19,10 @@ _DICTIONARIES = ("dictionary", "decoupled_dictionary")
 class DictionaryGeometry:
     r"""How far the dictionary ``D`` (dim, atoms) of each layer is from an orthogonal one.
 
-    ``mean_coherence`` and ``max_coherence`` are of :math:`|\cos|` between two different atoms; ``effective_rank`` is as
-    for the subspaces; ``gram_distance`` is :math:`\|D^\top D - I\|_F / \sqrt{\mathrm{atoms}}`; ``frame_distance`` is
-    :math:`\min_{c, Q} \|c D - Q\|_F / \|Q\|_F` over numbers ``c`` and matrices ``Q`` with orthonormal rows, which does
+    ``mean_coherence`` and ``max_coherence`` are the mean and maximum of :math:`|\cos|` between two different atoms;
+    ``effective_rank`` is defined as for the subspaces; ``gram_distance`` is
+    :math:`\|D^\top D - I\|_F / \sqrt{\mathrm{atoms}}`; ``frame_distance`` is
+    :math:`\min_{c, Q} \|c D - Q\|_F / \|Q\|_F` over scalars ``c`` and matrices ``Q`` with orthonormal rows, which does
     not depend on the scale: 0 for a multiple of an orthogonal matrix or a tight frame.
     """
 
@@ -36,11 +37,12 @@ class DictionaryGeometry:
 class Geometry:
     r"""One model's subspaces :math:`U_{[K]} = [U_1, \dots, U_K]`, ``U_k`` (dim, head_dim), and dictionaries by name.
 
-    ``coherence`` is the mean of :math:`|\cos|` between columns of two heads, on the diagonal between different columns
-    of one head; ``gram`` these numbers for ``directions`` columns of each head, drawn at random, as in the figures of
-    arXiv 2306.01129, appendix B. ``effective_rank`` of each :math:`U_k`, and ``joint_rank`` of :math:`U_{[K]}`, is
-    :math:`\exp` of the entropy of the singular values divided by their sum: at most head_dim, or dim. ``angles`` are
-    the principal angles between the column spaces of two heads in radians, ascending: 0 where they share a direction.
+    ``coherence`` is the mean of :math:`|\cos|` between columns of two heads, and on the diagonal between different
+    columns of one head; ``gram`` contains these values for ``directions`` random columns of each head, as in the
+    figures of arXiv 2306.01129, appendix B. ``effective_rank`` of each :math:`U_k`, and ``joint_rank`` of
+    :math:`U_{[K]}`, is :math:`\exp` of the entropy of the singular values divided by their sum: at most head_dim, or
+    dim. ``angles`` are the principal angles between the column spaces of two heads in radians, ascending: 0 if they
+    share a direction.
     """
 
     coherence: Float[np.ndarray, "layers heads heads"]
@@ -57,7 +59,7 @@ class Geometry:
 
     @property
     def across(self) -> Float[np.ndarray, " layers"]:
-        """Mean coherence between columns of different heads; not a number for a single head."""
+        """Mean coherence between columns of different heads; NaN for a single head."""
         heads = self.coherence.shape[1]
         total = self.coherence.sum(axis=(1, 2)) - heads * self.within
         return total / (heads * (heads - 1)) if heads > 1 else np.full(len(total), np.nan)
@@ -65,7 +67,7 @@ class Geometry:
 
 @dataclass(frozen=True, kw_only=True)
 class SubspaceGeometry:
-    """The geometry of a model's layers beside that of an untrained model of the same shape."""
+    """The geometry of a model's layers and of an untrained model of the same shape."""
 
     trained: Geometry
     untrained: Geometry
@@ -77,19 +79,20 @@ def subspace_geometry(
 ) -> SubspaceGeometry:
     """Measure the subspaces and dictionaries of every layer (arXiv 2306.01129, section 3.1 and appendix B).
 
-    Nothing is run: these are properties of the weights, of ISTA (``dictionary``) or ODL (``dictionary`` and
-    ``decoupled_dictionary``). Random matrices are incoherent already, so look at the difference from the control.
+    These are properties of the weights alone; the dictionaries are those of ISTA (``dictionary``) or ODL
+    (``dictionary`` and ``decoupled_dictionary``). Random matrices are already incoherent, so consider the difference
+    from the control.
 
     Args:
-        untrained: the control; ``untrained_twin(model)`` unless given.
-        directions: columns of each head in ``gram``; all where a head has fewer.
-        seed: of their choice, the same in every layer.
+        untrained: the control; default: ``untrained_twin(model)``.
+        directions: number of columns of each head in ``gram``, at most head_dim.
+        seed: seed for choosing the columns, which are the same in every layer.
 
     Raises:
-        ValueError: the model has no subspaces (a ViT compares queries with keys), or ``directions`` is below 1.
+        ValueError: the model has no subspaces (a ViT has separate queries and keys), or ``directions`` is below 1.
     """
     if directions < 1:
-        raise ValueError(f"directions is {directions}: at least one column of each head must be drawn")
+        raise ValueError(f"directions is {directions}: it must be at least 1")
     control = untrained_twin(model) if untrained is None else untrained
     trained = _geometry(model, directions, seed)
     return SubspaceGeometry(trained=trained, untrained=_geometry(control, directions, seed), directions=directions)
@@ -160,13 +163,13 @@ def _dictionary(dictionary: Tensor) -> dict[str, float]:
 
 
 def _unit(matrix: Tensor) -> Tensor:
-    """Columns of length 1; those of zeros stay zero."""
+    """Columns of length 1; zero columns stay zero."""
     length = matrix.norm(dim=-2, keepdim=True)
     return matrix / torch.where(length == 0, 1, length)
 
 
 def _effective_rank(singular_values: Float[Tensor, "*lead values"]) -> Float[Tensor, "*lead"]:
-    """Roy and Vetterli, EUSIPCO 2007; 0 for a matrix of zeros."""
+    """Effective rank (Roy and Vetterli, EUSIPCO 2007); 0 for a zero matrix."""
     total = singular_values.sum(dim=-1, keepdim=True)
     fractions = singular_values / torch.where(total == 0, 1, total)
     return torch.where(total[..., 0] == 0, 0.0, torch.special.entr(fractions).sum(dim=-1).exp())

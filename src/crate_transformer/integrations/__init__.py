@@ -1,1 +1,1 @@
-"""Integrations with timm and transformers, both optional; importing one registers the models there."""
+"""Optional integrations with timm and transformers; importing one registers the models."""

@@ -1,4 +1,4 @@
-"""Models for other runtimes: torch.export programs and ONNX files that take any batch and any picture size."""
+"""Export to torch.export programs and ONNX files, with dynamic batch and image sizes."""
 
 import io
 import logging
@@ -12,32 +12,32 @@ from torch.export import Dim, ExportedProgram
 from crate_transformer.models import Backbone
 from crate_transformer.storage import write_file
 
-LARGEST_GRID = 256  # patches a side
+LARGEST_GRID = 256  # patches per side
 
 
 def export_program(model: Backbone, *, dynamic: bool = True) -> ExportedProgram:
     """The forward pass, images ``(batch, channels, height, width)`` to logits, as a torch.export program.
 
     Args:
-        dynamic: height and width may be any multiple of the patch up to 256 patches a side; else they are
-            ``model.img_size``. The batch may always have any size.
+        dynamic: height and width may be any multiple of the patch size, up to 256 patches per side; otherwise they are
+            ``model.img_size``. The batch size is always dynamic.
 
     Raises:
-        ValueError: the model's size cannot change, or PyTorch cannot export it.
+        ValueError: the image size of the model cannot change, or PyTorch cannot export the model.
     """
     if dynamic and not model.config.dynamic_img_size:
-        raise ValueError("this model takes one image size only (dynamic_img_size is off): export with --no-dynamic")
+        raise ValueError("this model has a fixed image size (dynamic_img_size is off): export with --no-dynamic")
     rows, columns = model.grid_size(*model.img_size)
     if dynamic and min(rows, columns) < 2:
-        raise ValueError(f"images of {rows} x {columns} patches cannot change their size: export with --no-dynamic")
+        raise ValueError(f"images of {rows} x {columns} patches cannot have a dynamic size: export with --no-dynamic")
     height, width = model.patch_size
     shapes = {0: Dim("batch", min=1, max=2**16)}
     if dynamic:
         shapes |= {2: height * Dim("rows", min=2, max=LARGEST_GRID), 3: width * Dim("columns", min=2, max=LARGEST_GRID)}
-        rows, columns = rows + 2, columns + 1  # an example that is special in no way: neither native nor square
+        rows, columns = rows + 2, columns + 1  # a generic example: neither native nor square
     images = torch.zeros(3, model.config.in_chans, rows * height, columns * width)
     with warnings.catch_warnings():
-        warnings.simplefilter("ignore", FutureWarning)  # PyTorch's exporter uses what PyTorch deprecates
+        warnings.simplefilter("ignore", FutureWarning)  # PyTorch's exporter uses deprecated functions of PyTorch
         try:
             return torch.export.export(model.eval(), (images,), dynamic_shapes=(shapes,))
         except Exception as error:  # PyTorch's exporter may raise anything
@@ -45,8 +45,8 @@ def export_program(model: Backbone, *, dynamic: bool = True) -> ExportedProgram:
 
 
 def program_content(program: ExportedProgram) -> bytes:
-    """A program as a ``.pt2`` file of torch.export."""
-    stream = io.BytesIO()  # PyTorch ends the process where it cannot write a file itself
+    """The content of a ``.pt2`` file of torch.export."""
+    stream = io.BytesIO()  # PyTorch aborts the process if it cannot write a file itself
     torch.export.save(program, stream)
     return stream.getvalue()
 
@@ -62,13 +62,13 @@ def export_onnx(program: ExportedProgram, file: Path) -> None:
 
 
 def onnx_content(program: ExportedProgram) -> bytes:
-    """What ``export_onnx`` writes."""
+    """The content of the file that ``export_onnx`` writes."""
     try:
         import onnx  # noqa: F401
         import onnxscript  # noqa: F401
     except ImportError as error:
-        raise ImportError("ONNX export needs more packages: pip install 'crate-transformer[onnx]'") from error
-    logging.getLogger("torch.onnx").setLevel(logging.ERROR)  # it tells of every torchvision operator it does not find
+        raise ImportError("ONNX export needs additional packages: pip install 'crate-transformer[onnx]'") from error
+    logging.getLogger("torch.onnx").setLevel(logging.ERROR)  # it warns about every missing torchvision operator
     with warnings.catch_warnings():
         warnings.simplefilter("ignore", FutureWarning)
         warnings.simplefilter("ignore", DeprecationWarning)
@@ -77,7 +77,7 @@ def onnx_content(program: ExportedProgram) -> bytes:
                 program, dynamo=True, input_names=["images"], output_names=["logits"], verbose=False
             )
         except Exception as error:  # PyTorch's exporter may raise anything
-            raise ValueError(f"PyTorch cannot write this model as ONNX: {_first_line(error)}") from error
+            raise ValueError(f"PyTorch cannot export this model to ONNX: {_first_line(error)}") from error
     return exported.model_proto.SerializeToString()
 
 
@@ -89,7 +89,7 @@ def check_export(exported: Path | bytes, model: Backbone, *, dynamic: bool = Tru
 
     Raises:
         ImportError: it is an ONNX file and onnxruntime is not installed.
-        ValueError: the logits differ by more than 1e-4 of the largest one, or 1e-4.
+        ValueError: the logits differ by more than 1e-4 of the largest one, and by more than 1e-4.
     """
     height, width = model.img_size
     sizes = [(2, height, width)]
@@ -105,7 +105,7 @@ def check_export(exported: Path | bytes, model: Backbone, *, dynamic: bool = Tru
             expected, found = model(images), forward(images)
         differences.append((expected - found).abs().max().item())
         if not differences[-1] <= 1e-4 * max(1.0, expected.abs().max().item()):
-            raise ValueError(f"the exported model gives logits that differ by {differences[-1]:.1e} from PyTorch's")
+            raise ValueError(f"the logits of the exported model differ by {differences[-1]:.1e} from PyTorch's")
     return max(differences)
 
 
@@ -113,7 +113,7 @@ def _onnx_forward(content: bytes) -> Callable[[torch.Tensor], torch.Tensor]:
     try:
         import onnxruntime
     except ImportError as error:
-        raise ImportError("checking needs onnxruntime: pip install 'crate-transformer[onnx]'") from error
+        raise ImportError("checking the export needs onnxruntime: pip install 'crate-transformer[onnx]'") from error
     session = onnxruntime.InferenceSession(content, providers=["CPUExecutionProvider"])
     return lambda images: torch.from_numpy(session.run(None, {"images": images.numpy()})[0])
 

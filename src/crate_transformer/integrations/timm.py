@@ -1,7 +1,7 @@
-"""The timm integration: once this module is imported, ``timm.create_model`` knows every model and all bundled weights.
+"""The timm integration: importing this module registers every model and all bundled weights with ``timm.create_model``.
 
-Names are the same in both places (``crate_small_patch16_224``, ``crate_mini_patch8_64.tiny_imagenet_100``). Names that
-timm owns itself, such as ``vit_small_patch16_224``, stay timm's own models.
+Names are the same as in this package (``crate_small_patch16_224``, ``crate_mini_patch8_64.tiny_imagenet_100``). timm's
+own names, such as ``vit_small_patch16_224``, remain timm's models.
 """
 
 import inspect
@@ -29,7 +29,7 @@ except ImportError as error:
 
 
 def _timm_config(in_chans: int, num_classes: int, preprocessing: dict, **more: object) -> dict[str, object]:
-    """How timm says what weights expect of a picture."""
+    """timm's configuration of the inputs of weights."""
     height, width = preprocessing["img_size"]
     words = {name: preprocessing[name] for name in ("crop_pct", "interpolation", "mean", "std")}
     return {"input_size": (in_chans, height, width), "num_classes": num_classes, "classifier": "head", **words, **more}
@@ -48,7 +48,7 @@ def _bundled_config(full: str) -> dict[str, object]:
 
 
 NAMES = tuple(name for name in MODELS if not is_model(name))
-"""The models that this module adds to timm."""
+"""The models that this module registers with timm."""
 default_cfgs = generate_default_cfgs(
     {full: _bundled_config(full) for full in list_pretrained() if full.partition(".")[0] in NAMES}
     | {
@@ -59,7 +59,7 @@ default_cfgs = generate_default_cfgs(
 
 
 _BUILDING = inspect.signature(build_model_with_cfg).parameters.keys() - {"kwargs"}
-"""What timm passes on for itself, such as ``cache_dir``."""
+"""Options that timm passes on but handles itself, such as ``cache_dir``."""
 
 
 def _entry(name: str) -> Callable[..., nn.Module]:

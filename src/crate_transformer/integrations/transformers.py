@@ -35,16 +35,16 @@ _NAMES = {
     "depth": "num_hidden_layers",
     "num_heads": "num_attention_heads",
 }
-"""A field of our configurations to its name in transformers; the others are called alike in both."""
+"""Field of our configurations -> its name in transformers; the other names are the same."""
 
 
 class CrateConfig(PreTrainedConfig):
-    """Any model of this package in transformers' words; the defaults are those of ``crate_small_patch16_224``.
+    """A transformers configuration for any model of this package; the defaults are ``crate_small_patch16_224``.
 
     Args:
         family: name of the model class, such as ``"CRATE"`` or ``"ViT"``. Options of the family (``step_size``,
-            ``mlp_ratio``) and of every backbone (``global_pool``, ``drop_path_rate``) are given beside it.
-        preprocessing: the fields of ``Preprocessing``, bound to the weights.
+            ``mlp_ratio``) and of every backbone (``global_pool``, ``drop_path_rate``) are further keyword arguments.
+        preprocessing: the fields of ``Preprocessing``, which belong to the weights.
     """
 
     model_type = "crate"
@@ -69,13 +69,13 @@ class CrateConfig(PreTrainedConfig):
         super().__init__(**kwargs)
 
     def build(self, num_classes: int) -> Backbone:
-        """A fresh model of this configuration.
+        """A new model with this configuration.
 
         Raises:
-            ValueError: the family is unknown, or the configuration describes no model.
+            ValueError: the family is unknown, or the configuration is invalid.
         """
         if self.family not in FAMILIES:
-            raise ValueError(f"there is no model family {self.family!r}; known are {', '.join(FAMILIES)}")
+            raise ValueError(f"there is no model family {self.family!r}; choose one of {', '.join(FAMILIES)}")
         model_class, config_class = FAMILIES[self.family]
         given = {field.name: getattr(self, _NAMES.get(field.name, field.name), None) for field in fields(config_class)}
         given = {name: value for name, value in given.items() if value is not None} | {"num_classes": num_classes}
@@ -86,7 +86,7 @@ class CrateConfig(PreTrainedConfig):
 
 
 class CratePreTrainedModel(PreTrainedModel):
-    """What both models share: initialisation, saving with the image processor."""
+    """The common part of both models: initialisation, and saving with the image processor."""
 
     config_class = CrateConfig
     base_model_prefix = "crate"
@@ -96,7 +96,7 @@ class CratePreTrainedModel(PreTrainedModel):
     _no_split_modules = ["Block"]  # noqa: RUF012
 
     def image_processor(self) -> CrateImageProcessor:
-        """The processor that prepares pictures as these weights expect them."""
+        """The image processor for these weights."""
         return CrateImageProcessor.of(getattr(self, "crate", self).backbone.preprocessing)
 
     def save_pretrained(self, save_directory: str | Path, **kwargs: object) -> None:
@@ -106,7 +106,7 @@ class CratePreTrainedModel(PreTrainedModel):
         self.image_processor().save_pretrained(save_directory, **destination)
 
     def _init_weights(self, module: nn.Module) -> None:
-        """Give what a checkpoint lacks its fresh value; a family initialises itself."""
+        """Initialise weights that are missing in a checkpoint, as the family initialises them."""
         if module is getattr(self, "classifier", None):
             super()._init_weights(module)
         elif isinstance(module, Backbone):
@@ -117,7 +117,7 @@ class CratePreTrainedModel(PreTrainedModel):
 
 
 class CrateModel(CratePreTrainedModel):
-    """A backbone without classifier: tokens, and the pooled and normed feature."""
+    """A backbone without classifier: tokens, and the pooled and normalised feature."""
 
     def __init__(self, config: CrateConfig, num_classes: int = 0) -> None:
         super().__init__(config)
@@ -127,7 +127,7 @@ class CrateModel(CratePreTrainedModel):
 
     @property
     def gradient_checkpointing(self) -> bool:
-        """What transformers switches on to save memory."""
+        """Whether gradient checkpointing is enabled."""
         return self.backbone.grad_checkpointing
 
     @gradient_checkpointing.setter
@@ -141,10 +141,11 @@ class CrateModel(CratePreTrainedModel):
         output_attentions: bool | None = None,
         output_hidden_states: bool | None = None,
     ) -> BaseModelOutputWithPooling:
-        """``last_hidden_state`` is normed; ``hidden_states`` are the embedding and what each block outputs, before it.
+        """``last_hidden_state`` is after the final norm; ``hidden_states`` are the embedding and the block outputs,
+        before the norm.
 
         Raises:
-            ValueError: attentions are wanted of a family that has no softmax attention.
+            ValueError: attentions are requested from a family without attention maps.
         """
         body = self.backbone
         with_maps = self.config.output_attentions if output_attentions is None else output_attentions
@@ -165,7 +166,7 @@ class CrateModel(CratePreTrainedModel):
 
 
 class CrateForImageClassification(CratePreTrainedModel):
-    """A backbone with its classifier."""
+    """A backbone with a classifier."""
 
     def __init__(self, config: CrateConfig) -> None:
         super().__init__(config)
@@ -182,7 +183,7 @@ class CrateForImageClassification(CratePreTrainedModel):
         output_attentions: bool | None = None,
         output_hidden_states: bool | None = None,
     ) -> ImageClassifierOutput:
-        """Logits, and the loss that ``config.problem_type`` names if there are labels."""
+        """Logits, and the loss for ``config.problem_type`` if there are labels."""
         seen = self.crate(pixel_values, output_attentions, output_hidden_states, return_dict=True)
         logits = self.classifier(seen.pooler_output)
         loss = None if labels is None else self.loss_function(labels, logits, self.config)
@@ -192,10 +193,10 @@ class CrateForImageClassification(CratePreTrainedModel):
 
 
 def to_transformers(model: nn.Module) -> CratePreTrainedModel:
-    """The same weights as a model of transformers, a classifier if it has classes, in evaluation mode."""
+    """The same weights as a transformers model in evaluation mode; a classifier if the model has classes."""
     model = innermost(model)
     if model.folded:
-        raise ValueError("a folded model is for inference only: convert the model that it was made from")
+        raise ValueError("a folded model is for inference only: convert the original model")
     own = asdict(model.config)
     own.pop("num_classes")
     names = model.class_names or [f"LABEL_{index}" for index in range(model.num_classes)]

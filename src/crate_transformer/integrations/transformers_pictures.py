@@ -1,4 +1,4 @@
-"""How transformers prepares pictures for our models."""
+"""The transformers image processor for our models."""
 
 from PIL import Image
 from transformers.image_processing_utils import BaseImageProcessor, BatchFeature
@@ -11,11 +11,11 @@ from crate_transformer.storage import as_record
 
 
 class CrateImageProcessor(BaseImageProcessor):
-    """The evaluation transform that is bound to the weights; needs no torchvision.
+    """The evaluation transform of the weights; does not need torchvision.
 
     Args:
-        size: of the model's input, ``{"height": ..., "width": ...}`` in pixels.
-        crop_pct: side of the centre crop over the resized short side.
+        size: input size of the model, ``{"height": ..., "width": ...}`` in pixels.
+        crop_pct: crop fraction: side of the centre crop divided by the resized short side.
     """
 
     model_input_names = ["pixel_values"]  # noqa: RUF012
@@ -36,7 +36,7 @@ class CrateImageProcessor(BaseImageProcessor):
 
     @classmethod
     def of(cls, preprocessing: Preprocessing) -> "CrateImageProcessor":
-        """The processor that does what ``data.preprocess`` does."""
+        """The processor equivalent to ``data.preprocess``."""
         height, width = preprocessing.img_size
         return cls(
             size={"height": height, "width": width},
@@ -47,7 +47,7 @@ class CrateImageProcessor(BaseImageProcessor):
         )
 
     def preprocess(self, images: object, return_tensors: str | None = None) -> BatchFeature:
-        """Pixel values of one picture or several: PIL images, arrays, tensors, paths or addresses."""
+        """Pixel values of one or several images: PIL images, arrays, tensors, paths or URLs."""
         stored = {
             "img_size": (self.size.get("height"), self.size.get("width")),
             "crop_pct": self.crop_pct,

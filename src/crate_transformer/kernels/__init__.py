@@ -1,7 +1,6 @@
-"""Fused kernels in Triton, for a GPU. Only the modules that hold a kernel import ``triton``.
+"""Fused Triton kernels for GPUs. Only the modules with a kernel import ``triton``.
 
-With ``TRITON_INTERPRET=1`` in the environment Triton interprets them, slowly, on a CPU as well: that is how they are
-tested where there is no GPU.
+With ``TRITON_INTERPRET=1`` in the environment, Triton interprets them (slowly) on a CPU, for tests without a GPU.
 """
 
 import os
@@ -14,8 +13,9 @@ HALF = (torch.bfloat16, torch.float16)
 
 
 def worthwhile(device: torch.device, dtype: torch.dtype) -> bool:
-    """Whether a model should call the kernels for products of this precision on this device.
+    """Whether a model should use the kernels for products of this precision on this device.
 
-    They take float32 as well, for comparison: to stay exact they then multiply without tensor cores, as PyTorch does.
+    The kernels also accept float32, for comparison; to stay exact they then multiply without tensor cores, like
+    PyTorch.
     """
     return (device.type == "cuda" and dtype in HALF) or (INTERPRETED and dtype in (torch.float32, *HALF))

@@ -37,7 +37,7 @@ def norm_linear(
 ) -> Float[Tensor, "*batch outputs"]:
     r""":math:`\mathrm{ReLU}(W\,\mathrm{LN}(x) + b)` in the precision of ``weight``, without gradients.
 
-    The norm and all sums are float32; the normalised input never leaves the chip.
+    The norm and all sums are float32; the normalised input is not written to GPU memory.
 
     Args:
         tune: whether the first call for a shape tries several tilings and keeps the fastest, which takes seconds.
@@ -84,7 +84,7 @@ def _grid(rows: int, outputs: int) -> Callable[[dict], tuple[int]]:
 
 @cache
 def tuned_kernel(rows: int) -> triton.runtime.Autotuner:
-    """The kernel that finds the best tiling for about this many rows by trying."""
+    """The kernel, autotuned over tilings for about this many rows."""
     configs = []
     for choice in CHOICES:
         sizes = {name: size for name, size in choice.items() if name.isupper()}
@@ -92,13 +92,13 @@ def tuned_kernel(rows: int) -> triton.runtime.Autotuner:
     return triton.autotune(configs, key=["outputs", "inputs"])(norm_linear_kernel)
 
 
-# no_type_check, as the checks of types in tests would wrap what Triton has to read
+# no_type_check, because the type checks in tests would wrap functions that Triton must parse
 
 
 @triton.jit
 @no_type_check
 def row_statistics(x, inside, inputs, ROWS: tl.constexpr, DEPTH: tl.constexpr):
-    """Mean and variance of rows, tile by tile, by Chan's rule: no difference of large sums."""
+    """Mean and variance of rows, tile by tile, by Chan's method, which avoids differences of large sums."""
     mean = tl.zeros([ROWS], tl.float32)
     squares = tl.zeros([ROWS], tl.float32)
     for start in tl.range(0, inputs, DEPTH, num_stages=3):
@@ -121,7 +121,7 @@ def norm_linear_kernel(
     x, weight, bias, norm_weight, norm_bias, y, x_row, weight_row, num_rows, outputs, inputs, eps,
     RELU: tl.constexpr, ROWS: tl.constexpr, COLUMNS: tl.constexpr, DEPTH: tl.constexpr,
 ):  # fmt: skip
-    """Eight blocks of rows at a time go through all columns, so that what they share stays in L2."""
+    """Eight blocks of rows at a time are processed over all columns, so that shared data stays in L2."""
     row_blocks, column_blocks = tl.cdiv(num_rows, ROWS), tl.cdiv(outputs, COLUMNS)
     in_group = 8 * column_blocks
     first = tl.program_id(0) // in_group * 8
@@ -149,6 +149,6 @@ def norm_linear_kernel(
     if bias is not None:
         sums += tl.load(bias + columns, mask=columns < outputs, other=0.0).to(tl.float32)[None, :]
     if RELU:
-        sums = tl.where(sums < 0, 0.0, sums)  # as in PyTorch, not-a-number passes
+        sums = tl.where(sums < 0, 0.0, sums)  # NaN is kept, as in PyTorch
     y += rows.to(tl.int64)[:, None] * outputs + columns[None, :]
     tl.store(y, sums.to(y.dtype.element_ty), mask=(rows < num_rows)[:, None] & (columns < outputs)[None, :])

@@ -18,8 +18,8 @@ def shared_attention(
 ) -> Float[Tensor, "batch heads tokens head_dim"]:
     r""":math:`S W` with :math:`S = \mathrm{softmax}(p^{-1/2} W W^\top)`, where one projection is query, key and value.
 
-    A block of tokens is read once and serves as key and as value. Sums are float32. In memory the result lies as
-    ``(batch, tokens, heads, head_dim)``, as does the gradient.
+    A block of tokens is read once and used as key and value. Sums are float32. The memory layout of the result and of
+    the gradient is ``(batch, tokens, heads, head_dim)``.
 
     Raises:
         ValueError: ``head_dim`` is above 256.
@@ -30,7 +30,7 @@ def shared_attention(
 
 
 def forward_tiles(head_dim: int, dtype: torch.dtype) -> dict[str, int]:
-    """Rows and columns of a tile of the map, and how a GPU works on it: what fits the registers of an H100."""
+    """Rows and columns of a tile of the map, and launch settings that fit the registers of an H100."""
     if dtype == torch.float32:
         return {"ROWS": 32, "COLUMNS": 16, "num_warps": 8, "num_stages": 2}
     warps, stages = (4 if head_dim <= 64 else 8), (3 if head_dim <= 128 else 2)
@@ -38,7 +38,7 @@ def forward_tiles(head_dim: int, dtype: torch.dtype) -> dict[str, int]:
 
 
 def backward_tiles(head_dim: int, dtype: torch.dtype) -> dict[str, int]:
-    """The same for the backward pass, which holds twice as much."""
+    """The same for the backward pass, which needs twice as many registers."""
     if dtype == torch.float32:
         return {"ROWS": 32, "COLUMNS": 16, "num_warps": 8, "num_stages": 1}
     if head_dim <= 64:
@@ -48,7 +48,7 @@ def backward_tiles(head_dim: int, dtype: torch.dtype) -> dict[str, int]:
 
 @torch.library.custom_op("crate_transformer::shared_attention", mutates_args=())
 def _forward(w: Tensor) -> tuple[Tensor, Tensor]:
-    """The result, and of every row the logarithm to base 2 of its softmax's denominator."""
+    """The result, and for every row the base-2 logarithm of its softmax denominator."""
     mixed, lse = _forward_results(w)
     w = _whole_rows(w)
     tiles, sizes = forward_tiles(w.shape[-1], w.dtype), _sizes(w)
@@ -109,12 +109,12 @@ def _strides(*tensors: Tensor) -> list[int]:
 
 
 def _sizes(w: Tensor) -> tuple[int, int, int, int]:
-    """Heads, tokens, head_dim, and the power of two that a tile is wide."""
+    """Heads, tokens, head_dim, and the tile width, a power of two."""
     _, heads, tokens, head_dim = w.shape
     return heads, tokens, head_dim, max(16, triton.next_power_of_2(head_dim))
 
 
-# no_type_check, as the checks of types in tests would wrap what Triton has to read
+# no_type_check, because the type checks in tests would wrap functions that Triton must parse
 
 
 @triton.jit
@@ -129,7 +129,7 @@ def load_rows(start, rows, stride, tokens, HEAD_DIM: tl.constexpr, DIMS: tl.cons
 @triton.jit
 @no_type_check
 def store_rows(start, rows, stride, tokens, values, HEAD_DIM: tl.constexpr, DIMS: tl.constexpr):
-    """The way back."""
+    """The inverse of ``load_rows``."""
     dims = tl.arange(0, DIMS)
     inside = (rows < tokens)[:, None] & (dims < HEAD_DIM)[None, :]
     tl.store(start + rows[:, None] * stride + dims[None, :], values.to(start.dtype.element_ty), mask=inside)
@@ -138,7 +138,7 @@ def store_rows(start, rows, stride, tokens, values, HEAD_DIM: tl.constexpr, DIMS
 @triton.jit
 @no_type_check
 def my_rows(tokens, ROWS: tl.constexpr):
-    """The sequence and the rows of this program; those of one sequence run one after the other and share it in L2."""
+    """The sequence and the rows of this program; programs of one sequence run consecutively and share it in L2."""
     blocks = tl.cdiv(tokens, ROWS)
     sequence = (tl.program_id(0) // blocks).to(tl.int64)
     return sequence, tl.program_id(0) % blocks * ROWS + tl.arange(0, ROWS)
@@ -150,12 +150,12 @@ def forward_kernel(
     w, mixed, lse, w_batch, w_head, w_token, mixed_batch, mixed_head, mixed_token, heads, tokens,
     HEAD_DIM: tl.constexpr, DIMS: tl.constexpr, ROWS: tl.constexpr, COLUMNS: tl.constexpr,
 ):  # fmt: skip
-    """A block of rows meets all columns; the softmax is corrected as larger scores appear."""
+    """A block of rows is processed over all columns, with an online softmax."""
     sequence, rows = my_rows(tokens, ROWS)
     image, head = sequence // heads, sequence % heads
     w += image * w_batch + head * w_head
     w_i = load_rows(w, rows, w_token, tokens, HEAD_DIM, DIMS)
-    top = tl.zeros([ROWS], tl.float32)  # no row's maximum is below 0: a token's score with itself is a square
+    top = tl.zeros([ROWS], tl.float32)  # the maximum of a row is at least 0: a token's score with itself is a square
     total = tl.zeros([ROWS], tl.float32)
     sums = tl.zeros([ROWS, DIMS], tl.float32)
     for start in range(0, tokens, COLUMNS):
@@ -180,7 +180,7 @@ def delta_kernel(
     gradient, mixed, delta, g_batch, g_head, g_token, mixed_batch, mixed_head, mixed_token, heads, tokens,
     HEAD_DIM: tl.constexpr, DIMS: tl.constexpr, ROWS: tl.constexpr,
 ):  # fmt: skip
-    """Of every row the product of result and gradient, which the softmax takes off the gradient of its weights."""
+    """The inner product of result and gradient for every row, which the softmax gradient subtracts."""
     sequence, rows = my_rows(tokens, ROWS)
     image, head = sequence // heads, sequence % heads
     g_i = load_rows(gradient + image * g_batch + head * g_head, rows, g_token, tokens, HEAD_DIM, DIMS)
@@ -195,7 +195,7 @@ def backward_kernel(
     heads, tokens,
     HEAD_DIM: tl.constexpr, DIMS: tl.constexpr, ROWS: tl.constexpr, COLUMNS: tl.constexpr,
 ):  # fmt: skip
-    """A block of rows meets all columns; each tile of scores serves as rows and, being symmetric, as columns."""
+    """A block of rows is processed over all columns; by symmetry each tile of scores is used for rows and columns."""
     sequence, rows = my_rows(tokens, ROWS)
     image, head = sequence // heads, sequence % heads
     w += image * w_batch + head * w_head

@@ -1,4 +1,4 @@
-"""Building blocks: one ``nn.Module`` per file, each one equation of a paper. They take plain arguments."""
+"""Building blocks: one ``nn.Module`` per file, each for one equation of a paper, with plain arguments."""
 
 from crate_transformer.layers.agent_attention import AgentAttention
 from crate_transformer.layers.attention import Attention

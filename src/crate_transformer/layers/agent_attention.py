@@ -1,4 +1,4 @@
-"""The attention of a vision transformer through a few representatives."""
+"""Agent attention: the attention of a ViT through a few representatives."""
 
 import torch.nn.functional as F
 from einops import rearrange
@@ -11,7 +11,7 @@ from crate_transformer.layers.hook_point import HookPoint
 
 
 class AgentAttention(nn.Module):
-    r"""Agent attention: 64 representatives gather from the tokens, and the tokens read the representatives.
+    r"""Agent attention: 64 representatives attend to the tokens, and the tokens attend to the representatives.
 
     .. math:: A = \mathrm{softmax}(p^{-1/2} Q_0 K^\top), \qquad
               \mathrm{Agent}(Z) = \bigl[\mathrm{softmax}(p^{-1/2} Q Q_0^\top)\, A V\bigr]_{k=1}^K W_o
@@ -25,9 +25,9 @@ class AgentAttention(nn.Module):
 
     Args:
         pooling: as in ``CBSA``.
-        qk_norm: whether :math:`Q_0` and the keys pass a LayerNorm of each head in :math:`A`; as in the released code it
-            is nowhere else.
-        out_norm: whether the heads pass a LayerNorm before the output map.
+        qk_norm: apply a LayerNorm per head to :math:`Q_0` and the keys in :math:`A`, and nowhere else, as in the
+            released code.
+        out_norm: apply a LayerNorm to the concatenated heads before the output map.
     """
 
     rows = AttentionRows(query="reading", key="coefficients", softmax=False)

@@ -1,4 +1,4 @@
-"""The attention of an ordinary transformer, for comparison."""
+"""Standard multi-head self-attention, for comparison."""
 
 import torch.nn.functional as F
 from einops import rearrange
@@ -13,9 +13,9 @@ from crate_transformer.layers.softmax_attention import softmax_attention
 class Attention(nn.Module):
     r"""Multi-head self-attention, :math:`\mathrm{softmax}(p^{-1/2} Q K^\top) V` per head (arXiv 1706.03762, eq. 1).
 
-    Hook points: ``query``, the queries, and ``projection``, the keys (what DINO and MaskCut read off a ViT), both
-    ``(batch, heads, tokens, head_dim)``; ``attention``, the softmax map, computed only when a hook is registered there;
-    ``head_output``, what each head gathers, before the output map.
+    Hook points: ``query``, the queries, and ``projection``, the keys (the features that DINO and MaskCut use), both
+    ``(batch, heads, tokens, head_dim)``; ``attention``, the softmax map, computed only if a hook is registered there;
+    ``head_output``, the output of each head before the output map.
     """
 
     rows = AttentionRows(query="query", key="projection")
@@ -33,7 +33,7 @@ class Attention(nn.Module):
         self.head_output = HookPoint()
 
     def project(self, z: Float[Tensor, "batch tokens dim"]) -> Float[Tensor, "batch heads tokens head_dim"]:
-        """The keys of every head alone."""
+        """The keys of every head."""
         keys = slice(z.shape[-1], 2 * z.shape[-1])
         return rearrange(
             F.linear(z, self.qkv.weight[keys], self.qkv.bias[keys]), "b n (h p) -> b h n p", h=self.num_heads

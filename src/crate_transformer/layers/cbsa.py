@@ -1,4 +1,4 @@
-"""The compressing step of a CBT layer."""
+"""The compression step of a CBT layer."""
 
 import torch
 from einops import rearrange
@@ -12,7 +12,8 @@ from crate_transformer.layers.softmax_attention import softmax_attention
 
 
 class CBSA(nn.Module):
-    r"""Contract-and-broadcast self-attention: 64 representatives are compressed, and the tokens follow them.
+    r"""Contract-and-broadcast self-attention: 64 representatives are compressed, and the result is broadcast to the
+    tokens.
 
     In each head, with rows for tokens, :math:`W = Z U_k`, and means :math:`R_0` over 8 x 8 cells of the patches' grid,
 

@@ -1,4 +1,4 @@
-"""The class token reads the patches."""
+"""Attention of the class token over the patches."""
 
 import torch.nn.functional as F
 from einops import rearrange
@@ -31,12 +31,12 @@ class ClassAttention(nn.Module):
         return _read(self, F.linear(z[:, :1], query, query_bias), F.linear(z, rest, rest_bias))
 
     def _parts(self) -> tuple[tuple[Tensor, Tensor], tuple[Tensor, Tensor]]:
-        """Weights and biases, each of the queries and of keys and values: only one token asks."""
+        """Weights and biases of the queries, and of keys and values; only the class token needs a query."""
         dim = self.qkv.in_features
         return self.qkv.weight.split([dim, 2 * dim]), self.qkv.bias.split([dim, 2 * dim])
 
     def folded(self) -> "FoldedClassAttention":
-        """The same layer for inference, its maps apart, free of this layer's parameters."""
+        """The same layer for inference, with separate maps and without this layer's parameters."""
         return FoldedClassAttention(self)
 
 

@@ -1,4 +1,4 @@
-"""From images to tokens by several small convolutions."""
+"""A convolutional stem: from images to tokens."""
 
 from itertools import pairwise
 
@@ -10,12 +10,13 @@ from torch.nn.utils import fuse_conv_bn_eval
 
 
 class ConvStem(nn.Module):
-    """3 x 3 convolutions of stride 2, each with batch normalisation and GELU between them (arXiv 2106.09681).
+    """3 x 3 convolutions with stride 2 and batch normalisation, with GELU in between (arXiv 2106.09681).
 
-    The width doubles from one to the next and ends at ``dim``: four convolutions for patches of 16 pixels, three for 8.
+    The width doubles with each convolution and ends at ``dim``: four convolutions for patches of 16 pixels, three for
+    8.
 
     Raises:
-        ValueError: the patch is no square whose side is a power of two, or ``dim`` cannot be halved often enough.
+        ValueError: the patch is not a square whose side is a power of two, or ``dim`` cannot be halved often enough.
     """
 
     def __init__(self, patch_size: tuple[int, int], in_chans: int, dim: int) -> None:
@@ -27,7 +28,7 @@ class ConvStem(nn.Module):
                 f"patch_size is {patch_size}: a convolutional stem needs a square of 2, 4, 8, 16, ... pixels"
             )
         if dim % (side // 2):
-            raise ValueError(f"embed_dim {dim} is not a multiple of {side // 2}, which patches of {side} pixels need")
+            raise ValueError(f"embed_dim {dim} is not a multiple of {side // 2}, as patches of {side} pixels require")
         widths = [in_chans, *(dim // 2**i for i in reversed(range(depth)))]
         self.convs = nn.ModuleList(
             nn.Conv2d(before, after, kernel_size=3, stride=2, padding=1, bias=False)
@@ -42,15 +43,15 @@ class ConvStem(nn.Module):
         return rearrange(x, "b d h w -> b (h w) d")
 
     def resize_(self, patch_size: tuple[int, int]) -> None:
-        """Refuse any other size of patches: it takes another number of convolutions.
+        """Check the patch size, which cannot change because it determines the number of convolutions.
 
         Raises:
-            ValueError: it is another size.
+            ValueError: the patch size differs.
         """
         if patch_size != self.patch_size:
-            raise ValueError(f"a convolutional stem for patches of {self.patch_size} cannot take {patch_size}")
+            raise ValueError(f"a convolutional stem for patches of {self.patch_size} cannot change to {patch_size}")
 
     def fold_(self) -> None:
-        """Let the convolutions take the batch norms' running statistics and affine parts along."""
+        """Fold the batch norms into the convolutions."""
         for i, (conv, norm) in enumerate(zip(self.convs, self.norms, strict=True)):
             self.convs[i], self.norms[i] = fuse_conv_bn_eval(conv, norm), nn.Identity()

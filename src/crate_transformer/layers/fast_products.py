@@ -1,4 +1,4 @@
-"""Which precisions this processor multiplies in hardware, by measurement."""
+"""Which 16-bit precisions are fast on this processor, by measurement."""
 
 import functools
 import time
@@ -12,20 +12,21 @@ ROUNDS = 5
 
 @functools.cache
 def fast_products(dtype: torch.dtype, device_type: str = "cpu") -> bool:
-    """Whether a matrix product in 16 bits is faster here than one in float32; measured once per process.
+    """Whether a matrix product in 16 bits is faster on this machine than in float32; measured once per process.
 
-    With 16-bit products in hardware it takes a quarter to a half of the time; where they are emulated, 1.2 to 40 times
-    as long. Kinds of devices other than CPUs and CUDA's are not measured: False.
+    With hardware support it takes a quarter to a half of the time; if emulated, 1.2 to 40 times as long. Devices other
+    than CPU and CUDA are not measured: False.
     """
     if device_type not in SIDES:
         return False
-    with ThreadPoolExecutor(1) as fresh:  # a thread of its own: no autocast, no tracing, no counting mode is on there
+    with ThreadPoolExecutor(1) as fresh:  # a new thread has no autocast, tracing or counting mode enabled
         seconds = fresh.submit(_seconds, dtype, device_type).result()
     return seconds[dtype] < 0.75 * seconds[torch.float32]
 
 
 def _seconds(dtype: torch.dtype, device_type: str) -> dict[torch.dtype, float]:
-    """The shortest of some products in each precision, interleaved, so that other processes disturb both alike."""
+    """The shortest time of several products in each precision, interleaved, so that other processes affect both
+    equally."""
     side = SIDES[device_type]
     matrices = {kind: torch.ones(side, side, dtype=kind, device=device_type) for kind in (torch.float32, dtype)}
     shortest = dict.fromkeys(matrices, float("inf"))

@@ -1,4 +1,4 @@
-"""Linear maps for inference that take the affine part of the norm before them along."""
+"""Folding the affine part of a norm into the following linear map, for inference."""
 
 import torch
 from jaxtyping import Float
@@ -16,7 +16,7 @@ def frozen_linear(weight: Float[Tensor, "outputs inputs"], bias: Float[Tensor, "
 
 
 def fold_norm(norm: nn.LayerNorm, linear: nn.Linear) -> tuple[nn.LayerNorm, nn.Linear]:
-    r"""A norm without scale and shift, and the linear map that takes them over.
+    r"""A norm without scale and shift, and the linear map that includes them.
 
     .. math:: W(\gamma \odot \hat z + \beta) + b = (W\,\mathrm{diag}(\gamma))\,\hat z + (W\beta + b)
     """

@@ -1,4 +1,4 @@
-"""Positions by Fourier features, for any grid."""
+"""Position embeddings from Fourier features, for any grid."""
 
 import math
 
@@ -16,7 +16,7 @@ class FourierPosition(nn.Module):
     are always computed in float32, as in the released code.
 
     Args:
-        num_waves: :math:`m`, numbers per row and per column.
+        num_waves: :math:`m`, number of features per row and per column.
     """
 
     def __init__(self, dim: int, num_waves: int = 32) -> None:
@@ -25,7 +25,7 @@ class FourierPosition(nn.Module):
         self.proj = nn.Conv2d(2 * num_waves, dim, kernel_size=1)
 
     def features(self, rows: int, columns: int) -> Float[Tensor, "1 features rows columns"]:
-        """The table before the linear map: features of the row, then of the column, sine and cosine interleaved."""
+        """The features before the linear map: those of the row, then of the column, sine and cosine interleaved."""
         device = self.proj.weight.device
         period = 10000 ** (2 * torch.arange(self.num_waves // 2, dtype=torch.float32, device=device) / self.num_waves)
 

@@ -1,4 +1,4 @@
-"""Arithmetic and autocast."""
+"""Precision of operations under autocast."""
 
 from contextlib import AbstractContextManager, nullcontext
 
@@ -7,13 +7,13 @@ from torch import Tensor
 
 
 def full_precision(device: torch.device) -> AbstractContextManager:
-    """No autocast inside the ``with`` block; nothing on the device meta, which knows none. Products in float32 are TF32
-    where the user allows that."""
+    """Disable autocast inside the ``with`` block; no effect on the device meta, which has no autocast. Products in
+    float32 are TF32 if the user allows it."""
     return nullcontext() if device.type == "meta" else torch.autocast(device.type, enabled=False)
 
 
 def product_dtype(operand: Tensor) -> torch.dtype:
-    """The precision in which a matrix product of this tensor runs: that of autocast where it is on."""
+    """The precision of a matrix product with this tensor: that of autocast if it is enabled."""
     kind = operand.device.type
     if kind != "meta" and torch.is_autocast_enabled(kind) and operand.dtype != torch.float64:
         return torch.get_autocast_dtype(kind)

@@ -1,4 +1,4 @@
-"""Kernels of our own for a GPU, where a model can use them."""
+"""Use of this package's GPU kernels in a model."""
 
 from jaxtyping import Float
 from torch import Tensor, nn
@@ -11,14 +11,14 @@ from crate_transformer.layers.softmax_attention import softmax_attention
 
 
 def fuse_kernels(model: nn.Module, *, tune: bool = True) -> None:
-    """Let a model on a GPU use this package's Triton kernels in 16 bits, in place. Not measured on a GPU yet.
+    """Let a model on a GPU use this package's Triton kernels in 16 bits, in place (docs/performance.md).
 
-    The attention of ``MSSA`` becomes one kernel forward and two backward, for training too. In a folded CRATE a norm
-    and the linear map behind it become one, with its ReLU. Where the kernels do not apply (on a CPU, in float32, for
-    causal attention, while a hook asks for the attention map) PyTorch's operators run as before.
+    The attention of ``MSSA`` becomes one kernel forward and two backward, also in training. In a folded CRATE, a norm,
+    the following linear map and its ReLU become one kernel. Where the kernels do not apply (on a CPU, in float32, for
+    causal attention, or if a hook needs the attention map), PyTorch's operators are used as before.
 
     Args:
-        tune: whether each new shape is tried with several tilings when it is first met, which takes seconds.
+        tune: whether several tilings are tried for each new shape, which takes seconds.
 
     Raises:
         RuntimeError: Triton is not installed.
@@ -47,7 +47,7 @@ def attend_fused(
     *,
     causal: bool = False,
 ) -> Float[Tensor, "batch heads tokens head_dim"]:
-    """``softmax_attention`` of one projection with itself, as one kernel where that is possible."""
+    """``softmax_attention`` of one projection with itself, as one kernel if possible."""
     shared = query is key is value and query.shape[-1] <= MAX_HEAD_DIM
     if not shared or causal or hook_point.has_hooks or not worthwhile(query.device, query.dtype):
         return softmax_attention(query, key, value, hook_point, causal=causal)

@@ -1,4 +1,4 @@
-"""Means of tokens over the cells of a coarse grid, the representatives that CBSA starts from."""
+"""Means of tokens over the cells of a coarse grid: the initial representatives of CBSA."""
 
 import math
 from typing import Literal
@@ -15,19 +15,18 @@ Pooling = Literal["plain", "shifted"]
 def grid_means(
     w: Float[Tensor, "batch heads tokens head_dim"], grid: tuple[int, int] | None, pooling: Pooling
 ) -> Float[Tensor, "batch heads cells head_dim"]:
-    """Means over 8 x 8 cells of the patches' grid, those of ``nn.AdaptiveAvgPool2d(8)``.
+    """Means over 8 x 8 cells of the patches' grid, equal to ``nn.AdaptiveAvgPool2d(8)``.
 
-    It is no call of PyTorch's pooling, whose backward pass on a GPU is not deterministic and which ONNX has for fixed
-    sizes only.
+    PyTorch's own pooling is not used: its backward pass on a GPU is not deterministic, and ONNX has it for fixed sizes
+    only.
 
     Args:
-        grid: rows and columns of the patches, which are the last tokens; unless given, they are a square behind a class
-            token.
+        grid: rows and columns of the patches, which are the last tokens; default: a square after one class token.
         pooling: ``"shifted"`` averages all tokens but the last as if they were the grid, class token first, as the
             released code of CBT does; ``"plain"`` averages the patches.
 
     Raises:
-        ValueError: no grid is given and the patches form no square.
+        ValueError: no grid is given and the patches do not form a square.
     """
     rows, columns = grid or _square(w.shape[2] - 1)
     end = w.shape[2] - (pooling == "shifted")
@@ -37,7 +36,7 @@ def grid_means(
 
 
 def _cell_means(length: int, like: Tensor) -> Float[Tensor, "cells length"]:
-    """Means over 8 cells of so many entries as a matrix; cells overlap or repeat where 8 does not divide the length."""
+    """The means of 8 cells of a row of this length, as a matrix; cells overlap or repeat if 8 does not divide it."""
     cell = torch.arange(SIDE, device=like.device)[:, None]
     entry = torch.arange(length, device=like.device)
     first, after = cell * length // SIDE, ((cell + 1) * length + SIDE - 1) // SIDE
@@ -47,5 +46,5 @@ def _cell_means(length: int, like: Tensor) -> Float[Tensor, "cells length"]:
 def _square(patches: int) -> tuple[int, int]:
     side = math.isqrt(patches)
     if side * side != patches or not patches:
-        raise ValueError(f"{patches} patches behind a class token form no square: give grid=(rows, columns)")
+        raise ValueError(f"{patches} patches after a class token do not form a square: give grid=(rows, columns)")
     return side, side

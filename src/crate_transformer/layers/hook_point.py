@@ -14,13 +14,13 @@ class HookPoint(nn.Module):
 
     @property
     def has_hooks(self) -> bool:
-        """Whether a hook is registered, so that a layer must compute what it otherwise leaves to a fused kernel."""
+        """Whether a hook is registered; if so, a layer computes explicitly what a fused kernel otherwise hides."""
         return len(self._forward_hooks) > 0
 
 
 @contextmanager
 def capture(hook_points: Iterable[HookPoint]) -> Iterator[list[Tensor]]:
-    """Collect what passes the hook points inside the ``with`` block, in the order of running, with gradients."""
+    """Collect the tensors at the hook points inside the ``with`` block, in order of execution, with gradients."""
     seen: list[Tensor] = []
     handles = [point.register_forward_hook(lambda module, args, output: seen.append(output)) for point in hook_points]
     try:

@@ -7,10 +7,10 @@ from torch import Tensor, nn
 
 
 class Int8Linear(nn.Module):
-    r"""A linear map whose weight is kept as :math:`\mathrm{diag}(s)\,Q` with integers :math:`|Q_{ij}| \le 127` and one
-    scale :math:`s_i = \max_j |W_{ij}| / 127` per output; arithmetic stays in the precision of the input.
+    r"""A linear map whose weight is stored as :math:`\mathrm{diag}(s)\,Q` with integers :math:`|Q_{ij}| \le 127` and
+    one scale :math:`s_i = \max_j |W_{ij}| / 127` per output; it computes in the precision of the input.
 
-    For inference only: a quarter of the size, not faster by itself.
+    For inference only: a quarter of the size, but not faster by itself.
     """
 
     def __init__(self, linear: nn.Linear) -> None:

@@ -18,12 +18,12 @@ class ISTA(nn.Module):
 
     .. math:: \mathrm{ISTA}(z \mid D) = \mathrm{ReLU}\bigl(z + \eta D^\top (z - D z) - \eta \lambda \mathbf 1\bigr)
 
-    (arXiv 2306.01129, eq. 17.) The three matrix products of the equation are one:
-    :math:`\mathrm{ReLU}(A z - \eta\lambda \mathbf 1)` with :math:`A = I + \eta D^\top (I - D)`, formed in float32 once
-    per call at the cost of one ``dim x dim`` product. Where there are fewer tokens than dimensions that product would
-    cost more than it saves, and the step is taken as two. Under autocast only the correction :math:`(A - I) z` is in 16
-    bits, whatever the number of tokens: rounding :math:`z` itself doubles the error. ``folded`` gives a layer for
-    inference that keeps ``A``.
+    (arXiv 2306.01129, eq. 17.) The three matrix products of the equation are computed as one:
+    :math:`\mathrm{ReLU}(A z - \eta\lambda \mathbf 1)` with :math:`A = I + \eta D^\top (I - D)`, which is formed in
+    float32 once per call at the cost of one ``dim x dim`` product. With fewer tokens than dimensions this would cost
+    more than it saves, and two products are used instead. Under autocast only the correction :math:`(A - I) z` is in 16
+    bits, for any number of tokens: rounding :math:`z` itself doubles the error. ``folded`` gives a layer for inference
+    that stores ``A``.
 
     Args:
         step_size: :math:`\eta > 0`.
@@ -41,7 +41,7 @@ class ISTA(nn.Module):
         nn.init.kaiming_uniform_(self.dictionary)
 
     def folded_dictionary(self, dtype: torch.dtype | None = None) -> Float[Tensor, "dim dim"]:
-        r""":math:`A = I + \eta D^\top (I - D)`, in the precision of :math:`D` unless given."""
+        r""":math:`A = I + \eta D^\top (I - D)`, by default in the precision of :math:`D`."""
         return self._fold(1.0, dtype or self.dictionary.dtype)
 
     def _fold(self, diagonal: float, dtype: torch.dtype) -> Float[Tensor, "dim dim"]:
@@ -50,7 +50,7 @@ class ISTA(nn.Module):
 
     def forward(self, z: Float[Tensor, "*batch dim"]) -> Float[Tensor, "*batch dim"]:
         threshold = self.dictionary.new_full((z.shape[-1],), -self.step_size * self.sparsity_weight)
-        tokens = math.prod(z.shape[:-1])  # unknown while exporting
+        tokens = math.prod(z.shape[:-1])  # unknown during export
         if isinstance(tokens, int) and tokens < z.shape[-1]:
             residual = z - F.linear(z, self.dictionary)
             return F.relu(z + self.step_size * F.linear(residual, self.dictionary.T) + threshold)
@@ -60,7 +60,7 @@ class ISTA(nn.Module):
         return F.relu(z + F.linear(z, self._fold(0.0, products), threshold))
 
     def folded(self) -> nn.Sequential:
-        """The same step for inference: one linear map and a ReLU, free of this layer's parameters."""
+        """The same step for inference: one linear map and a ReLU, without this layer's parameters."""
         bias = self.dictionary.new_full(self.dictionary.shape[:1], -self.step_size * self.sparsity_weight)
         return nn.Sequential(frozen_linear(self.folded_dictionary(), bias), nn.ReLU())
 
@@ -69,11 +69,11 @@ class ISTA(nn.Module):
 
 
 class FoldDictionary(torch.autograd.Function):
-    r""":math:`A = \delta I + \eta D^\top (I - D)`, formed in float32 or better whatever autocast says, then rounded.
+    r""":math:`A = \delta I + \eta D^\top (I - D)`, formed in float32 or better even under autocast, then rounded.
 
-    Of :math:`G = \partial \ell / \partial A` the backward pass makes
-    :math:`\partial \ell / \partial D = \eta\,(G^\top - D (G + G^\top))`: one product, in the precision in which
-    :math:`G` arrives, and only :math:`D` is kept.
+    From :math:`G = \partial \ell / \partial A` the backward pass computes
+    :math:`\partial \ell / \partial D = \eta\,(G^\top - D (G + G^\top))`: one product, in the precision of :math:`G`,
+    and only :math:`D` is stored.
     """
 
     @staticmethod
@@ -100,7 +100,7 @@ class FoldDictionary(torch.autograd.Function):
 
 
 def _gram(dictionary: Float[Tensor, "dim dim"]) -> Float[Tensor, "dim dim"]:
-    r""":math:`D^\top D`; on a CPU, where that saves time, what is equal by symmetry is multiplied once."""
+    r""":math:`D^\top D`; on a CPU, entries equal by symmetry are computed once if that saves time."""
     if dictionary.device.type != "cpu":
         return dictionary.T @ dictionary
     gram = torch.empty_like(dictionary)

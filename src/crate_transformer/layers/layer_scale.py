@@ -1,4 +1,4 @@
-"""A learned size for each channel of a residual branch."""
+"""A learned scale for each channel of a residual branch."""
 
 import torch
 from jaxtyping import Float
@@ -8,7 +8,7 @@ from crate_transformer.layers.fold_norm import frozen_linear
 
 
 class LayerScale(nn.Module):
-    r""":math:`\mathrm{diag}(\gamma)\, z`, with every :math:`\gamma_i = ` ``initial_value`` at first
+    r""":math:`\mathrm{diag}(\gamma)\, z`, where every :math:`\gamma_i` starts at ``initial_value``
     (arXiv 2103.17239, eq. 2)."""
 
     def __init__(self, dim: int, initial_value: float) -> None:
@@ -20,7 +20,7 @@ class LayerScale(nn.Module):
 
 
 def fold_scale(linear: nn.Linear, scale: LayerScale) -> tuple[nn.Linear, nn.Identity]:
-    r"""The linear map that takes over the scale behind it: :math:`\gamma \odot (W z + b) = (\mathrm{diag}(\gamma) W) z
+    r"""Fold a scale into the linear map before it: :math:`\gamma \odot (W z + b) = (\mathrm{diag}(\gamma) W) z
     + \gamma \odot b`."""
     bias = None if linear.bias is None else scale.gamma * linear.bias
     return frozen_linear(scale.gamma[:, None] * linear.weight, bias), nn.Identity()

@@ -1,4 +1,4 @@
-"""The two-layer MLP of an ordinary transformer block."""
+"""The two-layer MLP of a standard transformer block."""
 
 import torch.nn.functional as F
 from jaxtyping import Float

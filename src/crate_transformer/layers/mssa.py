@@ -16,16 +16,16 @@ class MSSA(nn.Module):
         \mathrm{MSSA}(Z \mid U_{[K]}) = W \, [\mathrm{SSA}_1; \dots; \mathrm{SSA}_K], \qquad
         \mathrm{SSA}_k = (U_k^\top Z)\, \mathrm{softmax}\bigl(p^{-1/2} (U_k^\top Z)^\top (U_k^\top Z)\bigr)
 
-    (arXiv 2306.01129, eqs. 11-12, with the trainable output map ``W`` of appendix B.1.) One projection serves as query,
-    key and value.
+    (arXiv 2306.01129, eqs. 11-12, with the trainable output map ``W`` of appendix B.1.) Query, key and value are the
+    same projection.
 
     Hook points: ``projection`` :math:`U_k^\top z`, ``(batch, heads, tokens, head_dim)``; ``attention``, the softmax map
     ``(batch, heads, tokens, tokens)``, computed only with a hook; ``head_output`` :math:`\mathrm{SSA}_k`,
     before the output map, as ``projection``.
 
     Args:
-        head_dim: dimension ``p`` of each subspace; ``dim // num_heads`` unless given.
-        out: whether there is a map ``W``; unless given, only a single head of width ``dim`` has none.
+        head_dim: dimension ``p`` of each subspace; default: ``dim // num_heads``.
+        out: whether there is a map ``W``; by default, only a single head of width ``dim`` has none.
         out_bias: whether ``W`` has a bias.
         causal: whether a token attends only to itself and the tokens before it.
     """
@@ -54,7 +54,7 @@ class MSSA(nn.Module):
         if not out and num_heads * head_dim != dim:
             raise ValueError(f"without an output map num_heads {num_heads} times head_dim {head_dim} must be dim {dim}")
         self.out = nn.Linear(num_heads * head_dim, dim, bias=out_bias) if out else nn.Identity()
-        self.attend = softmax_attention  # fuse_kernels puts a kernel here
+        self.attend = softmax_attention  # fuse_kernels replaces it with a kernel
         self.projection = HookPoint()
         self.attention = HookPoint()
         self.head_output = HookPoint()

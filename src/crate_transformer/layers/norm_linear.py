@@ -1,4 +1,4 @@
-"""A norm and the linear map behind it as one kernel."""
+"""A norm and the following linear map as one kernel."""
 
 import torch
 import torch.nn.functional as F
@@ -10,11 +10,11 @@ from crate_transformer.layers.full_precision import product_dtype
 
 
 class NormLinear(nn.Module):
-    r""":math:`W\,\mathrm{LN}(z) + b`, with a ReLU behind it if wanted: one kernel on a GPU in 16 bits, where no
-    gradients are wanted; elsewhere one after the other.
+    r""":math:`W\,\mathrm{LN}(z) + b`, optionally with a ReLU: one kernel on a GPU in 16 bits without gradients;
+    otherwise separate operators.
 
     Args:
-        tune: whether the kernel tries several tilings when it meets a new shape, and keeps the fastest.
+        tune: whether the kernel tries several tilings for each new shape and keeps the fastest.
     """
 
     def __init__(self, norm: nn.LayerNorm, linear: nn.Linear, *, relu: bool = False, tune: bool = True) -> None:

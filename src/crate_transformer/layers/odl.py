@@ -23,7 +23,7 @@ class ODL(nn.Module):
     Hook point: ``code`` :math:`A^2`, ``(*batch, atoms)``.
 
     Args:
-        num_atoms: columns of both dictionaries; ``4 * dim`` unless given.
+        num_atoms: columns of both dictionaries; default: ``4 * dim``.
         step_size: :math:`\eta > 0`.
         sparsity_weight: :math:`\lambda \ge 0`.
     """
@@ -52,7 +52,7 @@ class ODL(nn.Module):
         return F.linear(self.code(code), self.decoupled_dictionary)
 
     def folded(self) -> "FoldedODL":
-        """The same layer for inference, its maps formed once, free of this layer's parameters."""
+        """The same layer for inference, with its maps formed once and without this layer's parameters."""
         return FoldedODL(self)
 
     def extra_repr(self) -> str:

@@ -6,7 +6,7 @@ from torch import Tensor, nn
 
 
 def can_pack(dtype: torch.dtype) -> bool:
-    """Whether this PyTorch has oneDNN and its fused linear operator, and this CPU that operator in this precision."""
+    """Whether this PyTorch has oneDNN's fused linear operator, and this CPU supports it in this precision."""
     operators = torch.ops.mkldnn
     if not (torch.backends.mkldnn.is_available() and hasattr(operators, "_linear_pointwise")):
         return False
@@ -18,7 +18,7 @@ def can_pack(dtype: torch.dtype) -> bool:
 
 
 class PackedLinear(nn.Module):
-    """A linear map, with a ReLU behind it if wanted, whose weight lies in memory as oneDNN multiplies it fastest.
+    """A linear map, optionally with a ReLU, whose weight is stored in oneDNN's fastest memory layout.
 
     For inference on a CPU only: no gradients, no export, no saving. Inputs are cast to the precision of the weight.
     """
@@ -35,10 +35,10 @@ class PackedLinear(nn.Module):
 
 
 def pack_linears(model: nn.Module, dtype: torch.dtype | None = None) -> None:
-    """Pack every linear map of a folded model in place; those that ``can_pack`` refuses stay as they are.
+    """Pack every linear map of a folded model in place; maps that ``can_pack`` excludes are unchanged.
 
     Args:
-        dtype: precision of the products, such as ``torch.bfloat16``; that of the weights unless given.
+        dtype: precision of the products, such as ``torch.bfloat16``; default: that of the weights.
     """
     for name, module in list(model.named_modules()):
         parent, _, child = name.rpartition(".")

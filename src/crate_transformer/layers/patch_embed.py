@@ -10,15 +10,15 @@ from torch import Tensor, nn
 def resize_kernel(
     kernel: Float[Tensor, "filters channels _ _"], size: tuple[int, int]
 ) -> Float[Tensor, "filters channels rows columns"]:
-    """A kernel for patches of another size in pixels, linearly interpolated with antialiasing, as CRATE-alpha's
-    released code does before it fine-tunes with smaller patches."""
+    """A kernel for another patch size, by linear interpolation with antialiasing, as in CRATE-alpha's released code
+    before fine-tuning with smaller patches."""
     return F.interpolate(kernel, size, mode="bilinear", antialias=True)
 
 
 def resize_flat(
     values: Float[Tensor, "filters values"], before: tuple[int, int], after: tuple[int, int]
 ) -> Float[Tensor, "filters new_values"]:
-    """``resize_kernel`` for kernels whose pixels are flattened in (row, column, channel) order."""
+    """``resize_kernel`` for kernels with pixels flattened in (row, column, channel) order."""
     kernel = rearrange(values, "f (r s c) -> f c r s", r=before[0], s=before[1])
     return rearrange(resize_kernel(kernel, after), "f c r s -> f (r s c)")
 
@@ -44,7 +44,7 @@ class PatchEmbed(nn.Module):
 
     @torch.no_grad()
     def resize_(self, patch_size: tuple[int, int]) -> None:
-        """Take patches of another size in pixels from now on, see ``resize_kernel``."""
+        """Change the patch size, see ``resize_kernel``."""
         norm, before = self.norm_in, self.patch_size
         weight = resize_flat(self.proj.weight, before, patch_size)
         self.norm_in = nn.LayerNorm(weight.shape[1], eps=norm.eps).to(weight)
@@ -67,6 +67,6 @@ class ConvPatchEmbed(nn.Module):
 
     @torch.no_grad()
     def resize_(self, patch_size: tuple[int, int]) -> None:
-        """Take patches of another size in pixels from now on, see ``resize_kernel``."""
+        """Change the patch size, see ``resize_kernel``."""
         self.proj.weight = nn.Parameter(resize_kernel(self.proj.weight, patch_size))
         self.proj.kernel_size = self.proj.stride = self.patch_size = patch_size

@@ -1,4 +1,4 @@
-"""From images to tokens by convolutions with pooling."""
+"""A convolutional stem with pooling: from images to tokens."""
 
 from itertools import pairwise
 
@@ -12,12 +12,12 @@ WIDTH = 64  # of all convolutions but the last
 
 
 class PooledStem(nn.Module):
-    """3 x 3 convolutions without bias, each with a ReLU and a 3 x 3 maximum of stride 2 behind it (arXiv 2104.05704).
+    """3 x 3 convolutions without bias, each followed by a ReLU and 3 x 3 max pooling with stride 2 (arXiv 2104.05704).
 
-    Two convolutions for patches of 4 pixels, three for 8. Nothing in it depends on the other images of a batch.
+    Two convolutions for patches of 4 pixels, three for 8. It does not depend on the other images of a batch.
 
     Raises:
-        ValueError: the patch is no square whose side is a power of two.
+        ValueError: the patch is not a square whose side is a power of two.
     """
 
     def __init__(self, patch_size: tuple[int, int], in_chans: int, dim: int) -> None:
@@ -42,10 +42,10 @@ class PooledStem(nn.Module):
         return rearrange(x, "b d h w -> b (h w) d")
 
     def resize_(self, patch_size: tuple[int, int]) -> None:
-        """Refuse any other size of patches: it takes another number of convolutions.
+        """Check the patch size, which cannot change because it determines the number of convolutions.
 
         Raises:
-            ValueError: it is another size.
+            ValueError: the patch size differs.
         """
         if patch_size != self.patch_size:
-            raise ValueError(f"a convolutional stem for patches of {self.patch_size} cannot take {patch_size}")
+            raise ValueError(f"a convolutional stem for patches of {self.patch_size} cannot change to {patch_size}")

@@ -15,9 +15,9 @@ def resample_position(
 ) -> Float[Tensor, "1 new_tokens dim"]:
     """Resample a learned position table from one grid of patches (rows, columns) to another, bicubically.
 
-    The embeddings of prefix tokens (class token, registers) are kept; at the native size the table is returned as is.
+    The embeddings of prefix tokens (class token, registers) are kept; at the native size the table is unchanged.
     """
-    if all(isinstance(side, int) for side in new_grid) and old_grid == new_grid:  # unknown sizes of an export differ
+    if all(isinstance(side, int) for side in new_grid) and old_grid == new_grid:  # sizes are symbolic during export
         return position
     prefix, patches = position[:, :num_prefix_tokens], position[:, num_prefix_tokens:]
     image = rearrange(patches, "1 (h w) d -> 1 d h w", h=old_grid[0]).to(

@@ -1,5 +1,5 @@
-"""Random numbers that are a function of (seed, place of the sample), so that they are the same on every device and
-whatever the split of a batch over steps and processes."""
+"""Random numbers that depend only on the seed and the position of the sample. They are the same on every device, and
+however a batch is split over steps and processes."""
 
 from enum import IntEnum
 
@@ -9,7 +9,7 @@ from torch import Tensor
 
 
 class Stream(IntEnum):
-    """What random numbers are for: each use has its own, independent of the others'."""
+    """Independent streams of random numbers, one for each purpose."""
 
     MIX = 0
     MASK = 1
@@ -22,37 +22,37 @@ def uniforms(
     """``count`` numbers in [0, 1) for each sample, multiples of 2^-24.
 
     Args:
-        positions: Any whole numbers that name the samples, such as their places in the sequence of training.
-        stream: Separates uses of one seed, see ``Stream``.
+        positions: Integers that identify the samples, such as their positions in the training sequence.
+        stream: Separates different uses of a seed, see ``Stream``.
     """
     return draw(sample_seeds(seed, positions, stream), count)
 
 
 def sample_seeds(seed: int, positions: Int64[Tensor, " batch"], stream: int) -> Int64[Tensor, " batch"]:
-    """A seed for each sample, evenly distributed over all 64-bit numbers."""
+    """A seed for each sample, uniform over all 64-bit numbers."""
     key = _scramble(_scramble(positions.new_full((), seed) + _GOLDEN) + stream)
     return _scramble(positions * _GOLDEN + key)
 
 
 def draw(seeds: Int64[Tensor, " batch"], count: int) -> Float32[Tensor, "batch {count}"]:
-    """``count`` numbers in [0, 1) from each of these seeds: the upper 24 bits of SplitMix64's, started at a multiple of
+    """``count`` numbers in [0, 1) from each of these seeds: the upper 24 bits of SplitMix64, started at a multiple of
     the seed."""
     states = (seeds[:, None] + torch.arange(1, count + 1, device=seeds.device)) * _GOLDEN
     return _shift(_scramble(states), 40).to(torch.float32) * 2**-24
 
 
 def _scramble(x: Int64[Tensor, "*shape"]) -> Int64[Tensor, "*shape"]:
-    """The output function of SplitMix64 (doi 10.1145/2660193.2660195): a one-to-one map of 64-bit numbers."""
+    """The output function of SplitMix64 (doi 10.1145/2660193.2660195): a bijection of 64-bit numbers."""
     x = (x ^ _shift(x, 30)) * _FIRST
     x = (x ^ _shift(x, 27)) * _SECOND
     return x ^ _shift(x, 31)
 
 
 def _shift(x: Int64[Tensor, "*shape"], bits: int) -> Int64[Tensor, "*shape"]:
-    """To the right, filled with zeros: PyTorch's own shift repeats the sign."""
+    """Logical right shift: PyTorch's own shift is arithmetic."""
     return (x >> bits) & (2 ** (64 - bits) - 1)
 
 
-_GOLDEN, _FIRST, _SECOND = (  # of SplitMix64, as int64 writes these bits; products wrap around
+_GOLDEN, _FIRST, _SECOND = (  # constants of SplitMix64 as int64; products wrap around
     constant - 2**64 for constant in (0x9E3779B97F4A7C15, 0xBF58476D1CE4E5B9, 0x94D049BB133111EB)
 )

@@ -1,4 +1,4 @@
-"""Position embeddings that are not learned."""
+"""Fixed sine-cosine position embeddings."""
 
 import torch
 from jaxtyping import Float
@@ -11,7 +11,7 @@ def sincos_position(grid: tuple[int, int], dim: int, num_prefix_tokens: int = 1)
     .. math:: [\sin c\omega;\ \cos c\omega;\ \sin r\omega;\ \cos r\omega], \qquad
               \omega_i = 10000^{-4i/\mathrm{dim}},\ 0 \le i < \mathrm{dim}/4
 
-    (arXiv 1706.03762, section 3.5, for two coordinates as arXiv 2111.06377 uses it.)
+    (arXiv 1706.03762, section 3.5, for two coordinates as in arXiv 2111.06377.)
 
     Args:
         grid: rows and columns of patches.
@@ -20,7 +20,7 @@ def sincos_position(grid: tuple[int, int], dim: int, num_prefix_tokens: int = 1)
         ValueError: ``dim`` is not a multiple of 4.
     """
     if dim % 4:
-        raise ValueError(f"dim {dim} is not a multiple of 4: sines and cosines of rows and columns take equal shares")
+        raise ValueError(f"dim {dim} is not a multiple of 4, as sines and cosines of rows and columns require")
     frequencies = 10000 ** -torch.arange(0, 1, 4 / dim, dtype=torch.float64)
     row, column = (torch.arange(length, dtype=torch.float64)[:, None] * frequencies for length in grid)
     row = torch.cat([row.sin(), row.cos()], dim=1)[:, None].expand(-1, grid[1], -1)

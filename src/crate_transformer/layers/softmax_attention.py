@@ -1,4 +1,4 @@
-"""Softmax attention, fused where that is exact and fast."""
+"""Softmax attention, with a fused kernel where that is exact and fast."""
 
 from collections.abc import Iterator
 
@@ -12,7 +12,7 @@ from crate_transformer.layers.full_precision import full_precision
 from crate_transformer.layers.hook_point import HookPoint
 
 PLAIN_UP_TO = 1024  # tokens
-IN_CACHE = 2**20  # numbers of the maps computed at a time
+IN_CACHE = 2**20  # number of map entries computed at a time
 
 
 def softmax_attention(
@@ -23,11 +23,12 @@ def softmax_attention(
     *,
     causal: bool = False,
 ) -> Float[Tensor, "batch heads queries head_dim"]:
-    r""":math:`\mathrm{softmax}(p^{-1/2} Q K^\top) V`; with a hook the map itself passes ``hook_point``.
+    r""":math:`\mathrm{softmax}(p^{-1/2} Q K^\top) V`; with a hook the softmax map passes through ``hook_point``.
 
     With ``causal`` a token attends to itself and the tokens before it. PyTorch's fused kernel is used, except in 16
-    bits on a CPU, where plain products are faster for as many tokens as a picture usually has, and about twice as fast
-    with the backward pass (docs/performance.md). On a CPU without such products all of it is computed in float32.
+    bits on a CPU, where plain products are faster for the usual number of tokens of an image, and about twice as fast
+    including the backward pass (docs/performance.md). On a CPU without fast 16-bit products, everything is computed in
+    float32.
     """
     half_on_cpu = query.dtype in (torch.bfloat16, torch.float16) and query.device.type == "cpu"
     if half_on_cpu and not torch.compiler.is_compiling() and not fast_products(query.dtype):
@@ -51,9 +52,9 @@ def softmax_attention(
 class SharedAttention(torch.autograd.Function):
     r""":math:`S W` with :math:`S = \mathrm{softmax}(p^{-1/2} W W^\top)`, where one projection is query, key and value.
 
-    A few heads at a time, so that their maps stay in the cache; none is kept for the backward pass. As scores are
-    symmetric, query and key are one factor of their gradient :math:`G`: :math:`p^{-1/2} (G + G^\top) W`. There is no
-    second derivative.
+    A few heads are computed at a time, so that their maps fit in the cache; no map is stored for the backward pass.
+    Because the scores are symmetric, the gradients with respect to query and key are one product with the gradient
+    :math:`G` of the scores: :math:`p^{-1/2} (G + G^\top) W`. Second derivatives are not supported.
     """
 
     @staticmethod
@@ -83,7 +84,7 @@ class SharedAttention(torch.autograd.Function):
 
 
 def _few_heads(*tensors: Float[Tensor, "batch heads tokens head_dim"]) -> Iterator[tuple[Tensor, ...]]:
-    """The same heads of every tensor, as many at a time as have maps that fit the cache."""
+    """The same heads of every tensor, as many at a time as fit their maps into the cache."""
     heads = max(1, IN_CACHE // max(1, tensors[0].shape[-2] ** 2))
     return zip(*(tensor.flatten(0, 1).split(heads) for tensor in tensors), strict=True)
 

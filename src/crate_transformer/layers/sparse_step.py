@@ -1,4 +1,4 @@
-"""What is known about a layer that codes tokens sparsely."""
+"""The protocol of a layer that codes tokens sparsely."""
 
 from typing import ClassVar, Protocol, runtime_checkable
 
@@ -11,9 +11,9 @@ class SparseStep(Protocol):
 
     .. math:: \min_{a \ge 0} F(a), \qquad F(a) = \tfrac12 \|z - D a\|^2 + \lambda \|a\|_1
 
-    (arXiv 2306.01129, section 2.3.) ``dictionary`` is :math:`D` (dim, atoms), ``step_size`` :math:`\eta` and
-    ``sparsity_weight`` :math:`\lambda`; ``num_steps`` are taken, from the token itself where ``starts_at_input``, else
-    from 0.
+    (arXiv 2306.01129, section 2.3.) ``dictionary`` is :math:`D` (dim, atoms), ``step_size`` is :math:`\eta` and
+    ``sparsity_weight`` is :math:`\lambda`. ``num_steps`` steps are taken, starting from the token itself if
+    ``starts_at_input``, else from 0.
     """
 
     dictionary: Tensor

@@ -1,4 +1,4 @@
-"""The step of a decoder that undoes sparsification."""
+"""The decoder step that inverts sparsification."""
 
 import torch
 import torch.nn.functional as F
@@ -23,7 +23,7 @@ class Synthesis(nn.Module):
         return F.linear(z, self.dictionary)
 
     def folded(self) -> nn.Linear:
-        """The same map for inference, as an ordinary linear map free of this layer's parameters."""
+        """The same map for inference, as a linear map without this layer's parameters."""
         return frozen_linear(self.dictionary)
 
     def extra_repr(self) -> str:

@@ -10,16 +10,16 @@ from crate_transformer.layers.hook_point import HookPoint
 
 
 class TSSA(nn.Module):
-    r"""Token statistics self-attention: every head damps the directions in which its tokens vary most.
+    r"""Token statistics self-attention: each head attenuates the directions with the largest second moment.
 
     .. math::
         \mathrm{TSSA}(Z) = -W \Bigl[\, \tfrac{1}{1 + s_k} \odot U_k^\top Z\, \mathrm{diag}(\pi_k) \Bigr]_{k=1}^K, \qquad
         s_k = (U_k^\top Z)^{\odot 2} \, \tfrac{\pi_k}{\langle \pi_k, 1 \rangle}, \qquad
         \pi_{\cdot j} = \mathrm{softmax}_k \bigl(\theta_k \lVert \hat w_{kj} \rVert^2\bigr)
 
-    with :math:`\hat W_k` the rows of :math:`U_k^\top Z`, one direction over all tokens each, scaled to unit length
-    (arXiv 2412.17810, with the trainable output map ``W`` of the released code). No two tokens are compared: time is
-    linear in their number. Sums over tokens are taken in float32 or better, also under autocast.
+    where :math:`\hat W_k` are the rows of :math:`U_k^\top Z` (one direction over all tokens each), scaled to unit
+    length (arXiv 2412.17810, with the trainable output map ``W`` of the released code). Tokens are not compared in
+    pairs, so time is linear in their number. Sums over tokens are computed in float32 or better, also under autocast.
 
     Hook points: ``projection`` :math:`U_k^\top z`, ``(batch, heads, tokens, head_dim)``; ``membership``
     :math:`\pi`, the weight of each head in each token, ``(batch, heads, tokens)``; ``head_output``, what each head

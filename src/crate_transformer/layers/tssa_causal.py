@@ -1,4 +1,4 @@
-"""TSSA for language: a token's statistics are those of itself and the tokens before it."""
+"""Causal TSSA for language: the statistics of a token are computed from itself and the tokens before it."""
 
 import torch
 from einops import rearrange
@@ -19,7 +19,7 @@ class CausalTSSA(nn.Module):
             \frac{w_{kjc}^2}{\sum_{i \le j} w_{kic}^2} + b_{kj} \Bigr)\Bigr)
 
     with :math:`w_{kj} = U_k^\top z_j` and a learned bias :math:`b_{kj}` per head and position (arXiv 2412.17810 and its
-    released code). Time is linear in the tokens; sums are taken in float32 or better, also under autocast.
+    released code). Time is linear in the tokens; sums are computed in float32 or better, also under autocast.
 
     Hook points: ``projection`` and ``membership``, as in ``TSSA``.
 
@@ -46,7 +46,7 @@ class CausalTSSA(nn.Module):
             w = projected.to(torch.promote_types(projected.dtype, torch.float32))
             squares = w.square()
             fraction = squares / squares.cumsum(dim=2).clamp_min(1e-12)
-            # the first fraction is 1: autograd would take its slope for the rounding of 1 / w, which is unbounded
+            # the first fraction is 1: autograd would compute its gradient from rounding errors of 1 / w, unbounded
             fraction = torch.cat([fraction[:, :, :1].detach(), fraction[:, :, 1:]], dim=2)
             fraction = fraction + self.denominator_bias[:, : z.shape[1]]
             pi = self.membership((self.temperature[:, None] * fraction.sum(dim=-1)).softmax(dim=1)).unsqueeze(-1)

@@ -29,7 +29,7 @@ from crate_transformer.models.tost import ToST, ToSTConfig
 from crate_transformer.models.vit import ViT, ViTConfig
 
 Model = Backbone | LanguageModel
-"""What ``load_checkpoint`` returns."""
+"""The models that ``load_checkpoint`` returns."""
 ModelConfig = BackboneConfig | LanguageConfig
 """The configuration of either."""
 

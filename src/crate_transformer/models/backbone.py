@@ -1,4 +1,4 @@
-"""The pipeline around the blocks, the same for every family: patches, class token, positions, pooling, linear head."""
+"""The common part of all vision models: patch embedding, class token, positions, pooling, linear head."""
 
 from dataclasses import replace
 from typing import Literal
@@ -19,20 +19,20 @@ from crate_transformer.models.preprocessing import Preprocessing
 class Backbone(Features, Foldable, nn.Module):
     """Images to logits through a stack of blocks; attributes and methods have timm's names and meanings.
 
-    Images may have any size that is a multiple of the patch: the position table is resampled. As in the released CRATE
-    code, the mean pool of ``global_pool="avg"`` includes the class token, and the final norm follows the pooling.
-    What belongs to the weights travels with the model: ``preprocessing``, ``class_names`` (``None`` if unknown) and
-    ``exclusive_classes``: whether a picture has one class alone, so that its logits go through softmax, not sigmoid.
+    Images may have any size that is a multiple of the patch size: the position table is resampled. As in the released
+    CRATE code, the mean of ``global_pool="avg"`` includes the class token, and the final norm follows the pooling. The
+    model also stores what belongs to its weights: ``preprocessing``, ``class_names`` (``None`` if unknown) and
+    ``exclusive_classes``: true if an image has exactly one class (softmax), false for multi-label models (sigmoid).
     """
 
     num_prefix_tokens = 1
-    """Tokens before the patches inside the blocks: the class token, and the registers of the configuration."""
+    """Number of tokens before the patches inside the blocks: the class token and the register tokens."""
     not_in_logits: tuple[str, ...] = ()
-    """Names of parameters and parts that ``forward`` leaves out, such as a decoder."""
+    """Names of parameters and modules that ``forward`` does not use, such as a decoder."""
     grad_checkpointing = False
     sample_seeds: Int64[Tensor, " batch"] | None = None
-    """Seeds of what is random for each image while training; ``None`` draws from PyTorch's generator. They belong to
-    one batch: copies and checkpoints are without them."""
+    """Random seeds for each image in training (stochastic depth, dropout); ``None`` uses PyTorch's generator. They
+    belong to one batch and are not copied or saved."""
 
     def __init__(self, config: BackboneConfig, *, patch_embed: nn.Module, blocks: list[nn.Module], eps: float = 1e-5):
         super().__init__()
@@ -66,10 +66,10 @@ class Backbone(Features, Foldable, nn.Module):
         return height // self.patch_size[0], width // self.patch_size[1]
 
     def embed(self, images: Float[Tensor, "batch channels height width"]) -> Float[Tensor, "batch tokens dim"]:
-        """Tokens as the first block receives them, class token first."""
+        """The input tokens of the first block, class token first."""
         height, width = images.shape[-2:]
         if height % self.patch_size[0] or width % self.patch_size[1] or not height or not width:
-            raise ValueError(f"image size {height} x {width} is not a multiple of the patch {self.patch_size}")
+            raise ValueError(f"image size {height} x {width} is not a multiple of the patch size {self.patch_size}")
         if not self.config.dynamic_img_size and (height, width) != self.img_size:
             raise ValueError(
                 f"image size {height} x {width} is not img_size {self.img_size}: set dynamic_img_size=True"
@@ -80,7 +80,7 @@ class Backbone(Features, Foldable, nn.Module):
         return z + self.position(height, width)
 
     def prefix_tokens(self) -> list[Tensor]:
-        """What stands before the patches: class token, registers."""
+        """The tokens before the patches: class token, registers."""
         return [self.cls_token, self.reg_token] if self.num_reg_tokens else [self.cls_token]
 
     def position(self, height: int, width: int) -> Float[Tensor, "1 tokens dim"]:
@@ -89,13 +89,13 @@ class Backbone(Features, Foldable, nn.Module):
         return resample_position(self.pos_embed, *grids, self.num_prefix_tokens)
 
     def context(self, z: Float[Tensor, "batch tokens dim"], height: int, width: int) -> dict[str, object]:
-        """What every block is told besides its tokens, given those of ``embed`` and the image's size; nothing here."""
+        """Keyword arguments for every block, from the tokens of ``embed`` and the image's size; none by default."""
         return {}
 
     def run_block(
         self, layer: int, z: Float[Tensor, "batch tokens dim"], **context: object
     ) -> Float[Tensor, "batch tokens dim"]:
-        """One block, with stochastic depth and gradient checkpointing when they are on."""
+        """One block, with stochastic depth and gradient checkpointing if enabled."""
         block = self.blocks[layer]
         save_memory = self.grad_checkpointing and torch.is_grad_enabled()
         after = checkpoint(block, z, use_reentrant=False, **context) if save_memory else block(z, **context)
@@ -105,7 +105,7 @@ class Backbone(Features, Foldable, nn.Module):
         return drop_path(z, after, self.config.drop_path_rate * layer / max(1, len(self.blocks) - 1), numbers)
 
     def after_blocks(self, z: Float[Tensor, "batch tokens dim"]) -> Float[Tensor, "batch all_tokens dim"]:
-        """What a family does between its blocks and the final norm; nothing here."""
+        """Further layers between the blocks and the final norm; none by default."""
         return z
 
     def forward_features(
@@ -119,7 +119,7 @@ class Backbone(Features, Foldable, nn.Module):
         return self.after_blocks(z)
 
     def forward_head(self, z: Float[Tensor, "batch tokens dim"], pre_logits: bool = False) -> Tensor:
-        """Pool the tokens, normalise, classify; ``pre_logits`` leaves the last step out."""
+        """Pool the tokens, normalise, classify; ``pre_logits`` omits the last step."""
         pooled = self._drop_features(self.norm(self.pool(z)))
         return pooled if pre_logits else self.head(pooled)
 
@@ -145,18 +145,18 @@ class Backbone(Features, Foldable, nn.Module):
     def patch_grid(
         self, per_patch: Float[Tensor, "*lead patches"], height: int, width: int
     ) -> Float[Tensor, "*lead rows columns"]:
-        """Arrange one value per patch as the picture's grid, for an image of ``height`` x ``width`` pixels."""
+        """Arrange one value per patch on the grid, for an image of ``height`` x ``width`` pixels."""
         return rearrange(per_patch, "... (r c) -> ... r c", r=self.grid_size(height, width)[0])
 
     def __getstate__(self) -> dict[str, object]:
         return {name: value for name, value in self.__dict__.items() if name != "sample_seeds"}
 
     def get_classifier(self) -> nn.Module:
-        """The head."""
+        """The classification head."""
         return self.head
 
     def reset_classifier(self, num_classes: int, global_pool: Literal["token", "avg"] | None = None) -> None:
-        """Put a fresh head for this many classes; the class names of the old one are forgotten."""
+        """Replace the head by a new one for this many classes, without class names."""
         pool = global_pool or self.config.global_pool
         self.config = replace(self.config, num_classes=num_classes, global_pool=pool)
         self.num_classes, self.class_names = num_classes, None
@@ -164,16 +164,16 @@ class Backbone(Features, Foldable, nn.Module):
         self.head.to(self.norm.weight)
 
     def set_grad_checkpointing(self, enable: bool = True) -> None:
-        """Recompute each block in the backward pass instead of keeping its activations."""
+        """Recompute each block in the backward pass instead of storing its activations."""
         self.grad_checkpointing = enable
 
     def set_input_size(
         self, img_size: int | tuple[int, int] | None = None, patch_size: int | tuple[int, int] | None = None
     ) -> None:
-        """Make these the native sizes: position table and patch embedding are resampled once and for all.
+        """Change the native sizes: the position table and the patch embedding are resampled once.
 
         Raises:
-            ValueError: ``img_size`` is no multiple of ``patch_size``, or the patch embedding fits one size only.
+            ValueError: ``img_size`` is not a multiple of ``patch_size``, or the patch embedding has a fixed size.
         """
         config = replace(
             self.config, img_size=img_size or self.config.img_size, patch_size=patch_size or self.config.patch_size
@@ -186,14 +186,14 @@ class Backbone(Features, Foldable, nn.Module):
         self._resize_position(before, self.grid_size(*self.img_size))
 
     def _resize_patches(self, patch_size: tuple[int, int]) -> None:
-        """Bring what knows the pixels of a patch to another size."""
+        """Resize everything that depends on the patch size."""
         self.patch_embed.resize_(patch_size)
 
     def _resize_position(self, before: tuple[int, int], after: tuple[int, int]) -> None:
-        """Replace the position table of one grid by that of another."""
+        """Resample the position table from one grid to another."""
         table = resample_position(self.pos_embed.detach(), before, after, self.num_prefix_tokens)
         self.pos_embed = nn.Parameter(table.clone(), requires_grad=self.pos_embed.requires_grad)
 
     def no_weight_decay(self) -> set[str]:
-        """Names of parameters that are matrices by shape but no linear maps."""
+        """Names of parameters that are matrices by shape but not linear maps."""
         return {"pos_embed", "cls_token", "reg_token"} & {name for name, _ in self.named_parameters()}

@@ -1,4 +1,4 @@
-"""What a block of every family tells about itself besides its forward pass."""
+"""The interface of a block for inspection."""
 
 from typing import ClassVar, Protocol, runtime_checkable
 
@@ -10,12 +10,12 @@ from crate_transformer.layers import HookPoint, SparseStep
 
 @runtime_checkable
 class Block(Protocol):
-    r"""A layer of a backbone as inspection sees it.
+    r"""A block of a backbone, as used by inspection.
 
-    Attention receives the tokens through ``norm1``, and what it leaves passes ``z_half``. ``attention`` names the part
-    that attends, see ``attention_of``. ``lowers_rate`` tells whether it was derived as a step that lowers :math:`R^c`
-    of ``project``. ``sparse_code`` names the part of the block that outputs the sparse code, if there is one, and
-    ``sparse_step`` is the problem that it solves.
+    ``norm1`` outputs the input of attention, and ``z_half`` sees the tokens after it. ``attention`` is the name of the
+    attention module, see ``attention_of``. ``lowers_rate``: whether attention was derived as a step that lowers
+    :math:`R^c` of ``project``. ``sparse_code`` is the name of the module that outputs the sparse code, if there is one,
+    and ``sparse_step`` is the problem that it solves.
     """
 
     norm1: nn.Module
@@ -26,18 +26,18 @@ class Block(Protocol):
 
     @property
     def sparse_step(self) -> SparseStep | None:
-        """The problem that the second step solves, if it was derived from one."""
+        """The sparse coding problem of the second step, or ``None``."""
         ...
 
     def project(self, tokens: Float[Tensor, "batch tokens dim"]) -> Float[Tensor, "batch heads tokens head_dim"]:
-        r"""What attention compares if these are its tokens after ``norm1``: :math:`U_k^\top z`, of a ViT the keys."""
+        r"""What attention compares, given its tokens after ``norm1``: :math:`U_k^\top z`, in a ViT the keys."""
         ...
 
 
 def attention_of(block: Block) -> nn.Module:
-    """The part that attends.
+    """The attention module of a block.
 
-    Its hook points are ``projection``, which sees what ``project`` gives, and ``head_output``; its ``rows`` say what a
-    row of an attention map is (``AttentionRows``), ``None`` where no tokens are compared.
+    It has the hook points ``projection``, which sees the output of ``project``, and ``head_output``. Its ``rows``
+    define a row of its attention map (``AttentionRows``); they are ``None`` if it does not compare tokens.
     """
     return block.get_submodule(block.attention)

@@ -17,9 +17,10 @@ class CBTConfig(BackboneConfig):
 
     Args:
         attention: ``"mssa"`` and ``"tssa"`` are the paper's comparisons on the same stem; ``"mssa+cbsa"`` is its
-            CRATE+CBT, MSSA in the first half of the blocks.
-        pooling: how CBSA's representatives start, see ``layers.grid_means``; the released weights need ``"shifted"``.
-        head_dim: of MSSA; ``embed_dim // num_heads`` unless given.
+            CRATE+CBT, with MSSA in the first half of the blocks.
+        pooling: the initial representatives of CBSA, see ``layers.grid_means``; the released weights need
+            ``"shifted"``.
+        head_dim: size of MSSA's heads; default: ``embed_dim // num_heads``.
     """
 
     attention: Literal["cbsa", "mssa", "tssa", "mssa+cbsa"] = "cbsa"
@@ -32,12 +33,12 @@ class CBTConfig(BackboneConfig):
         super().__post_init__()
         if self.head_dim is not None and self.attention != "mssa":
             raise ValueError(
-                f"head_dim is {self.head_dim}: only attention 'mssa' may have another than embed_dim gives"
+                f"head_dim is {self.head_dim}: only attention 'mssa' allows other values than embed_dim / num_heads"
             )
 
     @property
     def attentions(self) -> list[str]:
-        """That of each block."""
+        """The attention of each block."""
         if self.attention != "mssa+cbsa":
             return [self.attention] * self.depth
         return ["mssa"] * (self.depth // 2) + ["cbsa"] * (self.depth - self.depth // 2)
@@ -94,19 +95,19 @@ class Block(nn.Module):
 
     @property
     def sparse_step(self) -> ISTA:
-        """The problem that the second step solves."""
+        """The sparse coding problem of the second step."""
         return self.ista
 
     def fold_(self) -> None:
-        """Replace the sparsifying step by one linear map and a ReLU that take the norm's affine part along."""
+        """Replace the sparsifying step by one linear map and a ReLU; both include the norm's affine part."""
         linear, relu = self.ista.folded()
         self.norm2, linear = fold_norm(self.norm2, linear)
         self.ista = nn.Sequential(linear, relu)
 
 
 class CBT(Backbone):
-    """The contract-and-broadcast transformer on a convolutional stem, whose batch normalisation ties the images of a
-    batch together in training."""
+    """The contract-and-broadcast transformer with a convolutional stem. The stem's batch normalisation makes the output
+    of an image depend on its batch in training."""
 
     def __init__(self, config: CBTConfig) -> None:
         super().__init__(

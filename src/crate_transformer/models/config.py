@@ -1,4 +1,4 @@
-"""What every architecture needs to know."""
+"""The configuration shared by all architectures."""
 
 from dataclasses import dataclass
 from typing import Literal, get_args, get_origin, get_type_hints
@@ -9,10 +9,10 @@ _LARGEST = 1000.0
 
 
 def check_numbers(config: object) -> None:
-    """Refuse numbers of a family that no model can have: negative ones, such as a step size, and what is not finite.
+    """Check the ranges of a family's numbers, such as a step size.
 
     Raises:
-        ValueError: one is not above 0 (lambda and layer scale: at least 0), or above 1000.
+        ValueError: a number is not above 0 (lambda and layer scale: not at least 0), above 1000, or not finite.
     """
     for name in _POSITIVE + _NOT_NEGATIVE:
         value = getattr(config, name, 1.0)
@@ -22,10 +22,10 @@ def check_numbers(config: object) -> None:
 
 
 def check_choices(config: object) -> None:
-    """Refuse words that an option does not know.
+    """Check the options that are words, such as a kind of pooling.
 
     Raises:
-        ValueError: one is none of those in the ``Literal`` of its field.
+        ValueError: a value is not one of the ``Literal`` of its field.
     """
     for name, kind in get_type_hints(type(config)).items():
         choices = get_args(kind)
@@ -39,11 +39,11 @@ def _pair(size: int | tuple[int, int]) -> tuple[int, int]:
 
 @dataclass(frozen=True, kw_only=True)
 class BackboneConfig:
-    """What every family needs to know; sizes in pixels, ``(height, width)`` where two numbers are given.
+    """The configuration shared by all families; sizes are in pixels, ``(height, width)`` if there are two numbers.
 
     Args:
         drop_rate: dropout before the head.
-        drop_path_rate: stochastic depth, the probability that a sample skips the last block; it grows linearly from 0.
+        drop_path_rate: stochastic depth: probability of skipping the last block; it increases linearly from 0.
         reg_tokens: register tokens after the class token (arXiv 2309.16588).
         dynamic_img_size: accept images of other sizes than ``img_size``.
     """

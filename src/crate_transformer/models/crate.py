@@ -16,7 +16,7 @@ class CRATEConfig(BackboneConfig):
     """Architecture of a CRATE; ``step_size`` is eta and ``sparsity_weight`` is lambda of the ISTA step.
 
     Args:
-        stem: ``"conv"`` makes tokens by convolutions with pooling (``PooledStem``), not by one linear map of a patch.
+        stem: ``"conv"`` uses convolutions with pooling (``PooledStem``) instead of a linear patch embedding.
     """
 
     stem: Literal["patch", "conv"] = "patch"
@@ -34,7 +34,7 @@ SIZES = {
     # arXiv 2308.16271, whose "small" is narrower (384); its released base model has 6 heads
     "crate_small_patch8_224": CRATEConfig(embed_dim=384, depth=12, num_heads=6, patch_size=8),
     "crate_base_patch8_224": CRATEConfig(embed_dim=768, depth=12, num_heads=12, patch_size=8),
-    # ours, for a laptop
+    # our own sizes, for a laptop
     "crate_compact_patch8_64": CRATEConfig(embed_dim=512, depth=7, num_heads=8, patch_size=8, img_size=64),
     "crate_mini_patch8_64": CRATEConfig(embed_dim=320, depth=6, num_heads=5, patch_size=8, img_size=64),
     "crate_micro_patch4_32": CRATEConfig(embed_dim=128, depth=6, num_heads=4, patch_size=4, img_size=32),
@@ -50,7 +50,7 @@ class Block(nn.Module):
     .. math:: Z^{\ell+1/2} = Z^\ell + \mathrm{MSSA}(\mathrm{LN}(Z^\ell)), \qquad
               Z^{\ell+1} = \mathrm{ISTA}(\mathrm{LN}(Z^{\ell+1/2}))
 
-    The hook point ``z_half`` sees :math:`Z^{\ell+1/2}`. The second step has no skip: ISTA starts at its input.
+    The hook point ``z_half`` is :math:`Z^{\ell+1/2}`. The second step has no skip connection: ISTA starts at its input.
     """
 
     attention = "mssa"
@@ -71,16 +71,16 @@ class Block(nn.Module):
         return self.ista(self.norm2(z))
 
     def project(self, tokens: Float[Tensor, "batch tokens dim"]) -> Float[Tensor, "batch heads tokens head_dim"]:
-        r""":math:`U_k^\top z` of normed tokens."""
+        r""":math:`U_k^\top z` of normalised tokens."""
         return self.mssa.project(tokens)
 
     @property
     def sparse_step(self) -> ISTA:
-        """The problem that the second step solves."""
+        """The sparse coding problem of the second step."""
         return self.ista
 
     def fold_(self) -> None:
-        """Replace the sparsifying step by one linear map and a ReLU that take the norm's affine part along."""
+        """Replace norm and sparsifying step by a norm without scale and shift, one linear map and a ReLU."""
         linear, relu = self.ista.folded()
         self.norm2, linear = fold_norm(self.norm2, linear)
         self.ista = nn.Sequential(linear, relu)

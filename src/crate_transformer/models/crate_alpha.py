@@ -1,4 +1,4 @@
-"""CRATE-alpha, the white-box transformer that scales (arXiv 2405.20299)."""
+"""CRATE-alpha, a scalable white-box transformer (arXiv 2405.20299)."""
 
 from dataclasses import dataclass, replace
 from typing import Literal
@@ -16,12 +16,12 @@ class CRATEAlphaConfig(BackboneConfig):
     """Architecture of a CRATE-alpha; ``step_size`` is eta and ``sparsity_weight`` is lambda of the two ISTA steps.
 
     Args:
-        num_atoms: columns of each dictionary; four times ``embed_dim`` unless given.
-        has_out: whether attention ends in a linear map; unless given, only a single head of full width has none.
+        num_atoms: columns of each dictionary; default: four times ``embed_dim``.
+        has_out: whether attention has an output map; by default, only a single head of full width has none.
         head_eps: epsilon of the norm before the head. All published weights were trained with 1e-6 (the JAX code);
-            the released PyTorch class has 1e-5.
-        patch_bias: whether the patch embedding has a bias; the CLIPA towers have none.
-        head_bias: whether the head has a bias; the projection that is the head of a CLIPA tower has none.
+            the released PyTorch class uses 1e-5.
+        patch_bias: whether the patch embedding has a bias; CLIPA towers have none.
+        head_bias: whether the head has a bias; in a CLIPA tower the head is a projection without bias.
     """
 
     head_dim: int | None = None
@@ -49,18 +49,18 @@ SIZES = {
     **_sizes("base", (32, 16, 8), embed_dim=768, depth=12, num_heads=12),
     **_sizes("large", (32, 14, 8), embed_dim=1024, depth=24, num_heads=16),
     **_sizes("huge", (14,), embed_dim=1280, depth=32, num_heads=16),
-    # ours, for a laptop: about as many parameters as crate_mini_patch8_64
+    # our own size, for a laptop: about as many parameters as crate_mini_patch8_64
     "crate_alpha_mini_patch8_64": CRATEAlphaConfig(embed_dim=176, depth=6, num_heads=4, patch_size=8, img_size=64),
 }
 
 
 class Block(nn.Module):
-    r"""Compress against the subspaces, then code in an overcomplete dictionary, both with a skip.
+    r"""Compress against the subspaces, then code in an overcomplete dictionary, both with a skip connection.
 
     .. math:: Z^{\ell+1/2} = Z^\ell + \mathrm{MSSA}(\mathrm{LN}(Z^\ell)), \qquad
               Z^{\ell+1} = Z^{\ell+1/2} + \mathrm{ODL}(\mathrm{LN}(Z^{\ell+1/2}))
 
-    The hook point ``z_half`` sees :math:`Z^{\ell+1/2}`.
+    The hook point ``z_half`` is :math:`Z^{\ell+1/2}`.
     """
 
     attention = "mssa"
@@ -81,21 +81,21 @@ class Block(nn.Module):
         return z + self.odl(self.norm2(z))
 
     def project(self, tokens: Float[Tensor, "batch tokens dim"]) -> Float[Tensor, "batch heads tokens head_dim"]:
-        r""":math:`U_k^\top z` of normed tokens."""
+        r""":math:`U_k^\top z` of normalised tokens."""
         return self.mssa.project(tokens)
 
     @property
     def sparse_step(self) -> ODL:
-        """The problem that the second step solves."""
+        """The sparse coding problem of the second step."""
         return self.odl
 
     def fold_(self) -> None:
-        """Form the maps of the dictionaries once; the residual needs the normed tokens, so the norm stays."""
+        """Form the maps of the dictionaries once; the norm is kept, because the steps need the normalised tokens."""
         self.odl = self.odl.folded()
 
 
 class CRATEAlpha(Backbone):
-    """The scaled white-box vision transformer: overcomplete, decoupled dictionaries and a second skip."""
+    """The scaled white-box vision transformer: overcomplete, decoupled dictionaries and a second skip connection."""
 
     def __init__(self, config: CRATEAlphaConfig) -> None:
         super().__init__(
@@ -115,6 +115,6 @@ class CRATEAlpha(Backbone):
                     nn.init.zeros_(module.bias)
 
     def reset_classifier(self, num_classes: int, global_pool: Literal["token", "avg"] | None = None) -> None:
-        """Put a fresh head with a bias for this many classes; the class names of the old one are forgotten."""
+        """Replace the head by a new one with a bias for this many classes, without class names."""
         super().reset_classifier(num_classes, global_pool)
         self.config = replace(self.config, head_bias=True)

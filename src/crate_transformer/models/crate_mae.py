@@ -25,11 +25,12 @@ from crate_transformer.models.crate import Block, CRATEConfig
 
 @dataclass(frozen=True, kw_only=True)
 class CRATEMAEConfig(CRATEConfig):
-    """Architecture of a CRATE-MAE; no classes and lambda 0.5 unless given, as in the released code.
+    """Architecture of a CRATE-MAE; by default without classes and with lambda 0.5, as in the released code.
 
     Args:
-        decoder_depth: blocks of the decoder; as many as the encoder has unless given.
-        normalise_pixels: the decoder predicts each patch's pixels minus their mean, divided by their spread.
+        decoder_depth: number of decoder blocks; default: as many as in the encoder.
+        normalise_pixels: the decoder predicts the pixels of each patch minus their mean, divided by their standard
+            deviation.
     """
 
     num_classes: int = 0
@@ -42,25 +43,25 @@ class CRATEMAEConfig(CRATEConfig):
         if self.decoder_depth is not None and self.decoder_depth < 1:
             raise ValueError(f"decoder_depth is {self.decoder_depth}: it must be at least 1")
         if self.stem != "patch":
-            raise ValueError(f"stem is {self.stem!r}: a CRATE-MAE predicts whole patches, leave it 'patch'")
+            raise ValueError(f"stem is {self.stem!r}: a CRATE-MAE predicts whole patches and needs 'patch'")
         if self.embed_dim % 4:
             raise ValueError(f"embed_dim is {self.embed_dim}: sin-cos positions need a multiple of 4")
 
 
 SIZES = {
-    # arXiv 2404.02446 trains small and base; tiny and large have CRATE's sizes
+    # arXiv 2404.02446 trains small and base; tiny and large use CRATE's sizes
     "crate_mae_tiny_patch16_224": CRATEMAEConfig(embed_dim=384, depth=12, num_heads=6),
     "crate_mae_small_patch16_224": CRATEMAEConfig(embed_dim=576, depth=12, num_heads=12),
     "crate_mae_base_patch16_224": CRATEMAEConfig(embed_dim=768, depth=12, num_heads=12),
     "crate_mae_large_patch16_224": CRATEMAEConfig(embed_dim=1024, depth=24, num_heads=16),
-    # ours, for a laptop: the encoders have the sizes of the CRATE of the same name
+    # our own sizes, for a laptop: the encoders have the size of the CRATE with the same name
     "crate_mae_mini_patch8_64": CRATEMAEConfig(embed_dim=320, depth=6, num_heads=5, patch_size=8, img_size=64),
     "crate_mae_micro_patch4_32": CRATEMAEConfig(embed_dim=128, depth=6, num_heads=4, patch_size=4, img_size=32),
 }
 
 
 class DecoderBlock(nn.Module):
-    r"""Synthesise from the dictionary, then step away from the subspaces: an encoder block run backwards.
+    r"""Synthesise from the dictionary, then step away from the subspaces: the inverse of an encoder block.
 
     .. math:: Z^{\ell+1/2} = \tilde D\,\mathrm{LN}(Z^\ell), \qquad
               Z^{\ell+1} = Z^{\ell+1/2} - \mathrm{MSSA}(\mathrm{LN}(Z^{\ell+1/2}))
@@ -80,12 +81,12 @@ class DecoderBlock(nn.Module):
         return z - self.mssa(self.norm2(z))
 
     def fold_(self) -> None:
-        """Let the synthesis take the norm's affine part along."""
+        """Fold the affine part of the norm into the synthesis."""
         self.norm1, self.synthesis = fold_norm(self.norm1, self.synthesis.folded())
 
 
 class Decoder(nn.Module):
-    """Blocks, norm and a linear map from tokens to the pixels of their patches."""
+    """Blocks, a norm and a linear map from tokens to the pixels of their patches."""
 
     def __init__(self, config: CRATEMAEConfig) -> None:
         super().__init__()
@@ -104,22 +105,22 @@ class Decoder(nn.Module):
 
 @dataclass(frozen=True, kw_only=True)
 class Reconstruction:
-    """What ``CRATEMAE.reconstruct`` made of its images."""
+    """The result of ``CRATEMAE.reconstruct``."""
 
     loss: Float[Tensor, ""]
-    """Mean squared error over the hidden patches."""
+    """Mean squared error over the masked patches."""
     patches: Float[Tensor, "batch patches values"]
-    """The prediction; pixels in (row, column, channel) order, normalised where ``normalise_pixels`` says so."""
+    """The prediction: pixels in (row, column, channel) order, normalised if ``normalise_pixels``."""
     mask: Bool[Tensor, "batch patches"]
-    """True where a patch was hidden."""
+    """True for masked patches."""
     images: Float[Tensor, "batch channels height width"]
     patch_size: tuple[int, int]
     normalise_pixels: bool = False
 
     def pictures(self) -> Float[Tensor, "batch channels height width"]:
-        """The images with the prediction in place of hidden patches.
+        """The images with the prediction in place of masked patches.
 
-        Normalised predictions are given the mean and spread of the true patch, which the model does not know.
+        Normalised predictions are rescaled with the true mean and standard deviation, which are not predicted.
         """
         given, predicted = patchify(self.images, self.patch_size), self.patches.detach()
         if self.normalise_pixels:
@@ -130,10 +131,10 @@ class Reconstruction:
 
 
 class CRATEMAE(Backbone):
-    """CRATE blocks that learn by filling in hidden patches; the encoder alone is an ordinary backbone.
+    """CRATE blocks trained to reconstruct masked patches; the encoder alone is an ordinary backbone.
 
-    As in the released code, hidden patches become mask tokens before the encoder, which sees every position, and the
-    sin-cos position table is fixed.
+    As in the released code, masked patches are replaced by mask tokens before the encoder, which processes all
+    positions, and the sine-cosine position table is fixed.
     """
 
     not_in_logits = ("mask_token", "decoder")
@@ -184,7 +185,7 @@ class CRATEMAE(Backbone):
         mask_ratio: float | None = None,
         noise: Float[Tensor, "batch patches"] | None = None,
     ) -> Tensor | Reconstruction:
-        """Logits ``(batch, classes)``; with ``mask_ratio`` what ``reconstruct`` gives, for wrappers that know only
+        """Logits ``(batch, classes)``; with ``mask_ratio`` the result of ``reconstruct``, for wrappers that only call
         ``forward``."""
         return super().forward(images) if mask_ratio is None else self.reconstruct(images, mask_ratio, noise)
 
@@ -194,14 +195,14 @@ class CRATEMAE(Backbone):
         mask_ratio: float = 0.75,
         noise: Float[Tensor, "batch patches"] | None = None,
     ) -> Reconstruction:
-        """Hide patches at random, and predict their pixels.
+        """Mask random patches and predict their pixels.
 
         Args:
-            mask_ratio: fraction of the patches that is hidden, at least one.
-            noise: the patches with the smallest values stay visible; uniform random numbers unless given.
+            mask_ratio: fraction of the patches to mask, at least one.
+            noise: the patches with the smallest values stay visible; default: uniform random numbers.
 
         Raises:
-            ValueError: ``mask_ratio`` is not above 0 and at most 1, or ``noise`` has another shape.
+            ValueError: ``mask_ratio`` is not above 0 and at most 1, or ``noise`` has a wrong shape.
         """
         position = self.position(*images.shape[-2:])[:, self.num_prefix_tokens :]
         z = self.embed(images)
@@ -229,10 +230,11 @@ class CRATEMAE(Backbone):
 def random_mask(
     patches: Float[Tensor, "batch patches dim"], mask_ratio: float, noise: Tensor | None = None
 ) -> Bool[Tensor, "batch patches"]:
-    """True for the patches to hide, at least one: ``int(patches * (1 - ratio))`` with the smallest noise are not."""
+    """True for masked patches, at least one: the ``int(patches * (1 - ratio))`` patches with the smallest noise are
+    visible."""
     batch, num_patches, _ = patches.shape
     if not 0 < mask_ratio <= 1:
-        raise ValueError(f"mask_ratio is {mask_ratio}: it must be above 0 (nothing hidden) and at most 1 (everything)")
+        raise ValueError(f"mask_ratio is {mask_ratio}: it must be above 0 (nothing masked) and at most 1 (everything)")
     if noise is None:
         noise = torch.rand(batch, num_patches, device=patches.device)
     if noise.shape != (batch, num_patches):
@@ -244,5 +246,5 @@ def random_mask(
 def mean_and_spread(
     patches: Float[Tensor, "batch patches values"],
 ) -> tuple[Float[Tensor, "batch patches 1"], Float[Tensor, "batch patches 1"]]:
-    """Mean and unbiased standard deviation of each patch's pixels; the latter is never zero."""
+    """Mean and unbiased standard deviation of the pixels of each patch; the latter is never zero."""
     return patches.mean(dim=2, keepdim=True), (patches.var(dim=2, keepdim=True) + 1e-6).sqrt()

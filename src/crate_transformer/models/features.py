@@ -1,4 +1,4 @@
-"""What users of timm, DINO and DINOv2 expect of a backbone besides its forward pass."""
+"""Feature methods of a backbone with the interfaces of timm, DINO and DINOv2."""
 
 from collections.abc import Iterable, Iterator, Mapping, Sequence
 from contextlib import ExitStack, contextmanager
@@ -13,7 +13,7 @@ from crate_transformer.models.block import attention_of
 
 
 class Features:
-    """The methods of a ``Backbone`` that look at its blocks' tokens and describe them."""
+    """The methods of a ``Backbone`` that return or describe intermediate features."""
 
     def forward_intermediates(
         self,
@@ -25,16 +25,16 @@ class Features:
         output_fmt: Literal["NCHW", "NLC"] = "NCHW",
         intermediates_only: bool = False,
     ) -> list | tuple[Tensor, list]:
-        """The patches' tokens after chosen blocks, as timm's models return them.
+        """The patch tokens after the chosen blocks, in timm's format.
 
         Args:
-            indices: zero-based blocks, negative ones count from the last; a number ``n`` means the last ``n``; all
-                unless given.
+            indices: zero-based blocks, negative ones count from the end; a number ``n`` means the last ``n``; default:
+                all.
             return_prefix_tokens: each entry becomes a pair (patches, prefix tokens).
             norm: apply the final norm to each.
-            stop_early: do not run blocks after the last one chosen; only with ``intermediates_only``.
+            stop_early: do not run blocks after the last chosen one; only with ``intermediates_only``.
             output_fmt: ``"NCHW"`` maps ``(batch, dim, rows, columns)`` or ``"NLC"`` ``(batch, patches, dim)``.
-            intermediates_only: leave out the final tokens.
+            intermediates_only: do not return the final tokens.
 
         Raises:
             ValueError: a block or format does not exist, or ``stop_early`` would leave the final tokens undefined.
@@ -42,7 +42,7 @@ class Features:
         if output_fmt not in ("NCHW", "NLC"):
             raise ValueError(f"output_fmt is {output_fmt!r}: choose 'NCHW' or 'NLC'")
         if stop_early and not intermediates_only:
-            raise ValueError("stop_early leaves no final tokens: set intermediates_only=True as well")
+            raise ValueError("stop_early does not compute the final tokens: set intermediates_only=True as well")
         chosen = self._chosen_blocks(indices)
         z, seen = self.embed(images), {}
         context = self.context(z, *images.shape[-2:])
@@ -61,17 +61,18 @@ class Features:
         depth = len(self.blocks)
         if isinstance(indices, int):
             if not 0 < indices <= depth:
-                raise ValueError(f"there are no last {indices} blocks: the model has {depth}")
+                raise ValueError(f"indices is {indices}, but the model has {depth} blocks")
             indices = range(depth - indices, depth)
         chosen = list(range(depth) if indices is None else indices)
         if not chosen or not all(-depth <= layer < depth for layer in chosen):
-            raise ValueError(f"indices {chosen} do not all exist: the model has blocks 0 to {depth - 1}")
+            raise ValueError(f"indices are {chosen}, but the model has blocks 0 to {depth - 1}")
         return [layer % depth for layer in chosen]
 
     def prune_intermediate_layers(
         self, indices: int | Sequence[int] = 1, prune_norm: bool = False, prune_head: bool = True
     ) -> list[int]:
-        """Remove what ``forward_intermediates(images, indices)`` does not need; the chosen blocks, counted from 0."""
+        """Remove what ``forward_intermediates(images, indices)`` does not need; returns the chosen zero-based
+        blocks."""
         chosen = self._chosen_blocks(indices)
         rate = self.config.drop_path_rate * max(chosen) / max(1, len(self.blocks) - 1)
         self.blocks = self.blocks[: max(chosen) + 1]
@@ -90,9 +91,9 @@ class Features:
         return_class_token: bool = False,
         norm: bool = True,
     ) -> tuple:
-        """The last ``n`` blocks (or those listed) as DINOv2's models return them: normed tokens of the patches."""
+        """The normalised patch tokens of the last ``n`` blocks (or of those listed), in DINOv2's format."""
         if return_class_token and not self.num_prefix_tokens:
-            raise ValueError(f"{type(self).__name__} has no class token in its blocks: leave return_class_token False")
+            raise ValueError(f"{type(self).__name__} has no class token in its blocks: set return_class_token=False")
         outputs = self.forward_intermediates(
             images,
             n,
@@ -110,7 +111,7 @@ class Features:
         """The attention map of the last block (DINO's name); for chosen layers and queries use ``attention_maps``.
 
         Raises:
-            ValueError: the family's attention compares no tokens.
+            ValueError: the family's attention does not compare tokens.
         """
         with self.capture_attention([len(self.blocks) - 1]) as maps:
             self.forward_features(images)
@@ -118,11 +119,11 @@ class Features:
 
     @contextmanager
     def capture_attention(self, layers: Iterable[int]) -> Iterator[list[Tensor]]:
-        """The attention maps of these blocks, from what they compare while the ``with`` block runs; a list that is
-        filled when it ends, with gradients.
+        """The attention maps of these blocks in the forward passes inside the ``with`` block, with gradients; the list
+        is filled when the block ends.
 
         Raises:
-            ValueError: the family's attention compares no tokens.
+            ValueError: the family's attention does not compare tokens.
         """
         parts, maps = [attention_of(self.blocks[layer]) for layer in layers], []
         if any(part.rows is None for part in parts):
@@ -145,7 +146,7 @@ class Features:
 
     @property
     def pretrained_cfg(self) -> dict[str, object]:
-        """Preprocessing and class names of these weights in timm's words."""
+        """Preprocessing and class names of these weights as timm's configuration."""
         return {
             **self._timm_config,
             "input_size": (self.config.in_chans, *self.preprocessing.img_size),
@@ -160,7 +161,7 @@ class Features:
 
     @pretrained_cfg.setter
     def pretrained_cfg(self, words: Mapping[str, object]) -> None:
-        """What timm assigns: preprocessing and class names are taken over, words of timm's own are kept as they are."""
+        """Set by timm: preprocessing and class names are used, other entries are kept unchanged."""
         size, labels = words.get("input_size"), words.get("label_names")
         known = {name: tuple(words[name]) for name in ("mean", "std") if words.get(name)}
         known |= {name: words[name] for name in ("crop_pct", "interpolation") if words.get(name)}
@@ -170,9 +171,9 @@ class Features:
         self._timm_config = dict(words)
 
     def group_matcher(self, coarse: bool = False) -> dict[str, object]:
-        """Regular expressions that put parameters into layers, for layer-wise learning rates in timm's manner.
+        """Regular expressions that assign parameters to layers, for timm's layer-wise learning rates.
 
-        What none of them matches (the head, a decoder) makes the last layer.
+        Parameters that match none of them (the head, a decoder) form the last layer.
 
         Args:
             coarse: all blocks are one layer.

@@ -1,4 +1,4 @@
-"""Models whose copies for inference compute beforehand what they can."""
+"""Folding models for inference."""
 
 import copy
 from typing import TypeVar
@@ -12,22 +12,22 @@ Model = TypeVar("Model", bound=nn.Module)
 
 
 class Foldable:
-    """A model whose parts, such as its blocks, may have a method ``fold_`` that rewrites them for inference."""
+    """A model whose modules, such as its blocks, may have a method ``fold_`` that rewrites them for inference."""
 
     folded = False
 
     def fold(self: Model) -> Model:
-        """A copy for inference, exact up to rounding: what a part can compute beforehand is computed once.
+        """A copy for inference, exact up to rounding, in which everything that can be precomputed is computed once.
 
-        CRATE's ISTA becomes one linear map; affine parts of norms and ToST's scales of branches join the linear maps
-        beside them. That happens in float32 or better and is rounded once. The copy has no gradients and is not for
-        saving; the model stays as it is.
+        CRATE's ISTA becomes one linear map; affine parts of norms and ToST's branch scales are folded into the adjacent
+        linear maps. This is done in float32 or better and rounded once. The copy has no gradients and cannot be saved;
+        the model is unchanged.
 
         Raises:
-            ValueError: the model is folded already, or a part of it is of several precisions.
+            ValueError: the model is already folded, or a module has parameters in several precisions.
         """
         if self.folded:
-            raise ValueError("this model is folded already: fold the model that it was made from")
+            raise ValueError("this model is already folded: fold the original model")
         with torch.inference_mode(False), full_precision(next(self.parameters()).device):
             folded = copy.deepcopy(self).eval().requires_grad_(False)
             folded.folded = True
@@ -35,7 +35,7 @@ class Foldable:
                 dtype, *others = {parameter.dtype for parameter in part.parameters()}
                 if others:
                     raise ValueError(
-                        f"a block has parameters in {dtype} and {others[0]}: bring the model to one of them"
+                        f"a block has parameters in {dtype} and {others[0]}: convert the model to one of them"
                     )
                 part.to(torch.promote_types(dtype, torch.float32)).fold_()
                 part.to(dtype)

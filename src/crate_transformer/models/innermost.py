@@ -1,4 +1,4 @@
-"""The model inside what PyTorch wraps around it."""
+"""The model inside PyTorch's wrappers."""
 
 from torch import nn
 
@@ -10,11 +10,11 @@ def innermost(model: nn.Module) -> Backbone | LanguageModel:
     """The model inside ``torch.compile``, ``DataParallel``, ``DistributedDataParallel`` or ``AveragedModel``.
 
     Raises:
-        ValueError: there is none of this package's models inside.
+        ValueError: there is no model of this package inside.
     """
     inner = model
     while not isinstance(inner, Backbone | LanguageModel):
         inner = getattr(inner, "_orig_mod", getattr(inner, "module", None))
         if not isinstance(inner, nn.Module):
-            raise ValueError(f"a {type(model).__name__} is none of this package's models, nor a known wrapper of one")
+            raise ValueError(f"{type(model).__name__} is not a model of this package, and not a known wrapper of one")
     return inner

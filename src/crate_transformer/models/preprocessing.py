@@ -1,4 +1,4 @@
-"""How a picture becomes a model's input. Bound to the weights, never to the class."""
+"""Preprocessing of images; it belongs to the weights, not to the model class."""
 
 from dataclasses import dataclass
 from typing import Literal, get_args
@@ -15,8 +15,8 @@ class Preprocessing:
     ``img_size`` is (height, width) in pixels; the defaults are those of every published CRATE (ImageNet statistics).
 
     Raises:
-        ValueError: no model can be meant: a side, also before the crop, beyond 4,096 pixels, a mean beyond 10, a
-            standard deviation below 0.001 of the range of pixels, or a number of channels other than three.
+        ValueError: a value is out of range: a side, also before the crop, above 4,096 pixels, a mean beyond 10, a
+            standard deviation below 0.001 for pixels in [0, 1], or a number of channels other than three.
     """
 
     img_size: tuple[int, int] = (224, 224)
@@ -34,7 +34,7 @@ class Preprocessing:
             raise ValueError(f"crop_pct is {self.crop_pct}: it must be above 0 and at most 1 (no crop)")
         if max(self.img_size) / self.crop_pct > LARGEST_SIDE / 0.875:
             raise ValueError(
-                f"crop_pct is {self.crop_pct}: pictures would be enlarged to {max(self.img_size) / self.crop_pct:.3g} "
+                f"crop_pct is {self.crop_pct}: images would be enlarged to {max(self.img_size) / self.crop_pct:.3g} "
                 f"pixels before they are cropped to {self.img_size}"
             )
         if self.interpolation not in get_args(Interpolation):
@@ -44,6 +44,6 @@ class Preprocessing:
                 f"mean has {len(self.mean)} values and std {len(self.std)}: give one of each for red, green and blue"
             )
         if not all(abs(value) <= _LARGEST_MEAN for value in self.mean):
-            raise ValueError(f"mean is {self.mean}: every value must lie between -{_LARGEST_MEAN} and {_LARGEST_MEAN}")
+            raise ValueError(f"mean is {self.mean}: every value must be between -{_LARGEST_MEAN} and {_LARGEST_MEAN}")
         if not all(_SMALLEST_STD <= value <= 1 / _SMALLEST_STD for value in self.std):
-            raise ValueError(f"std is {self.std}: every value must be at least {_SMALLEST_STD}, of pixels in [0, 1]")
+            raise ValueError(f"std is {self.std}: every value must be at least {_SMALLEST_STD}, for pixels in [0, 1]")

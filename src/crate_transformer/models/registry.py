@@ -52,7 +52,7 @@ def canonical_name(name: str) -> str:
     """The registered name for ``name`` or a paper's alias (``CRATE_tiny``, ``CRATE-B/8``, ``CRATE-alpha-L/14``).
 
     Raises:
-        ValueError: no such model; the message names the nearest ones.
+        ValueError: there is no such model; the message names similar ones.
     """
     if name in MODELS:
         return name
@@ -68,8 +68,8 @@ def canonical_name(name: str) -> str:
         if full in MODELS:
             return full
     near = difflib.get_close_matches(name, MODELS, n=3, cutoff=0.4)
-    hint = f"did you mean {', '.join(near)}?" if near else f"there are {', '.join(list_models())}"
-    raise ValueError(f"no model is called {name!r}; {hint}")
+    hint = f"did you mean {', '.join(near)}?" if near else f"choose one of {', '.join(list_models())}"
+    raise ValueError(f"there is no model {name!r}; {hint}")
 
 
 def build_model(name: str, **config: object) -> Backbone:
@@ -81,7 +81,7 @@ def build_model(name: str, **config: object) -> Backbone:
 def build_language_model(name: str, **config: object) -> LanguageModel:
     """A freshly initialised language model; keyword arguments replace fields of its configuration."""
     if name not in LANGUAGE_MODELS:
-        raise ValueError(f"no language model is called {name!r}; there are {', '.join(sorted(LANGUAGE_MODELS))}")
+        raise ValueError(f"there is no language model {name!r}; choose one of {', '.join(sorted(LANGUAGE_MODELS))}")
     model_class, default = LANGUAGE_MODELS[name]
     return model_class(_changed(name, default, config))
 
@@ -92,5 +92,5 @@ def _changed(
     known = {field.name for field in dataclasses.fields(default)}
     for key in changes:
         if key not in known:
-            raise ValueError(f"{name} has no option {key!r}; it has {', '.join(sorted(known))}")
+            raise ValueError(f"{name} has no option {key!r}; its options are {', '.join(sorted(known))}")
     return dataclasses.replace(default, **changes)

@@ -26,8 +26,8 @@ class ToSTConfig(BackboneConfig):
     """Architecture of a ToST.
 
     Args:
-        layer_scale: what the size of every residual branch starts at.
-        num_class_layers: layers after the blocks in which the class token reads the patches.
+        layer_scale: initial scale of every residual branch.
+        num_class_layers: number of class attention layers after the blocks.
     """
 
     mlp_ratio: float = 4.0
@@ -37,7 +37,7 @@ class ToSTConfig(BackboneConfig):
     def __post_init__(self) -> None:
         super().__post_init__()
         if self.reg_tokens:
-            raise ValueError(f"reg_tokens is {self.reg_tokens}: a ToST has only patches in its blocks, leave it 0")
+            raise ValueError(f"reg_tokens is {self.reg_tokens}: a ToST has only patches in its blocks, so it must be 0")
         if self.num_class_layers < 1:
             raise ValueError(f"num_class_layers is {self.num_class_layers}: it must be at least 1")
 
@@ -54,12 +54,12 @@ SIZES = _PATCH16 | {
 
 
 class Block(nn.Module):
-    r"""Compress by token statistics, then an ordinary MLP.
+    r"""Compress by token statistics, then apply an MLP.
 
     .. math:: Z^{\ell+1/2} = Z^\ell + \gamma_1 \odot \mathrm{TSSA}(\mathrm{LN}(Z^\ell)), \qquad
               Z^{\ell+1} = Z^{\ell+1/2} + \gamma_2 \odot \mathrm{MLP}(\mathrm{LN}(Z^{\ell+1/2}))
 
-    The hook point ``z_half`` sees :math:`Z^{\ell+1/2}`.
+    The hook point ``z_half`` is :math:`Z^{\ell+1/2}`.
     """
 
     attention = "tssa"
@@ -83,11 +83,11 @@ class Block(nn.Module):
         return z + self.scale2(self.mlp(self.norm2(z)))
 
     def project(self, tokens: Float[Tensor, "batch tokens dim"]) -> Float[Tensor, "batch heads tokens head_dim"]:
-        r""":math:`U_k^\top z` of normed tokens."""
+        r""":math:`U_k^\top z` of normalised tokens."""
         return self.tssa.project(tokens)
 
     def fold_(self) -> None:
-        """Let the linear maps take the norms' affine parts and the scales of both branches along."""
+        """Fold the affine parts of the norms and the scales of both branches into the linear maps."""
         self.norm1, self.tssa.subspaces = fold_norm(self.norm1, self.tssa.subspaces)
         self.tssa.out, self.scale1 = fold_scale(self.tssa.out, self.scale1)
         self.norm2, self.mlp.fc1 = fold_norm(self.norm2, self.mlp.fc1)
@@ -95,8 +95,8 @@ class Block(nn.Module):
 
 
 class ClassLayer(nn.Module):
-    """The class token reads the patches and passes an MLP; patches meet only the two norms, as in XCiT
-    (arXiv 2106.09681), from whose released code ToST takes this layer."""
+    """Class attention and an MLP for the class token; patches pass only the two norms, as in XCiT (arXiv 2106.09681),
+    from whose released code ToST takes this layer."""
 
     def __init__(self, config: ToSTConfig) -> None:
         super().__init__()
@@ -114,14 +114,14 @@ class ClassLayer(nn.Module):
         return z + torch.cat([self.scale2(self.mlp(z[:, :1])), z[:, 1:]], dim=1)
 
     def fold_(self) -> None:
-        """Split the class token's query off, and let the MLP take its scale along; patches need all the rest."""
+        """Separate the query map, and fold the scale into the MLP; patches need the other parts unchanged."""
         self.attn = self.attn.folded()
         self.mlp.fc2, self.scale2 = fold_scale(self.mlp.fc2, self.scale2)
 
 
 class ToST(Backbone):
-    """The token statistics transformer: convolutional stem, Fourier positions, and a class token that joins the patches
-    only after the blocks. In training, batch normalisation in the stem ties the images of a batch together."""
+    """The token statistics transformer: a convolutional stem, Fourier positions, and a class token that is added only
+    after the blocks. In training, the batch normalisation of the stem couples the images of a batch."""
 
     num_prefix_tokens = 0
 
@@ -139,12 +139,12 @@ class ToST(Backbone):
                 nn.init.zeros_(module.bias)
 
     def _make_tokens(self) -> None:
-        """Create the class token and the map of the Fourier positions."""
+        """Create the class token and the Fourier position embedding."""
         self.cls_token = nn.Parameter(nn.init.trunc_normal_(torch.empty(1, 1, self.embed_dim), std=0.02))
         self.pos_embed = FourierPosition(self.embed_dim)
 
     def prefix_tokens(self) -> list[Tensor]:
-        """None: the blocks see only patches."""
+        """None: the blocks process only patches."""
         return []
 
     def position(self, height: int, width: int) -> Float[Tensor, "1 tokens dim"]:
@@ -155,7 +155,7 @@ class ToST(Backbone):
         """Fourier positions exist for every grid."""
 
     def after_blocks(self, z: Float[Tensor, "batch tokens dim"]) -> Float[Tensor, "batch all_tokens dim"]:
-        """Put the class token in front and let it read the patches."""
+        """Prepend the class token and apply the class attention layers."""
         z = torch.cat([self.cls_token.expand(z.shape[0], -1, -1), z], dim=1)
         for layer in self.class_layers:
             z = layer(z)

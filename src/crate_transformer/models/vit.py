@@ -1,4 +1,4 @@
-"""The ordinary vision transformer, the baseline that CRATE is compared with (arXiv 2010.11929)."""
+"""The standard vision transformer, the baseline for CRATE (arXiv 2010.11929)."""
 
 from dataclasses import dataclass
 from typing import Literal
@@ -16,7 +16,7 @@ class ViTConfig(BackboneConfig):
     """Architecture of a ViT.
 
     Args:
-        stem: ``"conv"`` makes tokens by convolutions with pooling (``PooledStem``), not by one linear map of a patch.
+        stem: ``"conv"`` uses convolutions with pooling (``PooledStem``) instead of a linear patch embedding.
         attention: ``"agent"`` goes through 64 representatives, in time linear in the tokens (``AgentAttention``).
     """
 
@@ -30,7 +30,7 @@ SIZES = {
     "vit_small_patch16_224": ViTConfig(embed_dim=384, depth=12, num_heads=6),
     "vit_base_patch16_224": ViTConfig(embed_dim=768, depth=12, num_heads=12),
     "vit_large_patch16_224": ViTConfig(embed_dim=1024, depth=24, num_heads=16),
-    # as many parameters as the CRATE of the same name
+    # as many parameters as the CRATE with the same name
     "vit_mini_patch8_64": ViTConfig(embed_dim=160, depth=6, num_heads=5, patch_size=8, img_size=64),
     "vit_micro_patch4_32": ViTConfig(embed_dim=64, depth=6, num_heads=4, patch_size=4, img_size=32),
     "vit_micro_conv_patch4_32": ViTConfig(embed_dim=104, depth=6, num_heads=4, patch_size=4, img_size=32, stem="conv"),
@@ -39,7 +39,7 @@ SIZES = {
 
 class Block(nn.Module):
     r""":math:`Z^{\ell+1/2} = Z^\ell + \mathrm{MSA}(\mathrm{LN}(Z^\ell)),\; Z^{\ell+1} = Z^{\ell+1/2} +
-    \mathrm{MLP}(\mathrm{LN}(Z^{\ell+1/2}))`; the hook point ``z_half`` sees :math:`Z^{\ell+1/2}`."""
+    \mathrm{MLP}(\mathrm{LN}(Z^{\ell+1/2}))`; the hook point ``z_half`` is :math:`Z^{\ell+1/2}`."""
 
     attention = "attn"
     lowers_rate = False
@@ -61,11 +61,11 @@ class Block(nn.Module):
         return z + self.mlp(self.norm2(z))
 
     def project(self, tokens: Float[Tensor, "batch tokens dim"]) -> Float[Tensor, "batch heads tokens head_dim"]:
-        r"""The keys of normed tokens."""
+        r"""The keys of normalised tokens."""
         return self.attn.project(tokens)
 
     def fold_(self) -> None:
-        """Let the linear maps behind both norms take their affine parts along."""
+        """Fold the affine parts of both norms into the following linear maps."""
         self.norm1, self.attn.qkv = fold_norm(self.norm1, self.attn.qkv)
         self.norm2, self.mlp.fc1 = fold_norm(self.norm2, self.mlp.fc1)
 

@@ -1,4 +1,4 @@
-r"""What sparse coding lowers."""
+r"""The LASSO objective of sparse coding."""
 
 import torch
 import torch.nn.functional as F
@@ -15,8 +15,8 @@ def lasso(
 ) -> Float[Tensor, "*batch tokens"]:
     r"""The objective of sparse coding of each token, :math:`F(a) = \tfrac12 \|z - D a\|^2 + \lambda \|a\|_1`.
 
-    (arXiv 2306.01129, section 2.3, where codes are non-negative: a code with a negative entry is not allowed, and its
-    value says nothing about a step.) In float32 or better, whatever the inputs are in.
+    (arXiv 2306.01129, section 2.3. Codes there are non-negative: a code with a negative entry is not feasible, and its
+    objective is not comparable.) Computed in float32 or better, whatever the dtype of the inputs.
     """
     dtype = torch.promote_types(z.dtype, torch.float32)
     with torch.autocast(z.device.type, enabled=False):

@@ -1,4 +1,4 @@
-r"""Sparsity of tokens, and the whole objective of CRATE."""
+r"""Sparsity of tokens, and the full objective of CRATE."""
 
 import torch
 from jaxtyping import Float
@@ -26,7 +26,7 @@ def sparse_rate_reduction(
     epsilon_squared: float,
     sparsity_weight: float,
 ) -> Float[Tensor, "*batch"]:
-    r"""The objective that every CRATE layer raises, :math:`R(Z) - R^c(Z \mid U_{[K]}) - \lambda \|Z\|_0`.
+    r"""The objective that every CRATE layer should increase, :math:`R(Z) - R^c(Z \mid U_{[K]}) - \lambda \|Z\|_0`.
 
     (arXiv 2306.01129, section 2.) :math:`\|Z\|_0` is the number of non-zero entries of all tokens of an item, not
     divided by their number. It is piecewise constant, so the gradient is that of the rate reduction alone.

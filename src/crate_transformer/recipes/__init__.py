@@ -1,1 +1,1 @@
-"""Experiments: one function each, whose docstring promises the command, the cost and the expected number."""
+"""Experiments of the papers as recipes, with settings, cost and expected results."""

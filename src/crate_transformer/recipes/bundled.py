@@ -1,4 +1,4 @@
-"""How the bundled model is made: a small CRATE trained on natural photographs, measured and packed."""
+"""Training, evaluation and packaging of the bundled model, a small CRATE for natural photographs."""
 
 from dataclasses import asdict
 from pathlib import Path
@@ -24,9 +24,9 @@ COCO_SIZE = 128  # pixels: 16 x 16 tokens
 
 
 def pack_bundled(data: Path, coco: Path, runs: Path, checkpoint: Path) -> SegmentationReport:
-    """Train (or load) both stages in ``runs``, measure, and write the ``checkpoint``.
+    """Train (or load) both stages in ``runs``, evaluate, and write the ``checkpoint``.
 
-    Weights are stored in bfloat16; everything is measured on the weights as they are stored.
+    Weights are stored in bfloat16; the stored weights are evaluated.
     """
     split = open_split(data)
     fit(tiny_imagenet_100(), split, runs / "bundled-64", data_name=data.name)
@@ -37,7 +37,7 @@ def pack_bundled(data: Path, coco: Path, runs: Path, checkpoint: Path) -> Segmen
 def pack(
     model: Backbone, held_out: ArrayImages | ImageFolder, coco: Path, checkpoint: Path, training: dict[str, object]
 ) -> SegmentationReport:
-    """Round the weights, measure accuracy and attention, and write weights, numbers and model card."""
+    """Round the weights, measure accuracy and attention, and write weights, metrics and model card."""
     with torch.no_grad():
         for parameter in model.parameters():
             parameter.copy_(parameter.bfloat16())
@@ -68,7 +68,7 @@ def pack(
 
 
 def model_card(name: str, metrics: dict[str, object], report: SegmentationReport) -> str:
-    """What the weights are, where they come from, and what they can do."""
+    """The model card of the bundled weights."""
     best = report.auc["crate"]
     rows = "\n".join(
         f"| {row.replace('_', ' ')} | {score.mean:.3f} | {score.standard_error:.3f} | {report.miou[row].mean:.3f} |"
@@ -82,29 +82,31 @@ tags: [image-classification, white-box, crate]
 
 # {name}: CRATE on 100 classes of Tiny-ImageNet
 
-A CRATE (arXiv 2306.01129) with {metrics["parameters"]:,} parameters: patch 8, width 320, depth 6, 5 heads, for pictures
-of 128 px; stored in bfloat16. Small and trained for minutes: good for looking inside, not for products.
+A CRATE (arXiv 2306.01129) with {metrics["parameters"]:,} parameters: patch size 8, width 320, depth 6, 5 heads, for
+images of 128 px; stored in bfloat16. The model is small and was trained for minutes: use it to look inside, not in
+products.
 
-**Data.** 50,000 training images of 100 of the 200 classes of Tiny-ImageNet (CS231n), which were taken from ImageNet.
-ImageNet's images are provided for non-commercial research and education; respect these terms when you use the weights.
+**Data.** 50,000 training images of 100 of the 200 classes of Tiny-ImageNet (CS231n), derived from ImageNet. ImageNet's
+images are provided for non-commercial research and education; respect these terms when you use the weights.
 
 **Recipe.** `tiny_imagenet_100` (6,250 steps of 128 images at 48 and 64 px), then `tiny_imagenet_100_128` (220 steps of
-64 images at 128 px), random-resized crops and flips, label smoothing, Muon beside AdamW, bf16; time and hardware are in
-docs/results.md of the project.
+64 images at 128 px), with random resized crops and flips, label smoothing, Muon and AdamW, bf16. Time and hardware are
+in docs/results.md of the project.
 
 **Accuracy.** Top-1 {metrics["top1"]:.1%}, top-5 {metrics["top5"]:.1%} on the {metrics["count"]:,} validation
-images of these classes, enlarged from 64 to 128 px.
+images of these classes, upscaled from 64 to 128 px.
 
-**Attention of the class token against object masks.** COCO val2017 (images never trained on), union of things, maps of
-{report.grid[0]} x {report.grid[1]} tokens; layer {best.layer}, head {best.head} (zero-based) chosen on
-{report.num_selection} images, scores on {report.num_reported} others; every row has its own choice.
+**Attention of the class token against object masks.** COCO val2017 (not used in training), union of all objects, maps
+of {report.grid[0]} x {report.grid[1]} tokens. Layer {best.layer}, head {best.head} (zero-based) was chosen on
+{report.num_selection} images; the scores are from {report.num_reported} other images. Layer and head are chosen
+separately for every row.
 
 | row | AUC | standard error | mIoU |
 |---|---|---|---|
 {rows}
 
 *shuffled*: the same maps against masks of other images; *centred*: each head's mean map subtracted; *mean mask
-prior*: one mask for all; *brightness, contrast, median difference*: of the patch itself.
+prior*: the mean mask for all images; *brightness, contrast, median difference*: of the patch itself, without a model.
 
-**Limits.** Knows only its 100 classes and always names one of them. Not measured for any group of people or any use.
+**Limits.** The model always predicts one of its 100 classes. It was not evaluated for any group of people or any use.
 """

@@ -10,7 +10,7 @@ from crate_transformer.recipes.recipe import CIFAR10, Recipe, measured
 
 
 def four_passes(model: str) -> Experiment:
-    """Four passes with Muon, which take minutes; CRATE and the ViT of as many parameters alike."""
+    """Four epochs with Muon, which take minutes; the same for CRATE and for a ViT with as many parameters."""
     return Experiment(
         model=model,
         optimiser=OptimiserConfig(optimizer="muon", learning_rate=2e-3, matrix_learning_rate=6e-3),
@@ -20,8 +20,8 @@ def four_passes(model: str) -> Experiment:
 
 
 def conv_stem(model: str) -> Experiment:
-    """28 passes with a convolutional stem, as in CCT (arXiv 2104.05704), and what regularises training on so small
-    a set: RandAugment, mixup and CutMix of some pictures, label smoothing, averaged weights."""
+    """28 epochs with a convolutional stem, as in CCT (arXiv 2104.05704), and regularisation for a small data set:
+    RandAugment, mixup and CutMix of some images, label smoothing, averaged weights."""
     return Experiment(
         model=model,
         task=ClassificationConfig(label_smoothing=0.1),
@@ -57,7 +57,7 @@ RECIPES = {
         experiment=conv_stem("crate_micro_conv_patch4_32"),
         data=CIFAR10,
         expected=measured("docs/results.md, 2 cores, 2026-11-27", {"top-1": 81.9}),
-        cost="95 minutes on 2 cores beside light other work (docs/results.md)",
+        cost="95 minutes on 2 cores, with light other load (docs/results.md)",
     ),
     "cifar10_conv_vit": Recipe(
         experiment=conv_stem("vit_micro_conv_patch4_32"), data=CIFAR10, cost=_ESTIMATE, notes=("not measured yet",)

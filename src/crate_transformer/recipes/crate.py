@@ -1,4 +1,4 @@
-"""CRATE from scratch, on ImageNet-1k (arXiv 2306.01129) and ImageNet-21k (arXiv 2308.16271), each with its ViT."""
+"""CRATE from scratch on ImageNet-1k (arXiv 2306.01129) and ImageNet-21k (arXiv 2308.16271), with ViT baselines."""
 
 from crate_transformer.configs.augmentation import AugmentConfig
 from crate_transformer.configs.classification import ClassificationConfig
@@ -8,14 +8,14 @@ from crate_transformer.recipes.experiment import Experiment
 from crate_transformer.recipes.recipe import IMAGENET_1K, IMAGENET_21K, Recipe, published
 
 _LION_BETAS = (0.9, 0.99)
-_DECAY = "norms, biases, class token and positions are not decayed, all of the released code's parameters are"
+_DECAY = "norms, biases, class token and positions are not decayed; the released code decays all parameters"
 
 
 def imagenet_1k(model: str) -> Experiment:
-    """150 passes with Lion, random crops and flips only (arXiv 2306.01129, B.1.2); the ViTs are trained alike.
+    """150 epochs with Lion, random crops and flips only (arXiv 2306.01129, B.1.2); the same for the ViTs.
 
-    The released script differs from the paper, which is followed here: it takes AdamW or Lion with other rates, and
-    warms up for 20 passes.
+    The paper is followed where the released script differs: the script uses AdamW or Lion with other learning rates,
+    and 20 epochs of warm-up.
     """
     return Experiment(
         model=model,
@@ -30,7 +30,7 @@ def imagenet_1k(model: str) -> Experiment:
 
 
 def imagenet_21k(model: str, **options: object) -> Experiment:
-    """90 passes with Lion over centre crops and their mirror images (arXiv 2308.16271, C.1); the ViTs alike."""
+    """90 epochs with Lion on centre crops and flips (arXiv 2308.16271, C.1); the same for the ViTs."""
     return Experiment(
         model=model,
         options=options,
@@ -52,10 +52,10 @@ TABLE_1 = {  # of arXiv 2306.01129: top-1 and top-1 against the ReaL labels, in 
     "vit_tiny": (71.5, 78.3),
     "vit_small": (72.4, 78.4),
 }
-_COST = {"crate_base": "240 s a pass on 16 A100 of 40 GB, so 10 h (arXiv 2306.01129)"}
+_COST = {"crate_base": "240 s per epoch on 16 A100 with 40 GB, so 10 h (arXiv 2306.01129)"}
 
-_ONLY_PRETRAINED = ("no number of its own: see the recipes that start from it",)
-_LEFT_OPEN = "warm-up and label smoothing are those of arXiv 2306.01129, which the paper does not repeat"
+_ONLY_PRETRAINED = ("no result of its own: see the recipes that start from it",)
+_LEFT_OPEN = "warm-up and label smoothing are those of arXiv 2306.01129; the paper does not state them"
 
 RECIPES = {
     f"{name}_imagenet1k": Recipe(

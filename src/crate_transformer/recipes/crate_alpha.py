@@ -16,12 +16,12 @@ def _optimiser(learning_rate: float) -> OptimiserConfig:
 
 
 def _schedule(learning_rate: float) -> ScheduleConfig:
-    """91 passes; the cosine ends at 1e-6."""
+    """91 epochs; the cosine ends at 1e-6."""
     return ScheduleConfig(epochs=91.0, batch_size=_BATCH, warmup_epochs=10.0, final_learning_rate=1e-6 / learning_rate)
 
 
 def pretrain(model: str) -> Experiment:
-    """91 passes over ImageNet-21k with Adam, mixup and CutMix."""
+    """91 epochs on ImageNet-21k with Adam, mixup and CutMix."""
     rate = 5e-5 * _BATCH / 256
     return Experiment(
         model=model,
@@ -34,7 +34,7 @@ def pretrain(model: str) -> Experiment:
 
 
 def fine_tune(model: str, start_from: str) -> Experiment:
-    """91 passes over ImageNet-1k with a fresh head, RandAugment and label smoothing besides."""
+    """91 epochs on ImageNet-1k with a new head, and additionally RandAugment and label smoothing."""
     rate = 1e-5 * _BATCH / 256
     return Experiment(
         model=model,
@@ -63,12 +63,12 @@ for _size, _top1 in TOP1.items():
     RECIPES[f"{_name}_imagenet21k"] = Recipe(
         experiment=pretrain(_model),
         data=IMAGENET_21K_WINTER,
-        notes=("no number of its own: see the recipe that starts from it", *_NOTES),
+        notes=("no result of its own: see the recipe that starts from it", *_NOTES),
     )
     RECIPES[f"{_name}_imagenet1k"] = Recipe(
         experiment=fine_tune(_model, result_of(f"{_name}_imagenet21k")),
         data=IMAGENET_1K,
-        expected=published("CRATE-alpha's front page (arXiv 2405.20299)", {"top-1": _top1}),
+        expected=published("README of the authors of CRATE-alpha (arXiv 2405.20299)", {"top-1": _top1}),
         after=f"{_name}_imagenet21k",
-        notes=("the ViTs in the paper's figure were trained by others with other recipes: none beside it", *_NOTES),
+        notes=("no ViT recipe: the ViTs in the paper's figure were trained by others with other recipes", *_NOTES),
     )

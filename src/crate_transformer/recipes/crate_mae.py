@@ -9,7 +9,8 @@ from crate_transformer.recipes.recipe import IMAGENET_1K, Recipe, published
 
 
 def mae_imagenet_1k(model: str) -> Experiment:
-    """800 passes with three quarters of the patches hidden; the base rate 3e-5 is for 256 images, as MAE counts."""
+    """800 epochs with three quarters of the patches masked; the base learning rate 3e-5 is for 256 images, as in
+    MAE."""
     return Experiment(
         model=model,
         task=MAEConfig(mask_ratio=0.75),
@@ -33,10 +34,10 @@ RECIPES = {
         data=IMAGENET_1K,
         expected=published("the authors' book, linear probe by crate probe", numbers),
         notes=(
-            "lambda is 0.5 as in the released code, the book says 0.1 with a step size of 1; some released weights "
+            "lambda is 0.5 as in the released code; the book states 0.1 with a step size of 1; some released weights "
             "were trained with 5",
-            "crops, betas and clipping are those of MAE (arXiv 2111.06377), which the paper builds on",
-            "no ViT beside it: the package has no masked autoencoder on ViT blocks",
+            "crops, betas and clipping are those of MAE (arXiv 2111.06377), on which the paper builds",
+            "no ViT recipe: the package has no masked autoencoder with ViT blocks",
         ),
     )
     for size, numbers in PROBE.items()

@@ -1,4 +1,4 @@
-"""A recipe small enough to be tried in seconds."""
+"""Shrinking a recipe so that it runs in seconds."""
 
 import dataclasses
 
@@ -9,10 +9,10 @@ STEPS, BATCH_SIZE, DEPTH, WIDTH, HEADS, PATCHES, TOKENS = 2, 6, 2, 32, 2, 2, 32
 
 
 def shrink(experiment: Experiment) -> Experiment:
-    """The same experiment with two steps of six pictures of 2 x 2 patches, or windows of 32 tokens, and two narrow
+    """The same experiment with two steps of six images of 2 x 2 patches, or windows of 32 tokens, and two narrow
     blocks.
 
-    Everything else stays: objective, optimiser, augmentation, averaging. What it learns means nothing.
+    Everything else is unchanged: objective, optimiser, augmentation, averaging. The result is meaningless.
     """
     options = {**experiment.options, "depth": DEPTH, "embed_dim": WIDTH, "num_heads": HEADS}
     task = experiment.task

@@ -1,4 +1,4 @@
-"""What a run will cost, measured on its first steps; nothing is kept."""
+"""The cost of a run, measured on its first steps; nothing is saved."""
 
 import dataclasses
 import sys
@@ -23,14 +23,14 @@ from crate_transformer.training.state import state_tensors
 from crate_transformer.training.trainer import Trainer
 
 WARM_UP, MEASURED, LONGEST = 2, 20, 30.0
-"""Steps before the measurement, the most steps of it, and the seconds after which it ends."""
+"""Warm-up steps, largest number of measured steps, and seconds after which the measurement ends."""
 
 
 @dataclass(frozen=True, kw_only=True)
 class DryRun:
-    """Sizes in bytes, times in seconds; ``memory`` is what the busiest process had taken by the end.
+    """Sizes in bytes, times in seconds; ``memory`` is the largest memory of any process.
 
-    ``seconds_per_step`` leaves evaluations and states out; ``waiting`` is its fraction spent waiting for data.
+    ``seconds_per_step`` excludes evaluations and states; ``waiting`` is the fraction of it spent waiting for data.
     """
 
     parameters: int
@@ -50,11 +50,11 @@ class DryRun:
         whole, speed = self.steps * self.seconds_per_step, self.batch_size / self.seconds_per_step
         lines = (
             f"{self.parameters:,} parameters, computed in {_WORDS.get(self.precision, self.precision)}",
-            f"{self.steps:,} steps of {self.batch_size} {self.samples}, {self.passes:.1f} passes",
-            f"{self.seconds_per_step:.3g} s a step, {speed:,.0f} {self.samples}/s, {self.waiting:.0%} of the time "
+            f"{self.steps:,} steps of {self.batch_size} {self.samples}, {self.passes:.1f} epochs",
+            f"{self.seconds_per_step:.3g} s per step, {speed:,.0f} {self.samples}/s, {self.waiting:.0%} of the time "
             f"waiting for data: measured on {self.measured_steps} steps, processes: {self.processes}",
-            f"{duration(whole / self.passes)} a pass, {duration(whole)} in all, without evaluations",
-            f"{self.memory / 1e6:,.0f} MB of memory, {self.state / 1e6:,.1f} MB on disk for each state",
+            f"{duration(whole / self.passes)} per epoch, {duration(whole)} in total, without evaluations",
+            f"{self.memory / 1e6:,.0f} MB of memory, {self.state / 1e6:,.1f} MB on disk per state",
         )
         return "\n".join(lines)
 
@@ -63,14 +63,14 @@ _WORDS = {"no": "float32"}
 
 
 def dry_run(experiment: Experiment, split: Split, folder: Path, *, execution: ExecutionConfig) -> DryRun:
-    """Train a few steps at the full picture size, and forget them.
+    """Train a few steps at the full image size, without saving anything.
 
     Args:
-        folder: where the run would write; its disk must have room for the states.
+        folder: the output folder of the run; its disk must have space for the states.
 
     Raises:
-        ValueError: what ``fit`` would refuse.
-        OSError: likewise.
+        ValueError: as in ``fit``.
+        OSError: as in ``fit``.
     """
     processes = Processes()
     processes.on_main(lambda: check_output(folder))
@@ -123,7 +123,7 @@ def dry_run(experiment: Experiment, split: Split, folder: Path, *, execution: Ex
 
 
 def _memory(device: torch.device) -> int:
-    """The most that PyTorch had on a GPU; on a CPU the largest size of this process, or its size now."""
+    """The peak memory of PyTorch on a GPU; on a CPU, the peak (or else current) memory of this process."""
     if device.type == "cuda":
         return torch.cuda.max_memory_allocated(device)
     if sys.platform == "win32":

@@ -1,4 +1,4 @@
-"""What an experiment is."""
+"""The configuration of an experiment."""
 
 from dataclasses import dataclass, field
 
@@ -11,9 +11,9 @@ from crate_transformer.configs.tasks import ClassificationConfig, TaskConfig
 
 @dataclass(frozen=True, kw_only=True)
 class Experiment:
-    """A model by name, what is different from its registered configuration, and how it is trained.
+    """A model by name, changes to its registered configuration (``options``), and how it is trained.
 
-    ``start_from`` names a checkpoint to fine-tune instead; ``crop_pct`` is the part of the side that evaluation keeps.
+    ``start_from`` is a checkpoint to fine-tune instead; ``crop_pct`` is the crop fraction in evaluation.
     """
 
     model: str

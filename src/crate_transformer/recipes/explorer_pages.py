@@ -17,7 +17,7 @@ SIDE, SHOWN, REFERENCES = 128, 8, 200
 
 
 def photographs_page(folder: Path, name: str, model: Backbone) -> Path:
-    """The bundled model on photographs that come inside packages."""
+    """The bundled model on photographs that are part of installed packages."""
     pictures = [(name, photograph(name)) for name in PHOTOGRAPHS]
     data = collect({name: model}, pictures, title=f"{name} on photographs", short_side=SIDE,
                    references={name: package_reference(model)})  # fmt: skip
@@ -25,7 +25,7 @@ def photographs_page(folder: Path, name: str, model: Backbone) -> Path:
 
 
 def digits_page(folder: Path, models: Mapping[str, Backbone], test: Digits, reference: Digits) -> Path:
-    """Both models that were trained here, side by side on the first test pictures."""
+    """Both trained models, side by side on the first test images."""
     pictures = [
         (f"{number}: {test.classes[label]}", Image.fromarray(image.permute(1, 2, 0).numpy()))
         for number, (image, label) in enumerate(zip(test.images[:SHOWN], test.labels[:SHOWN].tolist(), strict=True))
@@ -33,7 +33,7 @@ def digits_page(folder: Path, models: Mapping[str, Backbone], test: Digits, refe
     known = reference.images[:REFERENCES]
     references = {
         name: Reference(
-            name=f"{len(known)} other pictures of digits",
+            name=f"{len(known)} other images of digits",
             means=reference_means(model, normalise(known, model.preprocessing)),
         )
         for name, model in models.items()

@@ -1,4 +1,4 @@
-"""Which pictures a model has not been trained on: their keys travel with its checkpoint."""
+"""The held-out images of a model, whose keys are stored in its checkpoint."""
 
 from collections.abc import Collection, Sequence
 from dataclasses import dataclass, replace
@@ -12,7 +12,7 @@ from crate_transformer.storage import as_record
 
 @dataclass(frozen=True, kw_only=True)
 class HeldOut:
-    """What a checkpoint says under ``split``: how its data was divided, and ``keys_held_out``."""
+    """The entry ``split`` of a checkpoint: how its data was divided, and ``keys_held_out``."""
 
     how: str
     divided_here: bool
@@ -20,10 +20,10 @@ class HeldOut:
 
 
 def held_out_of(model: Model) -> HeldOut | None:
-    """What the checkpoint of ``model`` says; ``None`` where it does not tell.
+    """The held-out images stored in the checkpoint of ``model``, or ``None``.
 
     Raises:
-        ValueError: it says something else under ``split``.
+        ValueError: the entry ``split`` is invalid.
     """
     provenance = getattr(model, "provenance", None)
     if provenance is None or "split" not in provenance.metadata:
@@ -32,10 +32,10 @@ def held_out_of(model: Model) -> HeldOut | None:
 
 
 def keys_held_out(split: Split) -> set[str] | None:
-    """What tells the held-out pictures from those trained on; ``None`` of pictures in memory, which have no keys.
+    """Keys that distinguish held-out images from training images; ``None`` for images in memory, which have no keys.
 
-    It is their keys, or ``content_key`` where a training picture in another folder has the same name and size. A
-    picture that is among those trained on too is not held out.
+    These are the images' keys, or ``content_key`` if a training image in another folder has the same name and size. An
+    image that is also a training image is not held out.
     """
     if isinstance(split.train, ArrayImages) or isinstance(split.val, ArrayImages):
         return None
@@ -49,7 +49,7 @@ def _contents(images: Source, keys: Sequence[str], shared: Collection[str]) -> s
 
 
 def _among(images: Source, known: Collection[str]) -> list[int]:
-    """The positions of the pictures that ``known``, from ``keys_held_out``, tells of."""
+    """The positions of the images whose keys are in ``known`` (from ``keys_held_out``)."""
     known = set(known)
     by_content = {key[:16] for key in known if len(key) > 16}
     return [
@@ -60,9 +60,9 @@ def _among(images: Source, known: Collection[str]) -> list[int]:
 
 
 def hold_out_again(split: Split, keys: Collection[str]) -> tuple[Split, int]:
-    """The split without the pictures of these keys in its training part, and how many these are.
+    """The split without the images with these keys in its training part, and the number of these images.
 
-    Where both parts lie in one folder, zip file or set of tar files, the pictures join the held-out part.
+    If both parts are in one folder, zip file or set of tar files, the images are added to the held-out part.
     """
     if not keys or isinstance(split.train, ArrayImages):
         return split, 0
@@ -74,8 +74,8 @@ def hold_out_again(split: Split, keys: Collection[str]) -> tuple[Split, int]:
     if train.labels is not None and (lost := set(split.train.labels) - set(train.labels)):
         names = ", ".join(repr(train.classes[label]) for label in sorted(lost)[:3])
         raise ValueError(
-            f"the checkpoint to start from held out all pictures of {names} of {train.root}: nothing is left to train "
-            "on, add other pictures of them"
+            f"the checkpoint to start from held out all images of {names} in {train.root}: nothing is left to train "
+            "on, add other images of these classes"
         )
     if (val.root, val.prefix) == (moved.root, moved.prefix):
         val = _joined(val, moved)
@@ -83,7 +83,7 @@ def hold_out_again(split: Split, keys: Collection[str]) -> tuple[Split, int]:
 
 
 def _joined(first: Source, second: Source) -> Source:
-    """The pictures of both, which are parts of one set."""
+    """The images of both, which are parts of one data set."""
     columns = {}
     for name in ("names", "rows", "labels", "targets"):
         ours, theirs = getattr(first, name, None), getattr(second, name, None)
@@ -94,14 +94,14 @@ def _joined(first: Source, second: Source) -> Source:
 
 
 def unseen(images: Source, held_out: HeldOut | None) -> tuple[Source, str, str | None]:
-    """The pictures to measure on: those that training held out, wherever they lie now, else all.
+    """The images for evaluation: those that training held out, even if they were moved, else all.
 
-    Also in words which these are, and a warning where some may have been trained on.
+    Also returns a description of them, and a warning if some may have been used in training.
     """
     part = f", folder {images.prefix.rstrip('/')}" if images.prefix else ""
     which = f"all {len(images)} images of {images.root}{part}"
     if held_out is None:
-        return images, which, "the checkpoint does not tell which images it was trained on: it may be these"
+        return images, which, "the checkpoint does not say which images it was trained on: it may be these"
     found = _among(images, held_out.held_out)
     if not found:
         return images, which, "none of these images is known to have been held out: training may have used them"

@@ -1,4 +1,4 @@
-"""Language models: on any text, and CRATE's (arXiv 2311.13110) and ToST's (arXiv 2412.17810) on OpenWebText."""
+"""Language models on any text, and those of CRATE (arXiv 2311.13110) and ToST (arXiv 2412.17810) on OpenWebText."""
 
 from crate_transformer.configs.language import LanguageConfig
 from crate_transformer.configs.optimiser import OptimiserConfig
@@ -9,13 +9,13 @@ from crate_transformer.recipes.recipe import DataSet, Expected, Recipe
 ANY_TEXT = DataSet(name="any text", classes=0, samples=None, folder="text.txt")
 OPENWEBTEXT = DataSet(name="OpenWebText", classes=0, samples=None, folder="openwebtext")
 _NOTES = (
-    "DATA holds train.bin and val.bin as nanoGPT's preparation of OpenWebText writes them",
-    "the settings are those that the authors' book tells of CRATE; the fraction to hold out is for other texts",
+    "DATA contains train.bin and val.bin from nanoGPT's preparation of OpenWebText",
+    "the settings are those of CRATE in the authors' book; hold_out is for other texts",
 )
 
 
 def text_bytes(model: str = "crate_lm_micro") -> Experiment:
-    """A small model of the bytes of any text; 30 passes, or as many as make 300 steps."""
+    """A small byte-level model of any text; 30 epochs, or more to reach 300 steps."""
     return Experiment(
         model=model,
         task=LanguageConfig(),
@@ -24,7 +24,7 @@ def text_bytes(model: str = "crate_lm_micro") -> Experiment:
 
 
 def openwebtext(model: str) -> Experiment:
-    """600,000 steps of 384 windows of 1,024 tokens of GPT-2."""
+    """600,000 steps of 384 windows of 1,024 GPT-2 tokens."""
     rate = 6e-4
     return Experiment(
         model=model,
@@ -42,13 +42,13 @@ LOSSES = {
 }
 
 RECIPES = {
-    "text_bytes": Recipe(experiment=text_bytes(), data=ANY_TEXT, notes=("no number of its own, because texts differ",)),
+    "text_bytes": Recipe(experiment=text_bytes(), data=ANY_TEXT, notes=("no expected result, because texts differ",)),
     **{
         f"{name}_openwebtext": Recipe(
             experiment=openwebtext(name),
             data=OPENWEBTEXT,
             expected=(Expected(value=loss, measure="cross entropy", unit=" nats", kind="published", source=source),),
-            notes=_NOTES if name.startswith("crate") else (*_NOTES, "ToST's own settings were not found"),
+            notes=_NOTES if name.startswith("crate") else (*_NOTES, "ToST's own settings are not published"),
         )
         for name, (loss, source) in LOSSES.items()
     },

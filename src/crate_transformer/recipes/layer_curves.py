@@ -1,4 +1,4 @@
-"""What every layer does to the objective while a model is trained."""
+"""The objective in every layer during training."""
 
 import numpy as np
 from torch import nn
@@ -12,8 +12,8 @@ IMAGES = 64
 
 
 class LayerCurves:
-    """``curves(model)`` measures R^c of each layer's input and the fraction of non-zeros that it leaves, averaged
-    over at most 64 pictures, always the same ones from all over ``held_out``.
+    """``curves(model)`` measures R^c of the input and the fraction of non-zeros of every layer, averaged over at most
+    64 fixed images from ``held_out``.
 
     The names, such as ``layer_03_subspace_rate``, are those that ``reports.curves`` draws.
     """

@@ -1,4 +1,4 @@
-"""The folder of a run: what may lie there before it begins, and what a finished one holds."""
+"""The output folder of a run: its allowed content before the run, and the content of a finished run."""
 
 import shutil
 import tempfile
@@ -18,15 +18,15 @@ from crate_transformer.training.state import OtherRun, changed_settings, remove_
 
 BEST = "best"
 FIGURES = {"reconstructions.png"}
-"""What some objectives leave to look at."""
+"""Figures that some objectives write."""
 REPORT = ("metrics.csv", "curves.png", "report.html")
-"""What ``report_run`` writes when a run ends."""
+"""Files that ``report_run`` writes at the end of a run."""
 _OF_RUNS = {CONFIG, WEIGHTS, METRICS, BEST, *FIGURES, *REPORT, *get_args(Tracker)}
 OF_VERSION_0_1 = {"run.json", "split.json"}
 
 
 class Numbers(TypedDict):
-    """What is read again of the numbers of every finished run; each task reads its own besides."""
+    """The metrics read from every finished run; each task reads further ones."""
 
     parameters: int
     precision: str
@@ -35,32 +35,32 @@ class Numbers(TypedDict):
 
 @dataclass(frozen=True, kw_only=True)
 class Finished:
-    """What the checkpoint of a finished run says of it."""
+    """The record of a finished run in its checkpoint."""
 
     experiment: dict[str, object]
     metrics: dict[str, object]
 
 
 def check_output(folder: Path) -> None:
-    """Look at the folder of a run before any work.
+    """Check the output folder before a run.
 
     Raises:
-        ValueError: it is no folder, or holds what no run of this version writes.
+        ValueError: it is not a folder, or contains something that no run of this version writes.
         OSError: it cannot be read.
     """
     if not folder.exists():
         return
     if not folder.is_dir():
-        raise ValueError(f"{folder} is no folder: choose another output folder")
+        raise ValueError(f"{folder} is not a folder: choose another output folder")
     recover(folder)
     names = {entry.name for entry in folder.iterdir() if not entry.name.startswith((".", "state-"))}
     if names & OF_VERSION_0_1:
         raise ValueError(
-            f"{folder} holds a run of version 0.1, which this version cannot go on with: choose another folder"
+            f"{folder} contains a run of version 0.1, which this version cannot resume: choose another folder"
         )
     if strange := names - _OF_RUNS:
         shown = ", ".join(map(printable, sorted(strange)[:3]))
-        raise ValueError(f"{folder} holds {shown}, which belongs to no run: choose another output folder")
+        raise ValueError(f"{folder} contains {shown}, which is not part of a run: choose another output folder")
 
 
 def remove_run(folder: Path) -> None:
@@ -72,48 +72,48 @@ def remove_run(folder: Path) -> None:
 
 
 def make_output(folder: Path) -> None:
-    """Make the folder of a run, and see that it can be written.
+    """Create the folder of a run, and check that it can be written.
 
     Raises:
-        OSError: it cannot.
+        OSError: it cannot be written.
     """
     try:
         folder.mkdir(parents=True, exist_ok=True)
         with tempfile.TemporaryFile(dir=folder) as file:
             file.write(bytes(4096))
     except OSError as error:
-        raise OSError(f"{folder} could not be written: {error.strerror or error}") from error
+        raise OSError(f"{folder} cannot be written: {error.strerror or error}") from error
 
 
 @contextmanager
 def no_empty_folder(folder: Path) -> Iterator[None]:
-    """Removes the folders down to ``folder`` that were made inside and hold nothing, as after a refusal."""
+    """Afterwards remove the folders down to ``folder`` that were created inside and are empty."""
     absent = [path for path in (folder, *folder.parents) if not path.exists()]
     try:
         yield
     finally:
         for path in absent:
-            with suppress(OSError):  # it holds something
+            with suppress(OSError):  # it is not empty
                 path.rmdir()
 
 
 def finished_run(folder: Path, settings: Mapping[str, object]) -> tuple[Model, Finished] | None:
-    """The model and the record of the run in ``folder``; ``None`` where it has not finished.
+    """The model and the record of the run in ``folder``; ``None`` if it has not finished.
 
     Raises:
-        ValueError: the run had other settings, or the checkpoint there comes from elsewhere or is damaged.
+        ValueError: the run had other settings, or the checkpoint is damaged or not from a run.
     """
     if not (folder / CONFIG).exists() and not (folder / WEIGHTS).exists():
         return None
     model = load_checkpoint(folder)
     if "experiment" not in model.provenance.metadata:
-        raise ValueError(f"{folder} holds a checkpoint that no run wrote: choose another output folder")
+        raise ValueError(f"{folder} contains a checkpoint that is not from a run: choose another output folder")
     where = f"the metadata in {folder / CONFIG}"
     record = as_record(model.provenance.metadata, Finished, where)
     as_record(record.metrics, Numbers, where)
     if changed := changed_settings({k: v for k, v in record.experiment.items() if k != "data"}, settings):
         raise OtherRun(
-            f"{folder} holds a finished run with other settings ({', '.join(sorted(changed))}): "
+            f"{folder} contains a finished run with other settings ({', '.join(sorted(changed))}): "
             "repeat its settings to load it, choose another output folder, or replace it with --overwrite"
         )
     return model, record

@@ -1,4 +1,4 @@
-"""What a classifier may be asked about photographs: only those whose subject is one of its classes."""
+"""Predictions on photographs, shown only if the subject is one of the model's classes."""
 
 from collections.abc import Mapping, Sequence
 
@@ -10,29 +10,29 @@ SUBJECTS: Mapping[str, tuple[str, ...]] = {
     "rocket": ("missile", "projectile"),
     "astronaut": (),
 }
-"""Of ``data.PHOTOGRAPHS``, with the classes of ImageNet, by their first names, that the subject belongs to."""
+"""Some of ``data.PHOTOGRAPHS``, with the ImageNet classes (by their first names) of the subject."""
 
 
 def answer(name: str, look: Look, class_names: Sequence[str]) -> str:
-    """What the model says to a photograph, where that means anything: a classifier without the class has no answer."""
+    """The prediction for a photograph, or a note that the subject is none of the model's classes."""
     known = [first_name(kind) for kind in class_names if first_name(kind) in SUBJECTS[name]]
     if not known:
-        return f"{name}: shows none of its classes, so only where it looks is shown"
+        return f"{name}: none of the model's classes, so only the attention is shown"
     right = [f"{first_name(kind)} {fraction:.0%}" for kind, fraction in look.top if first_name(kind) in known]
     told = (
-        f"among its {len(look.top)} likeliest: {', '.join(right)}"
+        f"in its top {len(look.top)} predictions: {', '.join(right)}"
         if right
-        else f"not among its {len(look.top)} likeliest"
+        else f"not in its top {len(look.top)} predictions"
     )
-    return f"{name}: one of its classes ({' or '.join(known)}), {told}"
+    return f"{name}: one of the model's classes ({' or '.join(known)}), {told}"
 
 
 def knowledge(class_names: Sequence[str], top1: float, count: int) -> str:
-    """What the model knows and what it does not."""
+    """The classes of the model, and its accuracy on them."""
     examples = ", ".join(map(first_name, class_names[:: max(1, len(class_names) // 4)][:4]))
     return (
-        f"The bundled model knows {len(class_names)} classes ({examples}, ...) and nothing else; shown anything "
-        f"else, it still names one of them. It names {top1:.0%} of {count:,} validation images of its classes."
+        f"The bundled model has {len(class_names)} classes ({examples}, ...) and always predicts one of them. It "
+        f"classifies {top1:.0%} of {count:,} validation images of these classes correctly."
     )
 
 

@@ -1,4 +1,4 @@
-"""Models and data of the objectives that learn from pictures."""
+"""Models and data for the objectives that learn from images."""
 
 import dataclasses
 import functools
@@ -11,22 +11,22 @@ from crate_transformer.recipes.start import scaled_size, seeded_model, training_
 
 
 def prepare_pictures(experiment: Experiment, split: Split, *, show: bool) -> Prepared:
-    """A model for the classes and the picture size; what a checkpoint to start from held out is held out again.
+    """A model for the classes and the image size; images held out by the checkpoint to start from are held out again.
 
     Raises:
-        ValueError: as ``check_labels`` and ``seeded_model``.
+        ValueError: as in ``check_labels`` and ``seeded_model``.
     """
     check_labels(experiment, split)
     model = seeded_model(experiment, tuple(split.train.classes))
     if show and experiment.task.teaches_classes and "decoder" in model.not_in_logits:
-        print(f"{experiment.start_from}: its encoder learns the classes, its decoder is kept as it is")
+        print(f"{experiment.start_from}: the encoder learns the classes, the decoder is unchanged")
     size, schedule = scaled_size(model, experiment.schedule.scale), experiment.schedule
     model.preprocessing = dataclasses.replace(model.preprocessing, img_size=size, crop_pct=experiment.crop_pct)
     earlier = held_out_of(model) if experiment.start_from else None
     known = earlier.held_out if earlier else ()
     split, again = hold_out_again(split, known)
     if show and again:
-        print(f"{again} images that {experiment.start_from} held out are not trained on here either")
+        print(f"{again} images held out by {experiment.start_from} are not used for training")
     if experiment.task.teaches_classes:
         model.class_names = tuple(split.train.classes)
         model.exclusive_classes = getattr(split.train, "targets", None) is None
@@ -48,9 +48,9 @@ def prepare_pictures(experiment: Experiment, split: Split, *, show: bool) -> Pre
 
 
 def check_labels(experiment: Experiment, split: Split) -> None:
-    """Refuse, with ``ValueError``, what the labels do not serve for: drawing classes alike, measuring."""
+    """Raise ``ValueError`` if the labels do not allow balanced sampling or evaluation."""
     if experiment.augment.balanced and split.train.labels is None:
-        raise ValueError(f"balanced needs one class for each picture, which {split.train.where} does not tell")
+        raise ValueError(f"balanced needs one class per image, which {split.train.where} does not have")
     targets = getattr(split.val, "targets", None)
     if targets is not None and not targets.any():
-        raise ValueError(f"none of the held-out images of {split.val.where} has a class: there is nothing to measure")
+        raise ValueError(f"none of the held-out images of {split.val.where} has a class: there is nothing to evaluate")

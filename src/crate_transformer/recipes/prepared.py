@@ -1,4 +1,4 @@
-"""What a run begins with, whatever it learns from."""
+"""Model and data at the start of a run."""
 
 from collections.abc import Callable
 from dataclasses import dataclass
@@ -9,10 +9,10 @@ from crate_transformer.models import Model
 
 @dataclass(frozen=True, kw_only=True, eq=False)
 class Prepared:
-    """The model to train, and what it is trained and measured on.
+    """The model to train, and its training and held-out data.
 
-    ``size`` tells height and width of what the model sees at each step; ``split`` is what the checkpoint is to say of
-    how the data was divided, ``None`` for nothing.
+    ``size`` gives height and width of the inputs at each step; ``split`` describes the division of the data for the
+    checkpoint, or is ``None``.
     """
 
     model: Model

@@ -1,4 +1,4 @@
-"""``crate quickstart``: train on this machine, look inside, and say honestly what is seen."""
+"""``crate quickstart``: train on this machine, look inside, and report what is seen and what is not."""
 
 import platform
 import sys
@@ -42,16 +42,16 @@ from crate_transformer.training.metrics import read_metrics
 BUNDLED = "crate_mini_patch8_64.tiny_imagenet_100"
 SECONDS = {
     "the bundled model": 1.0,
-    "making pictures of digits": 2.0,
+    "generating images of digits": 2.0,
     "training CRATE": 68.0,
     "training the ViT": 60.0,
     "measuring": 7.0,
     "the interactive pages": 7.0,
-    "drawing the page": 4.0,
+    "the report": 4.0,
 }
-"""Of the documented run, on two cores that multiply in 16 bits (docs/results.md)."""
+"""Times of the documented run, on two cores with fast 16-bit products (docs/results.md)."""
 SLOWER = 1.5
-"""How much longer it takes on cores that do not."""
+"""Factor on cores without them."""
 EXECUTION = ExecutionConfig(checkpoint_every=100)
 SHOWN = 8
 UNTRAINED_MODELS = 5
@@ -71,12 +71,12 @@ class QuickstartConfig:
 
 
 def crate_digits(config: QuickstartConfig) -> Experiment:
-    """CRATE of 315,370 parameters on digits over photographs: ``crate quickstart``, measured in docs/results.md."""
+    """A CRATE with 315,370 parameters on digits over photographs: ``crate quickstart``, measured in docs/results.md."""
     return _digits_experiment("crate_micro_patch4_32", config)
 
 
 def vit_digits(config: QuickstartConfig) -> Experiment:
-    """The ViT of 308,042 parameters with the same steps."""
+    """A ViT with 308,042 parameters and the same number of steps."""
     return _digits_experiment("vit_micro_patch4_32", config)
 
 
@@ -92,7 +92,7 @@ def _digits_experiment(model: str, config: QuickstartConfig) -> Experiment:
 
 
 def quickstart(folder: Path, config: QuickstartConfig, *, show: bool = True) -> Path:
-    """Run everything, resuming what an earlier run left in ``folder``; the path of the report is returned."""
+    """Run everything, resuming from an earlier run in ``folder``; returns the path of the report."""
     began = time.monotonic()
     experiments = {"crate": crate_digits(config), "vit": vit_digits(config)}
     stages = Stages(expected_seconds(config), show=show)
@@ -105,7 +105,7 @@ def quickstart(folder: Path, config: QuickstartConfig, *, show: bool = True) -> 
     if show:
         print("\n".join([knows, *answers.values()]))
 
-    stages.begin("making pictures of digits")
+    stages.begin("generating images of digits")
     train = digits("train", config.train_images, seed=config.seed)
     test = digits("test", config.test_images, seed=config.seed)
     selection = digits("selection", 300, seed=config.seed)
@@ -172,20 +172,20 @@ def quickstart(folder: Path, config: QuickstartConfig, *, show: bool = True) -> 
         how=how_it_was_made(metrics),
         command=f"crate quickstart --output {folder} --steps {config.steps} --seed {config.seed}",
     )
-    stages.begin("drawing the page")
+    stages.begin("the report")
     write_json(folder / "metrics.json", metrics)
     return quickstart_page(results, folder)
 
 
 def expected_seconds(config: QuickstartConfig) -> dict[str, float]:
-    """What each stage is expected to take on two cores such as these."""
+    """Expected seconds of each stage on two cores such as these."""
     slower = 1.0 if fast_products(torch.bfloat16) else SLOWER
     training = config.steps / QuickstartConfig().steps
     return {stage: slower * value * (training if "training" in stage else 1) for stage, value in SECONDS.items()}
 
 
 def quickstart_metrics(fits: dict[str, Fit], report: object) -> dict[str, object]:
-    """Accuracy, attention scores with controls, sizes and times of both models."""
+    """Accuracy, attention scores with controls, parameters and times of both models."""
     rows = ("crate", "crate_untrained", "crate_shuffled", "vit", "vit_untrained", "vit_shuffled")
     rows += ("mean_mask_prior", "brightness", "contrast", "median_difference", "crate_centred", "vit_centred")
     details = report.to_dict()
@@ -202,13 +202,13 @@ def quickstart_metrics(fits: dict[str, Fit], report: object) -> dict[str, object
 
 
 def predictions(model: Backbone, images: torch.Tensor) -> list[str]:
-    """Names of the best classes."""
+    """Names of the predicted classes."""
     with frozen(model):
         return [model.class_names[i] for i in model(images).argmax(dim=1).tolist()]
 
 
 def versions() -> dict[str, str]:
-    """What the numbers depend on."""
+    """Software versions and machine."""
     return {
         "crate_transformer": crate_transformer.__version__,
         "torch": torch.__version__,
@@ -231,7 +231,7 @@ def peak_memory_mb() -> float:
 
 
 def how_it_was_made(metrics: dict[str, object]) -> str:
-    """Versions, seed and cost in words."""
+    """A sentence with seed, versions and cost."""
     software = ", ".join(f"{name} {version}" for name, version in metrics["versions"].items())
     return (
         f"Seed {metrics['seed']}; {software}. {metrics['seconds']:.0f} seconds in all, of which training CRATE took "

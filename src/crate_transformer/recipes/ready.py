@@ -17,7 +17,7 @@ from crate_transformer.training.task import Task
 
 @dataclass(frozen=True, kw_only=True, eq=False)
 class Ready:
-    """An experiment with a fitted schedule, its task, and its data, in memory where it is small."""
+    """An experiment with its final schedule, its task, and its data (in memory if small)."""
 
     experiment: Experiment
     prepared: Prepared
@@ -26,7 +26,7 @@ class Ready:
     held_out: Samples
 
     def batches(self, execution: ExecutionConfig, processes: Processes, start_step: int) -> BatchLoader:
-        """The batches of this process from this step on."""
+        """The batches of this process, starting at this step."""
         schedule, seed, augment = self.experiment.schedule, self.experiment.loop.seed, self.experiment.augment
         labels = list(map(int, self.train.labels)) if augment.balanced else None
         return train_loader(
@@ -46,17 +46,17 @@ class Ready:
 
 
 def make_ready(experiment: Experiment, prepared: Prepared, *, show: bool) -> Ready:
-    """Read what fits into memory, and build the task."""
+    """Load small data into memory, and build the task."""
     train, held_out = read_all(prepared.train, show=show), read_all(prepared.held_out, show=show)
     labelled = getattr(held_out, "labels", None) is not None
-    with torch.random.fork_rng(devices=[]):  # parts that an objective adds to the model have random weights too
+    with torch.random.fork_rng(devices=[]):  # modules that an objective adds to the model have random weights too
         torch.manual_seed(experiment.loop.seed)
         task = build_task(experiment.task, prepared.model, experiment.augment, labelled=labelled)
     return Ready(experiment=experiment, prepared=prepared, task=task, train=train, held_out=held_out)
 
 
 def read_all(images: Samples, *, show: bool) -> Samples:
-    """Small pictures of one size decoded once; others, and what is no picture, are read as they are needed."""
+    """Small images of one size are decoded once; other images, and text, are read on demand."""
     if isinstance(images, ArrayImages) or not isinstance(images, Source):
         return images
     with ProgressLine(f"reading {images.where}", len(images), show=show) as line:

@@ -1,4 +1,4 @@
-"""What a recipe is: an experiment, what it is for, what it costs and what came of it."""
+"""Recipes: experiments with their data, cost and expected results."""
 
 from collections.abc import Mapping
 from dataclasses import dataclass
@@ -9,7 +9,7 @@ from crate_transformer.recipes.experiment import Experiment
 
 @dataclass(frozen=True, kw_only=True)
 class DataSet:
-    """What a recipe is trained on: name, classes (0 of a text), training samples where a paper tells, folder."""
+    """The data of a recipe: name, number of classes (0 for text), training samples if stated in a paper, folder."""
 
     name: str
     classes: int
@@ -29,7 +29,7 @@ TINY_IMAGENET_100 = DataSet(name="Tiny-ImageNet-100", classes=100, samples=50_00
 
 @dataclass(frozen=True, kw_only=True)
 class Expected:
-    """A number that the recipe should give; ``published``: it stands in a paper and was not reproduced."""
+    """An expected result of a recipe; ``published``: from a paper and not reproduced here."""
 
     value: float
     measure: str
@@ -40,12 +40,12 @@ class Expected:
 
 @dataclass(frozen=True, kw_only=True)
 class Recipe:
-    """An experiment with its facts.
+    """An experiment with its data, cost, expected results and notes.
 
     Args:
-        cost: time and hardware, with who says so; empty where nobody does.
+        cost: time and hardware with their source; empty if unknown.
         after: the recipe whose result it starts from.
-        notes: where it departs from its paper, and what the paper leaves open.
+        notes: differences from the paper, and settings that the paper does not state.
     """
 
     experiment: Experiment
@@ -57,7 +57,7 @@ class Recipe:
 
     @property
     def samples_seen(self) -> int | None:
-        """Images or texts seen in training, where the size of the data is known."""
+        """Number of images or texts seen in training, if the size of the data is known."""
         schedule = self.experiment.schedule
         if schedule.samples is not None:
             return schedule.samples
@@ -69,15 +69,15 @@ class Recipe:
 
 
 def published(source: str, percent: Mapping[str, float]) -> tuple[Expected, ...]:
-    """Numbers of a paper: ``published("arXiv ..., table 1", {"top-1": 66.7})``."""
+    """Results of a paper: ``published("arXiv ..., table 1", {"top-1": 66.7})``."""
     return tuple(Expected(value=percent[name], measure=name, kind="published", source=source) for name in percent)
 
 
 def measured(source: str, percent: Mapping[str, float]) -> tuple[Expected, ...]:
-    """Our own numbers, the source telling where, on what and when."""
+    """Our own results; the source says where, on what hardware and when."""
     return tuple(Expected(value=percent[name], measure=name, kind="measured", source=source) for name in percent)
 
 
 def result_of(name: str) -> str:
-    """The folder where the documented command leaves what the recipe of this name trains."""
+    """The output folder of this recipe in the documented command."""
     return f"runs/{name}"

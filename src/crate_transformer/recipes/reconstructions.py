@@ -1,4 +1,4 @@
-"""Held-out pictures as a masked autoencoder fills them in."""
+"""Reconstructions of held-out images by a masked autoencoder."""
 
 import numpy as np
 import torch
@@ -15,8 +15,8 @@ PICTURES = 8
 
 
 def reconstructions(config: MAEConfig, model: CRATEMAE, held_out: Source) -> dict[str, bytes]:
-    """A figure of some held-out pictures: as they are, with patches hidden, and filled in."""
-    from crate_transformer.reports.reconstruction import reconstruction_figure  # here: other objectives draw nothing
+    """A figure of some held-out images: original, masked, and reconstructed."""
+    from crate_transformer.reports.reconstruction import reconstruction_figure  # only this objective draws figures
     from crate_transformer.reports.style import figure_bytes
 
     chosen = np.unique(np.linspace(0, len(held_out) - 1, PICTURES).astype(np.int64)).tolist()
@@ -38,7 +38,7 @@ def reconstructions(config: MAEConfig, model: CRATEMAE, held_out: Source) -> dic
 def to_pixels(
     images: Float[Tensor, "batch 3 height width"], preprocessing: Preprocessing
 ) -> UInt8[np.ndarray, "batch height width 3"]:
-    """The bytes that normalised pictures stand for."""
+    """The bytes of normalised images."""
     mean, std = (torch.tensor(values).view(3, 1, 1) for values in (preprocessing.mean, preprocessing.std))
     shown = (images.float().cpu() * std + mean).clamp(0, 1) * 255
     return shown.round().byte().permute(0, 2, 3, 1).numpy()

@@ -1,4 +1,4 @@
-"""The experiments that ``crate train --recipe`` and ``crate recipes`` know."""
+"""The recipes for ``crate train --recipe`` and ``crate recipes``."""
 
 import difflib
 
@@ -28,15 +28,15 @@ def recipe(name: str) -> Experiment:
     """The experiment of this name.
 
     Raises:
-        ValueError: there is none; the message names the nearest ones.
+        ValueError: there is no such recipe; the message names similar ones.
     """
     if name not in RECIPES:
         near = difflib.get_close_matches(name, RECIPES, n=3, cutoff=0.4)
         hint = f"did you mean {', '.join(near)}? " if near else ""
-        raise ValueError(f"there is no recipe {name!r}: {hint}'crate recipes' lists all of them")
+        raise ValueError(f"there is no recipe {name!r}: {hint}'crate recipes' lists all recipes")
     return RECIPES[name].experiment
 
 
 def command(name: str) -> str:
-    """How the recipe is run from the shell, with the folder of the data as an example."""
+    """The shell command of a recipe, with an example data folder."""
     return f"crate train --recipe {name} --data {RECIPES[name].data.folder} --output {result_of(name)}"

@@ -1,4 +1,4 @@
-"""What a run leaves for the eye when it ends: a table, a figure and a page."""
+"""The report of a finished run: a table, a figure and a page."""
 
 from crate_transformer.recipes.output import REPORT
 from crate_transformer.recipes.run import Fit
@@ -11,7 +11,7 @@ from crate_transformer.training.processes import Processes
 
 
 def report_run(done: Fit) -> None:
-    """Write ``metrics.csv``, ``curves.png`` and ``report.html`` into the folder of a run, where they are not there."""
+    """Write ``metrics.csv``, ``curves.png`` and ``report.html`` to the folder of a run, unless they exist."""
     Processes().on_main(lambda: _write(done))
 
 

@@ -1,4 +1,4 @@
-"""How an experiment is run: the one place where data, training, evaluation and checkpoints meet."""
+"""Running an experiment: the only place that combines data, training, evaluation and checkpoints."""
 
 import dataclasses
 import hashlib
@@ -26,9 +26,9 @@ from crate_transformer.training.trainer import Trainer
 
 @dataclass(frozen=True)
 class Fit:
-    """A trained model and its numbers; ``summary`` says in words what was found on the held-out data.
+    """A trained model and its metrics; ``summary`` describes the result on held-out data.
 
-    ``earlier_seconds`` of training were spent before this call, by a run that was found finished or unfinished.
+    ``earlier_seconds`` is the training time before this call, if the run was resumed or already finished.
     """
 
     model: Model
@@ -51,18 +51,19 @@ def fit(
 ) -> Fit:
     """Train ``experiment`` on ``split.train``, evaluate on ``split.val``, save everything in ``folder``.
 
-    A finished run of the same settings is loaded instead of repeated; an unfinished one is resumed. What ``experiment``
-    leaves open (batch size, steps, warm-up) is chosen to fit the data. The checkpoint holds, beside the weights, the
-    settings, the numbers, and the keys of the held-out pictures; what the checkpoint to start from held out is held
-    out again. Processes that ``torchrun`` or ``accelerate launch`` started share the work; the main one writes.
+    A finished run with the same settings is loaded instead of repeated; an unfinished one is resumed. Settings that
+    ``experiment`` does not specify (batch size, steps, warm-up) are chosen from the size of the data. The checkpoint
+    contains the weights, settings, metrics, and the keys of the held-out images. Images held out by the checkpoint to
+    start from are held out again. Processes started by ``torchrun`` or ``accelerate launch`` share the work; the main
+    process writes.
 
     Args:
-        overwrite: remove a run with other settings that lies in ``folder``.
+        overwrite: remove a run with other settings in ``folder``.
 
     Raises:
-        ValueError: ``folder`` holds something else, a run with other settings or other data; the processes differ in
-            data or settings; as ``prepare`` and ``Trainer``.
-        OSError: ``folder`` cannot be written, or not seen by all processes; another process has ended.
+        ValueError: ``folder`` contains something else, or a run with other settings or other data; the processes have
+            different data or settings; or as in ``prepare`` and ``Trainer``.
+        OSError: ``folder`` cannot be written, or is not visible to all processes; or another process has ended.
     """
     processes = Processes()
     how = {"data_name": data_name, "execution": execution or ExecutionConfig(), "show": show, "processes": processes}
@@ -104,7 +105,7 @@ def _fit(
     model = prepared.model
     processes.on_main(lambda: make_output(folder))
     if not all(processes.gather(folder.is_dir())):
-        raise OSError(f"{folder} is not there for all processes of this run: choose a folder that their machines share")
+        raise OSError(f"{folder} is not visible to all processes of this run: choose a folder shared by all machines")
     ready = make_ready(experiment, prepared, show=show)
     task, images, held_out = ready.task, ready.train, ready.held_out
     check_alike(processes, task.fingerprint)
@@ -157,31 +158,31 @@ def _fit(
 
 
 def write_figures(folder: Path, found: dict[str, bytes]) -> None:
-    """Write what there is to see, if anything."""
+    """Write the figures, if there are any."""
     if found:
         write_files(folder, found)
 
 
 def check_alike(processes: Processes, settings: dict[str, object]) -> None:
-    """``ValueError`` unless all processes were given the same settings and see the same data."""
+    """Raise ``ValueError`` unless all processes have the same settings and data."""
     first, *others = processes.gather(settings)
     for rank, theirs in enumerate(others, 1):
         if changed := changed_settings(first, theirs):
             raise ValueError(
-                f"process {rank} of this run has another {', '.join(changed)} than process 0: "
-                "give all of them the same options and the same data"
+                f"process {rank} of this run differs from process 0 in {', '.join(changed)}: "
+                "give all processes the same options and the same data"
             )
 
 
 def describe_data(split: Split) -> dict[str, object]:
-    """What must be the same for a run to be resumed."""
+    """The properties of the data that must not change when a run is resumed."""
     digest = hashlib.sha256((split.train.fingerprint() + split.val.fingerprint()).encode()).hexdigest()[:16]
     classes = getattr(split.train, "classes", ())
     return {"images": len(split.train), "classes": classes, "data_hash": digest}
 
 
 def plan(given: ScheduleConfig, schedule: ScheduleConfig, count: int, samples: str) -> str:
-    """What will be done, what of it was chosen to fit the data, and a warning where it is too little to learn from."""
+    """The planned steps, which settings were chosen automatically, and a warning if there are too few steps."""
     chosen = ["batch_size"] if given.batch_size is None else []
     if given.warmup_steps is None and given.warmup_epochs is None:
         chosen.append("warmup_steps")
@@ -189,13 +190,11 @@ def plan(given: ScheduleConfig, schedule: ScheduleConfig, count: int, samples: s
         chosen.insert(0, "steps")
     passes = schedule.steps * schedule.batch_size / count
     words = (
-        f"{schedule.steps:,} steps of {schedule.batch_size} {samples}, {passes:.1f} passes over {count:,} {samples}, "
+        f"{schedule.steps:,} steps of {schedule.batch_size} {samples}, {passes:.1f} epochs of {count:,} {samples}, "
         f"{schedule.warmup_steps} steps of warm-up"
     )
     if chosen:
-        words += f"; {', '.join(chosen).replace('_', ' ')} chosen to fit so many {samples}"
+        words += f"; {', '.join(chosen).replace('_', ' ')} chosen automatically for this number of {samples}"
     if schedule.steps < ENOUGH_STEPS:
-        words += (
-            f"\nwarning: {schedule.steps} steps are too few to learn from: give more, or give neither steps nor epochs"
-        )
+        words += f"\nwarning: {schedule.steps} steps are too few to learn anything useful: give more, or no --steps"
     return words

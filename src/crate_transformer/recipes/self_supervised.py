@@ -1,4 +1,4 @@
-"""Learning from Tiny-ImageNet without its classes, on a laptop."""
+"""Self-supervised learning on Tiny-ImageNet, on a laptop."""
 
 from crate_transformer.configs.augmentation import AugmentConfig
 from crate_transformer.configs.loop import LoopConfig
@@ -10,13 +10,13 @@ from crate_transformer.recipes.experiment import Experiment
 from crate_transformer.recipes.recipe import TINY_IMAGENET_100, Recipe
 
 _GUESS = (
-    "not measured yet; the number of steps is an estimate from steps timed beside other work, whose times of both "
-    "objectives and of supervised training were compared: look at --dry-run first"
+    "not measured yet; the number of steps is an estimate from timings of both objectives and of supervised training "
+    "on a busy machine: use --dry-run first"
 )
 
 
 def mae_tiny_imagenet_100() -> Experiment:
-    """CRATE-MAE at 64 px; pixels are predicted as they are, so that reconstructions can be looked at."""
+    """CRATE-MAE at 64 px, with unnormalised pixels as targets, so that reconstructions can be viewed."""
     return Experiment(
         model="crate_mae_mini_patch8_64",
         task=MAEConfig(),
@@ -28,7 +28,7 @@ def mae_tiny_imagenet_100() -> Experiment:
 
 
 def simdino_tiny_imagenet_100() -> Experiment:
-    """SimDINO on a CRATE, four fifths of the steps at 48 px; small crops have 24 px, 3 x 3 patches."""
+    """SimDINO on a CRATE, four fifths of the steps at 48 px; local crops have 24 px, 3 x 3 patches."""
     return Experiment(
         model="crate_mini_patch8_64",
         task=SimDINOConfig(local_crops=4, local_size=24, hidden_dim=1024, feature_dim=128),
@@ -51,9 +51,9 @@ RECIPES = {
         cost="about 60 minutes on 2 quiet cores, an estimate",
         notes=(
             _GUESS,
-            "the projection is narrower than the paper's (2048, 256), and there are four small crops instead of ten",
-            "the released code adds teacher and student before it takes the coding rate; this is the student's alone, "
-            "as the paper has it, over the pictures of all processes",
+            "the projection is narrower than the paper's (2048, 256), and there are four local crops instead of ten",
+            "the released code adds teacher and student before computing the coding rate; here it is computed for the "
+            "student alone, as in the paper, over the images of all processes",
         ),
     ),
 }

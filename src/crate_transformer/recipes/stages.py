@@ -1,4 +1,4 @@
-"""How far a job of several stages is, and how long the rest will take."""
+"""Progress and remaining time of a job with several stages."""
 
 import sys
 import time
@@ -6,14 +6,14 @@ from collections.abc import Mapping
 
 from crate_transformer.progress import duration
 
-DIFFERENT = 4.0  # a stage that took less than its expected time by this factor had been done before
+DIFFERENT = 4.0  # a stage that was faster than expected by this factor had been finished before
 
 
 class Stages:
-    """``stages.begin("measuring")`` says on standard error which stage begins, and the time left.
+    """``stages.begin("measuring")`` prints the stage and the remaining time on standard error.
 
     Args:
-        expected: seconds of each stage, in their order; those to come are corrected by how long the others took.
+        expected: seconds of each stage, in order; later stages are corrected by the time of the finished ones.
     """
 
     def __init__(self, expected: Mapping[str, float], *, show: bool = True) -> None:
@@ -22,7 +22,7 @@ class Stages:
         self._seconds: dict[str, float] = {}
 
     def begin(self, stage: str) -> None:
-        """End the stage before, and say that this one begins."""
+        """End the previous stage and begin this one."""
         now = time.monotonic()
         if self._stage is not None:
             self._seconds[self._stage] = now - self._began
@@ -33,7 +33,7 @@ class Stages:
             print(f"stage {number} of {len(self.expected)}, {stage}; {left}", file=sys.stderr, flush=True)
 
     def seconds_left(self, stage: str) -> float:
-        """From the beginning of ``stage`` to the end."""
+        """Seconds from the beginning of ``stage`` to the end of the job."""
         order = list(self.expected)
         rest = sum(self.expected[name] for name in order[order.index(stage) :])
         done = {name: took for name, took in self._seconds.items() if took > self.expected[name] / DIFFERENT}

@@ -1,4 +1,4 @@
-"""The model that a run starts with, and the sizes of the pictures that it sees."""
+"""The initial model of a run, and its image sizes."""
 
 import dataclasses
 
@@ -11,14 +11,15 @@ from crate_transformer.models import CRATEMAE, Backbone, build_model
 from crate_transformer.recipes.experiment import Experiment
 
 MAY_CHANGE = {"global_pool", "img_size", "patch_size", "drop_path_rate"}
-"""Options that a model to start from may be given otherwise than it has them."""
+"""Options that may be changed for a model to start from."""
 
 
 def seeded_model(experiment: Experiment, classes: tuple[str, ...]) -> Backbone:
-    """The model to train, with the same fresh parameters for the same seed; the head of the same classes is kept.
+    """The model to train; the same seed gives the same new parameters, and the head is kept if the classes are the
+    same.
 
     Raises:
-        ValueError: no such model or option; or an option that a checkpoint to start from decides itself.
+        ValueError: there is no such model or option; or the option is determined by the checkpoint to start from.
     """
     objective = experiment.task
     with torch.random.fork_rng(devices=[]):
@@ -27,24 +28,26 @@ def seeded_model(experiment: Experiment, classes: tuple[str, ...]) -> Backbone:
             model = build_model(experiment.model, **{**objective.model_options(len(classes)), **experiment.options})
             if isinstance(model, CRATEMAE) and objective.teaches_classes:
                 raise ValueError(
-                    f"{experiment.model} learns by filling in hidden patches, and this training teaches classes: "
+                    f"{experiment.model} is a masked autoencoder, but this task trains on classes: "
                     "choose another model, the task mae, or start from a trained one"
                 )
             return _checked(model, experiment.model, objective)
         if settled := sorted(set(experiment.options) - MAY_CHANGE):
-            raise ValueError(f"start_from {experiment.start_from} decides {', '.join(settled)}: leave that option out")
+            raise ValueError(
+                f"start_from {experiment.start_from} determines {', '.join(settled)}: leave that option out"
+            )
         model = load_checkpoint(experiment.start_from)
         if not isinstance(model, Backbone):
-            raise ValueError(f"start_from {experiment.start_from} is a language model: give one that takes pictures")
+            raise ValueError(f"start_from {experiment.start_from} is a language model: give a vision model")
         change_model(model, classes if objective.teaches_classes else (), experiment.options)
         return _checked(model, f"start_from {experiment.start_from}", objective)
 
 
 def change_model(model: Backbone, classes: tuple[str, ...], options: dict[str, object]) -> None:
-    """Bring a trained model to these classes and options; the head stays where it is for the same ones.
+    """Change a trained model to these classes and options; the head is kept if the classes are the same.
 
     Raises:
-        ValueError: the model cannot have such a picture or patch size.
+        ValueError: the model cannot have such an image or patch size.
     """
     pool = options.get("global_pool", model.config.global_pool)
     same = model.num_classes == len(classes) and same_names(model.class_names or (), classes)
@@ -57,14 +60,14 @@ def change_model(model: Backbone, classes: tuple[str, ...], options: dict[str, o
 
 
 def _checked(model: Backbone, name: str, objective: ObjectiveConfig) -> Backbone:
-    """The model, if it has what the objective needs."""
+    """The model, if it fulfils the requirements of the objective."""
     if objective.needs_decoder and not isinstance(model, CRATEMAE):
-        raise ValueError(f"{name} has no decoder to fill in patches with: choose a crate_mae model")
+        raise ValueError(f"{name} has no decoder for masked patches: choose a crate_mae model")
     return model
 
 
 def scaled_size(model: Backbone, scale: float) -> tuple[int, int]:
-    """Height and width of whole patches, about ``scale`` times those of the model."""
+    """Height and width, multiples of the patch size, about ``scale`` times those of the model."""
     return tuple(
         max(1, round(scale * side / patch)) * patch
         for side, patch in zip(model.img_size, model.patch_size, strict=True)
@@ -74,7 +77,7 @@ def scaled_size(model: Backbone, scale: float) -> tuple[int, int]:
 def training_size(
     step: int, *, img_size: tuple[int, int], patch_size: tuple[int, int], small_until: float, steps: int
 ) -> tuple[int, int]:
-    """Height and width in pixels at this step: three quarters of the side until ``small_until * steps``."""
+    """Height and width in pixels at this step: three quarters of the size until ``small_until * steps``."""
     if step >= small_until * steps:
         return img_size
     return tuple(max(1, 3 * side // patch // 4) * patch for side, patch in zip(img_size, patch_size, strict=True))

@@ -1,4 +1,4 @@
-"""From the settings of an objective to the task that is trained, and to its model and data."""
+"""From the configuration of an objective to its task, model and data."""
 
 from collections.abc import Callable
 from pathlib import Path
@@ -35,12 +35,12 @@ _TASKS: dict[type, Callable[..., Task]] = {
     LanguageConfig: NextToken,
 }
 _TEXT: set[type] = {LanguageConfig}
-"""Those that learn from text; the others learn from pictures."""
+"""Objectives that learn from text; the others learn from images."""
 _FIGURES: dict[type, Callable[..., dict[str, bytes]]] = {MAEConfig: reconstructions}
 
 
 def build_task(config: TaskConfig, model: nn.Module, augment: AugmentConfig, *, labelled: bool = True) -> Task:
-    """The task that trains ``model``, on pictures changed so if it takes any, each with a class if ``labelled``."""
+    """The task that trains ``model``, with this augmentation for images; ``labelled``: each image has a class."""
     about_pictures = () if type(config) in _TEXT else (augment,)
     task = _TASKS[type(config)](config, model, *about_pictures)
     task.labelled = labelled
@@ -48,26 +48,26 @@ def build_task(config: TaskConfig, model: nn.Module, augment: AugmentConfig, *, 
 
 
 def describe(config: TaskConfig, numbers: dict[str, object]) -> str:
-    """What a run of this objective came to, in words."""
+    """A description of the results of a run with this objective."""
     return _TASKS[type(config)].describe(numbers)
 
 
 def figures(config: TaskConfig, model: nn.Module, held_out: Samples) -> dict[str, bytes]:
-    """What there is to see of a trained model, as contents of files by name; all of ``FIGURES``."""
+    """Figures of a trained model, as file name -> content; all names are in ``FIGURES``."""
     draw = _FIGURES.get(type(config))
     return draw(config, model, held_out) if draw else {}
 
 
 def prepare(experiment: Experiment, split: Split, *, show: bool) -> Prepared:
-    """The model to train, and the data as its task takes it.
+    """The model to train, and the data for its task.
 
     Raises:
-        ValueError: they do not fit each other, or the settings do not fit them.
+        ValueError: model, data and settings do not match.
     """
     prepare = prepare_text if type(experiment.task) in _TEXT else prepare_pictures
     return prepare(experiment, split, show=show)
 
 
 def open_data(config: TaskConfig, path: Path) -> Split:
-    """What the objective learns from and is measured on; the errors are those of ``open_split`` and ``open_text``."""
+    """The data of the objective; raises the same errors as ``open_split`` and ``open_text``."""
     return open_text(path, config) if type(config) in _TEXT else open_split(path, labelled=config.teaches_classes)

@@ -1,4 +1,4 @@
-"""Models of any origin as teachers."""
+"""Teachers for distillation: models of this package, timm, transformers and ONNX files."""
 
 from collections.abc import Callable, Iterable, Sequence
 from hashlib import sha256
@@ -20,8 +20,8 @@ from crate_transformer.training.tasks.distillation import Distillation, Teacher
 
 
 class Opened(NamedTuple):
-    """A model of any origin: logits, a digest of the weights, how pictures are prepared, the number of classes, and
-    their names if these are told; ``exclusive`` says whether a picture has one of them alone."""
+    """A loaded teacher: logits, a digest of the weights, preprocessing, the number of classes, and their names if
+    known; ``exclusive``: an image has exactly one class."""
 
     logits: Callable[[Tensor], Tensor]
     digest: str
@@ -32,21 +32,21 @@ class Opened(NamedTuple):
 
 
 class NamedTeacher(Distillation):
-    """Distillation from the teacher that the settings name."""
+    """Distillation from the teacher given in the configuration."""
 
     def __init__(self, config: DistillationConfig, model: nn.Module, augment: AugmentConfig) -> None:
         super().__init__(config, model, augment, load_teacher(config.teacher, model.class_names))
 
 
 def load_teacher(name: str, classes: Sequence[str]) -> Teacher:
-    """The model called ``name``, as ``DistillationConfig.teacher`` has it, for the classes of the data.
+    """The teacher ``name`` (see ``DistillationConfig.teacher``) for the classes of the data.
 
-    A model without names that has 1,000 classes is taken to know ImageNet's.
+    A model with 1,000 classes and no class names is assumed to have ImageNet's classes.
 
     Raises:
-        ValueError: it has no classes, tells none, or lacks some of those of the data; it cannot be read.
-        OSError: it is not there.
-        ImportError: it takes a package that is not installed.
+        ValueError: it has no classes or no class names, or lacks classes of the data; or it cannot be read.
+        OSError: it does not exist.
+        ImportError: it needs a package that is not installed.
     """
     library, _, rest = name.partition(":")
     if open_from := {"timm": _timm, "hf": _transformers}.get(library):
@@ -56,22 +56,22 @@ def load_teacher(name: str, classes: Sequence[str]) -> Teacher:
     else:
         found = _own(name)
     if not found.exclusive:
-        raise ValueError(f"the teacher {name} gives a picture several classes: name one that gives it one")
+        raise ValueError(f"the teacher {name} is a multi-label model: give one with exactly one class per image")
     known = found.names
     if known is None and found.count == len(imagenet_words()):
         known = imagenet_names(imagenet_words())
     if known is None:
-        raise ValueError(f"the teacher {name} does not tell the names of its {found.count} classes: give one that does")
-    columns = columns_of(classes, known, f"the data to be taught by {name}")
+        raise ValueError(f"the teacher {name} has {found.count} classes without names: give one with class names")
+    columns = columns_of(classes, known, f"the data for the teacher {name}")
     return Teacher(found.logits, found.preprocessing, columns, found.digest)
 
 
 def columns_of(classes: Sequence[str], known: Sequence[str], where: str) -> tuple[int, ...]:
-    """The places of the classes among those known: of the same name, or where that fails of the same name up to the
-    first comma, since some lists of ImageNet's classes have all their synonyms.
+    """The indices of the classes in ``known``, by the full name, or else by the name up to the first comma, because
+    some lists of ImageNet's classes contain all synonyms.
 
     Raises:
-        ValueError: some are not among them; the sentence calls their place ``where``.
+        ValueError: some classes are not in ``known``; the message calls the data ``where``.
     """
     try:
         return tuple(relabelled(range(len(classes)), classes, known, where))
@@ -83,7 +83,7 @@ def columns_of(classes: Sequence[str], known: Sequence[str], where: str) -> tupl
 
 
 def imagenet_names(ids: Iterable[str]) -> tuple[str, ...]:
-    """The words of these WordNet ids as ``open_images`` has them."""
+    """The names of these WordNet ids, as in ``open_images``."""
     ids = list(ids)
     return told_apart(wordnet_words(ids), ids)
 
@@ -91,7 +91,7 @@ def imagenet_names(ids: Iterable[str]) -> tuple[str, ...]:
 def _own(name: str) -> Opened:
     model = load_checkpoint(name)
     if not isinstance(model, Backbone) or not model.num_classes:
-        raise ValueError(f"the teacher {name} gives no classes: name a classifier of pictures")
+        raise ValueError(f"the teacher {name} has no classes: give an image classifier")
     return Opened(*_module(model), model.preprocessing, model.num_classes, model.class_names, model.exclusive_classes)
 
 
@@ -102,7 +102,7 @@ def _onnx(path: str) -> Opened:
     described = Path(f"{path}.json")
     told = read_json(described) if described.is_file() else {}
     if not isinstance(told, dict):
-        raise ValueError(f"{described} is not what 'crate export' writes beside a model")
+        raise ValueError(f"{described} is not a description written by 'crate export'")
     preprocessing = as_record(told.get("preprocessing", {}), Preprocessing, str(described))
     if size and size != preprocessing.img_size:
         preprocessing = Preprocessing(**{**vars(preprocessing), "img_size": size})
@@ -119,8 +119,8 @@ def _timm(rest: str, name: str) -> Opened:
         raise ImportError(f"{name} needs timm: pip install 'crate-transformer[timm]'") from error
     try:
         model = timm.create_model(rest, pretrained=True)
-    except RuntimeError as error:  # of a name that timm does not know
-        raise ValueError(f"the teacher {name} cannot be made by timm: {error}") from error
+    except RuntimeError as error:  # unknown model name
+        raise ValueError(f"timm cannot create the teacher {name}: {error}") from error
     words = timm.data.resolve_data_config(model=model)
     preprocessing = Preprocessing(
         img_size=tuple(words["input_size"][1:]), mean=tuple(words["mean"]), std=tuple(words["std"])
@@ -136,7 +136,7 @@ def _transformers(rest: str, name: str) -> Opened:
         from transformers import AutoModelForImageClassification
         from transformers.image_processing_utils import BaseImageProcessor
 
-        import crate_transformer.integrations.transformers  # noqa: F401 -- our models as transformers knows them
+        import crate_transformer.integrations.transformers  # noqa: F401 -- registers our models with transformers
     except ImportError as error:
         raise ImportError(f"{name} needs transformers: pip install 'crate-transformer[hf]'") from error
     try:
@@ -144,7 +144,7 @@ def _transformers(rest: str, name: str) -> Opened:
         told, _ = BaseImageProcessor.get_image_processor_dict(rest)
     except (OSError, ValueError) as error:
         reason = str(error).strip().partition("\n")[0]
-        raise OSError(f"the teacher {name} cannot be loaded by transformers: {reason}") from error
+        raise OSError(f"transformers cannot load the teacher {name}: {reason}") from error
     size = told["crop_size"] if told.get("do_center_crop") and "crop_size" in told else told.get("size", {})
     sides = size if isinstance(size, dict) else {"height": size, "width": size}
     side = sides.get("shortest_edge") or getattr(model.config, "image_size", 224)
@@ -163,7 +163,7 @@ def _transformers(rest: str, name: str) -> Opened:
 
 
 def _module(model: nn.Module, pick: Callable = lambda answer: answer) -> tuple[Callable[[Tensor], Tensor], str]:
-    """Its answers, on whatever device it is asked on, and a digest of its weights."""
+    """A function for the logits, on the device of its input, and a digest of the weights."""
     model.eval().requires_grad_(False)
     weights = digest(model.state_dict())
     return lambda images: pick(model.to(images.device)(images.to(next(model.parameters()).dtype))), weights

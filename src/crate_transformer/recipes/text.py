@@ -1,4 +1,4 @@
-"""Models and data of the objective that learns from text."""
+"""Models and data for language modelling."""
 
 from dataclasses import dataclass
 from pathlib import Path
@@ -20,7 +20,7 @@ from crate_transformer.training.tasks.next_token import NextToken
 
 @dataclass(frozen=True, kw_only=True)
 class HeldOutText:
-    """What a checkpoint says under ``split``: the digest of which text was held out from its token ``first`` on."""
+    """The entry ``split`` of a checkpoint: the digest of the text, which was held out from token ``first`` on."""
 
     how: str
     divided_here: bool
@@ -29,15 +29,15 @@ class HeldOutText:
 
 
 def prepare_text(experiment: Experiment, split: Split, *, show: bool) -> Prepared:
-    """A model for the vocabulary and the context; what a checkpoint to start from held out is held out again.
+    """A model for the vocabulary and context length; text held out by the checkpoint to start from is held out again.
 
     Raises:
-        ValueError: the checkpoint to start from is no language model or takes other tokens; all of the text was held
-            out by it; or a setting concerns pictures.
+        ValueError: the checkpoint to start from is not a language model or has another tokenizer; it held out the whole
+            text; or a setting is for images.
     """
     schedule, length = experiment.schedule, experiment.task.context_length
     if schedule.scale != 1 or schedule.small_until:
-        raise ValueError("scale and small_until are about the size of pictures: leave them out")
+        raise ValueError("scale and small_until are for images: leave them out")
     model, train, held_out = language_model(experiment), split.train, split.val
     provenance = getattr(model, "provenance", None)
     if provenance and "split" in provenance.metadata:
@@ -47,7 +47,7 @@ def prepare_text(experiment: Experiment, split: Split, *, show: bool) -> Prepare
                 raise ValueError(f"{experiment.start_from} held out {train.where}: give another text")
             if show:
                 again = train.stop - earlier.first
-                print(f"{again:,} tokens that {experiment.start_from} held out are not trained on here either")
+                print(f"{again:,} tokens held out by {experiment.start_from} are not used for training")
             train = train.between(train.first, earlier.first)
         elif earlier.text == held_out.digest and earlier.first > held_out.first:
             held_out = held_out.between(min(earlier.first, held_out.stop - 2), held_out.stop)
@@ -56,7 +56,7 @@ def prepare_text(experiment: Experiment, split: Split, *, show: bool) -> Prepare
 
 
 def language_model(experiment: Experiment) -> LanguageModel:
-    """The model to train, with the same fresh parameters for the same seed."""
+    """The model to train; the same seed gives the same new parameters."""
     task, start = experiment.task, experiment.start_from
     if start is None:
         with torch.random.fork_rng(devices=[]):
@@ -64,19 +64,20 @@ def language_model(experiment: Experiment) -> LanguageModel:
             return build_language_model(experiment.model, **{**task.model_options(0), **experiment.options})
     model = load_checkpoint(start)
     if not isinstance(model, LanguageModel):
-        raise ValueError(f"start_from {start} takes pictures: give a language model")
+        raise ValueError(f"start_from {start} is a vision model: give a language model")
     if experiment.options:
-        raise ValueError(f"start_from {start} decides {', '.join(sorted(experiment.options))}: leave that option out")
+        options = ", ".join(sorted(experiment.options))
+        raise ValueError(f"start_from {start} determines {options}: leave that option out")
     for name, known in (("vocab_size", task.vocabulary), ("context_length", task.context_length)):
         has = getattr(model.config, name)
         if known > has or (name == "vocab_size" and known != has):
-            raise ValueError(f"{name} is {known}, and start_from {start} has {has}: give that")
+            raise ValueError(f"{name} is {known}, but start_from {start} has {has}: give the same value")
     return model
 
 
 @dataclass(frozen=True, kw_only=True)
 class TrainedWith:
-    """What a checkpoint says of the tokens of its training."""
+    """The tokenizer settings stored in a checkpoint."""
 
     tokenizer: TokenizerName
     vocab_size: int | None
@@ -89,10 +90,10 @@ class _Experiment:
 
 
 def trained_with(model: LanguageModel) -> TrainedWith | None:
-    """What the checkpoint of ``model`` tells; ``None`` where it does not.
+    """The tokenizer settings stored in the checkpoint of ``model``, or ``None``.
 
     Raises:
-        ValueError: what it tells is damaged.
+        ValueError: the entry is damaged.
     """
     provenance = model.provenance
     if "experiment" not in provenance.metadata:
@@ -101,7 +102,7 @@ def trained_with(model: LanguageModel) -> TrainedWith | None:
 
 
 def tokenizer_of(model: LanguageModel) -> TokenizerName | None:
-    """What the checkpoint of ``model`` was trained with; ``None`` where it does not tell, or it was another one."""
+    """The tokenizer of the checkpoint of ``model``; ``None`` if it is not stored, or was another one."""
     told = trained_with(model)
     return told.tokenizer if told and told.vocab_size is None else None
 
@@ -109,19 +110,19 @@ def tokenizer_of(model: LanguageModel) -> TokenizerName | None:
 def evaluate_text(
     model: LanguageModel, path: Path, tokenizer: TokenizerName | None, *, num_workers: int = 0
 ) -> dict[str, object]:
-    """How well a text is predicted that training held out, if that is known, and in words which this is.
+    """The loss on the text that training held out, if known, else on all of it, with a description of the text used.
 
     Args:
-        path: as ``open_evaluation_text`` takes it.
-        tokenizer: instead of the one that the checkpoint tells.
+        path: as in ``open_evaluation_text``.
+        tokenizer: default: the one stored in the checkpoint.
 
     Raises:
-        ValueError: no tokenizer is known; as ``open_evaluation_text``.
+        ValueError: no tokenizer is known; or as in ``open_evaluation_text``.
     """
     told, config = trained_with(model), model.config
     name = tokenizer or (told and told.tokenizer)
     if name is None:
-        raise ValueError(f"{model.provenance.source} does not tell its tokenizer: name it with --tokenizer")
+        raise ValueError(f"{model.provenance.source} does not contain its tokenizer: give it with --tokenizer")
     others = told is not None and tokenizer is None and told.vocab_size is not None
     task = LanguageConfig(
         tokenizer=name,
@@ -134,11 +135,11 @@ def evaluate_text(
 
 
 def unseen_text(model: LanguageModel, text: Tokens) -> tuple[Tokens, str, str | None]:
-    """What ``text`` holds that training held out, else all; in words which this is, and a warning where training may
+    """The part of ``text`` that training held out, else all of it; with a description, and a warning if training may
     have used it."""
     metadata, which = model.provenance.metadata, f"all {text.num_tokens:,} tokens of {text.where}"
     if "split" not in metadata:
-        return text, which, "the checkpoint does not tell which text it was trained on: it may be this one"
+        return text, which, "the checkpoint does not say which text it was trained on: it may be this one"
     told = as_record(metadata["split"], HeldOutText, f"the metadata of {model.provenance.source}")
     if told.text != text.digest:
         return text, which, "this text is not known to have been held out: training may have used it"

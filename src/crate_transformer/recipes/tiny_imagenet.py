@@ -1,4 +1,4 @@
-"""A small CRATE on natural photographs, which becomes the bundled model."""
+"""A small CRATE for natural photographs: the bundled model."""
 
 from crate_transformer.configs.loop import LoopConfig
 from crate_transformer.configs.optimiser import OptimiserConfig
@@ -17,7 +17,7 @@ def tiny_imagenet_100() -> Experiment:
 
 
 def tiny_imagenet_100_128(start_from: str = result_of("tiny_imagenet_100")) -> Experiment:
-    """The same weights tuned to 128 px, so that 16 x 16 tokens are what they know: 220 steps after the first stage."""
+    """The same weights fine-tuned at 128 px, with 16 x 16 tokens: 220 steps after the first stage."""
     return Experiment(
         model="crate_mini_patch8_64",
         start_from=start_from,
@@ -32,13 +32,13 @@ RECIPES = {
         experiment=tiny_imagenet_100(),
         data=TINY_IMAGENET_100,
         expected=measured("docs/results.md, 2 cores, 2026-11-23", {"top-1": 41.8}),
-        cost="90 minutes on 2 cores beside other work (docs/results.md)",
+        cost="90 minutes on 2 cores, with other load (docs/results.md)",
     ),
     "tiny_imagenet_100_128": Recipe(
         experiment=tiny_imagenet_100_128(),
         data=TINY_IMAGENET_100,
         expected=measured("docs/results.md, 2 cores, 2026-11-23, at 128 px", {"top-1": 44.7}),
-        cost="6 minutes on 2 cores beside other work (docs/results.md)",
+        cost="6 minutes on 2 cores, with other load (docs/results.md)",
         after="tiny_imagenet_100",
     ),
 }

@@ -1,4 +1,4 @@
-"""ToST on ImageNet-1k (arXiv 2412.17810) with DeiT's settings, and the ViTs that it is compared with."""
+"""ToST on ImageNet-1k (arXiv 2412.17810) with DeiT's settings, and its ViT baselines."""
 
 from crate_transformer.configs.augmentation import AugmentConfig
 from crate_transformer.configs.classification import ClassificationConfig
@@ -12,7 +12,7 @@ _RATE = 5e-4 * 1024 / 512  # DeiT's scale: the rate is for 512 images
 
 
 def heavy_augmentation(model: str, drop_path_rate: float = 0.0) -> Experiment:
-    """400 passes with RandAugment, mixup, CutMix and erasing; the averaged weights are what counts."""
+    """400 epochs with RandAugment, mixup, CutMix and erasing; the averaged weights are evaluated."""
     return Experiment(
         model=model,
         options={"drop_path_rate": drop_path_rate} if drop_path_rate else {},
@@ -36,11 +36,11 @@ TOP1 = {  # drop path, top-1 and top-1 against the ReaL labels in percent
 }
 
 _NOTES = (
-    "the strength of RandAugment does not vary at random, as it does in DeiT's",
-    "drop path grows from the first block to the last",
+    "the magnitude of RandAugment is fixed; in DeiT it varies at random",
+    "drop path increases from the first block to the last",
 )
 _OF_VIT = (
-    "the paper quotes the ViTs from DeiT (arXiv 2012.12877), who train for 300 passes; here they have ToST's steps",
+    "the paper cites the ViTs from DeiT (arXiv 2012.12877), trained for 300 epochs; here they have ToST's steps",
 )
 
 RECIPES = {

@@ -20,10 +20,11 @@ from crate_transformer.recipes.recipe import (
 
 
 def transfer(model: str, start_from: str, *, batch_size: int = 512, epochs: float = 200.0) -> Experiment:
-    """AdamW on all weights, RandAugment of 2 operations at 14 of 30, plain cross entropy (arXiv 2306.01129).
+    """AdamW on all weights, RandAugment with 2 operations at magnitude 14 of 30, plain cross entropy (arXiv
+    2306.01129).
 
-    The passes are those of the released script; its pictures are squeezed to a square for evaluation, here the middle
-    is cut out.
+    The number of epochs is that of the released script. For evaluation the script resizes images to a square without
+    keeping their aspect ratio; here they are centre-cropped.
     """
     return Experiment(
         model=model,
@@ -69,7 +70,7 @@ RECIPES = {
         data,
         value,
         "arXiv 2306.01129, table 1",
-        "evaluation cuts the middle out, where the released script squeezes the picture to a square",
+        "evaluation uses a centre crop; the released script resizes the image to a square",
     )
     for name, row in AFTER_IMAGENET_1K.items()
     for data, value in zip(DATA, row, strict=True)
@@ -79,7 +80,7 @@ RECIPES = {
         data,
         value,
         "arXiv 2308.16271, table 3",
-        "the number of passes is ours: the paper names none",
+        "the number of epochs is our choice: the paper does not state it",
         batch_size=128 if "base" in name else 256,
         epochs=30.0 if data is IMAGENET_1K else 200.0,
     )

@@ -1,4 +1,4 @@
-"""Where a model looks, laid over the pictures."""
+"""Attention maps over the images."""
 
 from collections.abc import Mapping, Sequence
 
@@ -9,7 +9,7 @@ from matplotlib.figure import Figure
 from crate_transformer.reports.montage import Montage, cut_out, overlay, resize
 from crate_transformer.reports.style import styled
 
-SCALE_NOTE = "Every map is scaled from its own smallest (dark) to its own largest value (bright)."
+SCALE_NOTE = "Each map is scaled from its smallest value (dark) to its largest (bright)."
 
 
 @styled
@@ -19,16 +19,16 @@ def attention_figure(
     masks: Bool[np.ndarray, "images mask_height mask_width"] | None = None,
     titles: Sequence[str] | None = None,
     *,
-    title: str = "Where the class token looks",
+    title: str = "Attention of the class token",
 ) -> Figure:
-    """One row for each image: the picture, and one map per name over it; the maps may differ in resolution.
+    """One row per image: the image, and one map per name over it; the maps may differ in resolution.
 
     Args:
-        masks: outlined on the picture and, thinner, on the maps.
-        titles: a text at the left of each row, such as the label and the prediction.
+        masks: outlined on the image and, thinner, on the maps.
+        titles: text to the left of each row, such as the label and the prediction.
     """
     pictures = Montage(len(images), 1 + len(maps), images.shape[1:3], row_labels=titles or ())
-    pictures.column_label(0, "picture" if masks is None else "picture and mask")
+    pictures.column_label(0, "image" if masks is None else "image and mask")
     for column, name in enumerate(maps, start=1):
         pictures.column_label(column, name)
     for row, image in enumerate(images):
@@ -44,7 +44,7 @@ def attention_figure(
 def mask_figure(
     image: UInt8[np.ndarray, "height width 3"], mask: Bool[np.ndarray, "rows columns"], title: str = ""
 ) -> Figure:
-    """The picture, and beside it the mask outlined over it with everything outside in dark grey."""
+    """The image, and beside it the image with the mask outlined and everything outside in dark grey."""
     pictures = Montage(1, 2, image.shape[:2], largest=2.7)
     pictures.draw(0, 0, resize(image, pictures.side))
     pictures.draw(0, 1, cut_out(image, mask, pictures.side))

@@ -1,4 +1,4 @@
-"""Which classes are taken for which."""
+"""The confusion matrix."""
 
 from collections.abc import Sequence
 
@@ -16,11 +16,11 @@ _LONGEST = 24  # letters of a name beside the matrix
 
 @styled
 def confusion_figure(matrix: Int64[np.ndarray, "labels guesses"], names: Sequence[str]) -> Figure:
-    """Fraction of each class's images (row) that are given each name (column), on a scale of square roots; only classes
-    that have images or are named.
+    """Fraction of the images of each class (row) predicted as each class (column), on a square-root colour scale; only
+    classes that have images or are predicted.
 
     Raises:
-        ValueError: there are more than 100 classes, or none has images.
+        ValueError: there are more than 100 classes, or no images.
     """
     of_label = matrix.sum(axis=1)
     rows, columns = np.flatnonzero(of_label), np.flatnonzero(of_label + matrix.sum(axis=0))
@@ -35,7 +35,7 @@ def confusion_figure(matrix: Int64[np.ndarray, "labels guesses"], names: Sequenc
     axes.set_xticks(range(len(columns)), [_short(names[index]) for index in columns], rotation=90, fontsize=size)
     axes.set_yticks(range(len(rows)), [_short(names[index]) for index in rows], fontsize=size)
     axes.grid(visible=False)
-    axes.set(title="Fraction of each class's images", xlabel="named by the model", ylabel="class")
+    axes.set(title="Fraction of the images of each class", xlabel="predicted class", ylabel="class")
     figure.colorbar(image, ax=axes, shrink=0.6)
     return figure
 

@@ -1,4 +1,4 @@
-"""How training went."""
+"""Training curves."""
 
 import re
 from collections.abc import Mapping, Sequence
@@ -11,13 +11,13 @@ from matplotlib.ticker import MaxNLocator, PercentFormatter
 from crate_transformer.reports.style import COLOURS, RATE, legend_below, new_figure, styled
 
 LAYER = re.compile(r"layer_(\d+)_(subspace_rate|nonzero)")
-"""Names of the numbers of single layers."""
+"""Names of the metrics of single layers."""
 _WORDS = {
     "loss": "Training loss",
-    "waiting_for_data": "Fraction of the time spent waiting for data",
+    "waiting_for_data": "Fraction of time waiting for data",
     "top1": "Held-out top-1",
     "subspace_rate": f"{RATE} of every layer's input (nats), held-out images",
-    "nonzero": "Fraction of non-zeros after every layer's sparse step",
+    "nonzero": "Fraction of non-zeros after the sparse step of every layer",
 }
 _SHARES = ("waiting_for_data", "top1", "nonzero")
 
@@ -26,7 +26,7 @@ _SHARES = ("waiting_for_data", "top1", "nonzero")
 def training_figure(runs: Mapping[str, Sequence[Mapping[str, object]]]) -> Figure:
     """Loss against step for several runs, from the records of their ``metrics.jsonl``.
 
-    Records without a loss, such as that of the final evaluation, are skipped.
+    Records without a loss, such as those of evaluations, are skipped.
 
     Raises:
         ValueError: a run has no record with a step and a loss, or there are more runs than colours.
@@ -38,7 +38,7 @@ def training_figure(runs: Mapping[str, Sequence[Mapping[str, object]]]) -> Figur
     for (name, records), colour in zip(runs.items(), COLOURS, strict=False):
         points = [(record["step"], record["loss"]) for record in records if "loss" in record]
         if not points:
-            raise ValueError(f"the records of {name} hold no loss: nothing can be drawn")
+            raise ValueError(f"the records of {name} contain no loss: there is nothing to draw")
         steps, losses = zip(*points, strict=True)
         axes.plot(steps, losses, color=colour, marker="o", markersize=3, label=name)
     axes.set(title="Training loss", xlabel="step", ylabel="cross-entropy (nats)")
@@ -50,18 +50,17 @@ def training_figure(runs: Mapping[str, Sequence[Mapping[str, object]]]) -> Figur
 
 @styled
 def run_figure(records: Sequence[Mapping[str, int | float]]) -> Figure:
-    """Every number of the training steps of one run, the first one on held-out data, and what was recorded of its
-    layers.
+    """All training metrics of one run, its first metric on held-out data, and the metrics of single layers.
 
     Args:
-        records: of ``metrics.jsonl``.
+        records: the records of ``metrics.jsonl``.
 
     Raises:
         ValueError: there is no loss.
     """
     training = dict.fromkeys(name for record in records if "loss" in record for name in record)
     if not training:
-        raise ValueError("the records hold no loss: nothing can be drawn")
+        raise ValueError("the records contain no loss: there is nothing to draw")
     names = [name for name in training if name not in ("step", "seconds")]
     held_out = dict.fromkeys(name for record in records if "loss" not in record for name in record)
     names[1:1] = [name for name in held_out if name not in ("step", "seconds") and not LAYER.fullmatch(name)][:1]
@@ -89,7 +88,7 @@ def run_figure(records: Sequence[Mapping[str, int | float]]) -> Figure:
 
 
 def _layer_curves(axes: Axes, records: Sequence[Mapping[str, int | float]], quantity: str) -> None:
-    """One curve a layer, dark for the first and light for the last."""
+    """One curve per layer, dark for the first and light for the last."""
     curves: dict[int, list[tuple[float, float]]] = {}
     for record in records:
         for name, value in record.items():

@@ -1,4 +1,4 @@
-"""Every head's own map: across images, and across layers."""
+"""The map of every head: across images, and across layers."""
 
 from collections.abc import Sequence
 
@@ -15,17 +15,17 @@ from crate_transformer.reports.style import styled
 def heads_figure(
     images: UInt8[np.ndarray, "images height width 3"],
     maps: Float[np.ndarray, "images heads rows columns"],
-    title: str = "What each head looks at",
+    title: str = "Attention of each head",
     labels: Sequence[str] | None = None,
 ) -> Figure:
-    """One column for each image, one row for each head, the pictures on top.
+    """One column per image, one row per head, with the images at the top.
 
     Args:
-        labels: of the heads, "head 0" and so on unless given.
+        labels: labels of the heads; default: "head 0" and so on.
     """
     heads = maps.shape[1]
     names = labels or [f"head {head}" for head in range(heads)]
-    pictures = Montage(1 + heads, len(images), images.shape[1:3], row_labels=["picture", *names])
+    pictures = Montage(1 + heads, len(images), images.shape[1:3], row_labels=["image", *names])
     for column, image in enumerate(images):
         pictures.draw(0, column, resize(image, pictures.side))
         for head in range(heads):
@@ -41,17 +41,17 @@ def layers_figure(
     heads: Sequence[int] | None = None,
     title: str = "Every layer and head",
 ) -> Figure:
-    """One row for each layer, one column for each head, of one image, which itself stands at the left of the first row.
+    """One row per layer and one column per head, for one image, which is shown at the left of the first row.
 
     Args:
-        layers: the layers' numbers, such as ``AttentionMaps.layers``; counted from 0 unless given.
-        heads: the heads' numbers, likewise.
+        layers: layer numbers, such as ``AttentionMaps.layers``; default: counted from 0.
+        heads: head numbers; default: counted from 0.
     """
     numbers = range(len(maps)) if layers is None else layers
     names = [f"layer {number}" for number in numbers]
     columns = range(maps.shape[1]) if heads is None else heads
     pictures = Montage(len(maps), 1 + maps.shape[1], image.shape[:2], row_labels=names)
-    pictures.column_label(0, "picture")
+    pictures.column_label(0, "image")
     for column, head in enumerate(columns, start=1):
         pictures.column_label(column, f"head {head}")
     pictures.draw(0, 0, resize(image, pictures.side))

@@ -1,4 +1,4 @@
-"""What ``crate inspect`` writes besides the interactive part of its page."""
+"""The output of ``crate inspect`` besides the interactive part of its page."""
 
 import io
 import re
@@ -23,15 +23,14 @@ _NOT_ALWAYS = re.compile(r"(steps|subspaces|gram|heads)\.png|\d{4,}-.*-(attentio
 
 LAYERWISE = Markup(
     "R<sup>c</sup> of the projected block input (tokens normalised, &epsilon;<sup>2</sup> = "
-    "0.01, the released measurement) and the fraction of non-zero entries each block leaves, over these pictures. "
-    "The dashed "
-    "curves are a freshly initialised model of the same shape: only what differs from them was learned."
+    "0.01, as in the released code) and the fraction of non-zero entries after each block, over these images. "
+    "The dashed curves are a randomly initialised model of the same shape: only the difference from them was learned."
 )
 
 
 @dataclass(frozen=True, kw_only=True)
 class InspectionReport:
-    """Files by name, and what stands on the page: the sections under the interactive part, and a paragraph above."""
+    """Files by name, and the text of the page: sections below the interactive part, and a paragraph above it."""
 
     files: dict[str, bytes]
     sections: list[Section]
@@ -50,23 +49,22 @@ def inspection_report(
     compared: Mapping[str, LayerwiseObjective],
     left_out: Mapping[str, str],
 ) -> InspectionReport:
-    """PNGs, maps and ``results.json``, and the sections that show the model as a whole.
+    """PNGs, maps and ``results.json``, and the sections about the whole model.
 
     Args:
-        heads: which heads of the maps to show.
-        mask_from: layer and head whose largest ``mass`` of attention makes the mask, and ``mask_from_why`` these;
-            ``None`` where the model has no attention.
-        about: what the checkpoint says of itself.
-        compared: other checkpoints, measured on the same pictures.
-        left_out: pictures that could not be used, with the reason.
+        heads: heads to show.
+        mask_from: layer and head of the mask, which contains the fraction ``mass`` of the attention; ``None`` if the
+            model has no attention.
+        mask_from_why: the reason for this choice.
+        about: the provenance of the checkpoint.
+        compared: other checkpoints, measured on the same images.
+        left_out: images that could not be used, with the reason.
     """
     looks = inside.looks
     objectives = {model_name: inside.objective, **compared}
     figure = figure_bytes(layerwise_figure(objectives))
     files: dict[str, bytes] = {"layerwise.png": figure}
-    sections = [
-        Section("What each layer does to the objective", LAYERWISE, [(figure, "", "R^c and sparsity by layer")])
-    ]
+    sections = [Section("The objective in every layer", LAYERWISE, [(figure, "", "R^c and sparsity by layer")])]
     sections += model_sections(inside, files)
     results = []
     for number, look in enumerate(looks):
@@ -85,18 +83,18 @@ def inspection_report(
         **measurements(inside),
     }
     files["results.json"] = json_bytes(data)
-    lead = [f"{len(looks)} picture{'s' * (len(looks) > 1)} through {model_name}."]
+    lead = [f"{len(looks)} image{'s' * (len(looks) > 1)}, model {model_name}."]
     if mask_from:
-        lead.append(f"Masks in PNG files come from layer {mask_from[0]}, head {mask_from[1]}, {mask_from_why}.")
+        lead.append(f"The masks in the PNG files are from layer {mask_from[0]}, head {mask_from[1]} ({mask_from_why}).")
     if left_out:
-        lead.append(f"Left out: {'; '.join(left_out.values())}.")
+        lead.append(f"Skipped: {'; '.join(left_out.values())}.")
     if inside.missing:
         lead.append(f"Not on this page: {'; '.join(inside.missing)}.")
     return InspectionReport(files=files, sections=sections, lead=" ".join(lead))
 
 
 def write_inspection(folder: Path, files: Mapping[str, bytes]) -> Path:
-    """Write all files or none, and remove what an earlier inspection left of other pictures; the path of the page."""
+    """Write all files or none, and remove files of other images from an earlier run; returns the path of the page."""
     before = {file.name for file in folder.glob("*") if _NOT_ALWAYS.fullmatch(file.name)}
     return write_files(folder, dict(files), remove=sorted(before - files.keys())) / "report.html"
 
@@ -104,12 +102,12 @@ def write_inspection(folder: Path, files: Mapping[str, bytes]) -> Path:
 def _attention(
     look: Look, files: dict[str, bytes], stem: str, heads: Sequence[int], mask_from: tuple[int, int], mass: float
 ) -> dict[str, object]:
-    """Add the figures and maps of one picture to ``files``; what they show in numbers."""
+    """Add the figures and maps of one image to ``files``; returns the grid and the mask's fraction of it."""
     layer, head = mask_from
     maps, layers = look.attention.maps[0], look.attention.layers
     every = layers_figure(look.image, maps[:, list(heads)], layers, heads)
     mask = threshold_mass(maps[layers.index(layer), head], mass)
-    cut = mask_figure(look.image, mask, f"layer {layer}, head {head}: {mass:.0%} of the attention")
+    cut = mask_figure(look.image, mask, f"layer {layer}, head {head}: {mass:.0%} of the attention mass")
     archive = io.BytesIO()
     np.savez_compressed(archive, maps=maps, layers=layers, mask=mask)
     files[f"{stem}-attention.npz"] = archive.getvalue()

@@ -1,4 +1,4 @@
-"""What each layer does to the objective, as curves."""
+"""The objective in every layer, as curves."""
 
 from collections.abc import Mapping
 
@@ -16,13 +16,13 @@ _LEGEND_LETTERS = 112  # that fit side by side under the figure
 
 @styled
 def layerwise_figure(objectives: Mapping[str, LayerwiseObjective]) -> Figure:
-    """R^c and the fraction of non-zeros against depth for several models, each beside its untrained twin.
+    """R^c and the fraction of non-zeros against depth for several models, each beside its untrained control.
 
-    One colour per model, in the order given: solid with a band of one standard deviation over images after training,
-    dashed before it. At most seven models, or checkpoints of one model.
+    One colour per model, in the order given: solid with a band of one standard deviation over images for the trained
+    model, dashed for the untrained one. At most seven models, or checkpoints of one model.
 
     Raises:
-        ValueError: there are more, or they were measured at different places.
+        ValueError: there are more than seven, or they were measured at different places.
     """
     if not 0 < len(objectives) <= len(COLOURS):
         raise ValueError(f"the layer-wise figure shows 1 to {len(COLOURS)} models, not {len(objectives)}")
@@ -35,9 +35,9 @@ def layerwise_figure(objectives: Mapping[str, LayerwiseObjective]) -> Figure:
         _curve(sparsity, objective, "nonzero", name, colour)
     places = {objective.place for objective in objectives.values()}
     if len(places) > 1:
-        raise ValueError("the layer-wise figure compares models at one place: some were measured at the layers' input, "
-                         "others half way")  # fmt: skip
-    where = {"input": "the layer's input", "half": "the tokens after attention"}[places.pop()]
+        raise ValueError("the layer-wise figure compares models measured at the same place: some were measured at the "
+                         "input of the layers, others after attention")  # fmt: skip
+    where = {"input": "the layer input", "half": "the tokens after attention"}[places.pop()]
     rate.set(title="Compression: coding rate in the subspaces", ylabel=f"{RATE} of {where} (nats)")
     sparsity.set(title="Sparsity: fraction of non-zero entries", ylabel="non-zeros after the sparse step")
     sparsity.yaxis.set_major_formatter(PercentFormatter(xmax=1, decimals=0))
@@ -62,9 +62,8 @@ def _curve(axes: Axes, objective: LayerwiseObjective, quantity: str, name: str, 
 
 @styled
 def steps_figure(steps: LayerSteps) -> Figure:
-    """By how much each layer's attention changes R^c and, where there is a sparse step, by how much its code lies below
-    the feasible start in the LASSO objective; mean over images with a band of one standard deviation, and dashed that
-    of an untrained model."""
+    """Change of R^c by the attention of each layer and, if there is a sparse step, change of the LASSO objective from
+    the feasible start to the code: mean over images, a band of one standard deviation; dashed: an untrained model."""
     pair = ((steps.trained, "trained", "-"), (steps.untrained, "untrained", "--"))
     panels = [
         (

@@ -1,4 +1,4 @@
-"""The objects that MaskCut cut out, outlined on the pictures."""
+"""The objects found by MaskCut, outlined on the images."""
 
 from collections.abc import Sequence
 
@@ -11,11 +11,11 @@ from crate_transformer.reports.montage import Montage, overlay, resize
 from crate_transformer.reports.style import COLOURS, OUTLINE, styled
 
 _LINES = ((OUTLINE, "solid"), ("#56B4E9", "dashed"), ("#E69F00", "dotted"))
-"""Of Okabe and Ito, told apart by their dashes too."""
+"""Colours of Okabe and Ito; the dashes differ too."""
 _LETTERS = 16  # of the longest caption
 _NOTE = (
-    "Heat: the eigenvector of each cut, bright towards the object; \N{GREEK SMALL LETTER LAMDA}: its eigenvalue, "
-    "0 for a clear cut and 1 for none."
+    "Colour map: the eigenvector of each cut, bright towards the object; \N{GREEK SMALL LETTER LAMDA}: its eigenvalue, "
+    "0 for a clear cut and 1 for no cut."
 )
 
 
@@ -27,20 +27,20 @@ def maskcut_figure(
     *,
     title: str | None = None,
 ) -> Figure:
-    """One row for each image: the picture with all masks outlined, then every object over the eigenvector of its cut.
+    """One row per image: the image with all masks outlined, then each object over the eigenvector of its cut.
 
     Args:
-        images: the pictures that were cut, in the same order.
-        titles: a text at the left of each row.
-        title: names the layer and tau unless given.
+        images: the images given to MaskCut, in the same order.
+        titles: text to the left of each row.
+        title: default: layer and tau.
     """
     if len(images) != len(cuts.masks):
-        raise ValueError(f"there are {len(images)} pictures for the masks of {len(cuts.masks)} images")
+        raise ValueError(f"there are {len(images)} images but masks of {len(cuts.masks)} images")
     objects = cuts.masks.shape[1]
     shape = {"shape": images.shape[1:3], "row_labels": titles or ()}
     lines = 1 if Montage(len(images), 1 + objects, **shape).letters >= _LETTERS else 2
     pictures = Montage(len(images), 1 + objects, **shape, caption_lines=lines)
-    pictures.column_label(0, "picture")
+    pictures.column_label(0, "image")
     for number in range(objects):
         pictures.column_label(1 + number, f"object {number + 1}")
     for row, image in enumerate(images):

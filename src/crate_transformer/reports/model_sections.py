@@ -1,4 +1,4 @@
-"""The sections of ``crate inspect`` about the model and all pictures together."""
+"""The sections of ``crate inspect`` about the model and all images together."""
 
 import textwrap
 from collections.abc import Sequence
@@ -17,15 +17,15 @@ from crate_transformer.reports.style import figure_bytes
 from crate_transformer.reports.subspaces import gram_figure, subspaces_figure
 from crate_transformer.storage import printable
 
-_LETTERS = 14  # of a picture's name in one line
+_LETTERS = 14  # of an image's name in one line
 
 
 def model_sections(inside: Inside, files: dict[str, bytes]) -> list[Section]:
-    """One section for each answer there is, with its figures, which are added to ``files`` too."""
+    """One section per available measurement, with its figures, which are also added to ``files``."""
     count, shown = len(inside.looks), len(inside.crops)
-    all_pictures = f"{'the picture' if count == 1 else f'all {count} pictures'} at {_pixels(inside.size)}"
-    first = f": the first {shown} of {count} pictures" if shown < count else ""
-    large = f"{_pixels(inside.crops.shape[1:3])}, cropped as in the evaluation{first}"
+    all_images = f"{'the image' if count == 1 else f'all {count} images'} at {_pixels(inside.size)}"
+    first = f": the first {shown} of {count} images" if shown < count else ""
+    large = f"{_pixels(inside.crops.shape[1:3])}, cropped as in evaluation{first}"
     names = [_shortened(printable(Path(look.name).stem), 2 * _LETTERS) for look in inside.looks[:shown]]
     sections = []
 
@@ -37,7 +37,8 @@ def model_sections(inside: Inside, files: dict[str, bytes]) -> list[Section]:
     add(
         "Descent, step by step",
         Markup(
-            f"Both steps of each of the {len(inside.steps.layers)} layers on {all_pictures}; below zero is descent. "
+            f"Both steps of each of the {len(inside.steps.layers)} layers on {all_images}; values below zero mean "
+            "descent. "
         )
         + attention_text(inside.steps)
         + sparse_text(inside.steps.trained.sparse, inside.steps.untrained.sparse),
@@ -46,31 +47,32 @@ def model_sections(inside: Inside, files: dict[str, bytes]) -> list[Section]:
     if inside.geometry:
         add(
             "Subspaces and dictionaries",
-            f"Angles between subspaces and coherence of dictionaries, {len(inside.objective.layers)} layers. "
-            "They depend on the weights alone; an untrained model of the same shape stands beside.",
+            f"Angles between subspaces and coherence of dictionaries in {len(inside.objective.layers)} layers, beside "
+            "those of an untrained model of the same shape. They depend on the weights alone.",
             subspaces=subspaces_figure(inside.geometry),
             gram=gram_figure(inside.geometry),
         )
     add(
-        "Objects cut out without labels",
-        f"What MaskCut takes for objects by the features of layer {inside.cuts.layer}, at {large}.",
+        "Object masks without labels",
+        f"Objects found by MaskCut from the features of layer {inside.cuts.layer}, at {large}.",
         maskcut=maskcut_figure(inside.crops, inside.cuts, ["\n".join(textwrap.wrap(n, _LETTERS)) for n in names]),
     )
     add(
-        "What the features have in common",
-        f"Patches whose features of layer {inside.components.layer} are alike have one colour in all pictures, at "
+        "Principal components of the features",
+        f"Patches with similar features in layer {inside.components.layer} have similar colours in all images, at "
         f"{large}.",
         pca=pca_figure(inside.crops, inside.components, names),
     )
     if inside.heads:
         add(
-            "How consistent each head is",
-            f"Attention of the class token in layer {inside.heads.layer}, with each head's consistency (mean cosine "
-            f"between pairs of pictures of what it gathers) over {all_pictures} beside that of an untrained model.",
+            "Consistency of each head",
+            f"Attention of the class token in layer {inside.heads.layer}. The consistency of a head is the mean cosine "
+            f"similarity, over pairs of images, of the features it gathers; here for {all_images}, beside that of an "
+            "untrained model.",
             heads=heads_figure(
                 inside.crops,
                 inside.heads.maps[:shown],
-                f"What each head of layer {inside.heads.layer} looks at",
+                f"Attention of each head of layer {inside.heads.layer}",
                 inside.heads.head_labels,
             ),
         )
@@ -78,48 +80,49 @@ def model_sections(inside: Inside, files: dict[str, bytes]) -> list[Section]:
 
 
 def attention_text(steps: LayerSteps) -> Markup:
-    """In how many cases attention lowers R^c, and what the theory says of it."""
+    """How often attention lowers R^c, and what the theory says."""
     fractions = [f"{found.compressing.mean():.0%}" for found in (steps.trained, steps.untrained)]
     why = (
-        "MSSA approximates a step that lowers it; with a trained output map nothing guarantees it"
+        "MSSA approximates a step that lowers it; with a trained output map this is not guaranteed"
         if steps.derived
-        else "this attention was not derived to lower it: shown for comparison"
+        else "this attention was not derived to lower it and is shown for comparison"
     )
     return Markup(
-        f"Attention lowers R<sup>c</sup> in {fractions[0]} of the cases (layers and pictures; untrained model "
+        f"Attention lowers R<sup>c</sup> in {fractions[0]} of all pairs of layer and image (untrained model: "
         f"{fractions[1]}); {why}. "
     )
 
 
 def sparse_text(trained: SparseDescent | None, untrained: SparseDescent | None) -> Markup:
-    """What the sparse step lowers, and what it is guaranteed to."""
+    """How often the sparse step lowers its objective, and what is guaranteed."""
     if not trained or not untrained:
         return Markup()
     norms, inverse = trained.squared_norm, trained.inverse_step[0]
     condition = "&eta; &le; 1/&Vert;D&Vert;&sup2;"
-    lowered = f"{trained.lowered.mean():.0%} of the tokens (untrained model {untrained.lowered.mean():.0%})"
-    bounded = f"{trained.bounded.mean():.0%} of the tokens (untrained model {untrained.bounded.mean():.0%})"
+    lowered = f"{trained.lowered.mean():.0%} of the tokens (untrained model: {untrained.lowered.mean():.0%})"
+    bounded = f"{trained.bounded.mean():.0%} of the tokens (untrained model: {untrained.bounded.mean():.0%})"
     if trained.starts_feasible:
         text = (
-            f"The sparse step takes proximal steps from 0, and lowers its LASSO objective for {lowered}; where "
-            f"{condition} that is guaranteed."
+            f"The sparse step takes proximal steps from 0 and lowers its LASSO objective for {lowered}. This is "
+            f"guaranteed if {condition}."
         )
     else:
         text = (
-            "The sparse step starts at the token itself, whose negative entries its LASSO problem does not allow: it "
-            "is compared with the nearest point that is allowed, the feasible start, and its code has a lower "
-            f"objective for {lowered}. That is not guaranteed; where {condition} a bound is, the objective of the "
-            f"feasible start plus its squared distance from the token over 2&eta;, which holds for {bounded}."
+            "The sparse step starts at the token itself, which is not feasible for the non-negative LASSO because it "
+            "has negative entries. The code is therefore compared with the feasible start, the nearest feasible point; "
+            f"its objective is lower for {lowered}. This is not guaranteed. If {condition}, an upper bound is "
+            "guaranteed: the objective of the feasible start plus its squared distance from the token, divided by "
+            f"2&eta;. The bound holds for {bounded}."
         )
     holds = "holds" if norms.max() <= inverse else "does not hold"
     return Markup(
-        f"{text} Here the condition {holds}: &Vert;D&Vert;&sup2; is {norms.min():.3g} to {norms.max():.3g}, 1/&eta; is "
-        f"{inverse:.3g}."
+        f"{text} In this model the condition {holds}: &Vert;D&Vert;&sup2; is {norms.min():.3g} to {norms.max():.3g}, "
+        f"and 1/&eta; is {inverse:.3g}."
     )
 
 
 def measurements(inside: Inside) -> dict[str, object]:
-    """The numbers behind these sections, for ``results.json``; ``None`` for an answer that there is not."""
+    """The numbers of these sections, for ``results.json``; ``None`` where a measurement is not available."""
     cuts, components, heads = inside.cuts, inside.components, inside.heads
     pair = ("trained", "untrained")
     return {

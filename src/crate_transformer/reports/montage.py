@@ -1,4 +1,4 @@
-"""Pictures in rows and columns, and maps laid over them."""
+"""Images in rows and columns, and maps over them."""
 
 import textwrap
 from collections.abc import Sequence
@@ -14,7 +14,7 @@ from crate_transformer.inspection import LUMINANCE
 from crate_transformer.reports.style import DPI, INK, MAP_COLOURS, OUTLINE, WIDTH
 
 MAX_INCHES = 1.8
-MIN_WIDTH = 3.0  # leaves room for a title over a single narrow picture
+MIN_WIDTH = 3.0  # leaves room for a title over a single narrow image
 GAP, EDGE = 0.05, 0.1  # inches between tiles and around them
 LARGE_LETTER, LETTER, SMALL_LETTER, LINE = 0.1, 0.083, 0.066, 0.17  # inches; of DejaVu Sans, generously
 LARGE_LINE = 0.24
@@ -22,7 +22,7 @@ SMALL = 8.5  # points
 
 
 def resize(image: UInt8[np.ndarray, "height width 3"], side: int) -> UInt8[np.ndarray, "tile_height tile_width 3"]:
-    """The picture with a longer side of so many pixels, interpolated smoothly."""
+    """The image resized to a longer side of ``side`` pixels, with bicubic interpolation."""
     height, width = image.shape[:2]
     scale = side / max(height, width)
     size = (max(1, round(scale * width)), max(1, round(scale * height)))
@@ -35,9 +35,9 @@ def overlay(
     side: int,
     limits: tuple[float, float] | None = None,
 ) -> UInt8[np.ndarray, "tile_height tile_width 3"]:
-    """A map, interpolated, over the picture in dark grey; scaled by ``limits`` or from its least to its largest value.
+    """An interpolated map over the image in dark grey, scaled by ``limits`` or from its smallest to its largest value.
 
-    A map that is the same everywhere, or nowhere finite, leaves the dark picture.
+    A constant map, or one without finite values, gives the dark image.
     """
     picture = resize(image, side)
     heat = np.nan_to_num(heat.astype(np.float32), nan=0.0, posinf=0.0, neginf=0.0)
@@ -52,7 +52,7 @@ def overlay(
 def cut_out(
     image: UInt8[np.ndarray, "height width 3"], mask: Bool[np.ndarray, "rows columns"], side: int
 ) -> UInt8[np.ndarray, "tile_height tile_width 3"]:
-    """The picture where the mask is, and the picture in dark grey elsewhere."""
+    """The image inside the mask, and the image in dark grey elsewhere."""
     picture = resize(image, side)
     inside = resample(mask.astype(np.float32), picture.shape[1::-1], Image.Resampling.BILINEAR) > 0.5
     return np.where(inside[..., None], picture, darken(picture))
@@ -71,15 +71,15 @@ def resample(
 
 
 class Montage:
-    """A figure with a grid of tiles that all have the shape of a picture.
+    """A figure with a grid of tiles that all have the aspect ratio of an image.
 
-    Tiles have a longer side of ``side`` pixels in the saved figure.
+    The longer side of a tile has ``side`` pixels in the saved figure.
 
     Args:
-        shape: height and width of the pictures.
-        row_labels: texts at the left of the rows, or nothing.
-        caption_lines: lines of text for which there is room under every tile.
-        largest: inches of a tile's longer side at most.
+        shape: height and width of the images.
+        row_labels: texts to the left of the rows, if any.
+        caption_lines: lines of text reserved under every tile.
+        largest: largest length of a tile's longer side, in inches.
     """
 
     def __init__(
@@ -115,7 +115,7 @@ class Montage:
             self.axes.set_yticks([row * self.down + self.tile_height / 2 for row in range(rows)], row_labels)
 
     def draw(self, row: int, column: int, picture: UInt8[np.ndarray, "height width 3"]) -> None:
-        """Put a picture into a tile."""
+        """Draw an image in a tile."""
         left, top = column * self.across, row * self.down
         extent = (left, left + self.tile_width, top + self.tile_height, top)
         self.axes.imshow(picture, extent=extent, interpolation="antialiased")
@@ -130,7 +130,7 @@ class Montage:
         colour: str = OUTLINE,
         dash: str = "solid",
     ) -> None:
-        """Draw the outline of a mask, of any resolution, on a tile; a weak one is thin and white."""
+        """Draw the outline of a mask, of any resolution, on a tile; thin and white unless ``strong``."""
         if not mask.any():
             return
         size = tuple(
@@ -138,7 +138,7 @@ class Montage:
             for length in (self.tile_width, self.tile_height)
         )
         smooth = resample(mask.astype(np.float32), size, Image.Resampling.BILINEAR).copy()
-        smooth[[0, -1]] = 0  # closes outlines at the border of the picture
+        smooth[[0, -1]] = 0  # closes outlines at the border of the image
         smooth[:, [0, -1]] = 0
         x = column * self.across + np.linspace(0, self.tile_width, size[0])
         y = row * self.down + np.linspace(0, self.tile_height, size[1])
@@ -147,7 +147,7 @@ class Montage:
         lines.set_path_effects([withStroke(linewidth=width + 1.2, foreground=INK)])
 
     def column_label(self, column: int, text: str) -> None:
-        """Write above a column, in several lines where it is narrow."""
+        """Write above a column, wrapped to its width."""
         lines = textwrap.wrap(text, self.letters)
         self.label_lines = max(self.label_lines, len(lines))
         middle = column * self.across + self.tile_width / 2

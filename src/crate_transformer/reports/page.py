@@ -18,14 +18,14 @@ from crate_transformer.storage import printable, read_file, write_file
 CSS_PIXELS_PER_INCH = 96
 
 Illustration = tuple[Figure | bytes | str | Path, str, str]
-"""A figure, a PNG file or its path; the caption under it; the text that stands for it where it cannot be seen."""
+"""A figure, a PNG file or its path; its caption; its alternative text."""
 
 
 @dataclass(frozen=True)
 class Section:
-    """A heading and what stands under it, in this order: text, table, figures, code.
+    """A heading with text, table, figures and code, in this order.
 
-    Texts, captions and table cells are plain (``<`` is shown as such) unless they are ``markupsafe.Markup``. An empty
+    Texts, captions and table cells are plain text (``<`` is escaped) unless they are ``markupsafe.Markup``. An empty
     line in ``text`` starts a new paragraph.
     """
 
@@ -37,7 +37,7 @@ class Section:
 
     @property
     def paragraphs(self) -> list[str]:
-        """The paragraphs of the text; those of markup stay markup."""
+        """The paragraphs of the text; markup stays markup."""
         return [paragraph for paragraph in self.text.split("\n\n") if paragraph.strip()]
 
 
@@ -53,15 +53,15 @@ class _Picture:
 
 
 def write_page(path: str | Path, title: str, lead: str, sections: Sequence[Section], footer: str = "") -> Path:
-    """Write one HTML file that holds everything it shows: no script, no other file, nothing from the network.
+    """Write one self-contained HTML file: no scripts, no other files, no network access.
 
     Args:
-        lead: one paragraph under the title that says what was found.
+        lead: one paragraph under the title that summarises the results.
         footer: how the page was made: command, versions, seed, time.
 
     Raises:
-        ValueError: a picture is not a PNG file.
-        OSError: the file could not be written, or a picture does not exist; what was there before stays.
+        ValueError: an image is not a PNG file.
+        OSError: the file could not be written, or an image does not exist; an existing file is kept.
     """
     return write_file(path, page_bytes(title, lead, sections, footer))
 
@@ -82,12 +82,12 @@ def page_bytes(title: str, lead: str, sections: Sequence[Section], footer: str =
 
 
 def _shown(value: object) -> object:
-    """Text of any origin with its control characters as escapes, before HTML is escaped too; markup is ours."""
+    """Text with control characters as escapes, before HTML escaping; markup is our own and unchanged."""
     return printable(value, lines=True) if isinstance(value, str) and not isinstance(value, Markup) else value
 
 
 def embedded(illustration: Illustration) -> _Picture:
-    """A picture as a page holds it; a ``ValueError`` where it is no PNG file."""
+    """An image as a data URL; raises ``ValueError`` if it is not a PNG file."""
     drawing, caption, alternative = illustration
     content = figure_bytes(drawing) if isinstance(drawing, Figure) else drawing
     content = content if isinstance(content, bytes) else read_file(content)
@@ -96,8 +96,8 @@ def embedded(illustration: Illustration) -> _Picture:
             image.load()
     except (OSError, SyntaxError) as error:
         raise ValueError(
-            f"{alternative if isinstance(drawing, bytes) else drawing} is not a PNG file that can be shown: "
-            "give another or a matplotlib Figure"
+            f"{alternative if isinstance(drawing, bytes) else drawing} is not a PNG file: give a PNG file or a "
+            "matplotlib Figure"
         ) from error
     scale = CSS_PIXELS_PER_INCH / image.info.get("dpi", (CSS_PIXELS_PER_INCH,))[0]
     width, height = (round(scale * side) for side in image.size)

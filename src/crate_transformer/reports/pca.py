@@ -1,4 +1,4 @@
-"""Principal components of the features of patches, as pictures."""
+"""Principal components of the patch features, as images."""
 
 from collections.abc import Sequence
 
@@ -20,16 +20,16 @@ def pca_figure(
     *,
     title: str | None = None,
 ) -> Figure:
-    """One column for each image: the picture, the first component over it, and the foreground in three components.
+    """One column per image: the image, the first component over it, and the foreground in three components.
 
     Args:
-        images: the pictures that were analysed, in the same order.
-        titles: a text above each column.
-        title: names the layer unless given.
+        images: the images that were analysed, in the same order.
+        titles: text above each column.
+        title: default: the layer.
     """
     if len(images) != len(pca.first):
-        raise ValueError(f"there are {len(images)} pictures for the components of {len(pca.first)} images")
-    labels = ("picture", "first\ncomponent", "components\n1 to 3")
+        raise ValueError(f"there are {len(images)} images but components of {len(pca.first)} images")
+    labels = ("image", "first\ncomponent", "components\n1 to 3")
     pictures = Montage(3, len(images), images.shape[1:3], row_labels=labels, caption_lines=1)
     for column, image in enumerate(images):
         if titles:
@@ -42,11 +42,10 @@ def pca_figure(
         if pca.nothing_found[column]:
             pictures.caption(2, column, "nothing found")
     of_what = "the foreground (outlined)" if pca.background_removed else "all patches"
+    fractions = ", ".join(f"{fraction:.0%}" for fraction in pca.colour_fractions)
     note = (
-        f"The first component explains {pca.first_fraction:.0%} of the variance of the features of all images "
-        f"together, and is drawn on one scale for all; red, green and blue are the first three components "
-        f"of {of_what}, "
-        f"{', '.join(f'{fraction:.0%}' for fraction in pca.colour_fractions)}."
+        f"First component: {pca.first_fraction:.0%} of the variance of the features of all images, on one scale for "
+        f"all. Red, green, blue: components 1 to 3 of {of_what}, {fractions} of the variance."
     )
     return pictures.finish(title or f"Principal components of the features of layer {pca.layer}", note)
 
@@ -54,7 +53,7 @@ def pca_figure(
 def _coloured(
     image: UInt8[np.ndarray, "height width 3"], pca: FeaturePCA, column: int, side: int
 ) -> UInt8[np.ndarray, "tile_height tile_width 3"]:
-    """Each foreground patch a block of its colour, everything else the picture in dark grey."""
+    """Each foreground patch as a block of its colour, everything else the image in dark grey."""
     picture = resize(image, side)
     size = picture.shape[1::-1]
     colours = Image.fromarray((255 * pca.colours[column]).round().astype(np.uint8))

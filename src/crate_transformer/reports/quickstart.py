@@ -1,4 +1,4 @@
-"""The page that ``crate quickstart`` writes."""
+"""The report page of ``crate quickstart``."""
 
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
@@ -24,7 +24,7 @@ NAMES = {"crate": "CRATE", "vit": "ViT"}
 
 @dataclass(frozen=True, kw_only=True)
 class QuickstartResults:
-    """Everything the page shows. Pictures are ``(images, height, width, 3)`` bytes, the first ones of the test set."""
+    """Everything on the page. ``pictures`` are the first test images, ``(images, height, width, 3)`` bytes."""
 
     looks: Sequence[Look]
     answers: Mapping[str, str]
@@ -45,14 +45,14 @@ class QuickstartResults:
 
 
 def quickstart_page(results: QuickstartResults, folder: Path) -> Path:
-    """Draw the figures into ``folder`` and compose ``report.html``, whose path is returned."""
+    """Write the figures and ``report.html`` to ``folder``; returns the path of the page."""
     accuracy = results.metrics["accuracy"]
     lead = escape(
-        f"A CRATE trained on this machine reads {accuracy['crate']:.1%} of handwritten digits that it never saw, "
-        f"a ViT of about as many parameters and the same number of steps {accuracy['vit']:.1%}. "
-        "Neither was ever given a mask; below is what their layers and heads do, each number beside its controls. "
+        f"A CRATE trained on this machine classifies {accuracy['crate']:.1%} of the test digits correctly; a ViT with "
+        f"about as many parameters and the same number of training steps {accuracy['vit']:.1%}. Neither was trained "
+        "with masks. This page shows what their layers and heads do, and compares every number with controls. "
     ) + Markup(
-        'Move over the patches yourself: <a href="photographs.html">a trained model on photographs</a>, '
+        'Interactive pages: <a href="photographs.html">the bundled model on photographs</a>, '
         '<a href="digits.html">both models on digits</a>.'
     )
     sections = [
@@ -66,7 +66,7 @@ def quickstart_page(results: QuickstartResults, folder: Path) -> Path:
         _heads(results, folder),
         Section("How this page was made", results.how, code=results.command),
     ]
-    footer = "The numbers of this page, for machines: metrics.json beside it."
+    footer = "The numbers of this page are in metrics.json in the same folder."
     return write_page(folder / "report.html", "CRATE on your machine", lead, sections, footer)
 
 
@@ -94,23 +94,23 @@ def _box(results: QuickstartResults, folder: Path) -> Section:
             _figure(figure, folder, f"bundled-{look.name}", caption, f"attention over the photograph {look.name}")
         )
     text = (
-        f"{results.bundled['knows']} These photographs come with scikit-image; its answer is told where the subject is "
-        f"one of its classes and left out where it cannot be right. Layer {layer}, head {head} was chosen on masked "
-        "images of COCO, not on these."
+        f"{results.bundled['knows']} These photographs come with scikit-image. The prediction is shown only if the "
+        f"subject is one of the model's classes. Layer {layer}, head {head} was chosen on COCO images with masks, not "
+        "on these photographs."
     )
-    return Section("A trained model on photographs", text, figures)
+    return Section("The bundled model on photographs", text, figures)
 
 
 def _task(results: QuickstartResults, folder: Path) -> Section:
     figure = samples_figure(results.pictures, list(results.labels), results.masks, title="The first test images")
     text = (
-        "Real handwritten digits (scikit-learn) cut out of one photograph and laid over another, at uniform "
-        "positions and "
-        "mixed sizes, lighter or darker than their ground by a coin's toss. Digits and photo regions of the test "
-        "set are "
-        "never seen in training. The masks are used for scoring only."
+        "Real handwritten digits (scikit-learn) are cut out of one photograph and pasted onto another, at uniformly "
+        "random positions and in various sizes; they are lighter or darker than the background with equal probability. "
+        "The digits and photo regions of the test set are not used in training. The masks are used for scoring only."
     )
-    return Section("The task", text, [_figure(figure, folder, "samples", "Mask outlines drawn over.", "sample images")])
+    return Section(
+        "The task", text, [_figure(figure, folder, "samples", "Test images with mask outlines.", "sample images")]
+    )
 
 
 def _accuracy(results: QuickstartResults, folder: Path) -> Section:
@@ -126,7 +126,7 @@ def _accuracy(results: QuickstartResults, folder: Path) -> Section:
         for key in NAMES
     ]
     columns = ["model", "parameters", "steps", "seconds", "test accuracy"]
-    caption = f"{metrics['test_images']} test images; chance is .100."
+    caption = f"{metrics['test_images']} test images; chance level: 0.100."
     figure = training_figure({NAMES[key]: records for key, records in results.records.items()})
     return Section(
         "Accuracy",
@@ -138,17 +138,14 @@ def _accuracy(results: QuickstartResults, folder: Path) -> Section:
 def _layers(results: QuickstartResults, folder: Path) -> Section:
     figure = layerwise_figure(results.objectives)
     text = Markup(
-        "A CRATE layer first compresses the tokens against its subspaces, which is meant to lower R<sup>c</sup>, then "
-        "sparsifies them. "
-        "Both curves stand beside those of a freshly initialised model of the same shape, because some of their "
-        "fall comes "
-        "with the architecture. The measurement is the released one: the projected block input, tokens normalised, "
-        "\N{GREEK SMALL LETTER EPSILON}\N{SUPERSCRIPT TWO} = 0.01; for the ViT the keys take the projection's place."
+        "A CRATE layer first compresses the tokens against its subspaces, which should lower R<sup>c</sup>, and then "
+        "sparsifies them. Both curves are compared with a randomly initialised model of the same shape, because part "
+        "of the decrease is due to the architecture alone. As in the released code, R<sup>c</sup> is measured on the "
+        "projected block input with normalised tokens and "
+        "\N{GREEK SMALL LETTER EPSILON}\N{SUPERSCRIPT TWO} = 0.01; for the ViT, keys replace the projection."
     )
-    caption = "Mean over test images and one standard deviation; solid trained, dashed untrained."
-    return Section(
-        "What each layer does to the objective", text, [_figure(figure, folder, "layerwise", caption, "curves")]
-    )
+    caption = "Mean over test images, with one standard deviation; solid: trained, dashed: untrained."
+    return Section("The objective in every layer", text, [_figure(figure, folder, "layerwise", caption, "curves")])
 
 
 def _attention(results: QuickstartResults, folder: Path) -> Section:
@@ -168,12 +165,11 @@ def _attention(results: QuickstartResults, folder: Path) -> Section:
         results.pictures[:count], {k: v[:count] for k, v in maps.items()}, results.masks[:count], titles[:count]
     )
     text = (
-        "Attention of the class token over the patches, for the first images of the test set, none picked by "
-        "hand. Layer and "
-        "head were chosen for each model on other images, by AUC against their masks."
+        "Attention of the class token over the patches, for the first images of the test set (not hand-picked). For "
+        "each model, layer and head were chosen on other images, by AUC against their masks."
     )
-    caption = "Left: the picture with its mask. The masks never entered training."
-    return Section("Where attention looks", text, [_figure(figure, folder, "attention", caption, "attention maps")])
+    caption = "Left: the image with its mask. The masks were not used in training."
+    return Section("Attention maps", text, [_figure(figure, folder, "attention", caption, "attention maps")])
 
 
 def _numbers(results: QuickstartResults, folder: Path) -> Section:
@@ -186,18 +182,15 @@ def _numbers(results: QuickstartResults, folder: Path) -> Section:
     columns = ["row", "AUC", "standard error", "chosen on other images", "mIoU", "fraction of patches kept"]
     caption = (
         f"{report.num_reported} reported and {report.num_selection} selection images on a grid of "
-        f"{report.grid[0]} x {report.grid[1]} patches; {report.num_dropped} images left out whose mask covers no "
-        "patch by half. "
-        "AUC: chance that a patch of the object gets more attention than one beside it. Every row had its layer, "
-        "head, sign "
-        "and threshold chosen on the selection images."
+        f"{report.grid[0]} x {report.grid[1]} patches; {report.num_dropped} images were skipped because their mask "
+        "covers no patch by more than half. AUC: probability that an object patch gets more attention than a "
+        "background patch. For every row, layer, head, sign and threshold were chosen on the selection images."
     )
     return Section(
-        "Attention in numbers, with every control",
-        "Shuffled: the same maps scored against the masks of other images. Centred: each head's mean map "
-        "subtracted. Mean-mask "
-        "prior: one mask for all. Brightness, contrast and median difference (from the picture's median "
-        "brightness): of the patch itself, no model at all.",
+        "Attention scores with all controls",
+        "Shuffled: the same maps, scored against the masks of other images. Centred: each head's mean map is "
+        "subtracted. Mean-mask prior: the mean mask for all images. Brightness, contrast and median difference "
+        "(from the median brightness of the image) are computed from the patch itself, without a model.",
         [
             _figure(scores_figure(report, NAMES), folder, "scores", "", "scores with controls"),
             _figure(
@@ -214,12 +207,11 @@ def _heads(results: QuickstartResults, folder: Path) -> Section:
     labels = [f"head {head}\nconsistency {value:.2f}" for head, value in enumerate(summary.consistency)]
     figure = heads_figure(results.pictures[:8], maps, f"CRATE, layer {summary.layer}", labels)
     text = (
-        "Each row is one head on the same eight images. Consistency says how similar the content is that a head "
-        "gathers from "
-        "different images, from about 0 to 1; the table at the top compares it with shuffled maps and an "
-        "untrained model."
+        "Each row is one head on the same eight images. Consistency, from about 0 to 1, measures how similar the "
+        "features are that a head gathers from different images. The table at the top compares it with shuffled maps "
+        "and untrained models."
     )
-    return Section("What each head looks at", text, [_figure(figure, folder, "heads", "", "heads by images")])
+    return Section("Attention of each head", text, [_figure(figure, folder, "heads", "", "heads by images")])
 
 
 def _row_name(row: str) -> str:

@@ -1,4 +1,4 @@
-"""What a masked autoencoder saw, and what it made of it."""
+"""Inputs and reconstructions of a masked autoencoder."""
 
 from collections.abc import Sequence
 
@@ -10,7 +10,7 @@ from PIL import Image
 from crate_transformer.reports.montage import Montage, resample, resize
 from crate_transformer.reports.style import styled
 
-HIDDEN = 128  # the grey of hidden patches
+HIDDEN = 128  # the grey of masked patches
 
 
 @styled
@@ -20,22 +20,22 @@ def reconstruction_figure(
     reconstructions: UInt8[np.ndarray, "images height width 3"],
     titles: Sequence[str] | None = None,
     *,
-    title: str = "Filling in hidden patches",
+    title: str = "Reconstruction of masked patches",
 ) -> Figure:
-    """One row for each image: the picture, what the model saw of it, and its reconstruction.
+    """One row per image: the image, the masked input, and the reconstruction.
 
     Args:
-        masks: true for the patches that were hidden.
-        reconstructions: the pictures with the prediction in place of hidden patches.
-        titles: a text at the left of each row.
+        masks: true for masked patches.
+        reconstructions: the images with the prediction in place of the masked patches.
+        titles: text to the left of each row.
     """
     pictures = Montage(len(images), 3, images.shape[1:3], row_labels=titles or ())
-    for column, name in enumerate(("picture", f"seen ({1 - masks.mean():.0%})", "reconstruction")):
+    for column, name in enumerate(("image", f"visible ({1 - masks.mean():.0%})", "reconstruction")):
         pictures.column_label(column, name)
     for row, (image, mask, filled) in enumerate(zip(images, masks, reconstructions, strict=True)):
         hidden = resample(mask.astype(np.float32), image.shape[1::-1], Image.Resampling.NEAREST) > 0
         seen = np.where(hidden[..., None], np.uint8(HIDDEN), image)
         for column, picture in enumerate((image, seen, filled)):
             pictures.draw(row, column, resize(picture, pictures.side))
-    note = "Grey patches were hidden; the other patches of the reconstruction are the picture itself."
+    note = "Grey patches were masked; in the reconstruction, visible patches are copied from the image."
     return pictures.finish(title, note)

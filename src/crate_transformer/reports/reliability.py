@@ -1,4 +1,4 @@
-"""How far a model's probabilities can be believed."""
+"""The reliability diagram."""
 
 import numpy as np
 from matplotlib.figure import Figure
@@ -9,7 +9,7 @@ from crate_transformer.reports.style import COLOURS, CONTROL_GREY, INK, new_figu
 
 @styled
 def reliability_figure(calibration: CalibrationCounts) -> Figure:
-    """Accuracy by confidence in 15 bins, and how many images lie in each; on the diagonal accuracy is confidence."""
+    """Accuracy against confidence in 15 bins, and the fraction of images in each bin; the diagonal is calibrated."""
     edges = np.arange(BINS) / BINS
     images = np.array(calibration.images)
     filled = images > 0

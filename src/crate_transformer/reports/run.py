@@ -1,4 +1,4 @@
-"""The page of a finished run."""
+"""The report page of a finished run."""
 
 from collections.abc import Iterator, Mapping
 
@@ -10,11 +10,11 @@ from crate_transformer.reports.table import Table
 def run_page(
     title: str, summary: str, curves: bytes, numbers: Mapping[str, object], settings: Mapping[str, object]
 ) -> bytes:
-    """What a run came to, how it went, and what it was made of.
+    """The results, curves and settings of a run.
 
     Args:
-        summary: what was found on held-out data, with its interval.
-        curves: a PNG.
+        summary: the result on held-out data, with its confidence interval.
+        curves: the training curves as PNG.
     """
     of_the_whole = {name: value for name, value in numbers.items() if not LAYER.fullmatch(name)}
     return page_bytes(
@@ -22,17 +22,17 @@ def run_page(
         summary,
         [
             Section(
-                "How training went",
-                figures=[(curves, "From metrics.jsonl, which lies beside this page.", "curves of the training")],
+                "Training curves",
+                figures=[(curves, "Data: metrics.jsonl in the same folder.", "training curves")],
             ),
-            Section("Numbers", table=Table(("number", "value"), [*_flat(of_the_whole)])),
+            Section("Metrics", table=Table(("metric", "value"), [*_flat(of_the_whole)])),
             Section("Settings", table=Table(("setting", "value"), [*_flat(settings)])),
         ],
     )
 
 
 def _flat(values: Mapping[str, object], prefix: str = "") -> Iterator[tuple[str, str]]:
-    """Nested names with dots between them; long lists by their number of entries."""
+    """Nested names joined by dots; long lists as their number of entries."""
     for name, value in values.items():
         if isinstance(value, Mapping):
             yield from _flat(value, f"{prefix}{name}.")

@@ -1,4 +1,4 @@
-"""What a data set looks like."""
+"""Samples of a data set."""
 
 from collections.abc import Sequence
 
@@ -20,7 +20,7 @@ def samples_figure(
     *,
     title: str = "",
 ) -> Figure:
-    """A contact sheet in reading order, the label under each picture and the mask, where given, outlined on it."""
+    """A contact sheet in reading order, with the label under each image and its mask, if given, outlined."""
     columns = min(COLUMNS, len(images))
     rows = -(-len(images) // columns)
     sheet = Montage(rows, columns, images.shape[1:3], caption_lines=2 if max(map(len, labels)) > 12 else 1)

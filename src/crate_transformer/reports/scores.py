@@ -1,4 +1,4 @@
-"""Attention against masks: every number beside its controls."""
+"""Scores of attention against masks, beside their controls."""
 
 from collections.abc import Mapping, Sequence
 from typing import NamedTuple
@@ -13,7 +13,7 @@ from crate_transformer.reports.style import COLOURS, CONTROL_GREY, INK, legend_b
 CHANCE = 0.5
 SPACE = 0.4  # between groups of bars
 CUES = {
-    "mean_mask_prior": "the mean mask, for every image",
+    "mean_mask_prior": "mean mask for every image",
     "brightness": "brightness",
     "contrast": "contrast",
     "median_difference": "difference from the median brightness",
@@ -25,7 +25,7 @@ def scores_figure(report: SegmentationReport, names: Mapping[str, str] | None = 
     """AUC and mean IoU as bars with standard errors: the models in colour, their controls in grey.
 
     Args:
-        names: how to call the report's models, such as ``{"crate": "CRATE"}``.
+        names: display names of the models, such as ``{"crate": "CRATE"}``.
     """
     names = {model: model for model in report.models} | dict(names or {})
     colours = dict(zip(report.models, COLOURS, strict=False))
@@ -56,14 +56,12 @@ def scores_figure(report: SegmentationReport, names: Mapping[str, str] | None = 
     auc.set_ylim(rows[-1].place + 0.6, -0.6)
     for label, row in zip(auc.get_yticklabels(), rows, strict=True):
         label.set_fontweight("bold" if row.colour != CONTROL_GREY else "normal")
-    figure.supxlabel(
-        "centred: after subtracting each head's mean map; lines: standard errors over images", fontsize=8.5
-    )
+    figure.supxlabel("centred: each head's mean map subtracted; error bars: standard errors over images", fontsize=8.5)
     return figure
 
 
 class _Row(NamedTuple):
-    """A bar, its place from the top, and which score it shows."""
+    """A bar: its position from the top, its score, label and colour."""
 
     place: float
     score: str
@@ -88,7 +86,7 @@ def _bars(axes: Axes, scores: Mapping[str, MaskScore], rows: Sequence[_Row], sta
 
 @styled
 def layer_scores_figure(report: SegmentationReport, names: Mapping[str, str] | None = None) -> Figure:
-    """AUC of each layer's best head against depth; solid trained, dashed untrained."""
+    """AUC of the best head of each layer against depth; solid: trained, dashed: untrained."""
     names = {model: model for model in report.models} | dict(names or {})
     figure = new_figure(height=3.3)
     axes = figure.subplots()

@@ -1,4 +1,4 @@
-"""Masks of objects as pictures: one number per pixel, and laid over the photograph."""
+"""Object masks as images: one label per pixel, and overlays on the photograph."""
 
 import numpy as np
 from jaxtyping import Bool, UInt8
@@ -11,7 +11,7 @@ _PALETTE = [0, 0, 0, *(round(255 * part) for colour in COLOURS[:-1] for part in 
 
 
 def label_picture(masks: Bool[np.ndarray, "objects height width"]) -> Image.Image:
-    """A palette picture: 0 where no mask is, 1 on the first object, and so on; earlier objects lie on top."""
+    """A palette image: 0 outside all masks, 1 on the first object, and so on; earlier objects are on top."""
     labels = np.zeros(masks.shape[1:], dtype=np.uint8)
     for number in range(len(masks), 0, -1):
         labels[masks[number - 1]] = number
@@ -23,7 +23,7 @@ def label_picture(masks: Bool[np.ndarray, "objects height width"]) -> Image.Imag
 def masks_over(
     image: UInt8[np.ndarray, "height width 3"], masks: Bool[np.ndarray, "objects height width"]
 ) -> Image.Image:
-    """The photograph, each object tinted in its own colour with a white edge and the rest darkened."""
+    """The photograph with each object tinted in its own colour, a white edge, and the rest darkened."""
     shown = np.where(masks.any(axis=0)[..., None], image, 0.45 * image)
     for number in range(len(masks), 0, -1):
         mask = masks[number - 1]

@@ -1,4 +1,4 @@
-"""How speed and memory change with what one varies."""
+"""Curves of speed and memory."""
 
 import math
 from collections.abc import Mapping, Sequence
@@ -17,13 +17,13 @@ LOOKS = [
 
 @styled
 def curves_figure(panels: Sequence[Mapping[str, object]]) -> Figure:
-    """Panels side by side on logarithmic axes, where a power is a straight line; a name looks the same in all of them.
+    """Panels with logarithmic axes, on which a power law is a straight line; a name has the same style in all panels.
 
     Args:
         panels: each with ``title``, ``x_label``, ``x``, ``y_label`` and ``series``, a list of values for each name.
 
     Raises:
-        ValueError: there is no panel, or more names than ways to draw a line.
+        ValueError: there is no panel, or there are more names than line styles.
     """
     names = list(dict.fromkeys(name for panel in panels for name in panel["series"]))
     if not 0 < len(names) <= len(LOOKS):

@@ -1,4 +1,4 @@
-"""How every figure looks, and how it is saved."""
+"""The style of all figures, and how they are saved."""
 
 import io
 import warnings
@@ -20,7 +20,7 @@ DPI = 144
 COLOURS = ("#0072B2", "#D55E00", "#009E73", "#CC79A7", "#E69F00", "#56B4E9", "#000000")  # Okabe and Ito
 CONTROL_GREY = "#A6A6A6"
 INK = "#222222"
-OUTLINE = "#F0E442"  # Okabe and Ito's yellow: on a halo of ink it stands out from any picture
+OUTLINE = "#F0E442"  # Okabe and Ito's yellow: with a dark halo it stands out on any image
 MAP_COLOURS = "magma"
 RATE = "R\N{MODIFIER LETTER SMALL C}"
 
@@ -35,7 +35,7 @@ OTHER_LETTERS = (
     "PingFang SC",
     "Arial Unicode MS",
 )
-"""Fonts for letters that DejaVu Sans has not; those that are installed are used."""
+"""Fonts for characters that DejaVu Sans lacks; the installed ones are used."""
 
 STYLE = {
     "font.family": ["DejaVu Sans", *(font for font in OTHER_LETTERS if font in get_font_names())],
@@ -61,7 +61,7 @@ STYLE = {
     "lines.markersize": 4.5,
     "legend.frameon": False,
     "pdf.fonttype": 42,
-    "text.parse_math": False,  # names of files and classes may hold a dollar sign
+    "text.parse_math": False,  # names of files and classes may contain a dollar sign
 }
 NOTHING_DATED = {".png": {"Software": None}, ".pdf": {"CreationDate": None, "Creator": None, "Producer": None}}
 
@@ -70,14 +70,14 @@ Draw = TypeVar("Draw", bound=Callable[..., Figure])
 
 @contextmanager
 def house_style() -> Iterator[None]:
-    """Inside, matplotlib's settings are ours, whatever the user's own are; afterwards the user's are back."""
+    """Inside, matplotlib uses our settings; afterwards the user's settings are restored."""
     defaults = {key: value for key, value in matplotlib.rcParamsDefault.items() if key != "backend"}
     with matplotlib.rc_context(defaults | STYLE):
         yield
 
 
 def styled(draw: Draw) -> Draw:
-    """Run a drawing function in the house style, with every control character in its texts as an escape."""
+    """Run a drawing function in our style, with control characters in its texts shown as escapes."""
 
     @wraps(draw)
     def inner(*args: object, **kwargs: object) -> Figure:
@@ -88,7 +88,7 @@ def styled(draw: Draw) -> Draw:
 
 
 def _shown(value: object) -> object:
-    """Texts, sequences of them, and mappings from them, made safe to show; anything else as it is."""
+    """Strings, sequences of strings and mappings with control characters as escapes; anything else unchanged."""
     if isinstance(value, str):
         return printable(value, lines=True)
     if type(value) in (list, tuple):
@@ -104,16 +104,16 @@ def new_figure(height: float, width: float = WIDTH) -> Figure:
 
 
 def legend_below(figure: Figure, axes: Axes, columns: int) -> None:
-    """One legend for the whole figure, under its panels."""
+    """One legend for the whole figure, below its panels."""
     handles, labels = axes.get_legend_handles_labels()
     figure.legend(handles, labels, loc="outside lower center", ncols=columns)
 
 
 def save_figure(figure: Figure, path: str | Path) -> Path:
-    """Write ``path`` whole, as PNG or PDF by its suffix; the same figure gives the same bytes.
+    """Write ``path`` as PNG or PDF, by its suffix; the same figure gives the same bytes.
 
     Raises:
-        ValueError: another suffix.
+        ValueError: the suffix is neither ``.png`` nor ``.pdf``.
     """
     path = Path(path)
     write_file(path, figure_bytes(figure, path.suffix.lower()))

@@ -15,8 +15,8 @@ _NAMES = {"dictionary": "dictionary", "decoupled_dictionary": "decoupled diction
 
 @styled
 def subspaces_figure(geometry: SubspaceGeometry, title: str = "Subspaces and dictionaries, layer by layer") -> Figure:
-    """Coherence, effective rank and angles of the subspaces, coherence and distance from orthogonality of the
-    dictionaries, against depth; solid the model, dashed an untrained one of the same shape."""
+    """Coherence, effective rank and angles of the subspaces, and coherence and distance from orthogonality of the
+    dictionaries, against depth; solid: the model, dashed: an untrained model of the same shape."""
     several = geometry.trained.angles.shape[1] > 1
     panels: list[tuple[str, str, dict[str, Callable[[Geometry], np.ndarray]]]] = [
         (
@@ -62,10 +62,10 @@ def gram_figure(
     layers: Sequence[int] | None = None,
     title: str = "Cosines between the columns of the subspaces",
 ) -> Figure:
-    r"""The absolute cosines between a few columns of every head, for a few layers; above the model, below the control.
+    r"""The absolute cosines between a few columns of every head, for a few layers; top: the model, bottom: the control.
 
     Args:
-        layers: at most six; first, middle and last unless given.
+        layers: at most six; default: first, middle and last.
 
     Raises:
         ValueError: a layer does not exist, or there are more than six.

@@ -13,12 +13,11 @@ from crate_transformer.storage import printable
 
 @dataclass(frozen=True)
 class Table:
-    """Rows under column names; the first cell of a row names it.
+    """Rows under column names; the first cell of a row is its name.
 
     Args:
-        rows: cells are text, integers, floats (shown with three decimals) or ``None`` (shown as a dash, and
-            so is a number that is not defined, NaN).
-        highlight: indices of the rows that the reader came for.
+        rows: cells are text, integers, floats (shown with three decimals), or ``None`` and NaN (shown as a dash).
+        highlight: indices of the rows to highlight.
     """
 
     columns: Sequence[str]
@@ -37,12 +36,12 @@ class Table:
 
 
 def is_number(cell: object) -> bool:
-    """Whether a cell is set flush right."""
+    """Whether a cell is right-aligned."""
     return cell is None or (isinstance(cell, (int, float, np.number)) and not isinstance(cell, bool))
 
 
 def format_cell(cell: object) -> str:
-    """What the reader sees of a cell; text keeps its type, so that markup stays markup."""
+    """The displayed text of a cell; text keeps its type, so that markup stays markup."""
     if cell is None or cell != cell:
         return "\N{EN DASH}"
     if isinstance(cell, (float, np.floating)):
@@ -53,7 +52,7 @@ def format_cell(cell: object) -> str:
 
 
 def print_table(columns: Sequence[str], rows: Sequence[Sequence[object]], title: str = "") -> None:
-    """Print a table on standard output, in the same format as on the page; texts are shown as they are, on one line."""
+    """Print a table on standard output, in the same number format as on the page; texts are not parsed as markup."""
     table = Table(columns, rows)
     shown = RichTable(title=_text(title) if title else None, title_justify="left")
     for index, name in enumerate(columns):
@@ -64,7 +63,7 @@ def print_table(columns: Sequence[str], rows: Sequence[Sequence[object]], title:
 
 
 def print_rich(table: RichTable) -> None:
-    """Print what rich draws; by itself rich would end the program where nobody reads its output."""
+    """Print a rich table; printed by rich itself, a closed pipe would end the program."""
     console = Console()
     with console.capture() as drawn:
         console.print(table)
@@ -72,5 +71,5 @@ def print_rich(table: RichTable) -> None:
 
 
 def _text(text: str) -> Text:
-    """Text in which rich sees no markup and a terminal no commands."""
+    """Text without rich markup and terminal control characters."""
     return Text(printable(text))

@@ -1,4 +1,4 @@
-"""Files in and out: bounded reading of what a stranger may have written, whole writing, and text made safe to show."""
+"""File access: bounded reading of untrusted files, atomic writing, and escaping of text for display."""
 
 from crate_transformer.storage.reading import open_file, read_file
 from crate_transformer.storage.records import (

@@ -1,31 +1,31 @@
-"""How much memory data from outside may take, known before any is taken."""
+"""Memory limits for untrusted data, checked before memory is allocated."""
 
 import os
 
 DEFAULT_LIMIT = 1 << 30  # bytes
 _VARIABLE = "CRATE_MEMORY_LIMIT"
-HOW_TO_RAISE = f"a larger {_VARIABLE} (megabytes) in the environment allows it"
+HOW_TO_RAISE = f"set the environment variable {_VARIABLE} (megabytes) to a larger value to allow it"
 
 
 def memory_limit() -> int:
-    """Bytes that one file, one picture, or the masks of one may take while they are read: 1 GiB.
+    """Largest number of bytes that reading one file, one image, or the masks of one image may take: 1 GiB.
 
-    The environment variable ``CRATE_MEMORY_LIMIT`` sets another limit, in megabytes. The file of a picture or of masks
-    may have a quarter of it.
+    The environment variable ``CRATE_MEMORY_LIMIT`` sets another limit in megabytes. An image file or a mask file may
+    have a quarter of it.
 
     Raises:
-        ValueError: The variable is no positive number.
+        ValueError: The variable is not a positive number.
     """
     text = os.environ.get(_VARIABLE)
     if text is None:
         return DEFAULT_LIMIT
     if not (text.isascii() and text.isdecimal()) or not int(text):
-        raise ValueError(f"the environment variable {_VARIABLE} is {text!r}: give a number of megabytes, such as 4096")
+        raise ValueError(f"the environment variable {_VARIABLE} is {text!r}: set a number of megabytes, such as 4096")
     return int(text) << 20
 
 
 def check_memory(needed: int, limit: int) -> None:
-    """Refuse, with ``ValueError``, what takes more bytes than the limit; the sentence says how to allow it."""
+    """Raise ``ValueError`` if more bytes than the limit are needed; the message says how to raise the limit."""
     if needed > limit:
         raise ValueError(
             f"it would take {-(-needed >> 20):,} MB of memory, more than the limit of {limit >> 20:,}; {HOW_TO_RAISE}"

@@ -1,4 +1,4 @@
-"""Reading files of any origin: regular files only, and never more bytes than expected."""
+"""Reading untrusted files: regular files only, and never more bytes than expected."""
 
 import os
 import stat
@@ -11,14 +11,14 @@ from crate_transformer.storage.limits import HOW_TO_RAISE, memory_limit
 def open_file(path: str | Path, *, limit: int | None = None) -> BinaryIO:
     """Open a regular file for reading; links are followed.
 
-    A device or a pipe is never opened, so that nothing waits and nothing is endless.
+    Devices and pipes are refused, because they can block or be endless.
 
     Args:
         limit: largest size in bytes; any size if ``None``.
 
     Raises:
-        FileNotFoundError: there is nothing at this path, or a link leads nowhere.
-        ValueError: it is no regular file, or larger than ``limit``.
+        FileNotFoundError: the path does not exist, or is a broken link.
+        ValueError: it is not a regular file, or larger than ``limit``.
         OSError: it cannot be opened, for example without permission.
     """
     try:
@@ -35,14 +35,14 @@ def open_file(path: str | Path, *, limit: int | None = None) -> BinaryIO:
 
 
 def read_file(path: str | Path, *, limit: int | None = None) -> bytes:
-    """The content of a regular file of at most ``limit`` bytes, ``memory_limit()`` unless given.
+    """The content of a regular file of at most ``limit`` bytes (default: ``memory_limit()``).
 
-    The errors are those of ``open_file``.
+    Raises the same errors as ``open_file``.
     """
     limit = memory_limit() if limit is None else limit
     with open_file(path, limit=limit) as stream:
         size = min(limit, os.fstat(stream.fileno()).st_size)
-        content = stream.read(size + 1)  # not limit + 1, because that much memory would be taken first
+        content = stream.read(size + 1)  # not limit + 1, because that much memory would be allocated first
         if len(content) > size:
             content += stream.read(limit + 1 - len(content))
     if len(content) > limit:

@@ -1,4 +1,4 @@
-"""JSON files: written whole, and read back as if a stranger had written them."""
+"""JSON files: atomic writing, and validated reading of untrusted files."""
 
 import dataclasses
 import json
@@ -11,31 +11,31 @@ from crate_transformer.storage.limits import DEFAULT_LIMIT, memory_limit
 from crate_transformer.storage.reading import read_file
 from crate_transformer.storage.writing import write_file
 
-_SHARE = 16  # of the memory that data may take, for the text of a JSON file: as Python's objects it takes far more
+_SHARE = 16  # fraction of the memory limit for the text of a JSON file: Python objects take far more
 SIGNIFICANT_DIGITS = 6
 
 
 def read_json(path: str | Path, *, limit: int | None = None) -> Any:
-    """The content of a JSON file of at most ``limit`` bytes, ``json_limit()`` unless given.
+    """The content of a JSON file of at most ``limit`` bytes (default: ``json_limit()``).
 
     Raises:
-        FileNotFoundError: there is no such file.
+        FileNotFoundError: the file does not exist.
         ValueError: not a regular file, too large, not UTF-8, not JSON, nested too deeply, a number is too large for
-            64 bits, or an object names a key twice; the sentence names the file.
+            64 bits, or an object has a duplicate key; the message names the file.
     """
     return parse_json(read_file(path, limit=limit or json_limit()), str(path))
 
 
 def json_limit() -> int:
-    """Bytes that a JSON file may have: a sixteenth of ``memory_limit()``, and at least 64 MB."""
+    """Largest size of a JSON file in bytes: a sixteenth of ``memory_limit()``, and at least 64 MB."""
     return max(DEFAULT_LIMIT, memory_limit()) // _SHARE
 
 
 def parse_json(content: bytes, where: str) -> Any:
-    """The value that the bytes of a JSON file stand for; the errors are those of ``read_json``.
+    """The value of the JSON text ``content``; raises the same errors as ``read_json``.
 
     Args:
-        where: what an error calls the file.
+        where: name of the file in error messages.
     """
     try:
         return json.loads(
@@ -47,28 +47,28 @@ def parse_json(content: bytes, where: str) -> Any:
         )
     except RecursionError:
         raise ValueError(f"{where} is not readable JSON: it is nested too deeply") from None
-    except ValueError as error:  # of the decoder of UTF-8 too
+    except ValueError as error:  # includes UTF-8 decoding errors
         raise ValueError(f"{where} is not readable JSON: {error}") from error
 
 
 def read_record(path: str | Path, kind: Any, *, limit: int | None = None) -> Any:
-    """The content of a JSON file as an instance of ``kind``: a dataclass or another type that msgspec validates.
+    """The content of a JSON file as an instance of ``kind``, a dataclass or another type that msgspec validates.
 
     Raises:
-        FileNotFoundError: there is no such file.
-        ValueError: as ``read_json``; or a field is missing or has another type, which the sentence names.
+        FileNotFoundError: the file does not exist.
+        ValueError: as in ``read_json``; or a field is missing or has a wrong type, and the message names it.
     """
     return as_record(read_json(path, limit=limit), kind, str(path))
 
 
 def as_record(value: object, kind: Any, where: str) -> Any:
-    """``value``, as JSON was parsed, as an instance of ``kind``.
+    """Parsed JSON as an instance of ``kind``.
 
     Args:
-        where: what an error calls the place that the value comes from.
+        where: origin of the value, for error messages.
 
     Raises:
-        ValueError: a field is missing or has another type; the sentence names ``where`` and the field.
+        ValueError: a field is missing or has a wrong type; the message names ``where`` and the field.
     """
     import msgspec  # compiled, and not needed for writing
 
@@ -77,18 +77,18 @@ def as_record(value: object, kind: Any, where: str) -> Any:
     except RecursionError:
         raise ValueError(f"{where} is nested too deeply") from None
     except (msgspec.ValidationError, OverflowError) as error:
-        raise ValueError(f"{where} does not hold what it should: {error}") from error
+        raise ValueError(f"{where} is not valid: {error}") from error
 
 
 def write_json(path: str | Path, data: object) -> None:
-    """Write ``data`` with sorted keys, whole or not at all.
+    """Write ``data`` with sorted keys, atomically.
 
     Mappings, sequences, sets, dataclasses, numpy arrays and scalars, and paths may be nested in any way. Floats are
-    rounded to six significant digits (large ones to integers), and one that is not finite becomes ``null``.
+    rounded to six significant digits (large ones to integers); values that are not finite become ``null``.
 
     Raises:
-        ValueError: ``data`` holds something else.
-        OSError: the file could not be written; what was there before stays.
+        ValueError: ``data`` contains something else.
+        OSError: the file could not be written; an existing file is kept.
     """
     write_file(path, json_bytes(data))
 
@@ -99,13 +99,13 @@ def json_bytes(data: object) -> bytes:
 
 
 def json_text(data: object, **options: object) -> str:
-    """JSON with readable letters; where ``data`` holds text that is not Unicode (names of files), escaped ones."""
+    """JSON with unescaped characters, unless ``data`` contains text that is not valid Unicode (file names)."""
     text = json.dumps(data, ensure_ascii=False, allow_nan=False, **options)
     return text if text.isascii() or _is_unicode(text) else json.dumps(data, allow_nan=False, **options)
 
 
 def plain(data: object, digits: int | None = SIGNIFICANT_DIGITS) -> object:
-    """``data`` in the types that JSON knows; floats keep ``digits`` significant digits, or all of them if ``None``."""
+    """``data`` as JSON types; floats keep ``digits`` significant digits, or all of them if ``None``."""
     if data is None or isinstance(data, (str, bool)):
         return data
     if isinstance(data, int):
@@ -140,13 +140,13 @@ def _is_unicode(text: str) -> bool:
 
 
 def _no_constant(name: str) -> NoReturn:
-    raise ValueError(f"{name} is no number of JSON")
+    raise ValueError(f"{name} is not a JSON number")
 
 
 def _finite(digits: str) -> float:
     value = float(digits)
     if math.isinf(value):
-        raise ValueError(f"{digits[:30]} is too large a number")
+        raise ValueError(f"the number {digits[:30]} is too large")
     return value
 
 
@@ -160,5 +160,5 @@ def _without_duplicates(pairs: list[tuple[str, object]]) -> dict[str, object]:
     if len(found) < len(pairs):
         seen: set[str] = set()
         twice = next(key for key, _ in pairs if key in seen or seen.add(key))
-        raise ValueError(f"an object has the key {twice!r} twice")
+        raise ValueError(f"an object has the duplicate key {twice!r}")
     return found

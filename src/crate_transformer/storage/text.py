@@ -1,15 +1,15 @@
-"""Text from files, made safe to show: on a terminal, and in Markdown."""
+"""Escaping text from files for display on a terminal and in Markdown."""
 
 import re
 import unicodedata
 from pathlib import PurePath
 
 _JOINERS = "\u200c\u200d"  # part of ordinary words in several scripts, and of emoji
-_HIDDEN = {"Cc", "Cf", "Cs", "Zl", "Zp"}  # control, format (direction of writing), surrogate, separators of lines
+_HIDDEN = {"Cc", "Cf", "Cs", "Zl", "Zp"}  # control, format (writing direction), surrogate, line separators
 
 
 def printable(text: object, *, lines: bool = False) -> str:
-    r"""``str(text)`` with everything that could steer a terminal or hide text shown as an escape such as ``\x1b``.
+    r"""``str(text)`` with everything that could control a terminal or hide text escaped, as in ``\x1b``.
 
     Args:
         lines: keep line breaks; otherwise they are escaped too, so that the result is one line.
@@ -25,16 +25,16 @@ def printable(text: object, *, lines: bool = False) -> str:
 
 
 def markdown(text: object) -> str:
-    """One line of ``text`` for a Markdown file: no HTML, link, code or table cell can begin or end in it."""
+    """``text`` on one line for a Markdown file, with HTML, links, code and table cells escaped."""
     safe = printable(re.sub(r"\s+", " ", str(text)))
     safe = safe.replace("&", "&amp;").replace("<", "&lt;").replace(">", "&gt;")
     return re.sub(r"([|`\[\]])", r"\\\1", safe)
 
 
 def file_stem(number: int, path: str) -> str:
-    """A name without suffix for files made from ``path``, one of several; the number keeps equal names apart.
+    """A file name without suffix for results of ``path``; the number distinguishes equal names.
 
-    Letters that hide, or that a file system may refuse, become ``_``; a long name is cut.
+    Invisible characters, and characters that a file system may refuse, become ``_``; long names are cut.
     """
     name = unicodedata.normalize("NFC", PurePath(path).stem)
     name = "".join("_" if unicodedata.category(c) in _HIDDEN or c in '\\/:*?"<>|' else c for c in name)

@@ -1,4 +1,4 @@
-"""Files that appear whole or not at all, alone and together."""
+"""Atomic writing of one or several files."""
 
 import json
 import os
@@ -15,15 +15,15 @@ import psutil
 from crate_transformer.storage.reading import read_file
 
 UNFINISHED = ".unfinished"
-"""Folder inside a target folder in which files are written before they are put in place; one sub-folder a process."""
+"""Folder inside a target folder where files are written before they are moved; one sub-folder per process."""
 _JOURNAL = "journal.json"
 _LONGEST_JOURNAL = 1 << 30  # bytes
-_PATIENCE = 10.0  # seconds to wait for another process that is putting files in place
-_FOREIGN_SECONDS = 3600.0  # after which a process of another machine counts as dead
+_PATIENCE = 10.0  # seconds to wait for another process that is moving files
+_FOREIGN_SECONDS = 3600.0  # after which a process on another machine counts as dead
 
 
 def write_file(path: str | Path, content: bytes | Callable[[Path], None]) -> Path:
-    """Write one file, whole or not at all; see ``write_files``."""
+    """Write one file atomically; see ``write_files``."""
     path = Path(path)
     write_files(path.parent, {path.name: content})
     return path
@@ -32,21 +32,21 @@ def write_file(path: str | Path, content: bytes | Callable[[Path], None]) -> Pat
 def write_files(
     folder: str | Path, files: Mapping[str, bytes | Callable[[Path], None]], *, remove: Iterable[str] = ()
 ) -> Path:
-    """Write several files into a folder; whoever opens them later finds all of them new, or all as they were before.
+    """Write several files into a folder together: readers later find all of them new, or all as before.
 
-    They are completed on disk under ``.unfinished`` first. Then a journal names them, and they are renamed. A process
-    that dies before the journal changes nothing; one that dies after it leaves the rest to the next ``recover``, which
-    every ``write_files`` begins with. Nothing else stays behind.
+    They are first completed on disk under ``.unfinished``. Then a journal lists them, and they are renamed. If the
+    process dies before the journal is written, nothing has changed; if it dies later, the next ``recover`` finishes the
+    work, and every ``write_files`` begins with ``recover``. No other files remain.
 
     Args:
-        folder: made if absent.
-        files: name, which may begin with sub-folders (``masks/1.png``), to content, or to a function that writes it
-            to the path it is given.
-        remove: names of files that go at the same time, where they are there.
+        folder: created if it does not exist.
+        files: name, which may include sub-folders (``masks/1.png``) -> content, or a function that writes the content
+            to a given path.
+        remove: names of files to remove at the same time, if they exist.
 
     Raises:
-        ValueError: a name leads out of the folder, by itself or through a link.
-        OSError: one sentence that names the folder; the folder is as before.
+        ValueError: a name points outside the folder, directly or through a link.
+        OSError: the folder cannot be written; it is unchanged.
     """
     folder = Path(folder)
     targets = {name: _inside(folder, name) for name in files}
@@ -75,7 +75,7 @@ def write_files(
         finally:
             try:
                 _finish(folder, staging)
-            finally:  # a Ctrl-C while files were put in place: put the rest in place before leaving
+            finally:  # Ctrl-C while files were moved: move the rest before leaving
                 _finish(folder, staging)
                 _remove(staging)
     except OSError as error:
@@ -87,10 +87,10 @@ def write_files(
 
 
 def recover(folder: str | Path) -> None:
-    """Finish what dead processes had completed in ``folder`` without putting it in place, and remove what they had not.
+    """Move the files that dead processes had completed in ``folder``, and remove their incomplete ones.
 
     Raises:
-        OSError: the folder cannot be written, or a living process goes on putting files in place for ten seconds.
+        OSError: the folder cannot be written, or a running process keeps moving files for ten seconds.
     """
     unfinished = Path(folder) / UNFINISHED
     if not unfinished.is_dir() or unfinished.is_symlink():
@@ -107,7 +107,7 @@ def recover(folder: str | Path) -> None:
 
 
 def _finish(folder: Path, staging: Path) -> None:
-    """Put in place what the journal names; without a readable journal nothing was complete, or nothing is left."""
+    """Move the files listed in the journal; without a readable journal nothing was complete, or nothing is left."""
     journal = staging / _JOURNAL
     try:
         order = json.loads(read_file(journal, limit=_LONGEST_JOURNAL))
@@ -129,17 +129,17 @@ def _make_staging(folder: Path) -> Path:
     staging = folder / UNFINISHED / _process(os.getpid())
     if staging.parent.is_symlink():
         raise OSError(f"{staging.parent} is a link: remove it")
-    for _ in range(100):  # another process may be removing the folder above, which was empty
+    for _ in range(100):  # another process may be removing the empty parent folder
         staging.parent.mkdir(parents=True, exist_ok=True)
         try:
             return _fresh(staging)
         except FileNotFoundError:
             continue
-    raise OSError(f"{staging.parent} is removed again and again")
+    raise OSError(f"{staging.parent} is repeatedly removed by another process")
 
 
 def _fresh(staging: Path) -> Path:
-    """A folder of this call's own: a thread beside this one may be writing too."""
+    """A separate folder for this call, because another thread may be writing too."""
     for number in range(1000):
         candidate = staging.with_name(f"{staging.name}-{number}")
         try:
@@ -156,9 +156,9 @@ def _write_part(part: Path, content: bytes | Callable[[Path], None]) -> None:
         mode = part.stat().st_mode
         try:
             content(part)
-        except RuntimeError as error:  # what PyTorch raises where a file cannot be written
+        except RuntimeError as error:  # raised by PyTorch if a file cannot be written
             raise OSError(" ".join(str(error).split())) from error
-        part.chmod(mode)  # as other new files here: safetensors makes them private
+        part.chmod(mode)  # as for other new files: safetensors makes them private
     with part.open("ab") as stream:
         if not callable(content):
             stream.write(content)
@@ -167,7 +167,7 @@ def _write_part(part: Path, content: bytes | Callable[[Path], None]) -> None:
 
 
 def _remove(staging: Path) -> None:
-    """Remove one process's folder, and the folder above where it was the last one."""
+    """Remove the folder of one process, and its parent folder if it was the last one."""
     if staging.is_dir() and not staging.is_symlink():
         shutil.rmtree(staging, ignore_errors=True)
     else:
@@ -175,21 +175,21 @@ def _remove(staging: Path) -> None:
     try:
         staging.parent.rmdir()
     except OSError:
-        return  # not empty, or gone already
+        return  # not empty, or already removed
 
 
 def _inside(folder: Path, name: str) -> Path:
     path = PurePosixPath(name)
     if path.is_absolute() or not path.parts or ".." in path.parts or UNFINISHED in path.parts:
-        raise ValueError(f"{name!r} is no name of a file inside a folder")
+        raise ValueError(f"{name!r} is not a file name inside a folder")
     target = folder / path
     if folder.resolve() not in (target.parent.resolve() / "file").parents:
-        raise ValueError(f"{target.parent} is a link that leads out of {folder}: remove it")
+        raise ValueError(f"{target.parent} is a link that points outside {folder}: remove it")
     return target
 
 
 def _process(pid: int) -> str:
-    """Names a process: machine, number and start, because numbers are used again."""
+    """Identifies a process by machine, id and start time, because ids are reused."""
     return f"{zlib.crc32(platform.node().encode()):08x}-{pid}-{int(psutil.Process(pid).create_time())}"
 
 

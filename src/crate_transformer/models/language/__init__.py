@@ -1,4 +1,4 @@
-"""Language models: the same blocks, with every sum over tokens running only up to the token itself."""
+"""Language models: causal versions of the same blocks."""
 
 from crate_transformer.models.language.causal_crate import CausalCRATE, CausalCRATEConfig
 from crate_transformer.models.language.causal_tost import CausalToST, CausalToSTConfig

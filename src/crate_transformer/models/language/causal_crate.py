@@ -25,12 +25,12 @@ SIZES = {
 
 
 class Block(nn.Module):
-    r"""CRATE's block with attention to earlier tokens only.
+    r"""CRATE's block with causal attention.
 
     .. math:: Z^{\ell+1/2} = Z^\ell + \mathrm{MSSA}(\mathrm{LN}(Z^\ell)), \qquad
               Z^{\ell+1} = \mathrm{ISTA}(\mathrm{LN}(Z^{\ell+1/2}))
 
-    The hook point ``z_half`` sees :math:`Z^{\ell+1/2}`.
+    The hook point ``z_half`` is :math:`Z^{\ell+1/2}`.
     """
 
     def __init__(self, config: CausalCRATEConfig) -> None:
@@ -47,7 +47,7 @@ class Block(nn.Module):
         return self.ista(self.norm2(z))
 
     def fold_(self) -> None:
-        """Replace the sparsifying step by one linear map and a ReLU that take the norm's affine part along."""
+        """Replace norm and sparsifying step by a norm without scale and shift, one linear map and a ReLU."""
         linear, relu = self.ista.folded()
         self.norm2, linear = fold_norm(self.norm2, linear)
         self.ista = nn.Sequential(linear, relu)

@@ -12,7 +12,7 @@ from crate_transformer.models.language.language_model import LanguageModel
 
 @dataclass(frozen=True, kw_only=True)
 class CausalToSTConfig(LanguageConfig):
-    """Architecture of a ToST for language; ``layer_scale`` is what the size of every residual branch starts at."""
+    """Architecture of a ToST for language; ``layer_scale`` is the initial scale of every residual branch."""
 
     mlp_ratio: float = 4.0
     layer_scale: float = 1e-5
@@ -29,12 +29,12 @@ SIZES = {
 
 
 class Block(nn.Module):
-    r"""Compress by the statistics of the tokens so far, then an ordinary MLP.
+    r"""Compress by the statistics of the tokens so far, then apply an MLP.
 
     .. math:: Z^{\ell+1/2} = Z^\ell + \gamma_1 \odot \mathrm{TSSA}(\mathrm{LN}(Z^\ell)), \qquad
               Z^{\ell+1} = Z^{\ell+1/2} + \gamma_2 \odot \mathrm{MLP}(\mathrm{LN}(Z^{\ell+1/2}))
 
-    The hook point ``z_half`` sees :math:`Z^{\ell+1/2}`.
+    The hook point ``z_half`` is :math:`Z^{\ell+1/2}`.
     """
 
     def __init__(self, config: CausalToSTConfig) -> None:
@@ -53,7 +53,7 @@ class Block(nn.Module):
         return z + self.scale2(self.mlp(self.norm2(z)))
 
     def fold_(self) -> None:
-        """Let the linear maps take the norms' affine parts and the scales of both branches along."""
+        """Fold the affine parts of the norms and the scales of both branches into the linear maps."""
         self.norm1, self.tssa.subspaces = fold_norm(self.norm1, self.tssa.subspaces)
         self.tssa.out, self.scale1 = fold_scale(self.tssa.out, self.scale1)
         self.norm2, self.mlp.fc1 = fold_norm(self.norm2, self.mlp.fc1)
@@ -67,5 +67,5 @@ class CausalToST(LanguageModel):
         super().__init__(config, blocks=[Block(config) for _ in range(config.depth)])
 
     def no_weight_decay(self) -> set[str]:
-        """Names of parameters that are matrices by shape but no linear maps."""
+        """Names of parameters that are matrices by shape but not linear maps."""
         return {"pos_embed", *(f"blocks.{layer}.tssa.denominator_bias" for layer in range(len(self.blocks)))}

@@ -1,4 +1,4 @@
-"""What every language model needs to know."""
+"""The configuration shared by all language models."""
 
 from dataclasses import dataclass
 
@@ -7,11 +7,11 @@ from crate_transformer.models.config import check_numbers
 
 @dataclass(frozen=True, kw_only=True)
 class LanguageConfig:
-    """What every family needs to know; the defaults fit GPT-2's tokens, their number rounded up to a multiple of 64.
+    """The configuration shared by all families; the defaults fit GPT-2's tokenizer, rounded up to a multiple of 64.
 
     Args:
-        vocab_size: how many different tokens there are.
-        context_length: the largest number of tokens that the model sees at once.
+        vocab_size: vocabulary size.
+        context_length: largest number of input tokens.
         bias: whether linear maps and norms have biases.
     """
 

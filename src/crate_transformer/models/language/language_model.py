@@ -1,4 +1,4 @@
-"""The pipeline around the blocks, the same for every family: embedding, positions, tied output."""
+"""The common part of all language models: embedding, positions, tied output."""
 
 import torch
 import torch.nn.functional as F
@@ -10,13 +10,13 @@ from crate_transformer.models.foldable import Foldable
 from crate_transformer.models.language.config import LanguageConfig
 
 NO_TARGET = -1
-"""The target of a token whose successor does not count."""
+"""The target of a token that is ignored in the loss."""
 
 
 def next_token_loss(
     logits: Float[Tensor, "batch tokens vocabulary"], targets: Int[Tensor, "batch tokens"]
 ) -> Float[Tensor, ""]:
-    """Cross entropy in nats per token, in float32 or better; targets of -1 do not count."""
+    """Cross entropy in nats per token, in float32 or better; targets of -1 are ignored."""
     exact = logits.to(torch.promote_types(logits.dtype, torch.float32))
     return F.cross_entropy(exact.flatten(0, 1), targets.flatten(), ignore_index=NO_TARGET)
 
@@ -24,8 +24,8 @@ def next_token_loss(
 class LanguageModel(Foldable, nn.Module):
     """Token ids to the logits of each next token, through a stack of blocks; the output map is the embedding.
 
-    Linear maps start as in GPT-2: normal with standard deviation 0.02, those that end a residual branch smaller by
-    ``sqrt(2 * depth)``.
+    Linear maps are initialised as in GPT-2: normal with standard deviation 0.02, divided by ``sqrt(2 * depth)`` at the
+    end of a residual branch.
     """
 
     grad_checkpointing = False
@@ -65,7 +65,7 @@ class LanguageModel(Foldable, nn.Module):
         return F.linear(z.to(self.embedding.weight.dtype), self.embedding.weight)
 
     def loss(self, token_ids: Int[Tensor, "batch tokens"], targets: Int[Tensor, "batch tokens"]) -> Float[Tensor, ""]:
-        """Cross entropy of the targets, the token after each, in nats per token; targets of -1 do not count."""
+        """Cross entropy of the targets (the next tokens) in nats per token; targets of -1 are ignored."""
         return next_token_loss(self(token_ids), targets)
 
     @torch.no_grad()
@@ -78,21 +78,21 @@ class LanguageModel(Foldable, nn.Module):
         top_k: int | None = None,
         generator: torch.Generator | None = None,
     ) -> Int[Tensor, "batch more_tokens"]:
-        """Go on with the text token by token; what lies further back than the context is forgotten.
+        """Continue the text token by token; tokens beyond the context length are dropped.
 
         Args:
-            temperature: logits are divided by it; 0 always takes the likeliest token.
-            top_k: draw only among this many likeliest tokens.
+            temperature: logits are divided by it; 0 always takes the most likely token.
+            top_k: sample only from this many most likely tokens.
 
         Raises:
             ValueError: there is no token to start from, one is not in the vocabulary, or an option is out of range.
         """
         if not token_ids.numel() or not 0 <= token_ids.min() <= token_ids.max() < self.config.vocab_size:
-            raise ValueError(f"token_ids must hold at least one token, from 0 to {self.config.vocab_size - 1}")
+            raise ValueError(f"token_ids must contain at least one token, from 0 to {self.config.vocab_size - 1}")
         if num_new_tokens < 0 or not temperature >= 0 or (top_k is not None and top_k < 1):
             raise ValueError(
-                f"num_new_tokens {num_new_tokens} and temperature {temperature} must be at least 0, "
-                f"top_k {top_k} at least 1"
+                f"num_new_tokens is {num_new_tokens}, temperature is {temperature} and top_k is {top_k}: the first two "
+                "must be at least 0, top_k at least 1"
             )
         for _ in range(num_new_tokens):
             last = self.forward_features(token_ids[:, -self.config.context_length :])[:, -1]
@@ -107,9 +107,9 @@ class LanguageModel(Foldable, nn.Module):
         return token_ids
 
     def set_grad_checkpointing(self, enable: bool = True) -> None:
-        """Recompute each block in the backward pass instead of keeping its activations."""
+        """Recompute each block in the backward pass instead of storing its activations."""
         self.grad_checkpointing = enable
 
     def no_weight_decay(self) -> set[str]:
-        """Names of parameters that are matrices by shape but no linear maps."""
+        """Names of parameters that are matrices by shape but not linear maps."""
         return {"pos_embed"}
