@@ -149,9 +149,7 @@ def test_every_missing_broken_or_misshapen_tensor_is_named(write):
 
 @pytest.mark.parametrize("key", ["extra", "blocks.7.layers.0.0.norm.weight", "head.weight", "blocks.0.norm1.weight"])
 def test_an_unknown_tensor_is_named(write, key):
-    with pytest.raises(
-        ValueError, match=r"tensor '(extra|blocks\.[\w.]+|head\.weight)' is (not known|missing)"
-    ) as error:
+    with pytest.raises(ValueError, match=r"tensor '(extra|blocks\.[\w.]+|head\.weight)' is (unknown|missing)") as error:
         load_checkpoint(write(official(TOY) | {key: torch.zeros(12)}), num_heads=3)
     assert key in str(error.value) or "blocks.7" in key
 

@@ -98,14 +98,14 @@ def test_options_that_the_weights_do_not_have(boxed):
 )
 def test_weights_that_do_not_exist(boxed, name, wanted):
     with pytest.raises(
-        ValueError, match=f"there are no bundled weights '{name}'; choose one of {TAGGED}, or use load_checkpoint"
+        ValueError, match=f"there are no bundled weights '{name}'; available: {TAGGED}. Use load_checkpoint"
     ):
         create_model(name, pretrained=wanted)
 
 
 def test_an_empty_box(tmp_path, monkeypatch):
     monkeypatch.setattr(pretrained, "BUNDLED", tmp_path)
-    with pytest.raises(ValueError, match="none bundled"):
+    with pytest.raises(ValueError, match="there are no bundled weights"):
         create_model("crate_micro_patch4_32", pretrained=True)
 
 

@@ -35,7 +35,7 @@ def test_uncompressed_counts_are_read():
 @pytest.mark.parametrize(
     ("runs", "message"),
     [
-        ({"size": [3, 2], "counts": [6]}, "of 3 x 2 pixels, but the image is 2 x 3"),
+        ({"size": [3, 2], "counts": [6]}, "for 3 x 2 pixels, but the image is 2 x 3"),
         ({"size": [2, 3], "counts": [5]}, "do not add up"),
         ({"size": [2, 3], "counts": [7, -1]}, "do not add up"),
         ({"size": [2, 3], "counts": "\x01"}, "damaged"),

@@ -44,7 +44,7 @@ def test_it_learns_folds_resizes_and_travels(name, tmp_path):
     again = load_checkpoint(save_checkpoint(model, tmp_path / "saved"))
     assert again.config.stem == "conv" and torch.equal(again(images), model(images))
     torch.testing.assert_close(model.fold()(images), model(images), rtol=1e-4, atol=1e-4)
-    with pytest.raises(ValueError, match="cannot take"):
+    with pytest.raises(ValueError, match="cannot change to"):
         model.set_input_size(patch_size=8)
 
 

@@ -52,7 +52,7 @@ def create_model(name: str, pretrained: bool = False, **config: object) -> Backb
     folder = box_folder(full)
     if folder is None and (tag or pretrained):
         raise ValueError(
-            f"there are no bundled weights {full!r}; choose one of {', '.join(list_pretrained()) or 'none'}, or use "
+            f"there are no bundled weights {full!r}; available: {', '.join(list_pretrained()) or 'none'}. Use "
             "load_checkpoint for your own weights"
         )
     if pretrained:
