@@ -33,7 +33,7 @@ docs: .venv/docs.stamp  ## the documentation site, runs/docs/index.html; a warni
 	$(PIP) -e ".[docs]"
 	touch $@
 
-test: .venv/dev.stamp test-timm test-triton test-datasets test-peers  ## everything but slow and gpu, under 6 minutes on 2 quiet cores
+test: .venv/dev.stamp test-timm test-triton test-datasets test-peers  ## everything but slow and gpu, 7 minutes on 2 quiet cores
 	$(BIN)/pytest -n 2 --dist loadfile --no-loadscope-reorder -m "not slow and not gpu"
 
 # timm needs torchvision, which breaks transformers' vision classes beside a CPU build of torch: both stay out of the way
