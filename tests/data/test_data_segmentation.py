@@ -128,3 +128,19 @@ def test_foregrounds_are_unions_cut_as_the_pictures(tmp_path):
     np.testing.assert_array_equal(cut.masks[0].numpy(), ((LABELS == 3) | (LABELS == 7))[:, 5:25])
     with pytest.raises(ValueError, match="there is no image whose masks cover 60% to 70%"):
         crop_foregrounds(open_segmentation(tmp_path), 20, coverage=(0.6, 0.7))
+
+
+def test_undecided_pixels_are_kept_apart(tmp_path):
+    write_masks(tmp_path, "images", "masks")
+    write_masks(tmp_path, "images", "masks", stem="b", labels=np.full_like(LABELS, 3))
+    first, second = open_segmentation(tmp_path)
+    np.testing.assert_array_equal(first.undecided, LABELS == 255)
+    assert second.undecided is None
+    cut = crop_foregrounds(open_segmentation(tmp_path), 20, coverage=(0.0, 1.0))
+    assert cut.undecided is None  # the corner is not in the square
+    labels = np.where(LABELS == 3, 128, np.where(LABELS == 7, 255, 0)).astype(np.uint8)
+    for stem in ("a", "b"):
+        write_masks(tmp_path, "images", "masks", labels=labels, stem=stem)
+    cut = crop_foregrounds(open_segmentation(tmp_path), 20, coverage=(0.0, 1.0))
+    np.testing.assert_array_equal(cut.undecided[1], (LABELS == 3)[:, 5:25])
+    np.testing.assert_array_equal(cut.masks[1], (LABELS == 7)[:, 5:25])

@@ -99,7 +99,7 @@ def test_a_map_equal_to_the_mask_is_chosen_and_beats_every_control(oracle):
             assert set(rows) == ROWS
             assert rows["model"].mean > 1.3 * max(score.mean for row, score in rows.items() if row != "model")
         assert protocol["entries"]["model"].mean == 1.0
-    assert report.fixed_head["entries"]["model"].choices == ({"layer": 1, "head": 2},)
+    assert report.fixed_head["entries"]["model"].choices == ({"layer": 1, "head": 2, "sign": 1},)
     assert report.fixed_head["entries"]["model"].per_class == {1: 1.0, 2: 1.0}
     assert not report.best_head["entries"]["model"].choices
     assert report.to_dict()["layer"] == 1

@@ -88,6 +88,26 @@ def test_attention_equal_to_the_masks_scores_one_and_beats_every_control():
     assert (report.input_size, report.grid) == ((SIDE, SIDE), (GRID, GRID))
 
 
+def test_undecided_pixels_are_not_scored_and_inverted_heads_count_if_asked():
+    masks = squares(60)
+    undecided = torch.zeros_like(masks)
+    undecided[:, :, : SIDE // 2] = True  # half of each image, where the head is wrong
+    right = masks & ~undecided
+    images = torch.rand(60, 3, SIDE, SIDE)
+    images[:, 1] = (right | (undecided & ~masks)).float()
+    shown = right.any(dim=(1, 2))
+    found = attention_segmentation({"seer": looker()}, images, masks & ~undecided, noise(60), undecided=undecided)
+    assert found.auc["seer"].mean == 1.0 and found.auc["seer"].head == 1
+    assert found.num_dropped == int((~shown).sum()) > 0
+    images[:, 1] = 1 - images[:, 1]
+    options = {"undecided": undecided, "signs": True}
+    found = attention_segmentation({"seer": looker()}, images, masks & ~undecided, noise(60), **options)
+    assert (found.auc["seer"].mean, found.auc["seer"].head, found.auc["seer"].sign) == (1.0, 1, -1)
+    assert found.miou["seer"].sign == -1 and found.miou["seer"].mean > 2 * found.miou["seer_shuffled"].mean
+    assert found.selection_auc["seer"][1, 1] == 0.0
+    assert all(found.beats("seer").values())
+
+
 def test_random_attention_is_at_chance_and_beats_nothing():
     # always the same pictures: of others one in some forty would beat a control by more than two standard errors
     generator = torch.Generator().manual_seed(0)

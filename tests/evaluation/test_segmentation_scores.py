@@ -115,6 +115,24 @@ def test_auc_and_iou_with_ties_and_the_shuffled_scores():
     np.testing.assert_allclose(rank_auc(np.zeros((6, 20)), masks), 0.5)
 
 
+def test_entries_that_are_not_scored_change_nothing():
+    generator = np.random.default_rng(1)
+    maps = generator.integers(0, 4, (6, 20)).astype(np.float64)
+    scored = generator.random((6, 20)) > 0.3
+    masks = (generator.random((6, 20)) > 0.5) & scored
+    np.testing.assert_allclose(rank_auc(maps, masks, np.ones_like(masks)), rank_auc(maps, masks))
+    for image in range(6):
+        others = [other for other in range(6) if other != image]
+        aucs = [roc_auc_score(mask[some], maps[image][some]) for mask, some in zip(masks, scored, strict=True)]
+        assert rank_auc(maps, masks, scored)[image] == pytest.approx(aucs[image])
+        assert shuffled_auc(maps, masks, scored)[image] == pytest.approx(np.mean([aucs[other] for other in others]))
+        kept = threshold_entries(maps[image][None], 0.3)[0]
+        ious = [((kept & m).sum() / ((kept & some) | m).sum()) for m, some in zip(masks, scored, strict=True)]
+        assert top_iou(maps, masks, [0.3], scored)[0, image] == pytest.approx(ious[image])
+        expected = np.mean([ious[other] for other in others])
+        assert shuffled_iou(maps, masks, 0.3, scored)[image] == pytest.approx(expected)
+
+
 def test_beats_uses_the_paired_standard_error():
     base = np.linspace(0, 1, 11)
     controls = ("m_untrained", "m_shuffled", "brightness", "contrast", "median_difference")

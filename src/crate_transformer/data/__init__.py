@@ -13,6 +13,8 @@ from crate_transformer.data.loader import eval_loader, ordered_loader, train_loa
 from crate_transformer.data.memory import fits_in_memory, in_memory, to_arrays
 from crate_transformer.data.mixing import mix, one_hot
 from crate_transformer.data.order import Order
+from crate_transformer.data.part_files import is_part_folder, open_part_samples
+from crate_transformer.data.part_samples import PartArrays, PartSample, PartSamples, crop_parts
 from crate_transformer.data.photographs import PHOTOGRAPHS, photograph
 from crate_transformer.data.runs import decode_mask, encode_mask
 from crate_transformer.data.segmentation import open_segmentation
@@ -22,6 +24,7 @@ from crate_transformer.data.segmentation_samples import (
     SegmentationSample,
     SegmentationSamples,
     crop_foregrounds,
+    foregrounds,
     resize_and_centre_crop,
 )
 from crate_transformer.data.source import Samples, Source, View
@@ -59,6 +62,9 @@ __all__ = [
     "LabelledFiles",
     "MultiCropView",
     "Order",
+    "PartArrays",
+    "PartSample",
+    "PartSamples",
     "Samples",
     "SegmentationSample",
     "SegmentationArrays",
@@ -69,14 +75,17 @@ __all__ = [
     "TrainView",
     "View",
     "crop_foregrounds",
+    "crop_parts",
     "resize_and_centre_crop",
     "decode_mask",
     "digits",
     "encode_mask",
     "eval_loader",
     "fits_in_memory",
+    "foregrounds",
     "imagenet_words",
     "in_memory",
+    "is_part_folder",
     "list_images",
     "middle",
     "mix",
@@ -85,6 +94,7 @@ __all__ = [
     "open_evaluation",
     "open_evaluation_text",
     "open_images",
+    "open_part_samples",
     "open_segmentation",
     "open_split",
     "open_text",

@@ -28,14 +28,14 @@ def open_mask_pictures(
 ) -> SegmentationSamples:
     """Samples of two folders, paired by the path without suffix; a third folder, if present, separates objects.
 
-    A mask is a PNG with one channel: a class id per pixel, 0 for background and 255 for no class. If the masks of
-    layout ``masks`` contain only 0 and 255, and perhaps 128 for undecided pixels, 255 is the single object class.
+    A mask is a PNG with one channel: a class id per pixel, 0 for background and 255 for undecided. If the masks of
+    layout ``masks`` contain only 0 and 255, and perhaps 128, then 255 is the single object class and 128 undecided.
 
     Raises:
         ValueError: a listed image has no mask, a mask has no image, or names are ambiguous.
     """
-    of_pictures, of_masks = _by_stem(root / pictures, is_image), _by_stem(root / masks, _is_png)
-    of_objects = _by_stem(root / objects, _is_png) if (root / objects).is_dir() else {}
+    of_pictures, of_masks = by_stem(root / pictures, is_image), by_stem(root / masks, _is_png)
+    of_objects = by_stem(root / objects, _is_png) if (root / objects).is_dir() else {}
     listed = root / "ImageSets" / "Segmentation" / "val.txt"
     stems = _listed(listed) if listed.is_file() else sorted(of_masks)
     for stem in stems:
@@ -53,7 +53,8 @@ def open_mask_pictures(
         picture = read_picture(root / pictures, of_pictures[stem][0])
         size = (picture.height, picture.width)
         file = root / masks / of_masks[stem][0]
-        classes = _split(file, size, {0, _UNDECIDED} if is_binary else {0, VOID})
+        classes = _split(file, size)
+        undecided = classes.pop(_UNDECIDED if is_binary else VOID, None)
         if is_binary and classes:
             if classes.keys() != {VOID}:
                 raise ValueError(f"{file} contains the value {min(classes)}, but other masks only 0 and {VOID}")
@@ -62,9 +63,15 @@ def open_mask_pictures(
         if of_objects:
             if len(of_objects.get(stem, ())) != 1:
                 raise ValueError(f"{root / objects} does not contain exactly one file for {stem}")
-            found = tuple(_split(root / objects / of_objects[stem][0], size, {0, VOID}).values())
+            single = _split(root / objects / of_objects[stem][0], size)
+            found = tuple(mask for value, mask in single.items() if value != VOID)
         return SegmentationSample(
-            name=stem, picture=picture, classes=classes, objects=found, crowd=(False,) * len(found)
+            name=stem,
+            picture=picture,
+            classes=classes,
+            undecided=undecided,
+            objects=found,
+            crowd=(False,) * len(found),
         )
 
     return SegmentationSamples(
@@ -77,7 +84,7 @@ def open_mask_pictures(
     )
 
 
-def _by_stem(folder: Path, wanted: Callable[[str], bool]) -> dict[str, list[str]]:
+def by_stem(folder: Path, wanted: Callable[[str], bool]) -> dict[str, list[str]]:
     """The files of a folder by their path without suffix, in one Unicode normal form."""
     found = defaultdict(list)
     for name in filter(wanted, list_files(folder)):
@@ -119,14 +126,14 @@ def _read_labels(file: Path) -> Integer[np.ndarray, "height width"]:
     return labels.astype(np.uint8) if labels.dtype == bool else labels
 
 
-def _split(file: Path, size: tuple[int, int], ignored: set[int]) -> dict[int, np.ndarray]:
-    """One mask for each value in a file that is not ignored."""
+def _split(file: Path, size: tuple[int, int]) -> dict[int, np.ndarray]:
+    """One mask for each value in a file except 0."""
     labels = _read_labels(file)
     if labels.shape != size:
         raise ValueError(
             f"{file} has {labels.shape[0]} x {labels.shape[1]} pixels, but its image has {size[0]} x {size[1]}"
         )
-    values = [value for value in np.unique(labels).tolist() if value not in ignored]
+    values = [value for value in np.unique(labels).tolist() if value]
     try:
         check_memory(len(values) * labels.size, memory_limit())
     except ValueError as error:

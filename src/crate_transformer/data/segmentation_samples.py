@@ -18,12 +18,14 @@ from crate_transformer.data.transforms import pixels, resize_crop
 class SegmentationSample:
     """An image, one mask for each class in it, and the masks of single objects if these are known.
 
-    ``crowd`` is true for objects that are crowds (COCO's ``iscrowd``).
+    ``undecided`` pixels belong to nothing that is known and are not scored. ``crowd`` is true for objects that are
+    crowds (COCO's ``iscrowd``).
     """
 
     name: str
     picture: Image.Image
     classes: dict[int, np.ndarray]
+    undecided: np.ndarray | None = None
     objects: tuple[np.ndarray, ...] = ()
     crowd: tuple[bool, ...] = ()
 
@@ -57,7 +59,8 @@ class SegmentationSamples:
 class SegmentationArrays:
     """Samples cropped to squares of one size: bytes, and one entry of ``masks`` for each class in each image.
 
-    ``image`` and ``label`` are the index of the image and the class of each mask.
+    ``image`` and ``label`` are the index of the image and the class of each mask. ``undecided`` pixels of each image
+    are not scored; ``None`` if there are none.
     """
 
     pixels: UInt8[Tensor, "images 3 side side"]
@@ -65,15 +68,18 @@ class SegmentationArrays:
     image: Int[np.ndarray, " masks"]
     label: Int[np.ndarray, " masks"]
     names: tuple[str, ...]
+    undecided: Bool[Tensor, "images side side"] | None = None
 
 
 @dataclass(frozen=True, eq=False, kw_only=True)
 class Foregrounds:
-    """Samples cropped to squares of one size: bytes, and the union of the masks of each image."""
+    """Samples cropped to squares of one size: bytes, and the union of the masks of each image; ``undecided`` as in
+    ``SegmentationArrays``."""
 
     pixels: UInt8[Tensor, "images 3 side side"]
     masks: Bool[Tensor, "images side side"]
     names: tuple[str, ...]
+    undecided: Bool[Tensor, "images side side"] | None = None
 
 
 def resize_and_centre_crop(samples: Iterable[SegmentationSample], size: int) -> SegmentationArrays:
@@ -82,14 +88,16 @@ def resize_and_centre_crop(samples: Iterable[SegmentationSample], size: int) -> 
     Raises:
         ValueError: there are no samples.
     """
-    cut, masks, image, label, names = [], [], [], [], []
+    cut, masks, image, label, names, undecided = [], [], [], [], [], []
     for sample in samples:
         for number, mask in sorted(sample.classes.items()):
-            masks.append(_cut_mask(mask, size))
+            masks.append(cut_mask(mask, size))
             image.append(len(names))
             label.append(number)
         cut.append(pixels(resize_crop(sample.picture, (size, size))))
         names.append(sample.name)
+        nothing = torch.zeros(size, size, dtype=torch.bool)
+        undecided.append(nothing if sample.undecided is None else cut_mask(sample.undecided, size))
     if not names:
         raise ValueError("there are no samples to crop: give at least one")
     return SegmentationArrays(
@@ -98,37 +106,42 @@ def resize_and_centre_crop(samples: Iterable[SegmentationSample], size: int) -> 
         image=np.array(image, dtype=np.int64),
         label=np.array(label, dtype=np.int64),
         names=tuple(names),
+        undecided=torch.stack(undecided) if any(map(torch.any, undecided)) else None,
     )
 
 
 def crop_foregrounds(
     samples: Iterable[SegmentationSample], size: int, *, coverage: tuple[float, float] = (0.03, 0.60)
 ) -> Foregrounds:
-    """As ``resize_and_centre_crop``, with the union of all masks of each image (crowds included).
+    """``foregrounds`` of ``resize_and_centre_crop``; raises ``ValueError`` as they do."""
+    return foregrounds(resize_and_centre_crop(samples, size), coverage=coverage)
+
+
+def foregrounds(arrays: SegmentationArrays, *, coverage: tuple[float, float] = (0.03, 0.60)) -> Foregrounds:
+    """The union of all masks of each image (crowds included).
 
     Args:
-        samples: for example from ``open_segmentation``.
-        size: side of the squares in pixels.
         coverage: images whose union covers a smaller or larger fraction of the square are skipped.
 
     Raises:
         ValueError: no image remains.
     """
-    cut, masks, names = [], [], []
-    for sample in samples:
-        union = np.zeros((sample.picture.height, sample.picture.width), dtype=bool)
-        for mask in sample.classes.values():
-            union |= mask
-        mask = _cut_mask(union, size)
-        if coverage[0] <= mask.float().mean() <= coverage[1]:
-            cut.append(pixels(resize_crop(sample.picture, (size, size))))
-            masks.append(mask)
-            names.append(sample.name)
-    if not names:
+    masks = torch.zeros(len(arrays.names), *arrays.pixels.shape[-2:], dtype=torch.bool)
+    for image, mask in zip(arrays.image, arrays.masks, strict=True):
+        masks[image] |= mask
+    covered = masks.float().mean(dim=(1, 2))
+    kept = ((coverage[0] <= covered) & (covered <= coverage[1])).nonzero()[:, 0]
+    if not len(kept):
         raise ValueError(f"there is no image whose masks cover {coverage[0]:.0%} to {coverage[1]:.0%} of it")
-    return Foregrounds(pixels=torch.stack(cut), masks=torch.stack(masks), names=tuple(names))
+    return Foregrounds(
+        pixels=arrays.pixels[kept],
+        masks=masks[kept],
+        names=tuple(arrays.names[index] for index in kept),
+        undecided=None if arrays.undecided is None else arrays.undecided[kept],
+    )
 
 
-def _cut_mask(mask: Bool[np.ndarray, "height width"], size: int) -> Bool[Tensor, "side side"]:
+def cut_mask(mask: Bool[np.ndarray, "height width"], size: int) -> Bool[Tensor, "side side"]:
+    """The centre of a mask, resized and cropped as an image."""
     whole = Image.fromarray(mask.astype(np.uint8))
     return torch.from_numpy(np.array(resize_crop(whole, (size, size), interpolation="nearest"))) > 0

@@ -41,15 +41,23 @@ def resize_crop(
     times as long as wide are first reduced to their middle.
     """
     image = middle(image)
-    width, height = image.size
+    columns, rows, left, top = crop_geometry(image.size, size, crop_pct)
+    resized = image.resize((columns, rows), _RESAMPLING[interpolation])
+    return resized.crop((left, top, left + size[1], top + size[0]))
+
+
+def crop_geometry(
+    image_size: tuple[int, int], size: tuple[int, int], crop_pct: float = 1.0
+) -> tuple[int, int, int, int]:
+    """Width and height of an image (width, height) after the resize of ``resize_crop``, and left and top edge of the
+    crop in it."""
+    width, height = image_size
     rows, columns = (int(side / crop_pct) for side in size)
     if columns * height >= rows * width:
         rows = columns * height // width
     else:
         columns = rows * width // height
-    top, left = round((rows - size[0]) / 2), round((columns - size[1]) / 2)
-    resized = image.resize((columns, rows), _RESAMPLING[interpolation])
-    return resized.crop((left, top, left + size[1], top + size[0]))
+    return columns, rows, round((columns - size[1]) / 2), round((rows - size[0]) / 2)
 
 
 def middle(image: Image.Image) -> Image.Image:

@@ -53,6 +53,16 @@ def of_batches(
     return Candidates(maps=rearrange(maps, "i l h r c -> (l h) i r c"), choices=choices)
 
 
+def both_signs(candidates: Candidates) -> Candidates:
+    """Every candidate, then every candidate inverted, since a head may mark the background; unchanged if the candidates
+    have signs."""
+    if "sign" in candidates.choices[0]:
+        return candidates
+    inverted = candidates.maps.max(axis=(-2, -1), keepdims=True) - candidates.maps
+    choices = tuple({**choice, "sign": sign} for sign in (1, -1) for choice in candidates.choices)
+    return Candidates(maps=np.concatenate([candidates.maps, inverted]), choices=choices)
+
+
 def of_prior(means: Float[np.ndarray, "images rows columns"]) -> Candidates:
     """The mean-mask prior: for each image, a mean mask of other images."""
     return Candidates(maps=means[None], choices=({},))

@@ -9,6 +9,7 @@ from torch import Tensor, nn
 
 from crate_transformer.evaluation.candidates import (
     Candidates,
+    both_signs,
     choices_made,
     cross_fit,
     halves,
@@ -28,7 +29,7 @@ FRACTIONS = (0.05, 0.1, 0.2, 0.3, 0.4, 0.6)
 class CorLocScore:
     """Fraction of the images whose box has an IoU of at least 0.5 with the true one; ``mean_iou`` is the mean IoU.
 
-    ``choices`` are the layer and head, or sign, and the fraction of entries, chosen on the other half of the images.
+    ``choices`` are the layer, head, sign and fraction of entries, chosen on the other half of the images.
     """
 
     corloc: float
@@ -101,6 +102,7 @@ def corloc(
     rows |= of_cues(pixels, grid)
     scores: dict[str, CorLocScore] = {}
     for row, candidates in rows.items():
+        candidates = both_signs(candidates)
         every, choices = _boxes(candidates)
         ious = box_iou(every, truth)
         chosen = cross_fit((ious >= 0.5) + 1e-6 * ious, fold)

@@ -10,6 +10,7 @@ from torch import nn
 
 from crate_transformer.data import SegmentationArrays
 from crate_transformer.evaluation.candidates import (
+    both_signs,
     choices_made,
     cross_fit,
     halves,
@@ -46,17 +47,19 @@ class MIoU:
 
 @dataclass(frozen=True, kw_only=True)
 class ClassMasks:
-    """One mask on the token grid for each class in each image; ``image`` is numbered from 0 without gaps."""
+    """One mask on the token grid for each class in each image; ``image`` is numbered from 0 without gaps. Only
+    ``scored`` patches of an image count, by default all."""
 
     masks: Bool[np.ndarray, "masks rows columns"]
     image: Int[np.ndarray, " masks"]
     label: Int[np.ndarray, " masks"]
+    scored: Bool[np.ndarray, "images rows columns"] | None = None
 
     def ious(self, found: Bool[np.ndarray, "candidates images rows columns"]) -> Float[np.ndarray, "candidates masks"]:
         """IoU of each candidate's mask of an image with each class in it."""
         scores = np.empty((len(found), len(self.masks)))
         for row, masks in zip(scores, found, strict=True):
-            other = masks[self.image]
+            other = (masks if self.scored is None else masks & self.scored)[self.image]
             row[:] = (other & self.masks).sum(axis=(1, 2)) / (other | self.masks).sum(axis=(1, 2))
         return scores
 
@@ -114,11 +117,11 @@ class AttentionMIoU:
     """The class token's attention as a segmentation, with controls, for both interpretations of "top 60%".
 
     ``best_head[reading][row]`` follows the paper: in ``layer``, the best head for each class of each image counts, so
-    the choice uses the masks themselves and every score is too high. For ``fixed_head[reading][row]``, layer and head
-    (or the sign of a cue) are chosen on the other half of the images. Rows: ``model``; ``untrained``, a random
-    initialisation; ``shuffled``, the model's maps against masks of other images; ``mean_mask_prior``, the mean mask of
-    the other half; ``brightness`` and ``contrast`` of each patch, with the better sign. ``num_dropped`` images have no
-    class that covers more than half of a patch.
+    the choice uses the masks themselves and every score is too high. For ``fixed_head[reading][row]``, layer, head and
+    sign are chosen on the other half of the images. Patches that are mostly undecided do not count. Rows: ``model``;
+    ``untrained``, a random initialisation; ``shuffled``, the model's maps against masks of other images;
+    ``mean_mask_prior``, the mean mask of the other half; ``brightness`` and ``contrast`` of each patch, with the better
+    sign. ``num_dropped`` images have no class that covers more than half of a patch.
     """
 
     best_head: dict[Reading, dict[str, MIoU]]
@@ -149,8 +152,8 @@ class AttentionMIoU:
         }
         rules = {
             "best_head_rule": f"layer {self.layer}; the best head of each image and class counts",
-            "fixed_head_rule": "layer and head, or sign, are the best on the other half of the images",
-            "grid_rule": "a patch belongs to a class that covers more than half of it",
+            "fixed_head_rule": "layer, head and sign are the best on the other half of the images",
+            "grid_rule": "a patch belongs to a class that covers more than half of what is decided of it",
         }
         names = ("fraction", "layer", "input_size", "grid", "num_images", "num_dropped")
         return {**tables, **rules, **{name: getattr(self, name) for name in names}}
@@ -185,10 +188,15 @@ def attention_miou(
     if not -depth <= layer < depth:
         raise ValueError(f"there is no layer {layer}: the model has layers 0 to {depth - 1} (or -1 for the last)")
     grid = rows["model"].maps.shape[-2:]
-    masks = on_grid(np.asarray(samples.masks), grid)
+    masks, scored = on_grid(np.asarray(samples.masks), grid), None
+    if samples.undecided is not None:
+        unknown = np.asarray(samples.undecided)
+        scored = ~on_grid(unknown, grid)
+        masks = on_grid(np.asarray(samples.masks), grid, unknown[samples.image]) & scored[samples.image]
     usable = masks.any(axis=(1, 2))
     shown, image = np.unique(samples.image[usable], return_inverse=True)
-    truth = ClassMasks(masks=masks[usable], image=image, label=samples.label[usable])
+    scored = None if scored is None else scored[shown]
+    truth = ClassMasks(masks=masks[usable], image=image, label=samples.label[usable], scored=scored)
     fold = halves(len(shown), seed)
     covered = np.stack([truth.masks[image == number].any(axis=0) for number in range(len(shown))]).astype(np.float64)
     rows["untrained"] = of_model(untrained or untrained_twin(model, seed), samples.pixels, preprocessing)
@@ -200,11 +208,12 @@ def attention_miou(
     for reading, threshold in THRESHOLDS.items():
         best_head[reading], fixed_head[reading] = {}, {}
         for row, candidates in rows.items():
-            found = threshold(candidates.maps, fraction)
+            signed = both_signs(candidates)
+            found = threshold(signed.maps, fraction)
             ious = truth.ious(found)
-            here = [c.get("layer", layer % depth) == layer % depth for c in candidates.choices]
+            here = [i for i, c in enumerate(candidates.choices) if c.get("layer", layer % depth) == layer % depth]
             chosen = cross_fit(truth.per_image(ious), fold)
-            choices = tuple(choices_made(candidates.choices, chosen))
+            choices = tuple(choices_made(signed.choices, chosen))
             each = np.arange(len(truth.masks))
             best_head[reading][row] = truth.summary(ious[here].max(axis=0))
             fixed_head[reading][row] = truth.summary(ious[chosen[truth.image], each], choices)

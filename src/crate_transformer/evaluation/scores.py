@@ -7,7 +7,7 @@ import numpy as np
 from jaxtyping import Bool, Float
 
 from crate_transformer.inspection import threshold_entries
-from crate_transformer.inspection.agreement import mann_whitney, ranks
+from crate_transformer.inspection.agreement import mann_whitney, rank_auc, ranks
 
 FRACTIONS = (0.02, 0.05, 0.1, 0.15, 0.2, 0.3, 0.4, 0.6)
 """Candidates for the fraction of entries in the mask of an IoU."""
@@ -48,17 +48,21 @@ def top_iou(
     maps: Float[np.ndarray, "*candidates images entries"],
     masks: Bool[np.ndarray, "images entries"],
     fractions: Sequence[float],
+    scored: Bool[np.ndarray, "images entries"] | None = None,
 ) -> Float[np.ndarray, "fractions *candidates images"]:
     """IoU of each mask with the largest entries of the map, for several fractions of the entries.
 
-    The threshold rule is that of ``inspection.threshold_entries``.
+    The threshold rule is that of ``inspection.threshold_entries``. Only ``scored`` entries count in the IoU.
     """
     order = np.argsort(maps, axis=-1, kind="stable")[..., ::-1]
-    hits = np.take_along_axis(np.broadcast_to(masks, order.shape), order, axis=-1).cumsum(axis=-1)
     counts = np.array([max(1, round(fraction * masks.shape[-1])) for fraction in fractions])
-    inside = hits[..., counts - 1]
-    union = counts + masks.sum(axis=-1, keepdims=True) - inside
-    return np.moveaxis(inside / union, -1, 0)
+
+    def among_largest(entries: np.ndarray) -> np.ndarray:
+        return np.take_along_axis(np.broadcast_to(entries, order.shape), order, axis=-1).cumsum(-1)[..., counts - 1]
+
+    inside = among_largest(masks)
+    kept = counts if scored is None else among_largest(scored)
+    return np.moveaxis(inside / (kept + masks.sum(axis=-1, keepdims=True) - inside), -1, 0)
 
 
 def _mean_over_others(pairs: Float[np.ndarray, "images images"]) -> Float[np.ndarray, " images"]:
@@ -66,17 +70,27 @@ def _mean_over_others(pairs: Float[np.ndarray, "images images"]) -> Float[np.nda
 
 
 def shuffled_auc(
-    maps: Float[np.ndarray, "images entries"], masks: Bool[np.ndarray, "images entries"]
+    maps: Float[np.ndarray, "images entries"],
+    masks: Bool[np.ndarray, "images entries"],
+    scored: Bool[np.ndarray, "images entries"] | None = None,
 ) -> Float[np.ndarray, " images"]:
     """Mean AUC of each map against the masks of all other images."""
-    hits = ranks(maps) @ masks.T
-    return _mean_over_others(mann_whitney(hits, masks.sum(axis=-1), masks.shape[-1]))
+    if scored is None:
+        pairs = mann_whitney(ranks(maps) @ masks.T, masks.sum(axis=-1), masks.shape[-1])
+    else:
+        every = [rank_auc(maps[:, None], mask[None], some[None]) for mask, some in zip(masks, scored, strict=True)]
+        pairs = np.concatenate(every, axis=1)
+    return _mean_over_others(pairs)
 
 
 def shuffled_iou(
-    maps: Float[np.ndarray, "images entries"], masks: Bool[np.ndarray, "images entries"], fraction: float
+    maps: Float[np.ndarray, "images entries"],
+    masks: Bool[np.ndarray, "images entries"],
+    fraction: float,
+    scored: Bool[np.ndarray, "images entries"] | None = None,
 ) -> Float[np.ndarray, " images"]:
     """Mean IoU of each map's largest entries with the masks of all other images."""
-    kept = threshold_entries(maps[:, None], fraction)[:, 0]
-    inside = kept.astype(np.float64) @ masks.T
-    return _mean_over_others(inside / (kept.sum(axis=-1)[:, None] + masks.sum(axis=-1) - inside))
+    kept = threshold_entries(maps[:, None], fraction)[:, 0].astype(np.float64)
+    inside = kept @ masks.T
+    counted = kept.sum(axis=-1)[:, None] if scored is None else kept @ scored.T
+    return _mean_over_others(inside / (counted + masks.sum(axis=-1) - inside))

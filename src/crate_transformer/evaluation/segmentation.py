@@ -4,24 +4,17 @@ from dataclasses import dataclass, replace
 from typing import Literal
 
 import numpy as np
-import torch
-from jaxtyping import Bool, Float, Shaped, UInt8
+from jaxtyping import Bool, Float, UInt8
 from torch import Tensor
 
-from crate_transformer.evaluation.candidates import Candidates, of_batches, of_cues, of_prior
-from crate_transformer.evaluation.scores import (
-    FRACTIONS,
-    MaskScore,
-    shuffled_auc,
-    shuffled_iou,
-    top_iou,
-)
-from crate_transformer.inspection import on_grid, untrained_twin
+from crate_transformer.evaluation.candidates import of_prior
+from crate_transformer.evaluation.mask_scorer import TRIVIAL, Scorer, usable_images
+from crate_transformer.evaluation.scores import MaskScore
+from crate_transformer.inspection import untrained_twin
 from crate_transformer.inspection.agreement import rank_auc
 from crate_transformer.models import Backbone
 
-_TRIVIAL = ("brightness", "contrast", "median_difference")
-_CUES = ("mean_mask_prior", *_TRIVIAL)
+_CUES = ("mean_mask_prior", *TRIVIAL)
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -82,24 +75,6 @@ class SegmentationReport:
         }
 
 
-@dataclass(frozen=True)
-class _MaskedImages:
-    """Images with a usable mask, their masks on the token grid, and the maps of the trivial cues."""
-
-    images: Tensor
-    masks: Bool[np.ndarray, "images rows columns"]
-    cues: dict[str, Candidates]
-    num_dropped: int = 0
-
-    def subset(self, indices: np.ndarray) -> "_MaskedImages":
-        cues = {name: cue.on(indices) for name, cue in self.cues.items()}
-        return _MaskedImages(self.images[torch.from_numpy(indices)], self.masks[indices], cues)
-
-    def maps(self, name: str, model: Backbone) -> Candidates:
-        """The model's attention maps of these images."""
-        return of_batches(model, [self.images], repr(name))
-
-
 def _common_grid(models: dict[str, Backbone], images: Tensor) -> tuple[int, int]:
     grids = {name: model.grid_size(*images.shape[-2:]) for name, model in models.items()}
     if len(set(grids.values())) != 1:
@@ -108,63 +83,16 @@ def _common_grid(models: dict[str, Backbone], images: Tensor) -> tuple[int, int]
     return next(iter(grids.values()))
 
 
-def _on_grid(images: Tensor, masks: Tensor, pixels: Tensor, grid: tuple[int, int]) -> _MaskedImages:
-    for what, given in (("masks", masks), ("pixels", pixels)):
-        if len(given) != len(images) or given.shape[-2:] != images.shape[-2:]:
-            raise ValueError(
-                f"there are {len(images)} images of {tuple(images.shape[-2:])}, but {len(given)} {what} of "
-                f"{tuple(given.shape[-2:])}: give one of the same size for each image"
-            )
-    masks_on_grid = on_grid(masks.cpu().numpy(), grid)
-    usable = np.flatnonzero(masks_on_grid.any(axis=(1, 2)) & ~masks_on_grid.all(axis=(1, 2)))
-    everything = _MaskedImages(images, masks_on_grid, of_cues(pixels, grid, _TRIVIAL))
-    return replace(everything.subset(usable), num_dropped=len(images) - len(usable))
-
-
-class _Scorer:
-    """Chooses among candidate maps on the selection images and scores the choice on the reported ones."""
-
-    def __init__(self, selection: _MaskedImages, reported: _MaskedImages) -> None:
-        self.selection, self.reported = _flat(selection.masks), _flat(reported.masks)
-        self.auc: dict[str, MaskScore] = {}
-        self.miou: dict[str, MaskScore] = {}
-
-    def add(self, row: str, selection: Candidates, reported: Candidates) -> np.ndarray:
-        """Score one row; returns each candidate's AUC on the selection images."""
-        chosen_on, maps, choices = _flat(selection.maps), _flat(reported.maps), selection.choices
-        aucs = rank_auc(chosen_on, self.selection).mean(axis=-1)
-        best = int(aucs.argmax())
-        self.auc[row] = MaskScore(per_image=rank_auc(maps[best], self.reported), **choices[best])
-        ious = top_iou(chosen_on, self.selection, FRACTIONS).mean(axis=-1)
-        which, best = (int(index) for index in np.unravel_index(ious.argmax(), ious.shape))
-        (iou,) = top_iou(maps[best], self.reported, [FRACTIONS[which]])
-        self.miou[row] = MaskScore(per_image=iou, fraction=FRACTIONS[which], **choices[best])
-        return aucs
-
-    def add_shuffled(self, row: str, reported: Candidates) -> None:
-        """Score the maps chosen for ``row`` against the masks of the other images."""
-        for rows, score in ((self.auc, self.auc[row]), (self.miou, self.miou[row])):
-            choice = {"layer": score.layer, "head": score.head}
-            maps = _flat(reported.maps)[reported.choices.index(choice)]
-            if score.fraction is None:
-                per_image = shuffled_auc(maps, self.reported)
-            else:
-                per_image = shuffled_iou(maps, self.reported, score.fraction)
-            rows[f"{row}_shuffled"] = MaskScore(per_image=per_image, fraction=score.fraction, **choice)
-
-
-def _flat(grids: Shaped[np.ndarray, "*lead rows columns"]) -> Shaped[np.ndarray, "*lead entries"]:
-    return grids.reshape(*grids.shape[:-2], -1)
-
-
 def attention_segmentation(
     models: dict[str, Backbone],
     images: Float[Tensor, "images 3 height width"],
     masks: Bool[Tensor, "masks mask_height mask_width"],
     pixels: UInt8[Tensor, "pixels 3 pixel_height pixel_width"],
     *,
-    selection: tuple[Tensor, Tensor, Tensor] | None = None,
+    undecided: Bool[Tensor, "masks mask_height mask_width"] | None = None,
+    selection: tuple[Tensor, ...] | None = None,
     selection_fraction: float = 0.5,
+    signs: bool = False,
     seed: int = 0,
 ) -> SegmentationReport:
     """Score the class token's attention in every layer and head against object masks, with controls.
@@ -179,8 +107,12 @@ def attention_segmentation(
         images: preprocessed images.
         masks: true on the object, with the size of the images.
         pixels: the same images before normalisation, for the luminance.
-        selection: separate ``(images, masks, pixels)`` for the choices; all of ``images`` are then reported.
+        undecided: pixels that are not scored: a patch counts if half of it is decided, and belongs to the mask if this
+            covers more than half of what is decided.
+        selection: separate ``(images, masks, pixels)`` or ``(images, masks, pixels, undecided)`` for the choices; all
+            of ``images`` are then reported.
         selection_fraction: without ``selection``, the fraction of the images for the choices, drawn with ``seed``.
+        signs: every head and every control may also be inverted, if that is better on the selection images.
         seed: also the seed of the untrained models.
 
     Raises:
@@ -188,10 +120,10 @@ def attention_segmentation(
             outputs of a model are not finite.
     """
     grid = _common_grid(models, images)
-    reported = _on_grid(images, masks, pixels, grid)
+    reported = usable_images(grid, images, masks, pixels, undecided)
     num_dropped = reported.num_dropped
     if selection is not None:
-        chosen_on = _on_grid(*selection, _common_grid(models, selection[0]))
+        chosen_on = usable_images(_common_grid(models, selection[0]), *selection)
         num_dropped += chosen_on.num_dropped
     else:
         if not 0 < selection_fraction < 1:
@@ -204,7 +136,7 @@ def attention_segmentation(
             f"{len(chosen_on.masks)} selection images and {len(reported.masks)} reported images are too few: "
             f"{num_dropped} were excluded because their mask is empty or full on the token grid"
         )
-    scorer = _Scorer(chosen_on, reported)
+    scorer = Scorer(chosen_on, reported, signs=signs)
     layer_auc: dict[str, np.ndarray] = {}
     layer_heads: dict[str, tuple[int, ...]] = {}
     selection_auc: dict[str, np.ndarray] = {}
@@ -212,22 +144,22 @@ def attention_segmentation(
         depth, num_heads = len(model.blocks), model.config.num_heads
         for row, judged in ((name, model), (f"{name}_untrained", untrained_twin(model, seed))):
             on_selection, on_reported = chosen_on.maps(row, judged), reported.maps(row, judged)
-            aucs = scorer.add(row, on_selection, on_reported)
+            aucs = scorer.add(row, on_selection, on_reported, shuffle=row == name)
             selection_auc[row] = aucs.reshape(depth, num_heads)
-            if row == name:
-                scorer.add_shuffled(row, on_reported)
             heads = selection_auc[row].argmax(axis=1)
             best = np.arange(depth) * num_heads + heads
-            layer_auc[row] = rank_auc(_flat(on_reported.maps[best]), scorer.reported).mean(axis=-1)
+            best_maps = on_reported.maps[best].reshape(depth, len(reported.masks), -1)
+            layer_auc[row] = rank_auc(best_maps, scorer.reported, scorer.scored).mean(axis=-1)
             layer_heads[row] = tuple(heads.tolist())
             average = on_selection.maps.mean(axis=1, keepdims=True, dtype=np.float64)
             centred = [replace(some, maps=some.maps - average) for some in (on_selection, on_reported)]
             scorer.add(f"{row}_centred", *centred)
-    prior = chosen_on.masks.mean(axis=0)
+    counted = len(chosen_on.masks) if chosen_on.scored is None else chosen_on.scored.sum(axis=0).clip(min=1)
+    prior = chosen_on.masks.sum(axis=0) / counted
     scorer.add(
         "mean_mask_prior", *(of_prior(np.broadcast_to(prior, some.masks.shape)) for some in (chosen_on, reported))
     )
-    for cue in _TRIVIAL:
+    for cue in TRIVIAL:
         scorer.add(cue, chosen_on.cues[cue], reported.cues[cue])
     return SegmentationReport(
         models=tuple(models),

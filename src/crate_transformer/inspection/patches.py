@@ -11,9 +11,14 @@ LUMINANCE = (0.299, 0.587, 0.114)
 
 
 def on_grid(
-    masks: Bool[np.ndarray, "*lead height width"], grid: tuple[int, int]
+    masks: Bool[np.ndarray, "*lead height width"],
+    grid: tuple[int, int],
+    undecided: Bool[np.ndarray, "*lead height width"] | None = None,
 ) -> Bool[np.ndarray, "*lead rows columns"]:
     """Masks on the patch grid: true for patches that are covered by more than half.
+
+    Args:
+        undecided: pixels that do not count; a patch is true if more than half of its other pixels are covered.
 
     Raises:
         ValueError: the size of the masks is not a multiple of this grid.
@@ -21,8 +26,12 @@ def on_grid(
     height, width = masks.shape[-2:]
     if height % grid[0] or width % grid[1]:
         raise ValueError(f"masks of {height} x {width} pixels cannot be divided into {grid[0]} x {grid[1]} patches")
-    blocks = rearrange(masks, "... (r h) (c w) -> ... r h c w", r=grid[0], c=grid[1])
-    return blocks.sum(axis=(-3, -1)) * 2 > blocks.shape[-3] * blocks.shape[-1]
+    counted = ~masks if undecided is None else ~(masks | undecided)
+    covered, rest = (
+        rearrange(pixels, "... (r h) (c w) -> ... r c (h w)", r=grid[0], c=grid[1]).sum(axis=-1)
+        for pixels in (masks, counted)
+    )
+    return covered > rest
 
 
 def patch_luminance(
