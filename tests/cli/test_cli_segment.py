@@ -85,23 +85,44 @@ def test_evaluation_prints_tables_with_controls_and_writes_them(crate, trained, 
     options = ("--size", "32", "--maskcut-size", "40", "--output", output)
     ran = crate("evaluate", trained, "--segmentation", samples, *options)
     assert ran.code == 0, ran.err
-    for text in ("Attention mIoU, 5 images", "MaskCut", "untrained", "masks of", "mean-mask", "brightness", "contrast"):
+    for text in ("samples: 5 images, 32 x 32 pixels", "MaskCut", "untrained", "masks of", "mean-mask", "brightness"):
         assert text in ran.out
+    assert "layer, head and sign (-1: inverted) were chosen on 2 images and are reported on the other 3" in ran.out
     numbers = json.loads(output.read_text())
-    assert numbers["maskcut"]["rows"]["brightness"]["mask"]["ap50"] > 0.9
-    assert set(numbers["attention_miou"]["fixed_head"]["mass"]) == set(numbers["maskcut"]["rows"])
+    found = numbers["sets"]["samples"]
+    assert found["maskcut"]["rows"]["brightness"]["mask"]["ap50"] > 0.9
+    assert set(found["attention_miou"]["fixed_head"]["mass"]) == set(found["maskcut"]["rows"])
+    for name in ("auc", "miou", "miou_entries", "miou_mass", "corloc", "maskcut_ap"):
+        measure = found["measures"][name]
+        assert set(measure["rows"]) - {"median_difference"} == {"model", *found["maskcut"]["rows"]}
+        assert set(measure["above"]) == set(measure["differences"]) == set(measure["rows"]) - {"model"}
+        assert not measure["above"]["brightness"] and not measure["above_every_control"]  # which is the mask itself
+    page = output.with_suffix(".html").read_text()
+    assert "samples: MaskCut" in page and numbers["checksum"] in page
+    (tmp_path / "many").mkdir()
+    samples.rename(tmp_path / "many" / "samples")
+    ran = crate(
+        "evaluate", trained, "--segmentation", tmp_path / "many", *options, "--maskcut-size", "0", "--overwrite"
+    )
+    assert ran.code == 0, ran.err
+    again = json.loads(output.read_text())["sets"]["samples"]
+    assert again["measures"]["auc"] == found["measures"]["auc"] and again["maskcut"] is None
 
 
-def test_masks_without_objects_have_no_average_precision(crate, trained, samples, tmp_path):
+def test_masks_without_single_objects_are_one_object(crate, trained, samples, tmp_path):
     (samples / "masks").mkdir()
     for number in range(5):
         labels = np.zeros((32, 40), dtype=np.uint8)
-        labels[4:20, 8:30] = 3
+        labels[2 * number : 2 * number + 14, 4 * number : 4 * number + 16] = 255
+        labels[2 * number + 14, :] = 128
         Image.fromarray(labels).save(samples / "masks" / f"{number}.png")
     (samples / "instances.json").unlink()
-    ran = crate("evaluate", trained, "--segmentation", samples, "--size", "32", "--output", tmp_path / "numbers.json")
+    options = ("--size", "32", "--maskcut-size", "40", "--output", tmp_path / "numbers.json")
+    ran = crate("evaluate", trained, "--segmentation", samples, *options)
     assert ran.code == 0, ran.err
-    assert "does not separate single objects" in ran.out
+    assert "one object per image: the whole mask" in " ".join(ran.out.split())
+    found = json.loads((tmp_path / "numbers.json").read_text())["sets"]["samples"]
+    assert found["maskcut"]["rows"]["brightness"]["mask"]["ap50"] > 0.9
 
 
 def test_boxes_are_located(crate, trained, samples, tmp_path):
@@ -138,7 +159,8 @@ def test_bad_input_of_the_evaluation_is_one_sentence(refused, trained, samples, 
     assert "--boxes needs the folder" in refused("evaluate", trained, "--boxes", tmp_path)
     to = ("--output", tmp_path / "numbers.json")
     assert "does not exist" in refused("evaluate", trained, "--segmentation", tmp_path / "nowhere", *to)
-    assert "is not a segmentation data set" in refused("evaluate", trained, "--segmentation", tmp_path, *to)
+    (tmp_path / "empty").mkdir()
+    assert "is not a segmentation data set" in refused("evaluate", trained, "--segmentation", tmp_path / "empty", *to)
     evaluate = ("evaluate", trained, "--segmentation", samples, *to)
     assert "leave --data and --boxes out" in refused(*evaluate, "--data", samples)
     assert "--limit is 2" in refused(*evaluate, "--limit", "2")

@@ -27,7 +27,7 @@ def test_perfect_masks_have_precision_one_and_none_have_zero():
     truth = [[block(0, 0, 10, 10), block(20, 20, 10, 30)], [block(5, 5, 30, 30)]]
     found = average_precision(truth, [[1.0, 0.5], [1.0]], truth, [[False, False], [False]])
     for kind in ("box", "mask"):
-        assert vars(found[kind]) == {"ap": 1.0, "ap50": 1.0, "ap75": 1.0}
+        assert found[kind].to_dict() == {"ap": 1.0, "ap50": 1.0, "ap75": 1.0}
     nothing = average_precision([[block(0, 0, 0, 0)], []], [[1.0], []], truth, [[False, False], [False]])
     assert nothing["mask"].ap == nothing["box"].ap50 == 0
 
@@ -35,7 +35,7 @@ def test_perfect_masks_have_precision_one_and_none_have_zero():
 def test_an_overlap_counts_up_to_its_threshold_and_boxes_apart_from_masks():
     truth = [[block(0, 0, 10, 10)]]
     found = average_precision([[block(0, 0, 10, 7)]], [[1.0]], truth, [[False]])
-    assert vars(found["mask"]) == pytest.approx({"ap": 0.5, "ap50": 1.0, "ap75": 0.0})
+    assert found["mask"].to_dict() == pytest.approx({"ap": 0.5, "ap50": 1.0, "ap75": 0.0})
     hollow = block(0, 0, 10, 10) & ~block(2, 2, 6, 6)
     found = average_precision([[hollow]], [[1.0]], truth, [[False]])
     assert (found["box"].ap, found["mask"].ap50, found["mask"].ap75) == pytest.approx((1.0, 1.0, 0.0))
@@ -48,6 +48,17 @@ def test_a_wrong_mask_ranked_first_halves_the_precision_and_a_crowd_forgives():
     forgiven = average_precision([[wrong, right]], [[1.0, 0.5]], [[right, block(15, 15, 20, 20)]], [[False, True]])
     assert late["mask"].ap == pytest.approx(0.5)
     assert (early["mask"].ap, forgiven["mask"].ap) == pytest.approx((1.0, 1.0))
+
+
+def test_resampled_images_count_as_often_as_they_are_drawn():
+    right, wrong = block(0, 0, 10, 10), block(20, 20, 10, 10)
+    draws = np.array([[0, 0], [1, 1], [0, 1], [1, 0]])
+    found = average_precision([[right], [wrong]], [[1.0], [0.5]], [[right], [right]], [[False], [False]], draws)
+    half = found["mask"].ap
+    assert found["mask"].draws == pytest.approx((1.0, 0.0, half, half)) and 0.5 <= half < 0.51
+    assert found["mask"].to_dict()["standard_error"] == pytest.approx(np.std([1, 0, half, half], ddof=1))
+    nothing = average_precision([[], []], [[], []], [[right], [right]], [[False], [False]], draws)
+    assert nothing["box"].draws == (0.0,) * 4
 
 
 def test_what_does_not_fit_is_refused():
@@ -65,8 +76,8 @@ def test_without_an_object_to_find_precision_is_not_defined_and_shown_as_such():
         for guesses in ([mask], []):
             found = average_precision([guesses], [[1.0] * len(guesses)], truth, crowd)
             for kind in ("box", "mask"):
-                assert all(np.isnan(value) for value in vars(found[kind]).values())
-                assert plain(found[kind]) == {"ap": None, "ap50": None, "ap75": None}
+                assert all(np.isnan(value) for value in found[kind].to_dict().values())
+                assert plain(found[kind].to_dict()) == {"ap": None, "ap50": None, "ap75": None}
                 assert format_cell(100 * found[kind].ap) == format_cell(None)
 
 

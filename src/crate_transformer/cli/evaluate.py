@@ -37,8 +37,9 @@ class Command(Checkpoint):
     """Tokenizer of the language model; checkpoints of 'crate train' store it."""
     class_names: Path | None = None
     """Class names in order, for weights without names: a text file with one name per line, or a JSON list."""
-    segmentation: Path | None = None
-    """Folder with masks (COCO, VOC, or images/ and masks/): compute attention mIoU and MaskCut's AP with controls."""
+    segmentation: tuple[Path, ...] = ()
+    """Folders with masks (COCO, VOC, or images/ and masks/), or folders that contain such sets: does the attention mark
+    objects? AUC, mIoU, CorLoc and MaskCut's AP, with controls."""
     boxes: Path | None = None
     """JSON file {image of DATA: [left, top, right, bottom]}: compute the fraction of objects that attention locates
     (CorLoc)."""
@@ -49,7 +50,9 @@ class Command(Checkpoint):
     layer: int = -1
     """Layer for the paper's mIoU (best head per image) and for MaskCut's features."""
     limit: int | None = None
-    """Number of images with masks or boxes to use; default: all."""
+    """Number of images with masks or boxes to use, of each set; default: all."""
+    seed: int = 0
+    """Seed of the untrained model and of the halves on which heads are chosen and evaluated."""
     batch_size: int = 128
     workers: int = 0
     """Data-loading processes."""
@@ -58,7 +61,8 @@ class Command(Checkpoint):
     report: Path | None = None
     """Folder for details.json (by class, confusion matrix, calibration), confusion.png and reliability.png."""
     output: Path | None = None
-    """JSON file for the results; default with --segmentation or --boxes: runs/segmentation/results.json."""
+    """JSON file for the results; default with --segmentation or --boxes: runs/segmentation/results.json. With
+    --segmentation a page with the tables is written beside it."""
     overwrite: bool = False
     """Replace an output file even if it does not hold results of the same checkpoint on the same data."""
 
@@ -72,9 +76,9 @@ class Command(Checkpoint):
 
         if self.limit is not None and self.limit < 4:
             raise ValueError(f"--limit is {self.limit}: at least 4 images are needed")
-        if self.segmentation is not None and (self.data is not None or self.boxes is not None):
+        if self.segmentation and (self.data is not None or self.boxes is not None):
             raise ValueError("--segmentation FOLDER contains images and masks: leave --data and --boxes out")
-        if self.segmentation is not None or self.boxes is not None:
+        if self.segmentation or self.boxes is not None:
             self.measure_masks()
             return
         if self.data is None:
@@ -146,7 +150,7 @@ class Command(Checkpoint):
         if self.boxes is not None:
             made_of["boxes"] = self.boxes
         if not self.overwrite:
-            check_source([file], file, made_of)
+            check_source([file, *([file.with_suffix(".html")] if self.segmentation else [])], file, made_of)
 
     def names_of(self, model: "Backbone") -> tuple[str, ...]:
         """The classes of the model, from its checkpoint or from ``class_names``.
@@ -183,7 +187,7 @@ class Command(Checkpoint):
 
     def measure_masks(self) -> None:
         """Print and save the tables of masks or boxes."""
-        from crate_transformer.cli.evaluation_tables import box_tables, segmentation_tables
+        from crate_transformer.cli.evaluation_tables import box_tables
         from crate_transformer.storage import write_json
 
         if self.boxes is not None and self.data is None:
@@ -191,11 +195,28 @@ class Command(Checkpoint):
         output = self.output or Path("runs/segmentation/results.json")
         self.check_output(output)
         model = self.load()
-        shared = {"size": self.size, "limit": self.limit}
         if self.boxes is not None:
-            results = box_tables(model, self.data, self.boxes, **shared)
+            results = box_tables(model, self.data, self.boxes, size=self.size, limit=self.limit, seed=self.seed)
+            write_json(output, {"checkpoint": self.checkpoint, **results})
         else:
-            options = {"maskcut_size": self.maskcut_size, "layer": self.layer}
-            results = segmentation_tables(model, self.segmentation, **options, **shared)
-        write_json(output, {"checkpoint": self.checkpoint, **results})
+            self.measure_emergence(model, output)
         say(f"all results: {output}")
+
+    def measure_emergence(self, model: "Backbone", output: Path) -> None:
+        """Print the tables of images with masks, and write them as JSON and as a page."""
+        from crate_transformer.cli.evaluation_tables import segmentation_tables
+        from crate_transformer.cli.outputs import checksum
+        from crate_transformer.reports.emergence import emergence_sections
+        from crate_transformer.reports.page import page_bytes
+        from crate_transformer.storage import json_bytes, write_files
+
+        options = {"size": self.size, "maskcut_size": self.maskcut_size, "layer": self.layer}
+        sets = segmentation_tables(model, self.segmentation, **options, limit=self.limit, seed=self.seed)
+        about = {"checkpoint": self.checkpoint, "checksum": checksum(model), "data": self.segmentation}
+        lead = f"Agreement of the attention of {self.checkpoint} with object masks, beside its controls."
+        footer = f"{model.provenance}\nseed {self.seed}, checksum of the weights {about['checksum']}"
+        page = page_bytes("Does the attention mark objects?", lead, emergence_sections(sets), footer)
+        content = json_bytes(
+            {**about, "seed": self.seed, "sets": {name: found.to_dict() for name, found in sets.items()}}
+        )
+        write_files(output.parent, {output.name: content, output.with_suffix(".html").name: page})

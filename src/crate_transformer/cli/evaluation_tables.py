@@ -1,82 +1,61 @@
 """The tables of ``crate evaluate --segmentation`` and ``--boxes``."""
 
+from collections.abc import Sequence
 from pathlib import Path
 from typing import TYPE_CHECKING
 
 from crate_transformer.cli.terminal import say
 
 if TYPE_CHECKING:
+    from crate_transformer.evaluation import Emergence
     from crate_transformer.models import Backbone
-
-CALLED = {
-    "model": "the model",
-    "untrained": "untrained model",
-    "shuffled": "masks of other images",
-    "mean_mask_prior": "mean-mask prior",
-    "brightness": "brightness",
-    "contrast": "contrast",
-}
+    from crate_transformer.reports import Table
 
 
 def segmentation_tables(
     model: "Backbone",
-    folder: Path,
+    folders: Sequence[Path],
     *,
     size: int | None,
     maskcut_size: int,
     layer: int,
     limit: int | None,
-) -> dict[str, object]:
-    """Print and return attention mIoU and, if the data separates objects, MaskCut's AP, both with controls.
+    seed: int,
+) -> "dict[str, Emergence]":
+    """Measure the model on every set of images with masks, with controls, and print the tables.
 
     Args:
+        folders: sets, or folders that contain sets.
         size: image size for attention; default: twice the training size.
         maskcut_size: image size for MaskCut; 0 skips it.
     """
-    from crate_transformer.data import open_segmentation, resize_and_centre_crop
-    from crate_transformer.evaluation import attention_miou, maskcut_average_precision
-    from crate_transformer.progress import tracked
+    from crate_transformer.data import find_segmentation, open_segmentation
+    from crate_transformer.evaluation import emergence
+    from crate_transformer.reports.emergence import emergence_tables, statements
+
+    sets = {name: path for folder in folders for name, path in find_segmentation(folder).items()}
+    side = whole_patches(model, size or 2 * min(model.preprocessing.img_size))
+    cut_side = whole_patches(model, maskcut_size) if maskcut_size else 0
+    found = {}
+    for name, path in sets.items():
+        samples = open_segmentation(path).first(limit)
+        options = {"size": side, "maskcut_size": cut_side, "layer": layer, "seed": seed}
+        found[name] = emergence(model, samples, **options, show=True)
+        show_tables(emergence_tables(name, found[name]), statements(found[name]))
+    return found
+
+
+def show_tables(tables: "Sequence[Table]", lines: Sequence[str]) -> None:
+    """Print tables, and statements below them."""
     from crate_transformer.reports.table import print_table
 
-    samples = open_segmentation(folder).first(limit)
-    side = whole_patches(model, size or 2 * min(model.preprocessing.img_size))
-    found = attention_miou(model, resize_and_centre_crop(tracked("images", samples, len(samples)), side), layer=layer)
-    columns = ["", "best head, entries", "best head, mass", "fixed head, entries", "fixed head, mass"]
-    tables = [
-        found.best_head["entries"],
-        found.best_head["mass"],
-        found.fixed_head["entries"],
-        found.fixed_head["mass"],
-    ]
-    rows = [[text, *(table[row].mean for table in tables)] for row, text in CALLED.items()]
-    print_table(columns, rows, f"Attention mIoU, {found.num_images} images, {side} x {side} pixels, "
-                f"top {found.fraction:.0%}")  # fmt: skip
-    say(
-        f"best head: layer {found.layer}, the head that fits best for each class of each image; fixed head: layer and "
-        f"head chosen on the other half of the images ({chosen(found.fixed_head['entries']['model'].choices)}; "
-        f"{chosen(found.fixed_head['mass']['model'].choices)})"
-    )
-    if found.num_dropped:
-        say(f"{found.num_dropped} images were skipped: none of their classes covers more than half a patch")
-    results: dict[str, object] = {"data": str(folder), "attention_miou": found.to_dict()}
-    if maskcut_size and samples.has_objects:
-        side = whole_patches(model, maskcut_size)
-        cuts = maskcut_average_precision(model, tracked("MaskCut", samples, len(samples)), size=side, layer=layer)
-        kinds = [(kind, name) for kind in ("box", "mask") for name in ("ap50", "ap75", "ap")]
-        rows = [
-            [text, *(100 * getattr(cuts.rows[row][kind], name) for kind, name in kinds)] for row, text in CALLED.items()
-        ]
-        titles = ["", *(f"{kind} {name.upper()}" for kind, name in kinds)]
-        print_table(titles, rows, f"MaskCut, class-agnostic AP in percent, {cuts.num_images} images, {side} x {side} "
-                    f"pixels, layer {cuts.layer}, tau {cuts.tau}, {cuts.num_masks} objects")  # fmt: skip
-        results["maskcut"] = cuts.to_dict()
-    elif maskcut_size:
-        say(f"{folder} does not separate single objects: average precision was not computed")
-    return results
+    for table in tables:
+        print_table(table.columns, table.rows, table.caption)
+    say(*lines)
 
 
 def box_tables(
-    model: "Backbone", container: Path, boxes: Path, *, size: int | None, limit: int | None
+    model: "Backbone", container: Path, boxes: Path, *, size: int | None, limit: int | None, seed: int
 ) -> dict[str, object]:
     """Print and return CorLoc of attention against labelled boxes, with controls."""
     import numpy as np
@@ -84,6 +63,7 @@ def box_tables(
 
     from crate_transformer.data.boxes import boxed_pictures
     from crate_transformer.evaluation import corloc
+    from crate_transformer.reports.emergence import ROWS, in_words
     from crate_transformer.reports.table import print_table
 
     pixels, edges = boxed_pictures(container, boxes, limit=limit)
@@ -95,12 +75,12 @@ def box_tables(
     height, width = pixels.shape[-2:]
     larger = F.interpolate(pixels.float(), size=(side, side), mode="bilinear", antialias=True)
     scale = np.array([side / width, side / height] * 2)
-    found = corloc(model, larger.round().clamp(0, 255).byte(), edges * scale, show=True)
-    rows = [[text, found.rows[row].corloc, found.rows[row].mean_iou] for row, text in CALLED.items()]
+    found = corloc(model, larger.round().clamp(0, 255).byte(), edges * scale, seed=seed, show=True)
+    rows = [[text, found.rows[row].corloc, found.rows[row].mean_iou] for row, text in ROWS.items() if row in found.rows]
     print_table(
         ["", "CorLoc", "mean IoU"], rows, f"Boxes from attention, {found.num_images} images, {side} x {side} pixels"
     )
-    say(f"layer, head and threshold chosen on the other half of the images: {chosen(found.rows['model'].choices)}")
+    say(f"layer, head and threshold chosen on the other half of the images: {in_words(found.rows['model'].choices)}")
     return {"data": str(container), "boxes": str(boxes), "corloc": found.to_dict()}
 
 
@@ -112,8 +92,3 @@ def whole_patches(model: "Backbone", side: int) -> int:
     if side < patch:
         raise ValueError(f"an image size of {side} pixels is less than one patch of {patch}")
     return round(side / patch) * patch
-
-
-def chosen(choices: tuple[dict, ...]) -> str:
-    """Choices in words."""
-    return " and ".join(", ".join(f"{name} {value}" for name, value in choice.items()) for choice in choices)

@@ -17,7 +17,7 @@ from crate_transformer.data.part_files import is_part_folder, open_part_samples
 from crate_transformer.data.part_samples import PartArrays, PartSample, PartSamples, crop_parts
 from crate_transformer.data.photographs import PHOTOGRAPHS, photograph
 from crate_transformer.data.runs import decode_mask, encode_mask
-from crate_transformer.data.segmentation import open_segmentation
+from crate_transformer.data.segmentation import find_segmentation, open_segmentation
 from crate_transformer.data.segmentation_samples import (
     Foregrounds,
     SegmentationArrays,
@@ -81,6 +81,7 @@ __all__ = [
     "digits",
     "encode_mask",
     "eval_loader",
+    "find_segmentation",
     "fits_in_memory",
     "foregrounds",
     "imagenet_words",

@@ -3,8 +3,12 @@
 from pathlib import Path
 
 from crate_transformer.data.coco import open_coco
+from crate_transformer.data.files import is_clutter
 from crate_transformer.data.mask_pictures import open_mask_pictures
+from crate_transformer.data.part_files import is_part_folder
 from crate_transformer.data.segmentation_samples import SegmentationSamples
+
+_NEEDS = "instances.json and images/ (COCO), JPEGImages/ and SegmentationClass/ (VOC), or images/ and masks/"
 
 
 def open_segmentation(root: str | Path) -> SegmentationSamples:
@@ -19,17 +23,44 @@ def open_segmentation(root: str | Path) -> SegmentationSamples:
     root = Path(root)
     if not root.exists():
         raise FileNotFoundError(f"{root} does not exist")
-    if (root / "instances.json").is_file():
+    layout = _layout(root)
+    if layout is None:
+        raise ValueError(f"{root} is not a segmentation data set: it needs {_NEEDS}")
+    if layout == "coco":
         samples = open_coco(root)
-    elif (root / "JPEGImages").is_dir() and (root / "SegmentationClass").is_dir():
+    elif layout == "voc":
         samples = open_mask_pictures(root, "voc", "JPEGImages", "SegmentationClass", "SegmentationObject")
-    elif (root / "images").is_dir() and (root / "masks").is_dir():
-        samples = open_mask_pictures(root, "masks", "images", "masks", "objects")
     else:
-        raise ValueError(
-            f"{root} is not a segmentation data set: it needs instances.json and images/ (COCO), JPEGImages/ and "
-            "SegmentationClass/ (VOC), or images/ and masks/"
-        )
+        samples = open_mask_pictures(root, "masks", "images", "masks", "objects")
     if not len(samples):
         raise ValueError(f"{root} contains no image with a mask")
     return samples
+
+
+def find_segmentation(root: str | Path) -> dict[str, Path]:
+    """The folders that ``open_segmentation`` opens, by a short name: ``root`` itself, or folders up to two levels below
+    it, except those whose masks are parts (``is_part_folder``).
+
+    Raises:
+        FileNotFoundError: ``root`` does not exist.
+        ValueError: there is none.
+    """
+    root = Path(root)
+    if not root.is_dir():
+        raise FileNotFoundError(f"{root} does not exist or is no folder")
+    if _layout(root):
+        return {root.parent.name if root.name == "open" else root.name: root}
+    children = sorted(path for path in root.iterdir() if path.is_dir() and not is_clutter(path.name))
+    below = [path for child in children for path in sorted(child.iterdir()) if path.is_dir() and not _layout(child)]
+    found = [path for path in sorted([*children, *below]) if _layout(path) and not is_part_folder(path)]
+    if not found:
+        raise ValueError(f"{root} is not a segmentation data set and contains none: a set needs {_NEEDS}")
+    return {str(path.relative_to(root)): path for path in found}
+
+
+def _layout(root: Path) -> str | None:
+    if (root / "instances.json").is_file():
+        return "coco"
+    if (root / "JPEGImages").is_dir() and (root / "SegmentationClass").is_dir():
+        return "voc"
+    return "masks" if (root / "images").is_dir() and (root / "masks").is_dir() else None

@@ -2,6 +2,8 @@
 
 from crate_transformer.evaluation.accuracy import Accuracy, AccuracyCounts, accuracy, accuracy_counts
 from crate_transformer.evaluation.average_precision import AveragePrecision, average_precision
+from crate_transformer.evaluation.comparison import Comparison, Estimate, compare, compare_draws
+from crate_transformer.evaluation.emergence import Emergence, emergence
 from crate_transformer.evaluation.features import FrozenFeatures, frozen_features
 from crate_transformer.evaluation.knn import KNN, knn
 from crate_transformer.evaluation.linear_probe import LinearProbe, linear_probe
@@ -17,7 +19,10 @@ __all__ = [
     "AccuracyCounts",
     "AttentionMIoU",
     "AveragePrecision",
+    "Comparison",
     "CorLoc",
+    "Emergence",
+    "Estimate",
     "FrozenFeatures",
     "KNN",
     "LinearProbe",
@@ -31,7 +36,10 @@ __all__ = [
     "attention_segmentation",
     "average_precision",
     "coarse_miou",
+    "compare",
+    "compare_draws",
     "corloc",
+    "emergence",
     "frozen_features",
     "knn",
     "linear_probe",

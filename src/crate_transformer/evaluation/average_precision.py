@@ -5,21 +5,33 @@ import io
 import math
 import warnings
 from collections.abc import Sequence
+from copy import copy
 from dataclasses import dataclass
+from typing import TYPE_CHECKING
 
 import numpy as np
+from jaxtyping import Int
 
 from crate_transformer.data import encode_mask
+
+if TYPE_CHECKING:
+    from pycocotools.cocoeval import COCOeval
 
 
 @dataclass(frozen=True, kw_only=True)
 class AveragePrecision:
     """Mean precision over recall, at IoU 0.5, at 0.75, and averaged over 0.5, 0.55, ... 0.95 (``ap``); from 0 to 1, or
-    NaN without objects."""
+    NaN without objects. ``draws`` are the values of ``ap`` on resampled images."""
 
     ap: float
     ap50: float
     ap75: float
+    draws: tuple[float, ...] = ()
+
+    def to_dict(self) -> dict[str, float]:
+        """Ready for JSON; the standard error is the standard deviation of the draws."""
+        found = {"ap": self.ap, "ap50": self.ap50, "ap75": self.ap75}
+        return found | ({"standard_error": float(np.std(self.draws, ddof=1))} if len(self.draws) > 1 else {})
 
 
 def average_precision(
@@ -27,6 +39,7 @@ def average_precision(
     scores: Sequence[Sequence[float]],
     truth: Sequence[Sequence[np.ndarray]],
     crowd: Sequence[Sequence[bool]],
+    resampled: Int[np.ndarray, "draws images"] | None = None,
 ) -> dict[str, AveragePrecision]:
     """``box`` and ``mask`` average precision with pycocotools, from one list of masks for each image.
 
@@ -35,6 +48,7 @@ def average_precision(
 
     Args:
         scores: one for each predicted mask; predictions of all images are ranked by descending score.
+        resampled: images drawn with replacement, for the draws.
 
     Raises:
         ValueError: the lists differ in length, or masks of one image differ in size.
@@ -56,7 +70,8 @@ def average_precision(
     to_find = any(not entry["iscrowd"] for entry in objects)
     if not (guesses and to_find):
         score = 0.0 if to_find else math.nan
-        return {kind: AveragePrecision(ap=score, ap50=score, ap75=score) for kind in ("box", "mask")}
+        draws = (score,) * (0 if resampled is None else len(resampled))
+        return {kind: AveragePrecision(ap=score, ap50=score, ap75=score, draws=draws) for kind in ("box", "mask")}
     with contextlib.redirect_stdout(io.StringIO()), warnings.catch_warnings():
         warnings.simplefilter("ignore", DeprecationWarning)  # pycocotools 2.0 under NumPy 2
         data = [COCO(), COCO()]
@@ -71,11 +86,23 @@ def average_precision(
         for kind, iou_type in (("box", "bbox"), ("mask", "segm")):
             judge = COCOeval(*data, iou_type)
             judge.evaluate()
+            draws = [_resampled_ap(judge, images) for images in ([] if resampled is None else resampled)]
             judge.accumulate()
             judge.summarize()
             ap, ap50, ap75 = (float(value) for value in judge.stats[:3])
-            results[kind] = AveragePrecision(ap=ap, ap50=ap50, ap75=ap75)
+            results[kind] = AveragePrecision(ap=ap, ap50=ap50, ap75=ap75, draws=tuple(draws))
     return results
+
+
+def _resampled_ap(judge: "COCOeval", images: Int[np.ndarray, " images"]) -> float:
+    """AP over all sizes of the evaluated images, some of them repeated."""
+    every, settings = judge.evalImgs, copy(judge.params)
+    settings.areaRng, settings.areaRngLbl, settings.maxDets = settings.areaRng[:1], ["all"], settings.maxDets[-1:]
+    judge.evalImgs = [every[image] for image in images]
+    judge.accumulate(settings)
+    judge.evalImgs = every
+    precision = judge.eval["precision"]
+    return float(precision[precision > -1].mean()) if (precision > -1).any() else 0.0
 
 
 def _entry(mask: np.ndarray, image: int, **more: object) -> dict[str, object]:

@@ -24,6 +24,9 @@ from crate_transformer.inspection import preprocessing_of, threshold_entries, un
 FRACTIONS = (0.05, 0.1, 0.2, 0.3, 0.4, 0.6)
 """Candidates for the fraction of entries above the threshold."""
 
+LOCATED = 0.5
+"""IoU from which on an object counts as located."""
+
 
 @dataclass(frozen=True, kw_only=True)
 class CorLocScore:
@@ -105,7 +108,7 @@ def corloc(
         candidates = both_signs(candidates)
         every, choices = _boxes(candidates)
         ious = box_iou(every, truth)
-        chosen = cross_fit((ious >= 0.5) + 1e-6 * ious, fold)
+        chosen = cross_fit((ious >= LOCATED) + 1e-6 * ious, fold)
         each = np.arange(len(truth))
         made = tuple(choices_made(choices, chosen))
         scores[row] = _score(ious[chosen, each], made)
@@ -117,7 +120,9 @@ def corloc(
 
 
 def _score(ious: np.ndarray, choices: tuple[dict[str, int | float], ...]) -> CorLocScore:
-    return CorLocScore(corloc=float((ious >= 0.5).mean()), mean_iou=float(ious.mean()), per_image=ious, choices=choices)
+    return CorLocScore(
+        corloc=float((ious >= LOCATED).mean()), mean_iou=float(ious.mean()), per_image=ious, choices=choices
+    )
 
 
 def _filled(boxes: np.ndarray, grid: tuple[int, ...]) -> np.ndarray:

@@ -13,6 +13,8 @@ from crate_transformer.evaluation.average_precision import AveragePrecision, ave
 from crate_transformer.evaluation.candidates import of_cues
 from crate_transformer.inspection import maskcut, preprocessing_of, threshold_otsu, untrained_twin, upsample
 
+DRAWS = 200
+"""Number of times that the images are drawn with replacement, for the standard errors."""
 ROWS = ("model", "untrained", "shuffled", "mean_mask_prior", "brightness", "contrast")
 
 
@@ -39,7 +41,8 @@ class MaskCutPrecision:
         names = ("objects_per_image", "layer", "tau", "num_masks", "input_size", "num_images")
         return {
             "rows": {
-                row: {kind: vars(precision) for kind, precision in kinds.items()} for row, kinds in self.rows.items()
+                row: {kind: precision.to_dict() for kind, precision in kinds.items()}
+                for row, kinds in self.rows.items()
             },
             "score_rule": "all first objects of images are ranked before all second ones, those before all third ones",
             "resize_rule": "images are resized to the input size without keeping their aspect ratio; masks are resized "
@@ -69,6 +72,7 @@ def maskcut_average_precision(
         size: side in pixels to which images are resized, a multiple of the patch size.
         layer: layer of the features; zero-based, negative ones count from the end.
         untrained: the control; default: ``untrained_twin(model, seed)``.
+        seed: also of the resampled images.
 
     Raises:
         ValueError: there are fewer than two samples; or as in ``maskcut``.
@@ -98,11 +102,12 @@ def maskcut_average_precision(
     total = np.sum(covered, axis=0)
     found["mean_mask_prior"] = [_parts((total - own) / (len(covered) - 1), 1) for own in covered]
     found["shuffled"] = found["model"][1:] + found["model"][:1]
-    rows = {}
+    rows, count = {}, len(truth)
+    resampled = np.random.default_rng(seed).integers(0, count, (DRAWS, count))
     for row, masks in found.items():
         stretched = [list(upsample(some, shape)) for some, shape in zip(masks, sizes, strict=True)]
         ranks = [[1.0 / (1 + step) for step in range(len(some))] for some in masks]
-        rows[row] = average_precision(stretched, ranks, truth, crowd)
+        rows[row] = average_precision(stretched, ranks, truth, crowd, resampled)
     return MaskCutPrecision(
         rows=rows,
         objects_per_image={

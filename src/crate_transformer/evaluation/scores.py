@@ -38,6 +38,12 @@ class MaskScore:
         """Unbiased standard deviation over images, divided by the square root of their number."""
         return float(self.per_image.std(ddof=1) / len(self.per_image) ** 0.5)
 
+    @property
+    def choices(self) -> dict[str, int | float]:
+        """What was chosen on the selection images."""
+        chosen = {"layer": self.layer, "head": self.head, "sign": self.sign, "fraction": self.fraction}
+        return {name: value for name, value in chosen.items() if value is not None}
+
     def to_dict(self) -> dict[str, float | int | None]:
         """Everything except per-image values, ready for JSON."""
         choices = {"layer": self.layer, "head": self.head, "sign": self.sign, "fraction": self.fraction}
