@@ -60,6 +60,7 @@ def test_every_section_stands_on_the_page_and_beside_it(crate, plain, pets, tmp_
         ("tost_tiny_patch16_224", {"head_semantics", "mask"}, "ToST has no softmax attention"),
         ("vit_micro_patch4_32", {"subspaces"}, "ViT has no subspaces and dictionaries"),
         ("crate_alpha_mini_patch8_64", set(), ""),
+        ("hyper_set_512_patch14_224", set(), "Attention lowers its energy in 0% of all pairs"),
     ],
 )
 def test_a_family_lacks_what_it_has_not(crate, refused, pets, tmp_path, family, gone, why):
@@ -73,6 +74,7 @@ def test_a_family_lacks_what_it_has_not(crate, refused, pets, tmp_path, family, 
         and {name for name in ("subspaces", "head_semantics", "mask") if found[name] is None} == gone
     )
     assert why in (tmp_path / "out" / "report.html").read_text() and len(found["missing"]) == (len(gone) + 1) // 2
+    assert (found["energies"] is not None) == (family == "hyper_set_512_patch14_224")
     if "mask" in gone:
         assert "no softmax attention" in refused("inspect", pets, "--checkpoint", folder, "--layers", "0")
 

@@ -79,7 +79,10 @@ IN_BF16 = {
     "CRATEAlpha": (0.045, 0.08),
     "CRATEMAE": (0.09, 0.28),  # with lambda 0.5 few entries of a code remain, and these are small
     "ToST": (0.02, 0.035),
+    "AoT": (0.03, 0.05),
     "CBT": (0.05, 0.1),
+    "HyperSET": (0.02, 0.2),
+    "RecurrentCRATE": (0.03, 0.045),
     "ViT": (0.025, 0.045),
     "CausalCRATE": (0.025, 0.035),
     "CausalToST": (0.012, 0.045),

@@ -23,6 +23,7 @@ NAMES = (
     "vit_tiny_patch16_224",
     "tost_tiny_patch16_224",
     "crate_cbt_small_patch16_224",
+    "hyper_set_512_patch14_224",
 )
 
 

@@ -39,7 +39,14 @@ def test_no_pictures():
 
 
 @pytest.mark.parametrize(
-    "family", ["crate_micro_patch4_32", "vit_micro_patch4_32", "tost_tiny_patch16_224", "cbt_tiny_patch16_224"]
+    "family",
+    [
+        "crate_micro_patch4_32",
+        "vit_micro_patch4_32",
+        "tost_tiny_patch16_224",
+        "cbt_tiny_patch16_224",
+        "hyper_set_512_patch14_224",
+    ],
 )
 @pytest.mark.parametrize("dtype", [torch.bfloat16, torch.float64])
 def test_models_of_every_precision_are_looked_into_and_left_as_they_were(family, dtype):
@@ -51,6 +58,7 @@ def test_models_of_every_precision_are_looked_into_and_left_as_they_were(family,
     weights = {name: value.clone() for name, value in model.state_dict().items()}
     inside = look_inside(model, noise(3), short_side=16)
     assert all(np.isfinite(rates).all() for rates in (inside.steps.trained.rate_after, inside.objective.nonzero))
+    assert (inside.energies is None) == (family != "hyper_set_512_patch14_224")
     assert [part.training for part in model.modules()] == modes
     for name, value in model.state_dict().items():
         torch.testing.assert_close(value, weights[name], rtol=0, atol=0)

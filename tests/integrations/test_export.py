@@ -22,6 +22,7 @@ NAMES = (
     "vit_tiny_patch16_224",
     "tost_tiny_patch16_224",
     "cbt_tiny_patch16_224",
+    "hyper_set_512_recurrent_patch14_224",
 )
 
 
@@ -40,7 +41,7 @@ def test_a_program_takes_any_batch_height_and_width(name, fold):
             torch.testing.assert_close(program(images), model(images), rtol=1e-4, atol=1e-5)
 
 
-@pytest.mark.parametrize("name", [NAMES[0], *NAMES[-2:]])
+@pytest.mark.parametrize("name", [NAMES[0], *NAMES[-3:]])
 def test_onnx_from_the_shell(name, tmp_path, capfd):
     onnxruntime = pytest.importorskip("onnxruntime")
     model = toy(name)

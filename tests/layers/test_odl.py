@@ -81,17 +81,17 @@ def test_what_a_hook_returns_is_decoded():
 
 
 @pytest.mark.parametrize(
-    ("heads", "out", "has_out"), [(1, None, False), (1, True, True), (2, None, True), (2, False, False)]
+    ("heads", "output", "has_out"), [(1, None, False), (1, "free", True), (2, None, True), (2, "identity", False)]
 )
-def test_the_output_map_of_mssa_can_be_chosen(heads, out, has_out):
-    layer = MSSA(8, heads, out=out)
+def test_the_output_map_of_mssa_can_be_chosen(heads, output, has_out):
+    layer = MSSA(8, heads, output=output)
     assert len(list(layer.out.parameters())) == 2 * has_out
     assert layer(torch.randn(1, 3, 8)).shape == (1, 3, 8)
 
 
 def test_a_width_that_needs_an_output_map():
-    with pytest.raises(ValueError, match="without an output map num_heads 2 times head_dim 3 must be dim 8"):
-        MSSA(8, 2, head_dim=3, out=False)
+    with pytest.raises(ValueError, match="with the output map 'identity' num_heads 2 times head_dim 3 must be dim 8"):
+        MSSA(8, 2, head_dim=3, output="identity")
 
 
 def test_the_patch_embedding_without_bias_is_linear():

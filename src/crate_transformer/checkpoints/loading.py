@@ -16,6 +16,7 @@ from crate_transformer.checkpoints import (
     official_crate_alpha_jax,
     official_crate_demo,
     official_crate_mae,
+    official_hyper_set,
     official_tost,
     official_tost_language,
 )
@@ -38,6 +39,8 @@ OFFICIAL_FORMATS: tuple[OfficialFormat, ...] = (
     official_crate_alpha.FORMAT,
     official_crate_alpha_jax.FORMAT,
     official_crate_alpha_clipa.FORMAT,
+    official_hyper_set.FORMAT,
+    official_hyper_set.CRATE_FORMAT,
     official_tost.FORMAT,
     official_tost_language.FORMAT,
 )

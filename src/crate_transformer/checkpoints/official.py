@@ -10,7 +10,7 @@ from dataclasses import dataclass, field
 from einops import EinopsError, rearrange
 from torch import Tensor
 
-from crate_transformer.models import Model, ModelConfig
+from crate_transformer.models import Model, ModelConfig, choices
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -55,10 +55,27 @@ def rename(tensors: Mapping[str, Tensor], table: Mapping[str, str]) -> dict[str,
     return {own: tensors[key] for key, own in table.items()}
 
 
-def unfold(in_layer: Mapping[str, str], depth: int) -> dict[str, str]:
-    """The renamings of one layer, expanded to all layers ``l``; ``even`` is twice the layer number."""
-    numbers = [{"l": layer, "even": 2 * layer} for layer in range(depth)]
-    return {key.format(**number): own.format(**number) for number in numbers for key, own in in_layer.items()}
+def weights(modules: Mapping[str, str]) -> dict[str, str]:
+    """The renamings of the weights of modules, official name to own name."""
+    return {f"{official}.weight": f"{own}.weight" for official, own in modules.items()}
+
+
+def weights_and_biases(modules: Mapping[str, str]) -> dict[str, str]:
+    """The renamings of the weights and biases of modules, official name to own name."""
+    return weights(modules) | {f"{official}.bias": f"{own}.bias" for official, own in modules.items()}
+
+
+def unfold(in_layer: Mapping[str, str], depth: int, recurrences: int = 1) -> dict[str, str]:
+    """The renamings of one layer, expanded to all layers ``l``; ``even`` is twice the layer number.
+
+    Args:
+        recurrences: blocks per layer; the first one owns its tensors.
+    """
+    return {
+        key.format(l=layer, even=2 * layer): own.format(l=layer * recurrences)
+        for layer in range(depth)
+        for key, own in in_layer.items()
+    }
 
 
 def rename_back(model: Model, table: Mapping[str, str]) -> dict[str, Tensor]:
@@ -122,13 +139,12 @@ def validate_hints(
     Raises:
         ValueError: a hint is not a field of the configuration, not a number, or contradicts the tensors.
     """
-    valid = config_class.__dataclass_fields__
+    valid, words = config_class.__dataclass_fields__, choices(config_class)
     for name, value in hints.items():
         if name not in valid:
             raise ValueError(f"{name!r} is not an option of this model; its options are {', '.join(sorted(valid))}")
-        default = valid[name].default
-        checked_later = name in ("img_size", "patch_size") or isinstance(default, str)
-        if not checked_later and not _is_number(value, default):
+        checked_later = name in ("img_size", "patch_size") or name in words
+        if not checked_later and not _is_number(value, valid[name].default):
             raise ValueError(f"{name}={value!r} is not a valid number for this option")
         if name in inferred and as_pair(name, inferred[name]) != as_pair(name, value):
             raise ValueError(f"{name}={value} contradicts the tensors, which say {inferred[name]}")

@@ -19,28 +19,21 @@ from crate_transformer.checkpoints.official import (
     resolve_num_heads,
     unfold,
     validate_hints,
+    weights_and_biases,
 )
 from crate_transformer.checkpoints.official_tost import RENAMED_IN_STEM as TOST_STEM
 from crate_transformer.models import CBT, CBTConfig
 
-RENAMED = {
-    "pos_embedding": "pos_embed",
-    "cls_token": "cls_token",
-    "mlp_head.0.weight": "norm.weight",
-    "mlp_head.0.bias": "norm.bias",
-    "mlp_head.1.weight": "head.weight",
-    "mlp_head.1.bias": "head.bias",
-}
+RENAMED = {"pos_embedding": "pos_embed", "cls_token": "cls_token"}
+RENAMED |= weights_and_biases({"mlp_head.0": "norm", "mlp_head.1": "head"})
 RENAMED_IN_STEM = {f"to_{key.replace('embed', 'embedding', 1)}": own for key, own in TOST_STEM.items()}
-RENAMED_IN_LAYER = {
-    "transformer.layers.{l}.0.norm.weight": "blocks.{l}.norm1.weight",
-    "transformer.layers.{l}.0.norm.bias": "blocks.{l}.norm1.bias",
-    "transformer.layers.{l}.0.fn.to_out.weight": "blocks.{l}.attn.out.weight",
-    "transformer.layers.{l}.0.fn.to_out.bias": "blocks.{l}.attn.out.bias",
-    "transformer.layers.{l}.1.norm.weight": "blocks.{l}.norm2.weight",
-    "transformer.layers.{l}.1.norm.bias": "blocks.{l}.norm2.bias",
-    "transformer.layers.{l}.1.fn.weight": "blocks.{l}.ista.dictionary",
-}
+RENAMED_IN_LAYER = {"transformer.layers.{l}.1.fn.weight": "blocks.{l}.ista.dictionary"} | weights_and_biases(
+    {
+        "transformer.layers.{l}.0.norm": "blocks.{l}.norm1",
+        "transformer.layers.{l}.0.fn.to_out": "blocks.{l}.attn.out",
+        "transformer.layers.{l}.1.norm": "blocks.{l}.norm2",
+    }
+)
 RENAMED_IN_ATTENTION = {
     "cbsa": {
         "transformer.layers.{l}.0.fn.proj.weight": "blocks.{l}.attn.subspaces.weight",

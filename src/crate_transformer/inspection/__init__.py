@@ -11,6 +11,7 @@ from crate_transformer.inspection.effects import (
     probabilities_without,
     reference_means,
 )
+from crate_transformer.inspection.energies import EnergySteps, energy_steps, has_energies
 from crate_transformer.inspection.foreground import (
     Foreground,
     foreground,
@@ -40,6 +41,7 @@ __all__ = [
     "LUMINANCE",
     "AttentionMaps",
     "DictionaryGeometry",
+    "EnergySteps",
     "FeaturePCA",
     "Foreground",
     "Geometry",
@@ -64,10 +66,12 @@ __all__ = [
     "class_names",
     "classify",
     "cut_objects",
+    "energy_steps",
     "feature_pca",
     "foreground",
     "frozen",
     "has_attention",
+    "has_energies",
     "head_effects",
     "head_semantics",
     "head_summary",

@@ -10,6 +10,7 @@ from PIL import Image
 
 from crate_transformer.data import normalise, pixels, preprocess, resize_crop
 from crate_transformer.inspection.controls import untrained_twin
+from crate_transformer.inspection.energies import EnergySteps, energy_steps, has_energies
 from crate_transformer.inspection.layerwise import LayerwiseObjective, layerwise_objective
 from crate_transformer.inspection.look import Look, has_attention, look
 from crate_transformer.inspection.maskcut import MaskCut, maskcut
@@ -29,13 +30,14 @@ class Inside:
 
     ``crops`` are the first eight images at the size used for ``cuts`` and ``components``: cropped as in evaluation but
     twice as large (at most 60 patches per side). The other measurements use the evaluation ``size`` (height, width).
-    ``missing`` has one reason for everything that is ``None``.
+    ``missing`` has one reason for everything that is ``None``, except ``energies``: only some families have them.
     """
 
     looks: tuple[Look, ...]
     size: tuple[int, int]
     objective: LayerwiseObjective
     steps: LayerSteps
+    energies: EnergySteps | None
     geometry: SubspaceGeometry | None
     crops: UInt8[np.ndarray, "shown height width 3"]
     cuts: MaskCut
@@ -94,6 +96,7 @@ def look_inside(
         size=size,
         objective=layerwise_objective(model, images, untrained=twin),
         steps=layer_steps(model, images, untrained=twin),
+        energies=energy_steps(model, images) if has_energies(model) else None,
         geometry=geometry,
         crops=np.stack([np.asarray(crop) for crop in crops]),
         cuts=maskcut(model, large),

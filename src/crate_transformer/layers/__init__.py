@@ -7,6 +7,8 @@ from crate_transformer.layers.cbsa import CBSA
 from crate_transformer.layers.class_attention import ClassAttention
 from crate_transformer.layers.conv_stem import ConvStem
 from crate_transformer.layers.drop_path import drop_path
+from crate_transformer.layers.energy_attention import AttentionEnergy, EnergyAttention
+from crate_transformer.layers.energy_feed_forward import EnergyFeedForward, FeedForwardEnergy
 from crate_transformer.layers.fold_norm import fold_norm, frozen_linear
 from crate_transformer.layers.fourier_position import FourierPosition
 from crate_transformer.layers.fuse_kernels import fuse_kernels
@@ -15,8 +17,9 @@ from crate_transformer.layers.hook_point import HookPoint, capture
 from crate_transformer.layers.int8_linear import Int8Linear, quantise_linears
 from crate_transformer.layers.ista import ISTA
 from crate_transformer.layers.layer_scale import LayerScale, fold_scale
+from crate_transformer.layers.low_rank import LowRank
 from crate_transformer.layers.mlp import MLP
-from crate_transformer.layers.mssa import MSSA
+from crate_transformer.layers.mssa import MSSA, OutputMap
 from crate_transformer.layers.odl import ODL
 from crate_transformer.layers.packed_linear import pack_linears
 from crate_transformer.layers.patch_embed import ConvPatchEmbed, PatchEmbed, resize_flat, resize_kernel
@@ -24,9 +27,12 @@ from crate_transformer.layers.patchify import patchify, unpatchify
 from crate_transformer.layers.pooled_stem import PooledStem
 from crate_transformer.layers.position import resample_position
 from crate_transformer.layers.random_numbers import Stream, draw, sample_seeds, uniforms
+from crate_transformer.layers.rms_norm import RMSNorm, rms_norm
+from crate_transformer.layers.shared_weights import share_weights
 from crate_transformer.layers.sincos import sincos_position
 from crate_transformer.layers.softmax_attention import softmax_attention
 from crate_transformer.layers.sparse_step import SparseStep
+from crate_transformer.layers.step_sizes import StepSizes
 from crate_transformer.layers.synthesis import Synthesis
 from crate_transformer.layers.tssa import TSSA
 from crate_transformer.layers.tssa_causal import CausalTSSA
@@ -46,16 +52,24 @@ __all__ = [
     "TSSA",
     "AgentAttention",
     "Attention",
+    "AttentionEnergy",
     "AttentionRows",
     "CausalTSSA",
     "ClassAttention",
     "ConvPatchEmbed",
     "ConvStem",
+    "EnergyAttention",
+    "EnergyFeedForward",
+    "FeedForwardEnergy",
     "FourierPosition",
     "LayerScale",
+    "LowRank",
+    "OutputMap",
     "PatchEmbed",
     "PooledStem",
+    "RMSNorm",
     "SparseStep",
+    "StepSizes",
     "Stream",
     "Synthesis",
     "HookPoint",
@@ -72,7 +86,9 @@ __all__ = [
     "resample_position",
     "resize_flat",
     "resize_kernel",
+    "rms_norm",
     "sample_seeds",
+    "share_weights",
     "sincos_position",
     "uniforms",
     "unpatchify",

@@ -1,12 +1,14 @@
 """Architectures, one file each, and the registry that lists them."""
 
+from crate_transformer.models.aot import AoT, AoTConfig
 from crate_transformer.models.backbone import Backbone
-from crate_transformer.models.block import Block, attention_of
+from crate_transformer.models.block import Block, EnergyBlock, attention_of
 from crate_transformer.models.cbt import CBT, CBTConfig
-from crate_transformer.models.config import BackboneConfig
+from crate_transformer.models.config import BackboneConfig, choices
 from crate_transformer.models.crate import CRATE, CRATEConfig
 from crate_transformer.models.crate_alpha import CRATEAlpha, CRATEAlphaConfig
 from crate_transformer.models.crate_mae import CRATEMAE, CRATEMAEConfig, Reconstruction
+from crate_transformer.models.hyper_set import HyperSET, HyperSETConfig
 from crate_transformer.models.innermost import innermost
 from crate_transformer.models.language import (
     CausalCRATE,
@@ -17,6 +19,7 @@ from crate_transformer.models.language import (
     LanguageModel,
 )
 from crate_transformer.models.preprocessing import Preprocessing
+from crate_transformer.models.recurrent_crate import RecurrentCRATE, RecurrentCRATEConfig
 from crate_transformer.models.registry import (
     LANGUAGE_MODELS,
     MODELS,
@@ -39,9 +42,12 @@ __all__ = [
     "CRATEMAE",
     "LANGUAGE_MODELS",
     "MODELS",
+    "AoT",
+    "AoTConfig",
     "Backbone",
     "BackboneConfig",
     "Block",
+    "EnergyBlock",
     "CBTConfig",
     "CRATEAlpha",
     "CRATEAlphaConfig",
@@ -51,12 +57,16 @@ __all__ = [
     "CausalCRATEConfig",
     "CausalToST",
     "CausalToSTConfig",
+    "HyperSET",
+    "HyperSETConfig",
     "LanguageConfig",
     "LanguageModel",
     "Model",
     "ModelConfig",
     "Preprocessing",
     "Reconstruction",
+    "RecurrentCRATE",
+    "RecurrentCRATEConfig",
     "ToST",
     "ToSTConfig",
     "ViT",
@@ -65,6 +75,7 @@ __all__ = [
     "build_language_model",
     "build_model",
     "canonical_name",
+    "choices",
     "innermost",
     "list_models",
 ]

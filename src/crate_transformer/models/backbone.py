@@ -9,7 +9,7 @@ from jaxtyping import Float, Int64
 from torch import Tensor, nn
 from torch.utils.checkpoint import checkpoint
 
-from crate_transformer.layers import draw, drop_path, resample_position
+from crate_transformer.layers import draw, drop_path, resample_position, share_weights
 from crate_transformer.models.config import BackboneConfig
 from crate_transformer.models.features import Features
 from crate_transformer.models.foldable import Foldable
@@ -49,6 +49,9 @@ class Backbone(Features, Foldable, nn.Module):
         self.patch_embed = patch_embed
         self._make_tokens()
         self.blocks = nn.ModuleList(blocks)
+        for number, block in enumerate(blocks):
+            if number % config.recurrences:
+                share_weights(block, blocks[number - number % config.recurrences])
         self.norm = nn.LayerNorm(config.embed_dim, eps=eps)
         self.head_drop = nn.Dropout(config.drop_rate)
         self.head = nn.Linear(config.embed_dim, config.num_classes) if config.num_classes else nn.Identity()
@@ -77,7 +80,7 @@ class Backbone(Features, Foldable, nn.Module):
         patches = self.patch_embed(images)
         prefix = [token.expand(patches.shape[0], -1, -1) for token in self.prefix_tokens()]
         z = torch.cat([*prefix, patches], dim=1)
-        return z + self.position(height, width)
+        return z + self.position(height, width).to(z.dtype)
 
     def prefix_tokens(self) -> list[Tensor]:
         """The tokens before the patches: class token, registers."""

@@ -34,6 +34,15 @@ class Block(Protocol):
         ...
 
 
+@runtime_checkable
+class EnergyBlock(Protocol):
+    """A block whose two steps were each derived to lower an energy."""
+
+    def energies(self, z: Float[Tensor, "batch tokens dim"]) -> tuple[Float[Tensor, " batch"], Float[Tensor, " batch"]]:
+        """The energies that attention and the second step were derived to lower, at these tokens."""
+        ...
+
+
 def attention_of(block: Block) -> nn.Module:
     """The attention module of a block.
 

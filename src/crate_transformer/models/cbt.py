@@ -75,7 +75,7 @@ class Block(nn.Module):
         if attention == "cbsa":
             self.attn = CBSA(dim, heads, pooling=config.pooling)
         elif attention == "mssa":
-            self.attn = MSSA(dim, heads, head_dim=config.head_dim, out=True)
+            self.attn = MSSA(dim, heads, head_dim=config.head_dim, output="free")
         else:
             self.attn = TSSA(dim, heads, bias=False)
         self.z_half = HookPoint()

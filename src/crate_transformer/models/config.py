@@ -21,16 +21,20 @@ def check_numbers(config: object) -> None:
             raise ValueError(f"{name} is {value}: it must be {lowest} and at most {_LARGEST:g}")
 
 
+def choices(config_class: type) -> dict[str, tuple[str | None, ...]]:
+    """The options that are words, such as a kind of pooling, and the values that each can have."""
+    return {name: get_args(kind) for name, kind in get_type_hints(config_class).items() if get_origin(kind) is Literal}
+
+
 def check_choices(config: object) -> None:
-    """Check the options that are words, such as a kind of pooling.
+    """Check the options that are words.
 
     Raises:
-        ValueError: a value is not one of the ``Literal`` of its field.
+        ValueError: a value is not one of its ``choices``.
     """
-    for name, kind in get_type_hints(type(config)).items():
-        choices = get_args(kind)
-        if get_origin(kind) is Literal and getattr(config, name) not in choices:
-            raise ValueError(f"{name} is {getattr(config, name)!r}: choose {' or '.join(map(repr, choices))}")
+    for name, words in choices(type(config)).items():
+        if getattr(config, name) not in words:
+            raise ValueError(f"{name} is {getattr(config, name)!r}: choose {' or '.join(map(repr, words))}")
 
 
 def _pair(size: int | tuple[int, int]) -> tuple[int, int]:
@@ -46,6 +50,7 @@ class BackboneConfig:
         drop_path_rate: stochastic depth: probability of skipping the last block; it increases linearly from 0.
         reg_tokens: register tokens after the class token (arXiv 2309.16588).
         dynamic_img_size: accept images of other sizes than ``img_size``.
+        recurrences: number of consecutive blocks that share their weights.
     """
 
     img_size: int | tuple[int, int] = 224
@@ -60,6 +65,7 @@ class BackboneConfig:
     drop_path_rate: float = 0.0
     reg_tokens: int = 0
     dynamic_img_size: bool = True
+    recurrences: int = 1
 
     def __post_init__(self) -> None:
         (height, width), (rows, columns) = self.image_shape, self.patch_shape
@@ -70,7 +76,7 @@ class BackboneConfig:
         if height % rows or width % columns:
             raise ValueError(f"img_size {self.img_size} is not a multiple of patch_size {self.patch_size}")
         check_choices(self)
-        for name in ("in_chans", "embed_dim", "depth", "num_heads"):
+        for name in ("in_chans", "embed_dim", "depth", "num_heads", "recurrences"):
             if getattr(self, name) < 1:
                 raise ValueError(f"{name} is {getattr(self, name)}: it must be at least 1")
         if self.num_classes < 0:

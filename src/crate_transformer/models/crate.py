@@ -6,7 +6,7 @@ from typing import Literal
 from jaxtyping import Float
 from torch import Tensor, nn
 
-from crate_transformer.layers import ISTA, MSSA, HookPoint, PatchEmbed, PooledStem, fold_norm
+from crate_transformer.layers import ISTA, MSSA, HookPoint, OutputMap, PatchEmbed, PooledStem, fold_norm
 from crate_transformer.models.backbone import Backbone
 from crate_transformer.models.config import BackboneConfig
 
@@ -17,10 +17,12 @@ class CRATEConfig(BackboneConfig):
 
     Args:
         stem: ``"conv"`` uses convolutions with pooling (``PooledStem``) instead of a linear patch embedding.
+        output: the output map of MSSA, see ``layers.MSSA``.
     """
 
     stem: Literal["patch", "conv"] = "patch"
     head_dim: int | None = None
+    output: OutputMap = None
     step_size: float = 0.1
     sparsity_weight: float = 0.1
 
@@ -61,7 +63,7 @@ class Block(nn.Module):
         super().__init__()
         dim = config.embed_dim
         self.norm1 = nn.LayerNorm(dim)
-        self.mssa = MSSA(dim, config.num_heads, head_dim=config.head_dim)
+        self.mssa = MSSA(dim, config.num_heads, head_dim=config.head_dim, output=config.output)
         self.z_half = HookPoint()
         self.norm2 = nn.LayerNorm(dim)
         self.ista = ISTA(dim, step_size=config.step_size, sparsity_weight=config.sparsity_weight)

@@ -71,7 +71,8 @@ class Block(nn.Module):
         super().__init__()
         dim = config.embed_dim
         self.norm1 = nn.LayerNorm(dim, eps=1e-6)
-        self.mssa = MSSA(dim, config.num_heads, head_dim=config.head_dim, out=config.has_out, out_bias=False)
+        output = {None: None, True: "free", False: "identity"}[config.has_out]
+        self.mssa = MSSA(dim, config.num_heads, head_dim=config.head_dim, output=output, out_bias=False)
         self.z_half = HookPoint()
         self.norm2 = nn.LayerNorm(dim, eps=1e-6)
         self.odl = ODL(dim, config.num_atoms, step_size=config.step_size, sparsity_weight=config.sparsity_weight)

@@ -32,7 +32,7 @@ class Foldable:
             folded = copy.deepcopy(self).eval().requires_grad_(False)
             folded.folded = True
             for part in [module for module in folded.modules() if hasattr(module, "fold_")]:
-                dtype, *others = {parameter.dtype for parameter in part.parameters()}
+                dtype, *others = {p.dtype for p in part.parameters()} or {next(folded.parameters()).dtype}
                 if others:
                     raise ValueError(
                         f"a block has parameters in {dtype} and {others[0]}: convert the model to one of them"

@@ -5,13 +5,15 @@ import difflib
 import fnmatch
 import re
 
-from crate_transformer.models import cbt, crate, crate_alpha, crate_mae, tost, vit
+from crate_transformer.models import aot, cbt, crate, crate_alpha, crate_mae, hyper_set, recurrent_crate, tost, vit
+from crate_transformer.models.aot import AoT
 from crate_transformer.models.backbone import Backbone
 from crate_transformer.models.cbt import CBT
 from crate_transformer.models.config import BackboneConfig
 from crate_transformer.models.crate import CRATE
 from crate_transformer.models.crate_alpha import CRATEAlpha
 from crate_transformer.models.crate_mae import CRATEMAE
+from crate_transformer.models.hyper_set import HyperSET
 from crate_transformer.models.language import (
     CausalCRATE,
     CausalToST,
@@ -20,6 +22,7 @@ from crate_transformer.models.language import (
     causal_crate,
     causal_tost,
 )
+from crate_transformer.models.recurrent_crate import RecurrentCRATE
 from crate_transformer.models.tost import ToST
 from crate_transformer.models.vit import ViT
 
@@ -29,7 +32,10 @@ _FAMILIES: dict[type[Backbone], dict[str, BackboneConfig]] = {
     CRATEAlpha: crate_alpha.SIZES,
     CRATEMAE: crate_mae.SIZES,
     ToST: tost.SIZES,
+    AoT: aot.SIZES,
     CBT: cbt.SIZES,
+    HyperSET: hyper_set.SIZES,
+    RecurrentCRATE: recurrent_crate.SIZES,
 }
 MODELS: dict[str, tuple[type[Backbone], BackboneConfig]] = {
     name: (model_class, config) for model_class, sizes in _FAMILIES.items() for name, config in sizes.items()

@@ -19,7 +19,9 @@ from crate_transformer.reports.style import figure_bytes
 from crate_transformer.storage import file_stem, json_bytes, write_files
 
 WRITES = ("results.json", "report.html")
-_NOT_ALWAYS = re.compile(r"(steps|subspaces|gram|heads)\.png|\d{4,}-.*-(attention\.npz|attention\.png|mask\.png)")
+_NOT_ALWAYS = re.compile(
+    r"(steps|energies|subspaces|gram|heads)\.png|\d{4,}-.*-(attention\.npz|attention\.png|mask\.png)"
+)
 
 LAYERWISE = Markup(
     "R<sup>c</sup> of the projected block input (tokens normalised, &epsilon;<sup>2</sup> = "

@@ -8,7 +8,7 @@ from matplotlib.axes import Axes
 from matplotlib.figure import Figure
 from matplotlib.ticker import MaxNLocator, PercentFormatter
 
-from crate_transformer.inspection import LayerSteps, LayerwiseObjective
+from crate_transformer.inspection import EnergySteps, LayerSteps, LayerwiseObjective
 from crate_transformer.reports.style import COLOURS, INK, RATE, legend_below, new_figure, styled
 
 _LEGEND_LETTERS = 112  # that fit side by side under the figure
@@ -85,11 +85,30 @@ def steps_figure(steps: LayerSteps) -> Figure:
     for panel, (title, label, changes) in zip(drawn, panels, strict=True):
         for change, (_, name, line) in zip(changes, pair, strict=True):
             _change(panel, steps.layers, change, name, line)
-        panel.axhline(0, color=INK, linewidth=1)
-        panel.set(title=title, xlabel="layer", ylabel=label)
-        panel.xaxis.set_major_locator(MaxNLocator(integer=True, min_n_ticks=1))
+        _label(panel, title, label)
     legend_below(figure, drawn[0], columns=2)
     return figure
+
+
+@styled
+def energies_figure(energies: EnergySteps) -> Figure:
+    """Change of the energy of each step by this step, layer by layer: mean over images, a band of one standard
+    deviation."""
+    figure = new_figure(height=3.3)
+    changes = {
+        "Attention": energies.attention_after - energies.attention_before,
+        "Feed-forward step": energies.feed_forward_after - energies.feed_forward_before,
+    }
+    for panel, (step, change) in zip(figure.subplots(1, 2), changes.items(), strict=True):
+        _change(panel, tuple(range(change.shape[1])), change, "trained", "-")
+        _label(panel, f"{step}: change of its energy", "energy after minus before")
+    return figure
+
+
+def _label(panel: Axes, title: str, label: str) -> None:
+    panel.axhline(0, color=INK, linewidth=1)
+    panel.set(title=title, xlabel="layer", ylabel=label)
+    panel.xaxis.set_major_locator(MaxNLocator(integer=True, min_n_ticks=1))
 
 
 def _change(

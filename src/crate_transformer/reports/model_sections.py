@@ -7,9 +7,9 @@ from pathlib import Path
 from markupsafe import Markup
 from matplotlib.figure import Figure
 
-from crate_transformer.inspection import Geometry, Inside, LayerSteps, SparseDescent, Steps
+from crate_transformer.inspection import EnergySteps, Geometry, Inside, LayerSteps, SparseDescent, Steps
 from crate_transformer.reports.heads import heads_figure
-from crate_transformer.reports.layerwise import steps_figure
+from crate_transformer.reports.layerwise import energies_figure, steps_figure
 from crate_transformer.reports.maskcut import maskcut_figure
 from crate_transformer.reports.page import Section
 from crate_transformer.reports.pca import pca_figure
@@ -44,6 +44,12 @@ def model_sections(inside: Inside, files: dict[str, bytes]) -> list[Section]:
         + sparse_text(inside.steps.trained.sparse, inside.steps.untrained.sparse),
         steps=steps_figure(inside.steps),
     )
+    if inside.energies:
+        add(
+            "Energies, step by step",
+            energies_text(inside.energies, all_images),
+            energies=energies_figure(inside.energies),
+        )
     if inside.geometry:
         add(
             "Subspaces and dictionaries",
@@ -121,6 +127,18 @@ def sparse_text(trained: SparseDescent | None, untrained: SparseDescent | None) 
     )
 
 
+def energies_text(energies: EnergySteps, where: str) -> str:
+    """How often each step lowers the energy from which it was derived, and what is not guaranteed."""
+    attention, ff = energies.attention_lowered, energies.feed_forward_lowered
+    return (
+        f"The energies from which the two steps of each of the {len(attention)} layers were derived, on {where}; "
+        "values below zero mean descent. Attention lowers its energy in "
+        f"{attention.mean():.0%} of all pairs of layer and image, the feed-forward step in {ff.mean():.0%}. This is "
+        "not guaranteed: step sizes are learned and may be negative. There is no untrained control, because untrained "
+        "step sizes are zero."
+    )
+
+
 def measurements(inside: Inside) -> dict[str, object]:
     """The numbers of these sections, for ``results.json``; ``None`` where a measurement is not available."""
     cuts, components, heads = inside.cuts, inside.components, inside.heads
@@ -130,6 +148,7 @@ def measurements(inside: Inside) -> dict[str, object]:
         "large_size": inside.crops.shape[1:3],
         "missing": inside.missing,
         "steps": {name: _steps(getattr(inside.steps, name)) for name in pair},
+        "energies": inside.energies and _energies(inside.energies),
         "subspaces": inside.geometry and {name: _geometry(getattr(inside.geometry, name)) for name in pair},
         "maskcut": {
             "layer": cuts.layer,
@@ -165,6 +184,11 @@ def _pixels(size: Sequence[int]) -> str:
 
 def _steps(steps: Steps) -> dict[str, object]:
     return {**vars(steps), "compressing": steps.compressing}
+
+
+def _energies(energies: EnergySteps) -> dict[str, object]:
+    lowered = {name: getattr(energies, name) for name in ("attention_lowered", "feed_forward_lowered")}
+    return {**vars(energies), **lowered}
 
 
 def _geometry(geometry: Geometry) -> dict[str, object]:
