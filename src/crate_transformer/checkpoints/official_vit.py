@@ -21,6 +21,7 @@ from crate_transformer.checkpoints.official import (
     resolve_num_heads,
     unfold,
     validate_hints,
+    weights_and_biases,
 )
 from crate_transformer.models import ViT, ViTConfig
 
@@ -142,8 +143,11 @@ def renamings(depth: int, *, registers: bool, head: bool, scales: bool) -> dict[
     """DINO's name -> own name."""
     modules = RENAMED | unfold(RENAMED_IN_BLOCK, depth) | ({"head": "head"} if head else {})
     tokens = ["cls_token", "pos_embed", *(["reg_token"] if registers else [])]
-    table = {f"{key}.{part}": f"{own}.{part}" for key, own in modules.items() for part in ("weight", "bias")}
-    return {token: token for token in tokens} | table | (unfold(RENAMED_SCALES, depth) if scales else {})
+    return (
+        {token: token for token in tokens}
+        | weights_and_biases(modules)
+        | (unfold(RENAMED_SCALES, depth) if scales else {})
+    )
 
 
 FORMAT = OfficialFormat("ViT of DINO or timm", recognises, convert)

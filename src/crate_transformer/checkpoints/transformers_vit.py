@@ -10,19 +10,24 @@ import torch
 from torch import Tensor
 
 from crate_transformer.checkpoints import official_vit
-from crate_transformer.checkpoints.official import Converted, OfficialFormat, count_layers, drop, rename, unfold
+from crate_transformer.checkpoints.official import (
+    Converted,
+    OfficialFormat,
+    count_layers,
+    drop,
+    rename,
+    unfold,
+    weights_and_biases,
+)
 from crate_transformer.storage import printable, read_json
 
 RENAMED = {
     "embeddings.cls_token": "cls_token",
     "embeddings.position_embeddings": "pos_embed",
     "embeddings.register_tokens": "register_tokens",
-    "embeddings.patch_embeddings.projection.weight": "patch_embed.proj.weight",
-    "embeddings.patch_embeddings.projection.bias": "patch_embed.proj.bias",
-    "layernorm.weight": "norm.weight",
-    "layernorm.bias": "norm.bias",
-    "classifier.weight": "head.weight",
-    "classifier.bias": "head.bias",
+    **weights_and_biases(
+        {"embeddings.patch_embeddings.projection": "patch_embed.proj", "layernorm": "norm", "classifier": "head"}
+    ),
 }
 """To the names of DINO; registers and classifier may be absent."""
 RENAMED_IN_LAYER = {
@@ -95,8 +100,7 @@ def renamings(depth: int, keys: AbstractSet[str]) -> dict[str, str]:
     """The name in transformers -> the name in DINO."""
     dinov2 = any(key.endswith("lambda1") for key in keys)
     modules = RENAMED_IN_LAYER | (RENAMED_IN_DINOV2 if dinov2 else RENAMED_IN_VIT)
-    in_layer = {f"{key}.{part}": f"{own}.{part}" for key, own in modules.items() for part in ("weight", "bias")}
-    in_layer |= SCALES if dinov2 else {}
+    in_layer = weights_and_biases(modules) | (SCALES if dinov2 else {})
     optional = ("embeddings.register_tokens", "classifier.weight", "classifier.bias")
     table = {key: own for key, own in RENAMED.items() if key in keys or key not in optional}
     return table | unfold({f"encoder.layer.{{l}}.{key}": f"blocks.{{l}}.{own}" for key, own in in_layer.items()}, depth)
