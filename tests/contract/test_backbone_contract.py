@@ -85,6 +85,7 @@ def test_pruning_keeps_the_features(name, images):
     assert all(map(torch.equal, model.forward_intermediates(images, [0, 1], intermediates_only=True), expected))
     assert (len(model.blocks), model.config.depth, model.num_classes) == (2, 2, 0)
     assert model.config.drop_path_rate == pytest.approx(0.1)  # what the second of three blocks had
+    assert not any(hasattr(model, part) for part in model.not_in_logits)
     with pytest.raises(ValueError, match=r"indices are .*, but the model has blocks"):
         model.prune_intermediate_layers([2])
 
@@ -155,6 +156,16 @@ def test_another_classifier(name, images):
     pooled = model(images.double())
     torch.testing.assert_close(pooled, model.forward_head(model.forward_features(images.double()), pre_logits=True))
     assert not torch.allclose(pooled, before)
+    model.reset_classifier(0, "")
+    assert torch.equal(model(images.double()), model.norm(model.forward_features(images.double())))
+    with pytest.raises(ValueError, match="global_pool '' returns all tokens and needs num_classes=0"):
+        model.reset_classifier(2)
+
+
+@pytest.mark.filterwarnings("ignore:.*deprecated:DeprecationWarning")
+def test_torchscript_is_refused_in_one_sentence():
+    with pytest.raises(ValueError, match="TorchScript, which PyTorch deprecates, is not supported"):
+        torch.jit.script(deep("crate_micro_patch4_32"))
 
 
 @every_class
@@ -282,7 +293,8 @@ def test_preprocessing_in_timm_words(name):
     words = model.pretrained_cfg
     expected = {"input_size": (3, 16, 24), "crop_pct": 0.9, "interpolation": "bicubic", "std": (0.1, 0.2, 0.3)}
     expected |= {"mean": (0.485, 0.456, 0.406), "num_classes": 5, "label_names": tuple("abcde"), "classifier": "head"}
-    assert words == expected
+    convolutions = [part for part, module in model.named_modules() if isinstance(module, torch.nn.Conv2d)]
+    assert words == expected | {"first_conv": convolutions[0] if convolutions else ()}
     other = deep(name)
     other.pretrained_cfg = {**words, "mean": [0.5, 0.5, 0.5], "architecture": "some_name"}
     assert other.preprocessing == dataclasses.replace(model.preprocessing, mean=(0.5, 0.5, 0.5))

@@ -1,5 +1,8 @@
 """A timm user does not notice that the models come from here."""
 
+import subprocess
+import sys
+
 import pytest
 import torch
 from PIL import Image
@@ -39,9 +42,9 @@ def test_options_reach_the_model(timm, model_class):
 
 
 def test_an_unknown_option_is_refused(timm):
-    with pytest.raises(ValueError, match=f"{MICRO} has no option 'mlp_ratio'"):
+    with pytest.raises(TypeError, match=f"{MICRO} has no option 'mlp_ratio'"):
         timm.create_model(MICRO, mlp_ratio=3.0)
-    with pytest.raises(ValueError, match=f"{MICRO} has no option 'out_indices'"):
+    with pytest.raises(TypeError, match=f"{MICRO} has no option 'out_indices'"):
         timm.create_model(MICRO, out_indices=(1,))
 
 
@@ -160,6 +163,56 @@ def test_set_input_size_and_reset(timm):
     model.reset_classifier(5, "avg")
     assert model(torch.randn(1, 3, 16, 48)).shape == (1, 5)
     assert timm.data.resolve_data_config(model=model)["input_size"] == (3, 16, 48)
+
+
+def test_all_tokens_without_pooling(timm):
+    images = torch.randn(2, 3, 32, 16)
+    model = timm.create_model(MICRO, num_classes=0, global_pool="").eval()
+    tokens = model(images)
+    assert tokens.shape == (2, 33, model.head_hidden_size)
+    assert torch.equal(tokens, model.norm(model.forward_features(images)))
+    model.reset_classifier(0, "token")
+    assert torch.equal(model(images), tokens[:, 0])
+    with pytest.raises(ValueError, match="global_pool '' returns all tokens and needs num_classes=0"):
+        model.reset_classifier(3, "")
+
+
+def test_device_and_precision(timm):
+    model = timm.create_model(MICRO, device="meta", dtype=torch.float64)
+    assert {(t.device.type, t.dtype) for t in model.state_dict().values()} == {("meta", torch.float64)}
+    assert timm.create_model(TAGGED, pretrained=True, dtype=torch.bfloat16).head.weight.dtype == torch.bfloat16
+
+
+@pytest.mark.parametrize(("name", "first"), [(MICRO, ()), ("cbt_mini_patch8_64", "patch_embed.convs.0")])
+def test_the_first_convolution(timm, name, first):
+    model = timm.create_model(name, in_chans=1)
+    assert model.default_cfg["first_conv"] == first
+    assert model.in_chans == model.default_cfg["input_size"][0] == 1
+
+
+@pytest.mark.usefixtures("timm")  # it is skipped without
+def test_fx_takes_each_part_as_one_step():
+    """In a process of its own, because fx cannot trace through checks of shapes."""
+    script = f"""
+import torch
+try:
+    import timm
+except RuntimeError:  # torchvision was built for another torch
+    library = torch.library.Library("torchvision", "FRAGMENT")
+    for name in ("nms", "qnms"):
+        library.define(name + "(Tensor dets, Tensor scores, float iou_threshold) -> Tensor")
+    import timm
+import crate_transformer.integrations.timm
+from timm.models import get_notrace_functions, get_notrace_modules
+model = timm.create_model("{MICRO}", depth=2).eval()
+tracer = torch.fx.Tracer(autowrap_functions=tuple(get_notrace_functions()))
+tracer.is_leaf_module = lambda module, name: isinstance(module, tuple(get_notrace_modules()))
+traced, images = torch.fx.GraphModule(model, tracer.trace(model)), torch.randn(2, 3, 16, 32)
+assert torch.equal(traced(images), model(images))
+print(*(node.target for node in traced.graph.nodes if node.op == "call_module"))
+"""
+    done = subprocess.run([sys.executable, "-c", script], capture_output=True, text=True)
+    assert done.stdout.split() == ["patch_embed", "blocks.0", "blocks.1", "norm", "head_drop", "head"], done.stderr
 
 
 def test_a_model_of_timm_teaches(timm):

@@ -106,9 +106,41 @@ def test_real_attentions_and_hidden_states(integration):
         assert torch.equal(seen.hidden_states[0], model.embed(images))
         torch.testing.assert_close(seen.hidden_states[-1], model.forward_features(images))
     assert len(seen.hidden_states) == 3
+    converted.set_attn_implementation("eager")
     converted.config.output_attentions = True
     assert len(converted(images, return_dict=False)) == 2
-    assert converted(images).attentions[0].requires_grad
+
+
+def test_eager_attention_is_computed_from_the_maps_that_are_returned(integration, transformers, tmp_path):
+    converted, images = integration.to_transformers(small()), torch.randn(2, 3, 16, 16)
+    assert converted.config._attn_implementation == "sdpa"
+    converted.save_pretrained(tmp_path)
+    eager = transformers.AutoModelForImageClassification.from_pretrained(tmp_path, attn_implementation="eager")
+    torch.testing.assert_close(eager(images).logits, converted(images).logits)
+    for model, used in ((eager, True), (converted, False)):
+        seen = model(images, output_attentions=True)
+        (gradient,) = torch.autograd.grad(seen.logits.sum(), seen.attentions[0], allow_unused=True)
+        assert (gradient is not None and gradient.abs().sum() > 0) == used
+    eager.set_attn_implementation("sdpa")
+    assert torch.equal(eager(images).logits, converted(images).logits)
+    with pytest.raises(ValueError, match="foo"):
+        eager.set_attn_implementation("foo")
+
+
+def test_other_image_sizes_may_be_refused(integration):
+    model = integration.to_transformers(small())
+    assert model(torch.randn(1, 3, 16, 24)).logits.shape == (1, 5)
+    with pytest.raises(ValueError, match=r"images of 16 x 24 pixels need interpolate_pos_encoding=True"):
+        model(torch.randn(1, 3, 16, 24), interpolate_pos_encoding=False)
+    assert model(torch.randn(1, 3, 16, 16), interpolate_pos_encoding=False).logits.shape == (1, 5)
+
+
+def test_the_input_embeddings_are_the_patch_embedding(integration):
+    model, images = integration.to_transformers(small()), torch.randn(1, 3, 16, 16)
+    assert model.get_input_embeddings() is model.crate.get_input_embeddings() is model.crate.backbone.patch_embed
+    model.requires_grad_(False)
+    model.enable_input_require_grads()  # as adapters need
+    assert model(images).logits.requires_grad
 
 
 def test_the_base_model_of_a_classifier_and_the_other_way(integration, transformers, tmp_path):
@@ -203,14 +235,17 @@ def test_trainer_runs_and_saves(integration, transformers, tmp_path):
 def test_gradient_checkpointing(integration):
     model, images = integration.to_transformers(small()).train(), torch.randn(2, 3, 16, 16)
     assert not model.is_gradient_checkpointing
-    labels, gradients = torch.tensor([0, 3]), []
+    labels, gradients, runs = torch.tensor([0, 3]), [], []
+    model.crate.backbone.blocks[0].register_forward_pre_hook(lambda *_: runs.append(1))
     for _ in range(2):
         model.zero_grad()
         model(images, labels=labels).loss.backward()
         gradients.append(model.crate.backbone.pos_embed.grad.clone())
         model.gradient_checkpointing_enable()
-        assert model.crate.backbone.grad_checkpointing
+        model.set_attn_implementation("eager")
+        assert model.is_gradient_checkpointing
     torch.testing.assert_close(*gradients)
+    assert len(runs) == 1 + 2
 
 
 def test_half_precision(integration, transformers, tmp_path):

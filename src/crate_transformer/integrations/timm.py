@@ -6,14 +6,15 @@ own names, such as ``vit_small_patch16_224``, remain timm's models.
 
 import inspect
 from collections.abc import Callable
-from dataclasses import asdict
+from dataclasses import asdict, fields
 
+import torch
 from torch import nn
 
 from crate_transformer.checkpoints import create_model, list_pretrained
 from crate_transformer.checkpoints.native import CONFIG, WEIGHTS
 from crate_transformer.checkpoints.pretrained import BUNDLED
-from crate_transformer.models import MODELS, Preprocessing
+from crate_transformer.models import MODELS, Preprocessing, backbone
 from crate_transformer.storage import read_json
 
 try:
@@ -22,6 +23,8 @@ try:
         generate_default_cfgs,
         is_model,
         register_model,
+        register_notrace_function,
+        register_notrace_module,
         resolve_pretrained_cfg,
     )
 except ImportError as error:
@@ -68,6 +71,8 @@ def _entry(name: str) -> Callable[..., nn.Module]:
         pretrained_cfg: object = None,
         pretrained_cfg_overlay: dict | None = None,
         features_only: bool = False,
+        device: torch.device | str | None = None,
+        dtype: torch.dtype | None = None,
         **options: object,
     ) -> nn.Module:
         found = resolve_pretrained_cfg(name, pretrained_cfg, pretrained_cfg_overlay)
@@ -76,7 +81,14 @@ def _entry(name: str) -> Callable[..., nn.Module]:
         features = {"features_only": True, "feature_cls": "getter", "out_indices": 3} if features_only else {}
         features.update({key: options.pop(key) for key in features if key in options})
         for_timm = {key: options.pop(key) for key in _BUILDING & options.keys()}
-        model = create_model(full if bundled else name, pretrained and bundled, **options).train()  # as timm's own
+        unknown = sorted(options.keys() - {field.name for field in fields(MODELS[name][1])})
+        if unknown:
+            raise TypeError(f"{name} has no option {unknown[0]!r}")
+        model = create_model(full if bundled else name, pretrained and bundled, **options)
+        model = model.to(device=device, dtype=dtype).train()  # as timm's own
+        for part in model.children():
+            for module in part if isinstance(part, nn.ModuleList) else [part]:
+                register_notrace_module(type(module))
         return build_model_with_cfg(
             lambda **_: model,
             name,
@@ -92,5 +104,7 @@ def _entry(name: str) -> Callable[..., nn.Module]:
     return build
 
 
+for _function in (backbone.check_image_size, backbone.resample_position):
+    register_notrace_function(_function)
 for _name in NAMES:
     register_model(_entry(_name))

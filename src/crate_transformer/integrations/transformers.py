@@ -1,15 +1,16 @@
 """The transformers integration: importing it registers ``model_type="crate"`` with Auto classes and pipelines."""
 
-from dataclasses import asdict, fields
+from collections.abc import Callable
+from contextlib import AbstractContextManager
+from dataclasses import asdict
 from pathlib import Path
 
 from jaxtyping import Float, Int
 from torch import Tensor, nn
 
 from crate_transformer.checkpoints import Provenance
-from crate_transformer.checkpoints.native import FAMILIES
-from crate_transformer.models import Backbone, Preprocessing, innermost
-from crate_transformer.storage import as_record
+from crate_transformer.layers import capture
+from crate_transformer.models import Backbone, attention_of, innermost
 
 try:
     from transformers import (
@@ -17,72 +18,17 @@ try:
         AutoImageProcessor,
         AutoModel,
         AutoModelForImageClassification,
-        PreTrainedConfig,
         PreTrainedModel,
         initialization,
     )
+    from transformers.modeling_layers import GradientCheckpointingLayer
     from transformers.modeling_outputs import BaseModelOutputWithPooling, ImageClassifierOutput
     from transformers.utils.generic import can_return_tuple
 
+    from crate_transformer.integrations.transformers_config import NAMES, CrateConfig
     from crate_transformer.integrations.transformers_pictures import CrateImageProcessor
 except ImportError as error:
     raise ImportError(f"transformers cannot be used ({error}): pip install 'crate-transformer[hf]'") from error
-
-_NAMES = {
-    "img_size": "image_size",
-    "in_chans": "num_channels",
-    "embed_dim": "hidden_size",
-    "depth": "num_hidden_layers",
-    "num_heads": "num_attention_heads",
-}
-"""Field of our configurations -> its name in transformers; the other names are the same."""
-
-
-class CrateConfig(PreTrainedConfig):
-    """A transformers configuration for any model of this package; the defaults are ``crate_small_patch16_224``.
-
-    Args:
-        family: name of the model class, such as ``"CRATE"`` or ``"ViT"``. Options of the family (``step_size``,
-            ``mlp_ratio``) and of every backbone (``global_pool``, ``drop_path_rate``) are further keyword arguments.
-        preprocessing: the fields of ``Preprocessing``, which belong to the weights.
-    """
-
-    model_type = "crate"
-
-    def __init__(
-        self,
-        family: str = "CRATE",
-        image_size: int | list[int] | tuple[int, int] = 224,
-        patch_size: int | list[int] | tuple[int, int] = 16,
-        num_channels: int = 3,
-        hidden_size: int = 576,
-        num_hidden_layers: int = 12,
-        num_attention_heads: int = 12,
-        preprocessing: dict | None = None,
-        **kwargs: object,
-    ) -> None:
-        self.family = family
-        self.image_size, self.patch_size, self.num_channels = image_size, patch_size, num_channels
-        self.hidden_size, self.num_hidden_layers = hidden_size, num_hidden_layers
-        self.num_attention_heads = num_attention_heads
-        self.preprocessing = preprocessing
-        super().__init__(**kwargs)
-
-    def build(self, num_classes: int) -> Backbone:
-        """A new model with this configuration.
-
-        Raises:
-            ValueError: the family is unknown, or the configuration is invalid.
-        """
-        if self.family not in FAMILIES:
-            raise ValueError(f"there is no model family {self.family!r}; choose one of {', '.join(FAMILIES)}")
-        model_class, config_class = FAMILIES[self.family]
-        given = {field.name: getattr(self, _NAMES.get(field.name, field.name), None) for field in fields(config_class)}
-        given = {name: value for name, value in given.items() if value is not None} | {"num_classes": num_classes}
-        model = model_class(as_record(given, config_class, f"the configuration of a {self.family}"))
-        if self.preprocessing:
-            model.preprocessing = as_record(self.preprocessing, Preprocessing, "the configuration's preprocessing")
-        return model
 
 
 class CratePreTrainedModel(PreTrainedModel):
@@ -93,11 +39,24 @@ class CratePreTrainedModel(PreTrainedModel):
     main_input_name = "pixel_values"
     input_modalities = ("image",)
     supports_gradient_checkpointing = True
+    _supports_sdpa = True
     _no_split_modules = ["Block"]  # noqa: RUF012
+
+    @property
+    def _body(self) -> Backbone:
+        return getattr(self, "crate", self).backbone
+
+    def get_input_embeddings(self) -> nn.Module:
+        """The patch embedding."""
+        return self._body.patch_embed
+
+    def set_input_embeddings(self, value: nn.Module) -> None:
+        """Replace the patch embedding."""
+        self._body.patch_embed = value
 
     def image_processor(self) -> CrateImageProcessor:
         """The image processor for these weights."""
-        return CrateImageProcessor.of(getattr(self, "crate", self).backbone.preprocessing)
+        return CrateImageProcessor.of(self._body.preprocessing)
 
     def save_pretrained(self, save_directory: str | Path, **kwargs: object) -> None:
         """Save weights, configuration and image processor."""
@@ -116,23 +75,38 @@ class CratePreTrainedModel(PreTrainedModel):
                     initialization.copy_(tensor, new(name).to(tensor))
 
 
+class CrateLayer(GradientCheckpointingLayer):
+    """One block, which transformers may run again in the backward pass; the backbone has the weights."""
+
+    def forward(
+        self, z: Float[Tensor, "batch tokens dim"], run_block: Callable[..., Tensor], index: int, **context: object
+    ) -> Float[Tensor, "batch tokens dim"]:
+        return run_block(index, z, **context)
+
+
 class CrateModel(CratePreTrainedModel):
-    """A backbone without classifier: tokens, and the pooled and normalised feature."""
+    """A backbone without classifier: tokens, and the pooled and normalised feature.
+
+    With ``attn_implementation="eager"`` attention maps are computed explicitly, and ``attentions`` are these maps;
+    with ``"sdpa"``, the default, PyTorch's fused kernel is used where it is faster.
+    """
 
     def __init__(self, config: CrateConfig, num_classes: int = 0) -> None:
         super().__init__(config)
         self.backbone = config.build(num_classes)
         self.backbone._is_hf_initialized = not any(p.is_meta for p in self.backbone.parameters())
+        self.layers = nn.ModuleList(CrateLayer() for _ in self.backbone.blocks)
         self.post_init()
 
-    @property
-    def gradient_checkpointing(self) -> bool:
-        """Whether gradient checkpointing is enabled."""
-        return self.backbone.grad_checkpointing
-
-    @gradient_checkpointing.setter
-    def gradient_checkpointing(self, enable: bool) -> None:
-        self.backbone.set_grad_checkpointing(enable)
+    def _attentions(self, wanted: bool) -> AbstractContextManager[list[Tensor]]:
+        """The attention maps of the forward pass inside the ``with`` block, if wanted."""
+        eager, parts = self.config._attn_implementation == "eager", [attention_of(b) for b in self.backbone.blocks]
+        softmax = [part.attention for part in parts if hasattr(part, "attention")]
+        for point in softmax:
+            point.explicit = eager
+        if wanted and eager and len(softmax) == len(parts):
+            return capture(softmax)
+        return self.backbone.capture_attention(range(len(parts)) if wanted else [])
 
     @can_return_tuple
     def forward(
@@ -140,21 +114,28 @@ class CrateModel(CratePreTrainedModel):
         pixel_values: Float[Tensor, "batch channels height width"],
         output_attentions: bool | None = None,
         output_hidden_states: bool | None = None,
+        interpolate_pos_encoding: bool = True,
     ) -> BaseModelOutputWithPooling:
         """``last_hidden_state`` is after the final norm; ``hidden_states`` are the embedding and the block outputs,
         before the norm.
 
+        Args:
+            interpolate_pos_encoding: accept images of other sizes than ``config.image_size``.
+
         Raises:
-            ValueError: attentions are requested from a family without attention maps.
+            ValueError: attentions are requested from a family without attention maps, or images have another size.
         """
         body = self.backbone
+        height, width = pixel_values.shape[-2:]
+        if not interpolate_pos_encoding and (height, width) != body.img_size:
+            raise ValueError(f"images of {height} x {width} pixels need interpolate_pos_encoding=True")
         with_maps = self.config.output_attentions if output_attentions is None else output_attentions
         with_states = self.config.output_hidden_states if output_hidden_states is None else output_hidden_states
         z = body.embed(pixel_values.to(self.dtype))
-        states, context = [z], body.context(z, *pixel_values.shape[-2:])
-        with body.capture_attention(range(len(body.blocks)) if with_maps else []) as maps:
-            for layer in range(len(body.blocks)):
-                z = body.run_block(layer, z, **context)
+        states, context = [z], body.context(z, height, width)
+        with self._attentions(with_maps) as maps:
+            for index, layer in enumerate(self.layers):
+                z = layer(z, body.run_block, index, **context)
                 states = [*states, z] if with_states else []
         z = body.after_blocks(z)
         return BaseModelOutputWithPooling(
@@ -182,9 +163,12 @@ class CrateForImageClassification(CratePreTrainedModel):
         labels: Int[Tensor, "batch"] | Float[Tensor, "batch *classes"] | None = None,
         output_attentions: bool | None = None,
         output_hidden_states: bool | None = None,
+        interpolate_pos_encoding: bool = True,
     ) -> ImageClassifierOutput:
         """Logits, and the loss for ``config.problem_type`` if there are labels."""
-        seen = self.crate(pixel_values, output_attentions, output_hidden_states, return_dict=True)
+        seen = self.crate(
+            pixel_values, output_attentions, output_hidden_states, interpolate_pos_encoding, return_dict=True
+        )
         logits = self.classifier(seen.pooler_output)
         loss = None if labels is None else self.loss_function(labels, logits, self.config)
         return ImageClassifierOutput(
@@ -206,7 +190,7 @@ def to_transformers(model: nn.Module) -> CratePreTrainedModel:
         id2label=dict(enumerate(names)),
         label2id={name: index for index, name in enumerate(names)},
         problem_type=None if model.exclusive_classes else "multi_label_classification",
-        **{_NAMES.get(name, name): value for name, value in own.items()},
+        **{NAMES.get(name, name): value for name, value in own.items()},
     )
     converted = (CrateForImageClassification if model.num_classes else CrateModel)(config)
     body = "crate.backbone." if model.num_classes else "backbone."

@@ -9,13 +9,17 @@ from torch import Tensor, nn
 class HookPoint(nn.Module):
     """An identity with a name, at which ``record`` and ``intervene`` register their hooks."""
 
+    explicit = False
+    """Whether its tensor is computed even without a hook."""
+
     def forward(self, x: Tensor) -> Tensor:
         return x
 
     @property
     def has_hooks(self) -> bool:
-        """Whether a hook is registered; if so, a layer computes explicitly what a fused kernel otherwise hides."""
-        return len(self._forward_hooks) > 0
+        """Whether a hook is registered; if so, or if ``explicit``, a layer computes what a fused kernel otherwise
+        hides."""
+        return self.explicit or len(self._forward_hooks) > 0
 
 
 @contextmanager

@@ -39,7 +39,8 @@ class Backbone(Features, Foldable, nn.Module):
         self.config = config
         self.img_size = config.image_shape
         self.patch_size = config.patch_shape
-        self.embed_dim = self.num_features = config.embed_dim
+        self.in_chans = config.in_chans
+        self.embed_dim = self.num_features = self.head_hidden_size = config.embed_dim
         self.num_classes = config.num_classes
         self.num_reg_tokens = config.reg_tokens
         self.num_prefix_tokens = type(self).num_prefix_tokens + config.reg_tokens
@@ -71,12 +72,7 @@ class Backbone(Features, Foldable, nn.Module):
     def embed(self, images: Float[Tensor, "batch channels height width"]) -> Float[Tensor, "batch tokens dim"]:
         """The input tokens of the first block, class token first."""
         height, width = images.shape[-2:]
-        if height % self.patch_size[0] or width % self.patch_size[1] or not height or not width:
-            raise ValueError(f"image size {height} x {width} is not a multiple of the patch size {self.patch_size}")
-        if not self.config.dynamic_img_size and (height, width) != self.img_size:
-            raise ValueError(
-                f"image size {height} x {width} is not img_size {self.img_size}: set dynamic_img_size=True"
-            )
+        check_image_size(height, width, self.patch_size, None if self.config.dynamic_img_size else self.img_size)
         patches = self.patch_embed(images)
         prefix = [token.expand(patches.shape[0], -1, -1) for token in self.prefix_tokens()]
         z = torch.cat([*prefix, patches], dim=1)
@@ -115,14 +111,20 @@ class Backbone(Features, Foldable, nn.Module):
         self, images: Float[Tensor, "batch channels height width"]
     ) -> Float[Tensor, "batch tokens dim"]:
         """Tokens after the last block, class token first, before the norm."""
+        height, width = images.shape[-2:]
         z = self.embed(images)
-        context = self.context(z, *images.shape[-2:])
+        context = self.context(z, height, width)
         for layer in range(len(self.blocks)):
             z = self.run_block(layer, z, **context)
         return self.after_blocks(z)
 
     def forward_head(self, z: Float[Tensor, "batch tokens dim"], pre_logits: bool = False) -> Tensor:
-        """Pool the tokens, normalise, classify; ``pre_logits`` omits the last step."""
+        """Pool the tokens, normalise, classify; ``pre_logits`` omits the last step.
+
+        With ``global_pool=""`` the result is all tokens, normalised.
+        """
+        if not self.config.global_pool:
+            return self.norm(z)
         pooled = self._drop_features(self.norm(self.pool(z)))
         return pooled if pre_logits else self.head(pooled)
 
@@ -142,7 +144,7 @@ class Backbone(Features, Foldable, nn.Module):
         return torch.cat([z[:, :1], z[:, 1 + self.num_reg_tokens :]], dim=1).mean(dim=1)
 
     def forward(self, images: Float[Tensor, "batch channels height width"]) -> Tensor:
-        """Logits ``(batch, classes)``."""
+        """Logits ``(batch, classes)``; without classes the pooled features ``(batch, dim)``."""
         return self.forward_head(self.forward_features(images))
 
     def patch_grid(
@@ -158,13 +160,13 @@ class Backbone(Features, Foldable, nn.Module):
         """The classification head."""
         return self.head
 
-    def reset_classifier(self, num_classes: int, global_pool: Literal["token", "avg"] | None = None) -> None:
+    def reset_classifier(self, num_classes: int, global_pool: Literal["token", "avg", ""] | None = None) -> None:
         """Replace the head by a new one for this many classes, without class names."""
-        pool = global_pool or self.config.global_pool
+        pool = self.config.global_pool if global_pool is None else global_pool
         self.config = replace(self.config, num_classes=num_classes, global_pool=pool)
         self.num_classes, self.class_names = num_classes, None
         self.head = nn.Linear(self.embed_dim, num_classes) if num_classes else nn.Identity()
-        self.head.to(self.norm.weight)
+        self.head.to(self.cls_token).train(self.training)
 
     def set_grad_checkpointing(self, enable: bool = True) -> None:
         """Recompute each block in the backward pass instead of storing its activations."""
@@ -200,3 +202,15 @@ class Backbone(Features, Foldable, nn.Module):
     def no_weight_decay(self) -> set[str]:
         """Names of parameters that are matrices by shape but not linear maps."""
         return {"pos_embed", "cls_token", "reg_token"} & {name for name, _ in self.named_parameters()}
+
+
+def check_image_size(height: int, width: int, patch_size: tuple[int, int], fixed: tuple[int, int] | None) -> None:
+    """Check the size of images in pixels.
+
+    Raises:
+        ValueError: it is no multiple of the patch size, or not the fixed one.
+    """
+    if height % patch_size[0] or width % patch_size[1] or not height or not width:
+        raise ValueError(f"image size {height} x {width} is not a multiple of the patch size {patch_size}")
+    if fixed and (height, width) != fixed:
+        raise ValueError(f"image size {height} x {width} is not img_size {fixed}: set dynamic_img_size=True")

@@ -46,6 +46,7 @@ class BackboneConfig:
     """The configuration shared by all families; sizes are in pixels, ``(height, width)`` if there are two numbers.
 
     Args:
+        global_pool: ``""`` returns all tokens, normalised; only without classes.
         drop_rate: dropout before the head.
         drop_path_rate: stochastic depth: probability of skipping the last block; it increases linearly from 0.
         reg_tokens: register tokens after the class token (arXiv 2309.16588).
@@ -57,7 +58,7 @@ class BackboneConfig:
     patch_size: int | tuple[int, int] = 16
     in_chans: int = 3
     num_classes: int = 1000
-    global_pool: Literal["token", "avg"] = "token"
+    global_pool: Literal["token", "avg", ""] = "token"
     embed_dim: int
     depth: int
     num_heads: int
@@ -81,6 +82,8 @@ class BackboneConfig:
                 raise ValueError(f"{name} is {getattr(self, name)}: it must be at least 1")
         if self.num_classes < 0:
             raise ValueError(f"num_classes is {self.num_classes}: it must be 0 (no head) or more")
+        if self.num_classes and not self.global_pool:
+            raise ValueError("global_pool '' returns all tokens and needs num_classes=0: choose 'token' or 'avg'")
         if self.reg_tokens < 0:
             raise ValueError(f"reg_tokens is {self.reg_tokens}: it must be 0 or more")
         for name in ("drop_rate", "drop_path_rate"):

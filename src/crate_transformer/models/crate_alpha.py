@@ -115,7 +115,7 @@ class CRATEAlpha(Backbone):
                 if module.bias is not None:
                     nn.init.zeros_(module.bias)
 
-    def reset_classifier(self, num_classes: int, global_pool: Literal["token", "avg"] | None = None) -> None:
+    def reset_classifier(self, num_classes: int, global_pool: Literal["token", "avg", ""] | None = None) -> None:
         """Replace the head by a new one with a bias for this many classes, without class names."""
         super().reset_classifier(num_classes, global_pool)
         self.config = replace(self.config, head_bias=True)

@@ -79,6 +79,8 @@ class Features:
         self.config = replace(self.config, depth=len(self.blocks), drop_path_rate=rate)
         if prune_head:
             self.reset_classifier(0)
+            for name in self.not_in_logits:
+                delattr(self, name)
         if prune_norm:
             self.norm = nn.Identity()
         return chosen
@@ -157,6 +159,7 @@ class Features:
             "num_classes": self.num_classes,
             "label_names": self.class_names,
             "classifier": "head",
+            "first_conv": next((name for name, part in self.named_modules() if isinstance(part, nn.Conv2d)), ()),
         }
 
     @pretrained_cfg.setter
@@ -169,6 +172,14 @@ class Features:
         self.preprocessing = replace(self.preprocessing, **known)
         self.class_names = tuple(labels) if labels and len(labels) == self.num_classes else None
         self._timm_config = dict(words)
+
+    def __prepare_scriptable__(self) -> None:
+        """Called by ``torch.jit.script``.
+
+        Raises:
+            ValueError: always.
+        """
+        raise ValueError("TorchScript, which PyTorch deprecates, is not supported: use torch.compile or crate export")
 
     def group_matcher(self, coarse: bool = False) -> dict[str, object]:
         """Regular expressions that assign parameters to layers, for timm's layer-wise learning rates.
