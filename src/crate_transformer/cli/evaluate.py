@@ -40,6 +40,10 @@ class Command(Checkpoint):
     segmentation: tuple[Path, ...] = ()
     """Folders with masks (COCO, VOC, or images/ and masks/), or folders that contain such sets: does the attention mark
     objects? AUC, mIoU, CorLoc and MaskCut's AP, with controls."""
+    parts: tuple[Path, ...] = ()
+    """Folders with images/, index.json and parts: does a head mark a part? Pointing accuracy, with controls."""
+    baseline: str | None = None
+    """Other weights whose heads are a control of --parts, such as those of a ViT."""
     boxes: Path | None = None
     """JSON file {image of DATA: [left, top, right, bottom]}: compute the fraction of objects that attention locates
     (CorLoc)."""
@@ -61,8 +65,8 @@ class Command(Checkpoint):
     report: Path | None = None
     """Folder for details.json (by class, confusion matrix, calibration), confusion.png and reliability.png."""
     output: Path | None = None
-    """JSON file for the results; default with --segmentation or --boxes: runs/segmentation/results.json. With
-    --segmentation a page with the tables is written beside it."""
+    """JSON file for the results; default with --segmentation, --parts or --boxes: runs/segmentation/results.json. With
+    --segmentation or --parts a page with the tables is written beside it."""
     overwrite: bool = False
     """Replace an output file even if it does not hold results of the same checkpoint on the same data."""
 
@@ -76,9 +80,11 @@ class Command(Checkpoint):
 
         if self.limit is not None and self.limit < 4:
             raise ValueError(f"--limit is {self.limit}: at least 4 images are needed")
-        if self.segmentation and (self.data is not None or self.boxes is not None):
-            raise ValueError("--segmentation FOLDER contains images and masks: leave --data and --boxes out")
-        if self.segmentation or self.boxes is not None:
+        if self.annotated and (self.data is not None or self.boxes is not None):
+            raise ValueError("--segmentation and --parts contain images and masks: leave --data and --boxes out")
+        if self.baseline and not self.parts:
+            raise ValueError("--baseline is a control of --parts FOLDER, which is missing")
+        if self.annotated or self.boxes is not None:
             self.measure_masks()
             return
         if self.data is None:
@@ -146,11 +152,16 @@ class Command(Checkpoint):
         """Refuse to overwrite results of another checkpoint or other data, or any other file."""
         from crate_transformer.cli.outputs import check_source
 
-        made_of = {"checkpoint": self.checkpoint, "data": self.segmentation or self.data}
+        made_of = {"checkpoint": self.checkpoint, "data": self.annotated or self.data}
         if self.boxes is not None:
             made_of["boxes"] = self.boxes
         if not self.overwrite:
-            check_source([file, *([file.with_suffix(".html")] if self.segmentation else [])], file, made_of)
+            check_source([file, *([file.with_suffix(".html")] if self.annotated else [])], file, made_of)
+
+    @property
+    def annotated(self) -> tuple[Path, ...]:
+        """The folders with masks or parts."""
+        return self.segmentation + self.parts
 
     def names_of(self, model: "Backbone") -> tuple[str, ...]:
         """The classes of the model, from its checkpoint or from ``class_names``.
@@ -203,20 +214,30 @@ class Command(Checkpoint):
         say(f"all results: {output}")
 
     def measure_emergence(self, model: "Backbone", output: Path) -> None:
-        """Print the tables of images with masks, and write them as JSON and as a page."""
-        from crate_transformer.cli.evaluation_tables import segmentation_tables
+        """Print the tables of images with masks or parts, and write them as JSON and as a page."""
+        from crate_transformer.cli.evaluation_tables import part_tables, segmentation_tables
         from crate_transformer.cli.outputs import checksum
         from crate_transformer.reports.emergence import emergence_sections
         from crate_transformer.reports.page import page_bytes
+        from crate_transformer.reports.parts import parts_sections
         from crate_transformer.storage import json_bytes, write_files
 
-        options = {"size": self.size, "maskcut_size": self.maskcut_size, "layer": self.layer}
-        sets = segmentation_tables(model, self.segmentation, **options, limit=self.limit, seed=self.seed)
-        about = {"checkpoint": self.checkpoint, "checksum": checksum(model), "data": self.segmentation}
-        lead = f"Agreement of the attention of {self.checkpoint} with object masks, beside its controls."
+        shared = {"size": self.size, "limit": self.limit, "seed": self.seed}
+        baseline = Checkpoint(checkpoint=self.baseline).load() if self.baseline else None
+        options = {"maskcut_size": self.maskcut_size, "layer": self.layer}
+        sets = segmentation_tables(model, self.segmentation, **options, **shared)
+        parts = part_tables(model, self.parts, baseline=baseline, **shared)
+        about = {
+            "checkpoint": self.checkpoint,
+            "checksum": checksum(model),
+            "baseline": self.baseline,
+            "data": self.annotated,
+            "seed": self.seed,
+        }
         footer = f"{model.provenance}\nseed {self.seed}, checksum of the weights {about['checksum']}"
-        page = page_bytes("Does the attention mark objects?", lead, emergence_sections(sets), footer)
-        content = json_bytes(
-            {**about, "seed": self.seed, "sets": {name: found.to_dict() for name, found in sets.items()}}
-        )
-        write_files(output.parent, {output.name: content, output.with_suffix(".html").name: page})
+        sections = emergence_sections(sets) + parts_sections(parts)
+        lead = f"Agreement of the attention of {self.checkpoint} with objects and their parts, beside its controls."
+        page = page_bytes("Does the attention mark objects and parts?", lead, sections, footer)
+        results = {"sets": sets, "parts": parts}
+        content = about | {kind: {n: found.to_dict() for n, found in some.items()} for kind, some in results.items()}
+        write_files(output.parent, {output.name: json_bytes(content), output.with_suffix(".html").name: page})

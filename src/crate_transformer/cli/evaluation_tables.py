@@ -7,7 +7,7 @@ from typing import TYPE_CHECKING
 from crate_transformer.cli.terminal import say
 
 if TYPE_CHECKING:
-    from crate_transformer.evaluation import Emergence
+    from crate_transformer.evaluation import Emergence, PartPointing
     from crate_transformer.models import Backbone
     from crate_transformer.reports import Table
 
@@ -33,7 +33,10 @@ def segmentation_tables(
     from crate_transformer.evaluation import emergence
     from crate_transformer.reports.emergence import emergence_tables, statements
 
-    sets = {name: path for folder in folders for name, path in find_segmentation(folder).items()}
+    sets: dict[str, Path] = {}
+    for folder in folders:
+        for name, path in find_segmentation(folder).items():
+            sets[str(path) if name in sets else name] = path
     side = whole_patches(model, size or 2 * min(model.preprocessing.img_size))
     cut_side = whole_patches(model, maskcut_size) if maskcut_size else 0
     found = {}
@@ -42,6 +45,38 @@ def segmentation_tables(
         options = {"size": side, "maskcut_size": cut_side, "layer": layer, "seed": seed}
         found[name] = emergence(model, samples, **options, show=True)
         show_tables(emergence_tables(name, found[name]), statements(found[name]))
+    return found
+
+
+def part_tables(
+    model: "Backbone",
+    folders: Sequence[Path],
+    *,
+    baseline: "Backbone | None",
+    size: int | None,
+    limit: int | None,
+    seed: int,
+) -> "dict[str, PartPointing]":
+    """Measure which head marks which part on every set of images with parts, with controls, and print the tables."""
+    from crate_transformer.data import crop_parts, open_part_samples
+    from crate_transformer.evaluation import part_pointing
+    from crate_transformer.progress import tracked
+    from crate_transformer.reports.parts import consistency_table, parts_statements, parts_table
+
+    patches = [judged.patch_size for judged in (model, baseline) if judged is not None]
+    side = whole_patches(model, size or 2 * min(model.preprocessing.img_size))
+    if any(side % length for patch in patches for length in patch):
+        raise ValueError(f"{side} pixels are no multiple of the patch sizes of both models: choose another --size")
+    found = {}
+    for folder in folders:
+        samples = open_part_samples(folder)
+        name = folder.parent.name if folder.name == "open" else folder.name
+        name = str(folder) if name in found else name
+        some = samples.spread(limit)
+        arrays = crop_parts(tracked("images", some, len(some)), samples.parts, side)
+        found[name] = part_pointing(model, arrays, baseline=baseline, seed=seed)
+        tables = [parts_table(name, found[name]), consistency_table(name, found[name])]
+        show_tables(tables, parts_statements(found[name]))
     return found
 
 

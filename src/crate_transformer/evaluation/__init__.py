@@ -10,6 +10,7 @@ from crate_transformer.evaluation.linear_probe import LinearProbe, linear_probe
 from crate_transformer.evaluation.localisation import CorLoc, corloc
 from crate_transformer.evaluation.maskcut_ap import MaskCutPrecision, maskcut_average_precision
 from crate_transformer.evaluation.miou import AttentionMIoU, MIoU, attention_miou, coarse_miou
+from crate_transformer.evaluation.pointing import PartPointing, part_pointing
 from crate_transformer.evaluation.scores import MaskScore, top_iou
 from crate_transformer.evaluation.segmentation import SegmentationReport, attention_segmentation
 from crate_transformer.inspection.agreement import rank_auc
@@ -29,6 +30,7 @@ __all__ = [
     "MIoU",
     "MaskCutPrecision",
     "MaskScore",
+    "PartPointing",
     "SegmentationReport",
     "accuracy",
     "accuracy_counts",
@@ -44,6 +46,7 @@ __all__ = [
     "knn",
     "linear_probe",
     "maskcut_average_precision",
+    "part_pointing",
     "rank_auc",
     "top_iou",
 ]

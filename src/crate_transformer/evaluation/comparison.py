@@ -19,7 +19,7 @@ class Estimate:
     choices: Choices = ()
 
     def __str__(self) -> str:
-        return f"{self.mean:.3f} ± {self.standard_error:.3f}"
+        return f"{self.mean:.3f}±{self.standard_error:.3f}"
 
 
 @dataclass(frozen=True, kw_only=True)

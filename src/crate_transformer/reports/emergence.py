@@ -13,13 +13,13 @@ ROWS = {
     "mean_mask_prior": "mean-mask prior",
     "brightness": "brightness",
     "contrast": "contrast",
-    "median_difference": "difference from the median brightness",
+    "median_difference": "median difference",
 }
 MEASURES = {
     "auc": "AUC",
     "miou": "mIoU",
     "corloc": "CorLoc",
-    "maskcut_ap": "MaskCut's mask AP",
+    "maskcut_ap": "MaskCut AP",
     "miou_entries": "mIoU, top 60% of entries",
     "miou_mass": "mIoU, top 60% of mass",
 }
