@@ -60,6 +60,31 @@ def test_arithmetic_is_what_the_equations_say():
     assert count_flops(model.fold(), 3, 32, 32) == 2 * (3 * tokens * dim * dim + attention + patches)
 
 
+def layer_products(name, n, d):
+    """Multiply-adds of one attention layer by its equations; CBSA on an 8 x n/8 grid with 64 representatives."""
+    maps = {"MSSA": 2 * n * n * d, "MHSA": 2 * n * n * d, "TSSA": 2 * n * d}
+    pooled = 8 * n * d + 64 * (n // 8) * d
+    maps["CBSA"] = pooled + 3 * 64 * n * d + 2 * 64 * 64 * d
+    return (4 if name == "MHSA" else 2) * n * d * d + maps[name]
+
+
+@pytest.mark.parametrize("name", list(cases.LAYERS))
+def test_arithmetic_of_every_attention(name):
+    layer = LayerCase(
+        implementation=name, task="inference", precision="float32", batch=1, threads=1, device="meta", tokens=64, dim=48
+    )
+    assert count_flops(layer.build(), 64, 48) == 2 * layer_products(name, 64, 48)
+
+
+def test_arithmetic_of_a_cbt():
+    model = build_model("cbt_mini_patch8_64", depth=1, num_classes=0)
+    d, n = 288, 65
+    stem = 9 * (3 * 72 * 32 * 32 + 72 * 144 * 16 * 16 + 144 * d * 8 * 8)
+    attention = layer_products("CBSA", 64, d) + 2 * d * d + 3 * 64 * d  # the class token is not pooled
+    assert count_flops(model.fold(), 3, 64, 64) == 2 * (stem + attention + n * d * d)
+    assert count_flops(model.eval(), 3, 64, 64) == 2 * (stem + attention + 2 * n * d * d)
+
+
 @pytest.mark.parametrize("name", VITS)
 def test_vits_of_other_libraries_do_the_arithmetic_of_ours(name):
     ours = build_model("vit_micro_patch4_32")

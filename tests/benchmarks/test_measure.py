@@ -9,7 +9,7 @@ import pytest
 import torch
 
 from crate_transformer.benchmarks.cases import LayerCase, ModelCase
-from crate_transformer.benchmarks.curves import doubled, nonlinearity
+from crate_transformer.benchmarks.curves import doubled, slope
 from crate_transformer.benchmarks.measure import interleave, keep_freed_memory, median_ratio, peak_memory
 from crate_transformer.reports.speed import curves_figure
 
@@ -64,10 +64,10 @@ def test_memory_that_cannot_be_measured_is_one_sentence():
         peak_memory(nobody)
 
 
-def test_how_far_from_proportional():
-    assert nonlinearity([1, 2, 4], [3.0, 6.0, 12.0]) == 0
-    assert nonlinearity([1, 2, 4], [4.5, 6.0, 12.0]) == pytest.approx(0.5)
-    assert nonlinearity([1, 2, 4], [1.0, 4.0, 16.0]) == pytest.approx(0.75)
+def test_slope_of_a_power_law_is_its_exponent():
+    assert slope([1, 2, 4], [9.0, 6.0, 12.0], 2) == pytest.approx(1)
+    assert slope([2, 4, 8], [3.0, 12.0, 48.0], 1) == pytest.approx(2)
+    assert slope([1, 2, 4], [1.0, 2.0, 4.0], 4) is None
 
 
 @pytest.mark.parametrize(("most", "counts"), [(1, [1]), (2, [1, 2]), (6, [1, 2, 4, 6]), (8, [1, 2, 4, 8])])
@@ -80,6 +80,13 @@ def test_every_curve_has_its_panel(count, panels):
     figure = curves_figure([PANEL] * count)
     assert len(figure.axes) == panels
     assert [line.get_ydata().tolist() for line in figure.axes[0].lines] == [[1.0, 4.0]]
+
+
+def test_slopes_stand_in_the_panel():
+    figure = curves_figure([PANEL | {"slopes": {"MSSA": 2.0}, "slope_from": 1024}])
+    legend = figure.axes[0].get_legend()
+    assert legend.get_title().get_text() == "slope from 1,024"
+    assert [text.get_text() for text in legend.get_texts()] == ["2.00"]
 
 
 def test_more_names_than_looks_are_refused():

@@ -1,9 +1,11 @@
 """What is measured: an implementation or a single layer, its input, and one run."""
 
+import math
 from abc import ABC, abstractmethod
 from collections.abc import Callable
 from contextlib import AbstractContextManager, nullcontext
 from dataclasses import dataclass, replace
+from functools import partial
 from typing import Literal
 
 import torch
@@ -12,10 +14,11 @@ from torch import Tensor, nn
 
 from crate_transformer.benchmarks.cuda_graph import capture
 from crate_transformer.benchmarks.implementations import DTYPES, IMPLEMENTATIONS
-from crate_transformer.layers import MSSA, TSSA
+from crate_transformer.layers import CBSA, MSSA, TSSA, Attention
 from crate_transformer.models import MODELS, Backbone, build_model
 
-LAYERS = {"MSSA": MSSA, "TSSA": TSSA}
+LAYERS = {"MSSA": MSSA, "TSSA": TSSA, "CBSA": CBSA, "MHSA": Attention}
+"""The layers by name; MHSA is the attention of a ViT."""
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -137,7 +140,16 @@ class LayerCase(Case):
 
     def build(self) -> nn.Module:
         torch.manual_seed(0)
-        return LAYERS[self.implementation](self.dim, self.heads).to(self.device)
+        layer = LAYERS[self.implementation](self.dim, self.heads).to(self.device)
+        if isinstance(layer, CBSA):
+            layer.forward = partial(layer.forward, grid=self.grid)
+        return layer
+
+    @property
+    def grid(self) -> tuple[int, int]:
+        """Rows and columns of the tokens, as nearly square as their number allows."""
+        rows = max(side for side in range(1, math.isqrt(self.tokens) + 1) if self.tokens % side == 0)
+        return rows, self.tokens // rows
 
     def feed(self) -> Tensor:
         z = torch.randn(self.batch, self.tokens, self.dim, device=self.device)

@@ -19,6 +19,8 @@ from crate_transformer.checkpoints import (
     official_hyper_set,
     official_tost,
     official_tost_language,
+    official_vit,
+    transformers_vit,
 )
 from crate_transformer.checkpoints.assemble import assemble
 from crate_transformer.checkpoints.examine import MAX_EXPANSION, naming
@@ -43,6 +45,8 @@ OFFICIAL_FORMATS: tuple[OfficialFormat, ...] = (
     official_hyper_set.CRATE_FORMAT,
     official_tost.FORMAT,
     official_tost_language.FORMAT,
+    official_vit.FORMAT,
+    transformers_vit.FORMAT,
 )
 
 
@@ -51,7 +55,8 @@ def load_checkpoint(path: str | Path, **hints: object) -> Model:
 
     Args:
         path: a folder written by ``save_checkpoint`` or a file in it; an official checkpoint of a family in
-            docs/models.md (``.pth.tar``, ``.t7``, ``.pth``, ``.pt``, ``.npz``; a bare state dict); the name of bundled
+            docs/models.md (``.pth.tar``, ``.t7``, ``.pth``, ``.pt``, ``.npz``; a bare state dict), or a folder of
+            transformers with a ViT or a DINOv2; the name of bundled
             weights such as ``crate_mini_patch8_64.tiny_imagenet_100``; or a Hugging Face hub id ``owner/name``.
         hints: for official checkpoints, configuration that cannot be inferred from the tensors: ``num_heads``,
             ``step_size``, ``sparsity_weight``, ``global_pool`` (``"token"`` or ``"avg"``), ``img_size`` (an int or
@@ -65,12 +70,13 @@ def load_checkpoint(path: str | Path, **hints: object) -> Model:
         ValueError: a broken, malicious or unknown file, or missing or wrong hints.
     """
     local = Path(path)
-    if local.is_dir():
-        return load_native(local, hints)
-    if local.is_file():
-        if local.name in (CONFIG, WEIGHTS) and (local.parent / CONFIG).is_file():
-            return load_native(local.parent, hints)
+    if local.is_file() and not (local.name in (CONFIG, WEIGHTS) and (local.parent / CONFIG).is_file()):
         return _load_official(local, hints)
+    if local.is_dir() or local.is_file():
+        folder = local if local.is_dir() else local.parent
+        if (folder / CONFIG).is_file() and (options := transformers_vit.options_of(folder / CONFIG)) is not None:
+            return _load_official(folder / WEIGHTS, options | hints)
+        return load_native(folder, hints)
     if folder := box_folder(str(path)):
         return load_from_box(folder, hints)
     if is_hub_id(str(path)) and not local.parent.exists():

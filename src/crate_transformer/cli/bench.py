@@ -52,8 +52,8 @@ class Command:
     """Measure only these implementations, such as: ours reference."""
     curves: tuple[Literal["batch", "tokens", "width", "threads"], ...] = ()
     """Also measure, in the first precision, speed against batch size (1, 2, 4, ... up to --batch), width and number of
-    threads (up to all of this machine), and time and memory of one MSSA and one TSSA layer against 256 to 4096
-    tokens."""
+    threads (up to all of this machine), and time, memory and arithmetic of one layer of MSSA, TSSA, CBSA and a ViT's
+    attention (MHSA) against 256 to 4096 tokens, with the slopes on logarithmic axes."""
 
     def __call__(self) -> None:
         from crate_transformer.benchmarks.bench import conditions, measure_rows, reference
@@ -124,6 +124,7 @@ class Command:
                 write_files(self.output, files)
                 print_rows(result)
             if result["curves"]:
+                print_slopes(result["curves"])
                 save_figure(curves_figure(result["curves"]), self.output / "curves.png")
         say(f"written to {self.output}")
 
@@ -169,6 +170,23 @@ def print_rows(result: dict[str, object]) -> None:
     titles = ("model", "images/s", f"x {result['reference']}", "GFLOP", "ceiling", "MB")
     for title, rows in groups.items():
         print_table(titles, rows, title)
+
+
+def print_slopes(curves: list[dict[str, object]]) -> None:
+    """One table for each cost that is measured against the number of tokens."""
+    from crate_transformer.reports import print_table
+
+    for panel in (panel for panel in curves if "slopes" in panel):
+        titles = ("layer", *(f"{x:,}" for x in panel["x"]), f"slope from {panel['slope_from']:,}")
+        rows = [
+            (who, *(f"{value:.4g}" for value in values), "" if slope is None else f"{slope:.2f}")
+            for (who, values), slope in zip(panel["series"].items(), panel["slopes"].values(), strict=True)
+        ]
+        first = next(iter(panel["series"]))
+        for who, ratios in panel.get("speed_ratios", {}).items():
+            if who != first:
+                rows.append((f"{who}, times {first}'s speed", *(f"{ratio:.2f}" for ratio in ratios), ""))
+        print_table(titles, rows, f"{panel['y_label']}: {panel['title']}")
 
 
 def labelled(*labels: str) -> Callable[[str], None]:

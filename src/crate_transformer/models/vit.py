@@ -6,7 +6,17 @@ from typing import Literal
 from jaxtyping import Float
 from torch import Tensor, nn
 
-from crate_transformer.layers import MLP, AgentAttention, Attention, ConvPatchEmbed, HookPoint, PooledStem, fold_norm
+from crate_transformer.layers import (
+    MLP,
+    AgentAttention,
+    Attention,
+    ConvPatchEmbed,
+    HookPoint,
+    LayerScale,
+    PooledStem,
+    fold_norm,
+    fold_scale,
+)
 from crate_transformer.models.backbone import Backbone
 from crate_transformer.models.config import BackboneConfig
 
@@ -18,11 +28,13 @@ class ViTConfig(BackboneConfig):
     Args:
         stem: ``"conv"`` uses convolutions with pooling (``PooledStem``) instead of a linear patch embedding.
         attention: ``"agent"`` goes through 64 representatives, in time linear in the tokens (``AgentAttention``).
+        layer_scale: initial scale of both residual branches, as in DINOv2; 0 for none.
     """
 
     stem: Literal["patch", "conv"] = "patch"
     attention: Literal["softmax", "agent"] = "softmax"
     mlp_ratio: float = 4.0
+    layer_scale: float = 0.0
 
 
 SIZES = {
@@ -39,7 +51,8 @@ SIZES = {
 
 class Block(nn.Module):
     r""":math:`Z^{\ell+1/2} = Z^\ell + \mathrm{MSA}(\mathrm{LN}(Z^\ell)),\; Z^{\ell+1} = Z^{\ell+1/2} +
-    \mathrm{MLP}(\mathrm{LN}(Z^{\ell+1/2}))`; the hook point ``z_half`` is :math:`Z^{\ell+1/2}`."""
+    \mathrm{MLP}(\mathrm{LN}(Z^{\ell+1/2}))`; the hook point ``z_half`` is :math:`Z^{\ell+1/2}`. With
+    ``layer_scale`` both branches are scaled per channel (``LayerScale``)."""
 
     attention = "attn"
     lowers_rate = False
@@ -52,22 +65,27 @@ class Block(nn.Module):
         self.norm1 = nn.LayerNorm(dim, eps=1e-6)
         attention = AgentAttention if config.attention == "agent" else Attention
         self.attn = attention(dim, config.num_heads)
+        scale = config.layer_scale
+        self.scale1, self.scale2 = (LayerScale(dim, scale) if scale else nn.Identity() for _ in range(2))
         self.z_half = HookPoint()
         self.norm2 = nn.LayerNorm(dim, eps=1e-6)
         self.mlp = MLP(dim, int(dim * config.mlp_ratio))
 
     def forward(self, z: Float[Tensor, "batch tokens dim"], **context: object) -> Float[Tensor, "batch tokens dim"]:
-        z = self.z_half(z + self.attn(self.norm1(z), **context))
-        return z + self.mlp(self.norm2(z))
+        z = self.z_half(z + self.scale1(self.attn(self.norm1(z), **context)))
+        return z + self.scale2(self.mlp(self.norm2(z)))
 
     def project(self, tokens: Float[Tensor, "batch tokens dim"]) -> Float[Tensor, "batch heads tokens head_dim"]:
         r"""The keys of normalised tokens."""
         return self.attn.project(tokens)
 
     def fold_(self) -> None:
-        """Fold the affine parts of both norms into the following linear maps."""
+        """Fold the affine parts of both norms, and the scales, into the linear maps."""
         self.norm1, self.attn.qkv = fold_norm(self.norm1, self.attn.qkv)
         self.norm2, self.mlp.fc1 = fold_norm(self.norm2, self.mlp.fc1)
+        if isinstance(self.scale1, LayerScale):
+            self.attn.out, self.scale1 = fold_scale(self.attn.out, self.scale1)
+            self.mlp.fc2, self.scale2 = fold_scale(self.mlp.fc2, self.scale2)
 
 
 class ViT(Backbone):

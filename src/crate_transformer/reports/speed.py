@@ -20,7 +20,9 @@ def curves_figure(panels: Sequence[Mapping[str, object]]) -> Figure:
     """Panels with logarithmic axes, on which a power law is a straight line; a name has the same style in all panels.
 
     Args:
-        panels: each with ``title``, ``x_label``, ``x``, ``y_label`` and ``series``, a list of values for each name.
+        panels: each with ``title``, ``x_label``, ``x``, ``y_label`` and ``series``, a list of values for each name;
+            optionally ``slopes``, a number or ``None`` for each name, to be written into the panel with
+            ``slope_from``.
 
     Raises:
         ValueError: there is no panel, or there are more names than line styles.
@@ -37,6 +39,10 @@ def curves_figure(panels: Sequence[Mapping[str, object]]) -> Figure:
         for name, values in panel["series"].items():
             (drawn[name],) = axes.loglog(panel["x"], values, label=name, **LOOKS[names.index(name)])
         axes.set(title=panel["title"], xlabel=panel["x_label"], ylabel=panel["y_label"])
+        if slopes := {name: value for name, value in panel.get("slopes", {}).items() if value is not None}:
+            lines = [drawn[name] for name in slopes]
+            title = f"slope from {panel['slope_from']:,}"
+            axes.legend(lines, [f"{value:.2f}" for value in slopes.values()], title=title, loc="upper left")
         axes.set_xticks(panel["x"], [f"{x:,}" for x in panel["x"]])
         lowest, highest = axes.get_ylim()
         axes.set_ylim(lowest / 1.3, highest * 1.3)  # wide enough for two of the ticks

@@ -1,0 +1,206 @@
+"""Train every family at equal parameters and at equal training time, and measure each in the same way.
+
+python benchmarks/comparison.py ../shared/data runs/comparison
+python benchmarks/comparison_page.py runs/comparison docs/comparison.md
+
+The first size of every family in the registry is taken, with the depth, heads, image and patch size below and the width
+that gives the number of parameters closest to ``--parameters``. All learn Tiny-ImageNet-100 by one recipe: that of
+``tiny_imagenet_100`` with ``--steps`` steps. The runs "time" have as many steps as fit into the time that the first
+model took with the first seed. Of every run one JSON file is written; a run whose file exists is not repeated, and one
+that was interrupted goes on. Emergence is measured on all sets with masks below DATA, as by ``crate evaluate
+--segmentation DATA --size 128 --maskcut-size 0``.
+"""
+
+import argparse
+import bisect
+import dataclasses
+import functools
+import logging
+import platform
+from datetime import date
+from pathlib import Path
+
+import torch
+
+from crate_transformer.benchmarks.flops import count_flops
+from crate_transformer.configs.loop import LoopConfig
+from crate_transformer.configs.schedule import ScheduleConfig
+from crate_transformer.data import Split, find_segmentation, open_segmentation, open_split, preprocess
+from crate_transformer.evaluation import emergence
+from crate_transformer.inspection import LayerSteps, energy_steps, has_energies, layer_steps
+from crate_transformer.models import MODELS, Backbone, build_model, canonical_name
+from crate_transformer.recipes.experiment import Experiment
+from crate_transformer.recipes.registry import recipe
+from crate_transformer.recipes.run import Fit, fit
+from crate_transformer.storage import json_bytes, plain, read_json, write_file
+
+IMG_SIZE, PATCH_SIZE, DEPTH, HEADS = 64, 8, 6, 4
+WIDTHS = range(16, 4096, 8)
+SAME_TIME = 0.05
+"""Up to this relative difference in steps, the run with equal parameters also counts as that with equal time."""
+SIDE = 128
+"""Pixels of the squares on which attention is measured."""
+STEP_IMAGES = 64
+"""Held-out images on which the steps of the layers are measured."""
+
+
+def families() -> list[str]:
+    """The first size of every family; a masked autoencoder is left out, since as a classifier it is its encoder."""
+    first: dict[type[Backbone], str] = {}
+    for name, (kind, _) in MODELS.items():
+        first.setdefault(kind, name)
+    return [name for kind, name in first.items() if not kind.not_in_logits]
+
+
+def options(name: str, width: int) -> dict[str, object]:
+    """The changes to the registered configuration; blocks that share weights are the same fraction of the depth."""
+    config = MODELS[name][1]
+    sizes = {"img_size": IMG_SIZE, "patch_size": PATCH_SIZE, "depth": DEPTH, "num_heads": HEADS, "embed_dim": width}
+    if (shared := config.recurrences) > 1:
+        sizes["recurrences"] = max(1, DEPTH * shared // config.depth)
+    return sizes
+
+
+def parameters_of(name: str, classes: int, width: int) -> int:
+    """Number of parameters of a model of this width."""
+    with torch.device("meta"):
+        model = build_model(name, **options(name, width), num_classes=classes)
+    return sum(parameter.numel() for parameter in model.parameters())
+
+
+def matched_width(name: str, parameters: int, classes: int) -> int:
+    """The width whose number of parameters is closest."""
+    count = functools.partial(parameters_of, name, classes)
+    above = bisect.bisect_left(WIDTHS, parameters, key=count)
+    return min(WIDTHS[max(0, above - 1) : above + 1], key=lambda width: abs(count(width) - parameters))
+
+
+def masks(model: Backbone, sets: dict[str, Path], limit: int | None) -> dict[str, object]:
+    """Every measure of the attention on every set beside all controls, or the reason why there are none."""
+    found: dict[str, object] = {}
+    for name, folder in sets.items():
+        try:
+            measures = emergence(model, open_segmentation(folder).first(limit), size=SIDE, maskcut_size=0).measures
+        except ValueError as error:
+            found[name] = {"refused": str(error)}
+        else:
+            found[name] = {key: measure.to_dict() for key, measure in measures.items()}
+    return found
+
+
+def layers(model: Backbone, split: Split) -> dict[str, object]:
+    """How often each step of every layer lowers what it was derived from: of images, for the sparse step of tokens."""
+    images = torch.stack([preprocess(split.val.read(i), model.preprocessing) for i in spread(len(split.val))])
+    found: LayerSteps = layer_steps(model, images)
+    result: dict[str, object] = {"derived": found.derived, "energies": None}
+    if has_energies(model):
+        energies = energy_steps(model, images)
+        lowered = {"attention": energies.attention_lowered, "feed_forward": energies.feed_forward_lowered}
+        result["energies"] = lowered
+    for name in ("trained", "untrained"):
+        steps = getattr(found, name)
+        sparse = steps.sparse and {key: getattr(steps.sparse, key).mean(axis=0) for key in ("lowered", "bounded")}
+        result[name] = {"compressing": steps.compressing, "sparse": sparse}
+    return result
+
+
+def spread(count: int) -> list[int]:
+    """Numbers of images, evenly over all."""
+    return [i * count // STEP_IMAGES for i in range(STEP_IMAGES)] if count > STEP_IMAGES else list(range(count))
+
+
+class Comparison:
+    """The runs in a folder, and what they are made of."""
+
+    def __init__(self, arguments: argparse.Namespace) -> None:
+        self.given, self.folder = arguments, arguments.output
+        self.names = [canonical_name(name) for name in arguments.models] or families()
+        self.split = open_split(arguments.data / "tiny_imagenet_100")
+        self.classes = len(self.split.train.classes)
+        self.sets = find_segmentation(arguments.data)
+
+    def file(self, name: str, budget: str, seed: int) -> Path:
+        """The results of a run."""
+        return self.folder / f"{name}-{budget}-seed{seed}.json"
+
+    def steps(self, name: str, budget: str) -> int:
+        """Steps of a run; those in equal time follow from the first seed's runs with equal parameters."""
+        if budget == "parameters":
+            return self.given.steps
+        first, own = (read_json(self.file(who, "parameters", self.given.seeds[0])) for who in (self.names[0], name))
+        return max(1, round(first["seconds"] / (own["seconds"] / own["steps"])))
+
+    def run(self, name: str, budget: str, seed: int) -> None:
+        """Train and measure, unless that is done.
+
+        Raises:
+            ValueError: the folder holds this run with other settings.
+        """
+        file, steps = self.file(name, budget, seed), self.steps(name, budget)
+        if budget == "time" and abs(steps / self.given.steps - 1) < SAME_TIME:
+            return
+        width = matched_width(name, self.given.parameters, self.classes)
+        base = recipe("tiny_imagenet_100")
+        experiment = Experiment(
+            model=name,
+            options=options(name, width),
+            optimiser=base.optimiser,
+            schedule=ScheduleConfig(
+                steps=steps, batch_size=base.schedule.batch_size, small_until=base.schedule.small_until
+            ),
+            loop=LoopConfig(seed=seed),
+        )
+        made_of = plain({"experiment": dataclasses.asdict(experiment), "target": self.given.parameters})
+        if file.exists():
+            if read_json(file)["made_of"] != made_of:
+                raise ValueError(f"{file} is of a run with other settings: choose another output folder")
+            return
+        print(f"{file.stem}: width {width}, {steps} steps", flush=True)
+        done = fit(experiment, self.split, file.with_suffix(""), data_name="tiny_imagenet_100")
+        write_file(
+            file, json_bytes(plain({"made_of": made_of, "budget": budget, **self.results(name, width, seed, done)}))
+        )
+
+    def results(self, name: str, width: int, seed: int, done: Fit) -> dict[str, object]:
+        """Everything that is measured of a trained model."""
+        model, about = done.model, ("steps", "seconds", "precision", "parameters", "top1", "loss")
+        return {
+            "model": name,
+            "family": type(model).__name__,
+            "width": width,
+            "seed": seed,
+            **{key: done.metrics[key] for key in about},
+            "gflop": count_flops(model.fold(), 3, IMG_SIZE, IMG_SIZE) / 1e9,
+            "layers": layers(model, self.split),
+            "emergence": masks(model, self.sets, self.given.limit),
+            "side": SIDE,
+            "torch": torch.__version__,
+            "threads": torch.get_num_threads(),
+            "machine": platform.machine(),
+            "date": date.today().isoformat(),
+        }
+
+
+def main() -> None:
+    """Run what is missing."""
+    parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
+    parser.add_argument("data", type=Path, help="folder with tiny_imagenet_100 and the sets with masks")
+    parser.add_argument("output", type=Path, help="folder for the runs and their JSON files")
+    parser.add_argument("--models", nargs="+", default=[], help="names of models; default: one of every family")
+    parser.add_argument("--seeds", nargs="+", type=int, default=[0, 1, 2])
+    parser.add_argument("--budgets", nargs="+", choices=("parameters", "time"), default=["parameters", "time"])
+    parser.add_argument("--parameters", type=int, default=2_000_000)
+    parser.add_argument("--steps", type=int, default=1500)
+    parser.add_argument("--limit", type=int, help="images of every set with masks; default: all")
+    arguments = parser.parse_args()
+    logging.getLogger("crate_transformer.data").setLevel(logging.ERROR)
+    comparison = Comparison(arguments)
+    comparison.folder.mkdir(parents=True, exist_ok=True)
+    for seed in arguments.seeds:
+        for budget in arguments.budgets:
+            for name in comparison.names:
+                comparison.run(name, budget, seed)
+
+
+if __name__ == "__main__":
+    main()
