@@ -16,14 +16,16 @@ from PIL import Image
 
 SHARED = Path(__file__).resolve().parents[2] / "shared"
 LONGEST = (
-    "test_training_page.py",
-    "test_quickstart.py",
-    "test_small_data.py",
-    "test_cli_interrupt.py",
     "test_every_path.py",
     "test_docs_pages.py",
+    "test_architecture.py",
+    "test_cli_ending.py",
+    "test_cli_inspect.py",
+    "test_quickstart.py",
+    "test_cli_outputs.py",
+    "test_export.py",
 )
-"""Files that take more than ten seconds: two processes divide the files, so these come first."""
+"""Files that take more than fifteen seconds: two processes divide the files, so these come first."""
 
 
 def pytest_addoption(parser: pytest.Parser) -> None:

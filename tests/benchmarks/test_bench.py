@@ -93,12 +93,13 @@ def test_what_cannot_be_measured_is_refused(command, tmp_path, capsys, options, 
 
 
 def test_numbers_measured_otherwise_are_not_replaced_unasked(command, result, capsys):
-    assert main([*command, "--no-memory"]) == 0
-    assert main([*command, "--no-memory"]) == 0
-    assert main([*command, "--no-memory", "--batch", "3"]) == 2
+    command += ["--no-memory", "--only", "ours"]
+    assert main(command) == 0
+    assert main(command) == 0
+    assert main([*command, "--batch", "3"]) == 2
     assert "another run, made with different settings (batch): choose another --output" in capsys.readouterr().err
     assert result()["batch"] == 2
-    assert main([*command, "--no-memory", "--batch", "3", "--overwrite"]) == 0
+    assert main([*command, "--batch", "3", "--overwrite"]) == 0
     assert result()["batch"] == 3
 
 

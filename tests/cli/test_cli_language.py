@@ -38,7 +38,7 @@ def metadata(folder):
     return json.loads((folder / "config.json").read_text())["metadata"]
 
 
-@pytest.mark.usefixtures("tiny")
+@pytest.mark.usefixtures("tiny", "unchecked")
 @pytest.mark.parametrize("name", ["crate_lm_micro", "tost_lm_micro"])
 def test_a_repeated_text_is_learnt_and_gone_on_with(crate, text, tmp_path, name):
     options = ("--model", name, "--steps", "150", "--warmup-steps", "5", "--learning-rate", "1e-2")

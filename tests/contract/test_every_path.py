@@ -56,9 +56,16 @@ def test_an_exported_folded_model_answers_the_same(name):
     assert error < 1e-5, error
 
 
+SAME = ["crate_mae_micro_patch4_32"]  # its logits come from CRATE's blocks
+
+
 @pytest.mark.parametrize(
     ("backend", "names"),
-    [("aot_eager", [*VISION, *LANGUAGE]), pytest.param("inductor", [VISION[0], VISION[-1]], marks=pytest.mark.slow)],
+    [
+        ("aot_eager", [*(name for name in VISION if name not in SAME), *LANGUAGE]),
+        pytest.param("aot_eager", SAME, marks=pytest.mark.slow),
+        pytest.param("inductor", [VISION[0], VISION[-1]], marks=pytest.mark.slow),
+    ],
 )
 def test_compiled(backend, names):
     """In a process without checks of types, which PyTorch cannot trace."""

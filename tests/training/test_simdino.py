@@ -137,6 +137,7 @@ def test_the_loss_does_not_depend_on_the_division_of_the_random_numbers():
     assert torch.equal(crop_seeds(7, batch["positions"][4:], 4), seeds[4:])
 
 
+@pytest.mark.usefixtures("unchecked")
 def test_it_learns_and_does_not_collapse(run_simdino, tmp_path):
     seen = []
 
