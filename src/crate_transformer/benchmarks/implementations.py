@@ -8,6 +8,7 @@ import torch
 from torch import Tensor, nn
 
 from crate_transformer.benchmarks.reference import ReferenceCRATE
+from crate_transformer.integrations.torchvision import import_torchvision
 from crate_transformer.kernels import worthwhile
 from crate_transformer.layers import fuse_kernels, pack_linears
 from crate_transformer.models import CRATE, Backbone
@@ -104,8 +105,9 @@ def _with_kernels(model: Backbone, training: bool, dtype: torch.dtype) -> nn.Mod
 
 
 def _there(module: str, name: str) -> bool:
-    """Whether a library is installed and this part can be imported; transformers fails beside a wrong torchvision."""
+    """Whether a library is installed and this part can be imported."""
     try:
+        import_torchvision()
         getattr(importlib.import_module(module), name)
     except (ImportError, RuntimeError):
         return False

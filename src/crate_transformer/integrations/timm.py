@@ -14,10 +14,12 @@ from torch import nn
 from crate_transformer.checkpoints import create_model, list_pretrained
 from crate_transformer.checkpoints.native import CONFIG, WEIGHTS
 from crate_transformer.checkpoints.pretrained import BUNDLED
+from crate_transformer.integrations.torchvision import import_torchvision
 from crate_transformer.models import MODELS, Preprocessing, backbone
 from crate_transformer.storage import read_json
 
 try:
+    import_torchvision()
     from timm.models import (
         build_model_with_cfg,
         generate_default_cfgs,

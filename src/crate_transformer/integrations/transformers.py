@@ -9,10 +9,12 @@ from jaxtyping import Float, Int
 from torch import Tensor, nn
 
 from crate_transformer.checkpoints import Provenance
+from crate_transformer.integrations.torchvision import import_torchvision
 from crate_transformer.layers import capture
 from crate_transformer.models import Backbone, attention_of, innermost
 
 try:
+    import_torchvision()
     from transformers import (
         AutoConfig,
         AutoImageProcessor,

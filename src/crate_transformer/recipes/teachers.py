@@ -13,6 +13,7 @@ from crate_transformer.configs.distillation import DistillationConfig
 from crate_transformer.data import imagenet_words
 from crate_transformer.data.classes import relabelled, told_apart
 from crate_transformer.data.wordnet import wordnet_words
+from crate_transformer.integrations.torchvision import import_torchvision
 from crate_transformer.models import Backbone, Preprocessing
 from crate_transformer.storage import as_record, read_file, read_json
 from crate_transformer.training.state import digest
@@ -113,6 +114,7 @@ def _onnx(path: str) -> Opened:
 
 def _timm(rest: str, name: str) -> Opened:
     try:
+        import_torchvision()
         import timm
         from timm.data import ImageNetInfo, infer_imagenet_subset
     except ImportError as error:
@@ -133,6 +135,7 @@ def _timm(rest: str, name: str) -> Opened:
 
 def _transformers(rest: str, name: str) -> Opened:
     try:
+        import_torchvision()
         from transformers import AutoModelForImageClassification
         from transformers.image_processing_utils import BaseImageProcessor
 
