@@ -11,7 +11,7 @@ import pytest
 from PIL import Image
 
 SCRIPTS = Path(__file__).parents[2] / "benchmarks"
-NOT_ON_THE_GPU_MACHINE = ("tyro", "lion_pytorch", "msgspec", "pycocotools")
+NOT_ON_THE_GPU_MACHINE = ("tyro", "lion_pytorch")
 
 pytestmark = pytest.mark.slow
 
