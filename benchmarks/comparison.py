@@ -148,7 +148,7 @@ class Comparison:
             schedule=ScheduleConfig(
                 steps=steps, batch_size=base.schedule.batch_size, small_until=base.schedule.small_until
             ),
-            loop=LoopConfig(seed=seed),
+            loop=LoopConfig(seed=seed, precision=self.given.precision),
         )
         made_of = plain({"experiment": dataclasses.asdict(experiment), "target": self.given.parameters})
         if file.exists():
@@ -191,6 +191,7 @@ def main() -> None:
     parser.add_argument("--budgets", nargs="+", choices=("parameters", "time"), default=["parameters", "time"])
     parser.add_argument("--parameters", type=int, default=2_000_000)
     parser.add_argument("--steps", type=int, default=1500)
+    parser.add_argument("--precision", choices=("float32", "bf16"), default="bf16")
     parser.add_argument("--limit", type=int, help="images of every set with masks; default: all")
     arguments = parser.parse_args()
     logging.getLogger("crate_transformer.data").setLevel(logging.ERROR)

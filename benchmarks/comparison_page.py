@@ -52,9 +52,9 @@ stated. A model is called as the registered size whose options it has, apart fro
 seeds ± their standard deviation, if there are several. One recipe, chosen for CRATE, is not the best for every family,
 and small models after few steps say little about large ones.
 
-{dates}, {threads} threads, {machine}, torch {torch}. Parameters are matched to {target:,}, with a head for the classes;
-all models have the same depth and number of heads. GFLOP are of one image of 64 px through the folded model. Attention
-is measured on squares of {side} px.
+{dates}, {threads} threads, {machine}, {precision}, torch {torch}. Parameters are matched to {target:,}, with a head for
+the classes; all models have the same depth and number of heads. GFLOP are of one image of 64 px through the folded
+model. Attention is measured on squares of {side} px.
 
 ## Equal parameters, equal steps
 
@@ -232,7 +232,7 @@ def page(runs: Runs) -> str:
         steps=steps(runs),
         published=published(runs),
         published_masks=published_masks(runs),
-        **{key: first[key] for key in ("threads", "machine", "torch", "side")},
+        **{key: first[key] for key in ("threads", "machine", "precision", "torch", "side")},
     )
 
 
