@@ -4,7 +4,7 @@ PIP := $(BIN)/python -m pip --disable-pip-version-check install --quiet
 
 unexport PYTHONDONTWRITEBYTECODE  # which some images set: every process would compile anew what it imports
 
-.PHONY: quickstart setup check docs test test-timm test-triton test-datasets test-peers test-suites test-slow test-gpu test-seeds bench format
+.PHONY: quickstart setup check docs test test-timm test-triton test-datasets test-peers test-suites test-slow test-gpu test-seeds bench gallery format
 
 quickstart: .venv/core.stamp  ## train a small CRATE here and open up what it does: runs/quickstart/report.html
 	$(BIN)/crate quickstart
@@ -100,6 +100,12 @@ test-seeds: .venv/dev.stamp  ## tests of numbers with other random numbers: SEED
 	failed=; for seed in $(SEEDS); do \
 	  $(BIN)/pytest -q -n 2 --dist loadfile --no-loadscope-reorder -m "not slow and not gpu" --seed $$seed $(NUMERIC) || failed="$$failed $$seed"; \
 	done; test -z "$$failed" || { echo "failed with seeds$$failed"; false; }
+
+DATA := ../shared/data
+WEIGHTS := crate_compact_patch8_64.tiny_imagenet_100_caltech
+
+gallery: .venv/core.stamp  ## heads and animals from sets with masks, for the eye: runs/gallery; DATA=folder WEIGHTS=checkpoint
+	$(BIN)/python benchmarks/gallery.py $(DATA) runs/gallery --checkpoint $(WEIGHTS)
 
 bench: .venv/dev.stamp  ## speed and memory beside a reference implementation and other libraries' ViTs: runs/bench
 	$(BIN)/crate bench

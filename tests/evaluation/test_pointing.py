@@ -80,7 +80,7 @@ def test_a_head_that_looks_at_the_eye_is_found_and_the_prior_finds_what_does_not
     assert found.accuracy[1, 2, 0] == found.selection_accuracy[1, 2, 0] == 1.0
     assert np.isnan(found.accuracy[..., 2]).all()
     table = parts_table("birds", found)
-    assert table.rows[0][:3] == ["eye", 20, "1, 2"] and table.highlight == [0]
+    assert table.rows[0][:3] == ["eye", "1.2", "1.000±0.000"] and table.highlight == [0]
     assert "baseline" in table.columns and len(consistency_table("birds", found).rows) == 2
     assert parts_statements(found)[0].endswith("standard errors: eye")
     json.dumps(plain(found.to_dict()))

@@ -16,8 +16,9 @@ from crate_transformer.models import build_model
 COMMANDS = {
     "inspect": "inspect {pictures} --checkpoint {new} --output {out} --overwrite",
     "segment": "segment {pictures} --checkpoint {new} --output {out} --overwrite",
-    "evaluate": "evaluate {new} --data {pets} --output {out}/results.json",
-    "evaluate --segmentation": "evaluate {new} --segmentation {masks} --maskcut-size 0 --output {out}/results.json",
+    "evaluate": "evaluate {new} --data {pets} --output {out}/results.json --overwrite",
+    "evaluate --segmentation": "evaluate {new} --segmentation {masks} --maskcut-size 0 --output {out}/results.json "
+    "--overwrite",
     "convert": "convert {new} {out} --overwrite",
     "convert --to official": "convert {new} {out}/model.pth --to official --overwrite",
     "export .onnx": "export {out}/m.onnx --checkpoint {new} --no-dynamic --overwrite",

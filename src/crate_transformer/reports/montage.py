@@ -146,6 +146,13 @@ class Montage:
         lines = self.axes.contour(x, y, smooth, levels=[0.5], colors=[colour], linewidths=[width], linestyles=[dash])
         lines.set_path_effects([withStroke(linewidth=width + 1.2, foreground=INK)])
 
+    def mark(self, row: int, column: int, across: float, down: float, shape: str) -> None:
+        """Mark a place of a tile, from (0, 0) to (1, 1), by a circle ("o") or a cross ("x"); NaN marks nothing."""
+        x, y = column * self.across + across * self.tile_width, row * self.down + down * self.tile_height
+        size = {"o": 13, "x": 9}[shape]
+        for colour, width in ((INK, 4.0), (OUTLINE if shape == "o" else "white", 2.0)):
+            self.axes.plot(x, y, shape, color=colour, markersize=size, markerfacecolor="none", markeredgewidth=width)
+
     def column_label(self, column: int, text: str) -> None:
         """Write above a column, wrapped to its width."""
         lines = textwrap.wrap(text, self.letters)

@@ -10,23 +10,22 @@ from crate_transformer.reports.table import Table
 CONTROLS = {
     "untrained": "untrained",
     "baseline": "baseline",
-    "position_prior": "position prior",
-    "shuffled": "parts of other images",
+    "position_prior": "prior",
+    "shuffled": "others",
 }
 
 
 def parts_table(name: str, found: PartPointing) -> Table:
     """A row for each part: the chosen head and its accuracy beside those of the controls."""
     controls = [row for row in CONTROLS if row in next(iter(found.measures.values())).rows]
-    columns = ["part", "images", "layer, head", "accuracy", *(CONTROLS[row] for row in controls), "above"]
+    columns = ["part", "head", "accuracy", *(CONTROLS[row] for row in controls), "above"]
     rows = []
     for part, measure in found.measures.items():
         choice = measure.rows["model"].choices[0]
         rows.append(
             [
                 part,
-                found.num_reported[part],
-                f"{choice['layer']}, {choice['head']}",
+                f"{choice['layer']}.{choice['head']}",
                 str(measure.rows["model"]),
                 *(measure.rows[row].mean for row in controls),
                 "no" if measure.not_above else "all",
@@ -48,13 +47,14 @@ def consistency_table(name: str, found: PartPointing) -> Table:
         rows.append(
             [
                 part,
+                found.num_reported[part],
                 float(found.selection_accuracy[choice["layer"], choice["head"], number]),
                 float(found.accuracy[choice["layer"], choice["head"], number]),
                 f"{above} of {species}" if species else None,
                 *(alike.get(row) for row in ("model", "untrained", "shuffled")),
             ]
         )
-    columns = ["part", "chosen on", "reported", "species above the prior", "consistency", "untrained", "shuffled"]
+    columns = ["part", "images", "chosen on", "reported", "species above prior", "consistency", "untrained", "shuffled"]
     return Table(columns, rows, f"{name}: accuracy on both halves, and consistency of the attended content")
 
 
@@ -70,9 +70,10 @@ def parts_statements(found: PartPointing) -> list[str]:
     groups = "species" if found.by_group else "images"
     said = [
         f"a head marks, above every control by two standard errors: {', '.join(marked) or 'no part'}",
-        f"accuracy: {rule}, in images where the part is visible",
-        f"heads were chosen on {chosen} {groups} and are reported on {reported} others (seed {found.seed}); the "
-        "position prior is the mean place of the part within the box of the object, which no model is told",
+        f"accuracy: {rule}, in images where the part is visible; head 5.0 is head 0 of layer 5",
+        f"heads were chosen on {chosen} {groups} and are reported on {reported} others (seed {found.seed}); prior: "
+        "the mean place of the part within the box of the object, which no model is told; others: the strongest patch "
+        "against the part in other images",
     ]
     return said + ([f"too few images to choose and report: {', '.join(found.skipped)}"] if found.skipped else [])
 
