@@ -20,10 +20,11 @@ setup: .venv/dev.stamp  ## .venv with everything for development
 	$(PIP) -e ".[dev]"
 	touch $@
 
-check: .venv/dev.stamp  ## style, import direction, documentation
+check: .venv/dev.stamp  ## style, import direction, types, documentation
 	$(BIN)/ruff check .
 	$(BIN)/ruff format --check .
 	$(BIN)/lint-imports
+	$(BIN)/basedpyright
 	$(MAKE) --no-print-directory docs
 
 docs: .venv/docs.stamp  ## the documentation site, runs/docs/index.html; a warning or a link that leads nowhere is an error

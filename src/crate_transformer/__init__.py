@@ -4,6 +4,24 @@ Everything below is imported when first used, so that ``crate --help`` does not 
 """
 
 import importlib
+from typing import TYPE_CHECKING
+
+if TYPE_CHECKING:
+    from crate_transformer import (
+        checkpoints,
+        data,
+        evaluation,
+        inspection,
+        layers,
+        models,
+        objective,
+        reports,
+        training,
+    )
+    from crate_transformer.checkpoints import create_model, load_checkpoint, save_checkpoint
+    from crate_transformer.explorer import explore
+    from crate_transformer.inspection import intervene, record
+    from crate_transformer.models import list_models
 
 _HOMES = {
     "create_model": "checkpoints",
@@ -17,7 +35,24 @@ _HOMES = {
 _MODULES = ("checkpoints", "data", "evaluation", "inspection", "layers", "models", "objective", "reports", "training")
 
 __version__ = "0.1.0"
-__all__ = [*_HOMES, *_MODULES]
+__all__ = [
+    "checkpoints",
+    "create_model",
+    "data",
+    "evaluation",
+    "explore",
+    "inspection",
+    "intervene",
+    "layers",
+    "list_models",
+    "load_checkpoint",
+    "models",
+    "objective",
+    "record",
+    "reports",
+    "save_checkpoint",
+    "training",
+]
 
 
 def __getattr__(name: str) -> object:

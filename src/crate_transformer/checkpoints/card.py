@@ -5,6 +5,7 @@ import json
 import re
 from collections.abc import Iterator, Mapping
 from itertools import islice
+from typing import Any
 
 from torch import nn
 
@@ -16,7 +17,7 @@ _FRONT = "---\n{front}\n---\n\n"
 _MOST_ROWS = 200
 
 
-def model_card(model: nn.Module, name: str, metadata: Mapping[str, object]) -> str:
+def model_card(model: nn.Module, name: str, metadata: Mapping[str, Any]) -> str:
     """Markdown with front matter for the Hugging Face hub: architecture, metrics, preprocessing, provenance.
 
     Args:
@@ -49,7 +50,7 @@ def model_card(model: nn.Module, name: str, metadata: Mapping[str, object]) -> s
     return _FRONT.format(front="\n".join(front)) + "\n".join(filter(None, sections))
 
 
-def _table(title: str, values: Mapping[str, object]) -> str:
+def _table(title: str, values: Mapping[str, Any]) -> str:
     rows = [
         f"| {markdown(shorten(name))} | {markdown(shorten(value))} |"
         for name, value in islice(_flat(values), _MOST_ROWS)
@@ -57,7 +58,7 @@ def _table(title: str, values: Mapping[str, object]) -> str:
     return "\n".join([f"## {title}\n", "| | |", "|---|---|", *rows, ""]) if rows else ""
 
 
-def _flat(values: Mapping[str, object], outer: str = "") -> Iterator[tuple[str, object]]:
+def _flat(values: Mapping[str, Any], outer: str = "") -> Iterator[tuple[str, object]]:
     for name, value in values.items():
         if isinstance(value, Mapping):
             yield from _flat(value, f"{outer}{name} / ")

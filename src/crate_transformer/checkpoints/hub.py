@@ -5,6 +5,7 @@ import re
 import tempfile
 from collections.abc import Mapping
 from pathlib import Path
+from typing import Any
 
 import torch
 from torch import nn
@@ -24,7 +25,7 @@ def push_to_hub(
     repo_id: str,
     *,
     model_card: str | None = None,
-    metadata: Mapping[str, object] | None = None,
+    metadata: Mapping[str, Any] | None = None,
     dtype: torch.dtype | None = None,
     private: bool | None = None,
     token: str | None = None,
@@ -49,12 +50,12 @@ def push_to_hub(
     if not is_hub_id(repo_id):
         raise ValueError(f"{repo_id!r} is not a hub id: give owner/name")
     model = innermost(model)
-    if metadata is None:
-        metadata = getattr(getattr(model, "provenance", None), "metadata", {})
-    card = describe(model, repo_id, metadata) if model_card is None else model_card
+    known = model.provenance.metadata if hasattr(model, "provenance") else {}
+    told: Mapping[str, Any] = known if metadata is None else metadata
+    card = describe(model, repo_id, told) if model_card is None else model_card
     hub = huggingface_hub.HfApi(token=token)
     with tempfile.TemporaryDirectory() as folder:
-        save_checkpoint(model, folder, model_card=card, metadata=dict(metadata), dtype=dtype)
+        save_checkpoint(model, folder, model_card=card, metadata=dict(told), dtype=dtype)
         try:
             hub.create_repo(repo_id, private=private, exist_ok=True)
             return hub.upload_folder(repo_id=repo_id, folder_path=folder, commit_message=message).commit_url
@@ -69,7 +70,7 @@ def from_pretrained(
     revision: str | None = None,
     token: str | None = None,
     cache_dir: str | Path | None = None,
-    **hints: object,
+    **hints: Any,
 ) -> Model:
     """A model uploaded by ``push_to_hub``, in evaluation mode; ``load_checkpoint("owner/name")`` is the short form.
 

@@ -4,6 +4,7 @@ import dataclasses
 import io
 from collections.abc import Mapping
 from pathlib import Path
+from typing import Any
 
 import torch
 from torch import Tensor, nn
@@ -50,7 +51,7 @@ OFFICIAL_FORMATS: tuple[OfficialFormat, ...] = (
 )
 
 
-def load_checkpoint(path: str | Path, **hints: object) -> Model:
+def load_checkpoint(path: str | Path, **hints: Any) -> Model:
     """Load a model in evaluation mode; ``.provenance`` says what was inferred, ``.preprocessing`` describes the inputs.
 
     Args:
@@ -84,7 +85,7 @@ def load_checkpoint(path: str | Path, **hints: object) -> Model:
     raise FileNotFoundError(f"{path} is not a file, folder, bundled model or hub id (owner/name): check the path")
 
 
-def _load_official(file: Path, hints: dict[str, object]) -> Model:
+def _load_official(file: Path, hints: dict[str, Any]) -> Model:
     about_weights = {name: value for name, value in hints.items() if name not in ("weights", "max_expansion")}
     tensors, metadata = read_tensors(file, hints.get("weights"), hints.get("max_expansion", MAX_EXPANSION))
     found, tensors = _recognise(file, tensors)
@@ -136,10 +137,11 @@ def save_official(model: nn.Module, file: str | Path) -> str:
 def official_content(model: nn.Module) -> tuple[bytes, str]:
     """The content of the file that ``save_official`` writes, and the name of the format."""
     model = innermost(model)
-    known = {form.restore[0]: form for form in OFFICIAL_FORMATS if form.restore}
+    known = {form.restore[0]: (form.restore[1], form.name) for form in OFFICIAL_FORMATS if form.restore}
     if type(model) not in known:
         names = ", ".join(family.__name__ for family in known)
         raise ValueError(f"{type(model).__name__} has no official format; there are formats for {names}")
+    restore, name = known[type(model)]
     stream = io.BytesIO()
-    torch.save(known[type(model)].restore[1](model), stream)
-    return stream.getvalue(), known[type(model)].name
+    torch.save(restore(model), stream)
+    return stream.getvalue(), name

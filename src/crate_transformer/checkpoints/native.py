@@ -2,7 +2,7 @@
 
 import dataclasses
 import hashlib
-from collections.abc import Mapping
+from collections.abc import Callable, Mapping
 from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any, Literal
@@ -104,13 +104,13 @@ def save_checkpoint(
         signed = dataclasses.replace(description, weights_sha256=written[0])
         path.write_text(json_text(vars(signed), indent=2) + "\n", encoding="utf-8")
 
-    files = {WEIGHTS: write_weights, CONFIG: write_config}
+    files: dict[str, bytes | Callable[[Path], None]] = {WEIGHTS: write_weights, CONFIG: write_config}
     if model_card is not None:
         files[CARD] = model_card.encode("utf-8", "backslashreplace")
     return write_files(folder, files)
 
 
-def load_native(folder: Path, hints: Mapping[str, object]) -> Model:
+def load_native(folder: Path, hints: Mapping[str, Any]) -> Model:
     """Load a checkpoint of ``save_checkpoint``. Hints are only checked against the configuration."""
     recover(folder)
     config_file, weights_file = folder / CONFIG, folder / WEIGHTS
@@ -165,7 +165,7 @@ def _sha256(path: Path) -> str:
     return digest.hexdigest()
 
 
-def _about_pictures(model: Backbone) -> dict[str, object]:
+def _about_pictures(model: Backbone) -> dict[str, Any]:
     names = None if model.class_names is None else _class_names(model.class_names, model.num_classes)
     return {
         "preprocessing": plain(model.preprocessing, digits=None),
@@ -186,7 +186,7 @@ def _class_names(names: object, num_classes: int) -> tuple[str, ...] | None:
     return tuple(names)
 
 
-def _read_about_pictures(description: Description, config: BackboneConfig) -> dict[str, object]:
+def _read_about_pictures(description: Description, config: BackboneConfig) -> dict[str, Any]:
     """Preprocessing, which must be complete (a default for a missing value would be a guess), and class names."""
     class_names, stored = _class_names(description.class_names, config.num_classes), description.preprocessing
     expected = [part.name for part in dataclasses.fields(Preprocessing)]

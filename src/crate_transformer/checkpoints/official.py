@@ -6,6 +6,7 @@ from collections import Counter
 from collections.abc import Callable, Mapping
 from collections.abc import Set as AbstractSet
 from dataclasses import dataclass, field
+from typing import Any
 
 from einops import EinopsError, rearrange
 from torch import Tensor
@@ -22,10 +23,10 @@ class Converted:
     tensors: dict[str, Tensor]
     stored_names: dict[str, str]
     """Own name -> official name."""
-    inferred: dict[str, object]
-    assumed: dict[str, object] = field(default_factory=dict)
+    inferred: dict[str, Any]
+    assumed: dict[str, Any] = field(default_factory=dict)
     dropped: dict[str, str] = field(default_factory=dict)
-    preprocessing: dict[str, object] = field(default_factory=dict)
+    preprocessing: dict[str, Any] = field(default_factory=dict)
     """Fields of ``Preprocessing`` that differ from its defaults."""
 
 
@@ -35,8 +36,8 @@ class OfficialFormat:
 
     name: str
     recognises: Callable[[AbstractSet[str]], bool]
-    convert: Callable[[Mapping[str, Tensor], Mapping[str, object]], Converted]
-    restore: tuple[type[Model], Callable[[Model], dict[str, object]]] | None = None
+    convert: Callable[[Mapping[str, Tensor], Mapping[str, Any]], Converted]
+    restore: tuple[type[Model], Callable[[Any], dict[str, Any]]] | None = None
     """The family that can be written in this format, and a function that makes the object for ``torch.save``."""
 
 
@@ -131,9 +132,7 @@ def common_size(tensors: Mapping[str, Tensor], axis: int, pattern: str) -> int:
     return sizes.most_common(1)[0][0]
 
 
-def validate_hints(
-    config_class: type[ModelConfig], inferred: Mapping[str, object], hints: Mapping[str, object]
-) -> None:
+def validate_hints(config_class: type[ModelConfig], inferred: Mapping[str, Any], hints: Mapping[str, Any]) -> None:
     """Check hints against the tensors.
 
     Raises:
@@ -158,7 +157,7 @@ def _is_number(value: object, default: object) -> bool:
     return isinstance(value, kinds) and (isinstance(value, int) or math.isfinite(value))
 
 
-def as_pair(name: str, value: object) -> object:
+def as_pair(name: str, value: object) -> Any:
     """``(n, n)`` for a size ``n`` in pixels, ``(height, width)`` for two numbers; other options unchanged."""
     if name not in ("img_size", "patch_size"):
         return value
@@ -195,7 +194,7 @@ def resolve_num_heads(num_heads: int | None, inner_dim: int, dim: int, depth: in
     return num_heads
 
 
-def infer_patches(patch_dim: int, num_patches: int, hints: Mapping[str, object]) -> dict[str, object]:
+def infer_patches(patch_dim: int, num_patches: int, hints: Mapping[str, Any]) -> dict[str, Any]:
     """``patch_size``, ``in_chans`` and ``img_size`` from the length of a flattened patch and the number of patches.
 
     Without hints: square patches with 3 channels on a square grid.

@@ -3,6 +3,7 @@
 import re
 from collections.abc import Mapping
 from collections.abc import Set as AbstractSet
+from typing import Any
 
 from torch import Tensor
 
@@ -51,7 +52,12 @@ TELLS = {".fn.step_x": "cbsa", ".fn.step_rep": "cbsa", ".fn.proj.weight": "cbsa"
 SHAPES = {".step_rep": "heads 1 1 -> heads", ".step_x": "heads 1 1 -> heads", ".temp": "heads 1 -> heads"}
 PUBLISHED_HEADS = {(192, 12): 3, (384, 12): 6, (768, 12): 12, (1024, 24): 16}
 """(embed_dim, depth) -> num_heads; only needed for MSSA, where it cannot be inferred from the tensors."""
-NOT_IN_TENSORS = {"step_size": 0.1, "sparsity_weight": 0.1, "global_pool": "token", "pooling": "shifted"}
+NOT_IN_TENSORS: dict[str, Any] = {
+    "step_size": 0.1,
+    "sparsity_weight": 0.1,
+    "global_pool": "token",
+    "pooling": "shifted",
+}
 
 
 def recognises(keys: AbstractSet[str]) -> bool:
@@ -59,7 +65,7 @@ def recognises(keys: AbstractSet[str]) -> bool:
     return any(re.match(r"to_patch_embedding\.proj\.\d+\.", key) for key in keys)
 
 
-def convert(tensors: Mapping[str, Tensor], hints: Mapping[str, object]) -> Converted:
+def convert(tensors: Mapping[str, Tensor], hints: Mapping[str, Any]) -> Converted:
     """Rename every tensor and infer the architecture."""
     validate_hints(CBTConfig, {}, hints)
     stem = count_layers(tensors.keys(), r"to_patch_embedding\.proj\.(\d+)\.")
@@ -104,7 +110,7 @@ def renamings(stem: int, depth: int, attention: str) -> dict[str, str]:
     return RENAMED | unfold(RENAMED_IN_STEM, stem) | unfold(in_layer, depth)
 
 
-def restore(model: CBT) -> dict[str, object]:
+def restore(model: CBT) -> dict[str, Any]:
     """The checkpoint that main.py saves, without an optimiser."""
     table = renamings(len(model.patch_embed.convs), len(model.blocks), model.config.attention)
     tensors = permute_axes(rename_back(model, table), {key: swap(pattern) for key, pattern in SHAPES.items()})

@@ -3,6 +3,7 @@
 import re
 from collections.abc import Mapping
 from collections.abc import Set as AbstractSet
+from typing import Any
 
 from torch import Tensor
 
@@ -47,7 +48,7 @@ RENAMED_IN_LAYER = {
 }
 PUBLISHED_HEADS = {(384, 12): 6, (576, 12): 12, (768, 12): 12, (1024, 24): 16}
 """(embed_dim, depth) -> num_heads for the sizes in table 1."""
-NOT_IN_TENSORS = {"step_size": 0.1, "sparsity_weight": 0.1, "global_pool": "token"}
+NOT_IN_TENSORS: dict[str, Any] = {"step_size": 0.1, "sparsity_weight": 0.1, "global_pool": "token"}
 
 
 def recognises(keys: AbstractSet[str]) -> bool:
@@ -56,7 +57,7 @@ def recognises(keys: AbstractSet[str]) -> bool:
     return dictionaries and "head.weight" not in keys
 
 
-def convert(tensors: Mapping[str, Tensor], hints: Mapping[str, object]) -> Converted:
+def convert(tensors: Mapping[str, Tensor], hints: Mapping[str, Any]) -> Converted:
     """Rename every tensor and infer the architecture."""
     validate_hints(CRATEConfig, {}, hints)
     depth = count_layers(tensors.keys(), r"transformer\.layers\.(\d+)\.")
@@ -99,7 +100,7 @@ def convert(tensors: Mapping[str, Tensor], hints: Mapping[str, object]) -> Conve
     )
 
 
-def restore(model: CRATE) -> dict[str, object]:
+def restore(model: CRATE) -> dict[str, Any]:
     """The checkpoint that main.py saves, without an optimiser."""
     tensors = rename_back(model, RENAMED | unfold(RENAMED_IN_LAYER, len(model.blocks)))
     return {"epoch": 0, "arch": "CRATE", "state_dict": {f"module.{key}": tensor for key, tensor in tensors.items()}}

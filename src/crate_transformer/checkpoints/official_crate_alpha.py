@@ -3,6 +3,7 @@
 import re
 from collections.abc import Mapping
 from collections.abc import Set as AbstractSet
+from typing import Any
 
 from torch import Tensor
 
@@ -43,7 +44,7 @@ RENAMED_IN_LAYER = {
 }
 PUBLISHED_HEADS = {(192, 12): 3, (576, 12): 12, (768, 12): 12, (1024, 24): 16, (1280, 32): 16}
 """(embed_dim, depth) -> num_heads for the sizes Ti, S, B, L and H."""
-NOT_IN_TENSORS = {"step_size": 0.1, "sparsity_weight": 0.1, "global_pool": "token"}
+NOT_IN_TENSORS: dict[str, Any] = {"step_size": 0.1, "sparsity_weight": 0.1, "global_pool": "token"}
 RELEASED_HEAD_EPS = 1e-5
 """Value of the released PyTorch class, whose outputs are reproduced; the weights were trained with 1e-6."""
 
@@ -53,7 +54,7 @@ def recognises(keys: AbstractSet[str]) -> bool:
     return any(re.fullmatch(r"transformer\.layers\.\d+\.1\.fn\.D", key) for key in keys)
 
 
-def convert(tensors: Mapping[str, Tensor], hints: Mapping[str, object]) -> Converted:
+def convert(tensors: Mapping[str, Tensor], hints: Mapping[str, Any]) -> Converted:
     """Rename every tensor and infer the architecture."""
     has_out = any(".fn.to_out." in key for key in tensors)
     in_layer = {key: own for key, own in RENAMED_IN_LAYER.items() if has_out or ".to_out." not in key}
@@ -64,7 +65,7 @@ def convert(tensors: Mapping[str, Tensor], hints: Mapping[str, object]) -> Conve
 def describe(
     tensors: dict[str, Tensor],
     table: Mapping[str, str],
-    hints: Mapping[str, object],
+    hints: Mapping[str, Any],
     *,
     head_eps: float,
     num_heads: int | None = None,
@@ -116,7 +117,7 @@ def describe(
     if has_out and num_heads == 1:
         inferred["has_out"] = True
     validate_hints(CRATEAlphaConfig, inferred, hints)
-    unknown = NOT_IN_TENSORS | {"head_eps": head_eps}
+    unknown: dict[str, Any] = NOT_IN_TENSORS | {"head_eps": head_eps}
     return Converted(
         model_class=CRATEAlpha,
         config=CRATEAlphaConfig(**unknown | inferred | dict(hints)),

@@ -3,6 +3,7 @@
 import re
 from collections.abc import Mapping
 from collections.abc import Set as AbstractSet
+from typing import Any
 
 import torch
 from torch import Tensor
@@ -60,7 +61,7 @@ def recognises(keys: AbstractSet[str]) -> bool:
     return any(re.fullmatch(r"visual\.transformer\.resblocks\.\d+\.mlp\.c_fc", key) for key in keys)
 
 
-def convert(tensors: Mapping[str, Tensor], hints: Mapping[str, object]) -> Converted:
+def convert(tensors: Mapping[str, Tensor], hints: Mapping[str, Any]) -> Converted:
     """Rename every tensor of the vision tower and infer the architecture; the logits are the image features."""
     tensors, dropped = drop(tensors, DROPPED)
     table = RENAMED | unfold(RENAMED_IN_LAYER, count_layers(tensors.keys(), r"visual\.transformer\.resblocks\.(\d+)\."))

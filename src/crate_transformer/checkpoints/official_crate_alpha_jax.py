@@ -4,6 +4,7 @@ import dataclasses
 import re
 from collections.abc import Mapping
 from collections.abc import Set as AbstractSet
+from typing import Any
 
 import torch
 import torch.nn.functional as F
@@ -61,7 +62,7 @@ def recognises(keys: AbstractSet[str]) -> bool:
     return any(re.fullmatch(pattern, key) for key in keys)
 
 
-def convert(tensors: Mapping[str, Tensor], hints: Mapping[str, object]) -> Converted:
+def convert(tensors: Mapping[str, Tensor], hints: Mapping[str, Any]) -> Converted:
     """Rename every parameter, permute its axes to PyTorch's order and infer the architecture, including the heads."""
     tensors, dropped = drop(tensors, DROPPED)
     lead = "params/" if any(key.startswith("params/") for key in tensors) else ""

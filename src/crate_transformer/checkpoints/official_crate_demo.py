@@ -4,6 +4,7 @@ import copy
 import dataclasses
 from collections.abc import Mapping
 from collections.abc import Set as AbstractSet
+from typing import Any
 
 import torch.nn.functional as F
 from einops import rearrange
@@ -11,7 +12,7 @@ from torch import Tensor, cat, nn
 
 from crate_transformer.checkpoints import official_crate
 from crate_transformer.checkpoints.official import Converted, OfficialFormat
-from crate_transformer.models import CRATE
+from crate_transformer.models import CRATE, CRATEConfig
 
 NUM_HEADS = 6
 SECOND_HEAD = ("head.weight", "head.bias")
@@ -22,7 +23,7 @@ def recognises(keys: AbstractSet[str]) -> bool:
     return "head.weight" in keys and official_crate.recognises(keys - {"head.weight"})
 
 
-def convert(tensors: Mapping[str, Tensor], hints: Mapping[str, object]) -> Converted:
+def convert(tensors: Mapping[str, Tensor], hints: Mapping[str, Any]) -> Converted:
     """As in the official forward pass: logits of the replaced head, without the second head.
 
     If the hint ``num_classes`` equals the rows of ``head``, the two linear maps are folded into one classifier.
@@ -40,6 +41,7 @@ def convert(tensors: Mapping[str, Tensor], hints: Mapping[str, object]) -> Conve
     found = official_crate.convert(first, {"num_heads": NUM_HEADS} | others)
     if "num_heads" not in hints:
         found.inferred["num_heads"] = NUM_HEADS
+    assert isinstance(found.config, CRATEConfig)
     width = found.config.num_classes
     if weight.shape != (len(bias), width) or found.tensors["head.weight"].shape != (width, found.config.embed_dim):
         raise ValueError(f"tensor 'head.weight' of shape {tuple(weight.shape)} must match its bias and 'mlp_head.1'")

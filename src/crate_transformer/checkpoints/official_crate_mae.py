@@ -4,6 +4,7 @@ import math
 import re
 from collections.abc import Mapping
 from collections.abc import Set as AbstractSet
+from typing import Any
 
 import torch
 from torch import Tensor
@@ -62,7 +63,7 @@ DROPPED = {
     "decoder_embed.weight": "not used by the official code",
     "decoder_embed.bias": "not used by the official code",
 }
-NOT_IN_TENSORS = {"step_size": 0.1, "sparsity_weight": 0.5, "normalise_pixels": False}
+NOT_IN_TENSORS: dict[str, Any] = {"step_size": 0.1, "sparsity_weight": 0.5, "normalise_pixels": False}
 """Defaults of the official code. A base model with lambda 5.0 was released too; its file name contains ``lmd5.0``."""
 
 
@@ -71,7 +72,7 @@ def recognises(keys: AbstractSet[str]) -> bool:
     return any(re.match(r"(decoder_)?blocks\.\d+\.layers\.0\.[01]\.", key) for key in keys)
 
 
-def convert(tensors: Mapping[str, Tensor], hints: Mapping[str, object]) -> Converted:
+def convert(tensors: Mapping[str, Tensor], hints: Mapping[str, Any]) -> Converted:
     """Rename every tensor except those that the official code does not use, and infer the architecture."""
     validate_hints(CRATEMAEConfig, {}, hints)
     depth = count_layers(tensors.keys(), r"blocks\.(\d+)\.")
@@ -114,7 +115,7 @@ def convert(tensors: Mapping[str, Tensor], hints: Mapping[str, object]) -> Conve
     )
 
 
-def restore(model: CRATEMAE) -> dict[str, object]:
+def restore(model: CRATEMAE) -> dict[str, Any]:
     """The checkpoint that its main program saves, without an optimiser; unused weights are filled with the same
     sine-cosine table and zeros."""
     layers = unfold(RENAMED_IN_LAYER, len(model.blocks))

@@ -4,6 +4,7 @@
 import re
 from collections.abc import Mapping
 from collections.abc import Set as AbstractSet
+from typing import Any
 
 from torch import Tensor
 
@@ -85,7 +86,7 @@ def recognises_crate(keys: AbstractSet[str]) -> bool:
     return any(re.fullmatch(r"enc\.\d+\.(attn|ff)\.(fn|norm)\..*", key) for key in keys)
 
 
-def convert(tensors: Mapping[str, Tensor], hints: Mapping[str, object]) -> Converted:
+def convert(tensors: Mapping[str, Tensor], hints: Mapping[str, Any]) -> Converted:
     """Rename every tensor and infer the architecture, except the energies and the number of recurrences."""
     validate_hints(HyperSETConfig, {}, hints)
     steps = kind_of_steps(tensors.keys())
@@ -93,13 +94,13 @@ def convert(tensors: Mapping[str, Tensor], hints: Mapping[str, object]) -> Conve
     layers, recurrences = count_recurrences(tensors.keys(), hints, changes)
     table = renamings(layers, recurrences, steps, "cls_token" in tensors, changes)
     renamed = rename(tensors, table)
-    inferred = shapes(tensors, hints, r"emb\.(0\.(weight|bias)|1\.weight)") | {"steps": steps}
+    inferred: dict[str, Any] = {**shapes(tensors, hints, r"emb\.(0\.(weight|bias)|1\.weight)"), "steps": steps}
     atoms = common_size(tensors, 0, r"enc\.\d+\.(mlp|ln2)\.weight")
     inferred["num_atoms"] = None if atoms == inferred["embed_dim"] else atoms
     inferred["num_heads"] = inferred["embed_dim"] // max(
         1, common_size(tensors, 0, r"enc\.\d+\.attn\.ln1_[123]\.weight")
     )
-    assumed = {"attention": "softmax", "feed_forward": "gelu", "steps_of": "tokens"}
+    assumed: dict[str, Any] = {"attention": "softmax", "feed_forward": "gelu", "steps_of": "tokens"}
     if steps == "constant":
         assumed["step_size"] = 0.5
     else:
@@ -112,7 +113,7 @@ def convert(tensors: Mapping[str, Tensor], hints: Mapping[str, object]) -> Conve
     return complete(HyperSET, HyperSETConfig, renamed, table, inferred, assumed, hints)
 
 
-def convert_crate(tensors: Mapping[str, Tensor], hints: Mapping[str, object]) -> Converted:
+def convert_crate(tensors: Mapping[str, Tensor], hints: Mapping[str, Any]) -> Converted:
     """Rename every tensor and infer the architecture; without an output map the projection is applied twice."""
     validate_hints(RecurrentCRATEConfig, {}, hints)
     if "num_heads" not in hints:
@@ -136,13 +137,13 @@ def kind_of_steps(keys: AbstractSet[str]) -> str:
     return "normed" if any(key.startswith(("time_mlp.1.0.", "time_mlp.1.2.")) for key in keys) else "shared"
 
 
-def count_recurrences(keys: AbstractSet[str], hints: Mapping[str, object], changes: int = 0) -> tuple[int, int]:
+def count_recurrences(keys: AbstractSet[str], hints: Mapping[str, Any], changes: int = 0) -> tuple[int, int]:
     """The number of layers, and how often each is applied: by default 12 times for a single layer."""
     layers = count_layers(keys, r"enc\.(\d+)\.")
     return layers, hints.get("recurrences", changes or (12 if layers == 1 else 1))
 
 
-def shapes(tensors: Mapping[str, Tensor], hints: Mapping[str, object], patches: str) -> dict[str, object]:
+def shapes(tensors: Mapping[str, Tensor], hints: Mapping[str, Any], patches: str) -> dict[str, Any]:
     """Options that follow from the tensors outside the layers."""
     given = {name: hints[name] for name in ("patch_size", "in_chans") if name in hints}
     found = infer_patches(common_size(tensors, -1, patches), 1, given)
@@ -160,9 +161,9 @@ def complete(
     config_class: type[HyperSETConfig | RecurrentCRATEConfig],
     renamed: dict[str, Tensor],
     table: Mapping[str, str],
-    inferred: dict[str, object],
-    assumed: dict[str, object],
-    hints: Mapping[str, object],
+    inferred: dict[str, Any],
+    assumed: dict[str, Any],
+    hints: Mapping[str, Any],
 ) -> Converted:
     """The converted checkpoint, with the options that both families have."""
     rows, columns = as_pair("patch_size", inferred["patch_size"])
@@ -197,7 +198,7 @@ def crate_renamings(layers: int, recurrences: int, output: str, class_token: boo
     return {key: table[key] for key in kept}
 
 
-def restore(model: HyperSET) -> dict[str, object]:
+def restore(model: HyperSET) -> dict[str, Any]:
     """What the native training loop saves, without an optimiser."""
     config = model.config
     layers = -(-config.depth // config.recurrences)
@@ -205,7 +206,7 @@ def restore(model: HyperSET) -> dict[str, object]:
     return {"epoch": 0, "model_state_dict": rename_back(model, table)}
 
 
-def restore_crate(model: RecurrentCRATE) -> dict[str, object]:
+def restore_crate(model: RecurrentCRATE) -> dict[str, Any]:
     """What the native training loop saves, without an optimiser."""
     config = model.config
     layers = -(-config.depth // config.recurrences)

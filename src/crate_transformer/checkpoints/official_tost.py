@@ -3,6 +3,7 @@
 import re
 from collections.abc import Mapping
 from collections.abc import Set as AbstractSet
+from typing import Any
 
 from torch import Tensor
 
@@ -72,7 +73,7 @@ def recognises(keys: AbstractSet[str]) -> bool:
     return any(re.fullmatch(r"blocks\.\d+\.attn\.temp", key) for key in keys)
 
 
-def convert(tensors: Mapping[str, Tensor], hints: Mapping[str, object]) -> Converted:
+def convert(tensors: Mapping[str, Tensor], hints: Mapping[str, Any]) -> Converted:
     """Rename every tensor and infer the architecture; only the image size cannot be inferred."""
     validate_hints(ToSTConfig, {}, hints)
     stem = count_layers(tensors.keys(), r"patch_embed\.proj\.(\d+)\.")
@@ -111,7 +112,7 @@ def renamings(stem: int, depth: int, class_layers: int) -> dict[str, str]:
     return RENAMED | convs | unfold(RENAMED_IN_BLOCK, depth) | unfold(RENAMED_IN_CLASS_LAYER, class_layers)
 
 
-def restore(model: ToST) -> dict[str, object]:
+def restore(model: ToST) -> dict[str, Any]:
     """The checkpoint that main.py saves, without an optimiser."""
     counts = len(model.patch_embed.convs), len(model.blocks), len(model.class_layers)
     return {

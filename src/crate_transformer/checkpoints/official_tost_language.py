@@ -3,6 +3,7 @@
 import re
 from collections.abc import Mapping
 from collections.abc import Set as AbstractSet
+from typing import Any
 
 import torch
 from torch import Tensor
@@ -54,7 +55,7 @@ def recognises(keys: AbstractSet[str]) -> bool:
     return any(re.fullmatch(r"transformer\.h\.\d+\.attn\.temp", key) for key in keys)
 
 
-def convert(tensors: Mapping[str, Tensor], hints: Mapping[str, object]) -> Converted:
+def convert(tensors: Mapping[str, Tensor], hints: Mapping[str, Any]) -> Converted:
     """Rename every tensor and infer the architecture; the output map must equal the embedding to which it is tied."""
     validate_hints(CausalToSTConfig, {}, hints)
     depth = count_layers(tensors.keys(), r"transformer\.h\.(\d+)\.")
@@ -94,7 +95,7 @@ def convert(tensors: Mapping[str, Tensor], hints: Mapping[str, object]) -> Conve
     )
 
 
-def restore(model: CausalToST) -> dict[str, object]:
+def restore(model: CausalToST) -> dict[str, Any]:
     """The checkpoint that train.py saves, without an optimiser."""
     tensors = rename_back(model, RENAMED | unfold(RENAMED_IN_LAYER, len(model.blocks)))
     tensors = permute_axes(tensors, {".attn.temp": "heads -> heads 1"})

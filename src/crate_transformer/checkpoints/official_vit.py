@@ -4,6 +4,7 @@ import math
 import re
 from collections.abc import Mapping
 from collections.abc import Set as AbstractSet
+from typing import Any
 
 import torch
 from torch import Tensor
@@ -55,7 +56,7 @@ def recognises(keys: AbstractSet[str]) -> bool:
     return any(re.fullmatch(r"(backbone\.)?blocks\.(\d+\.)?\d+\.attn\.qkv\.weight", key) for key in keys)
 
 
-def convert(tensors: Mapping[str, Tensor], hints: Mapping[str, object]) -> Converted:
+def convert(tensors: Mapping[str, Tensor], hints: Mapping[str, Any]) -> Converted:
     """Rename every tensor, and infer the architecture; only the heads of unpublished sizes cannot be inferred."""
     stored = bare_names(tensors.keys(), r"^backbone\.|(?<=blocks)\.\d+(?=\.\d+\.)")
     for pattern, what in REFUSED.items():
@@ -105,8 +106,8 @@ def bare_names(keys: AbstractSet[str], without: str) -> dict[str, str]:
 
 
 def complete_positions(
-    tensors: Mapping[str, Tensor], dim: int, hints: Mapping[str, object]
-) -> tuple[dict[str, Tensor], dict[str, object]]:
+    tensors: Mapping[str, Tensor], dim: int, hints: Mapping[str, Any]
+) -> tuple[dict[str, Tensor], dict[str, Any]]:
     """The tensors with a position for every token, and the numbers of registers and patches.
 
     DINOv2 gives registers no position, and some ViTs of timm give none to the class token either: these become zero.

@@ -9,8 +9,9 @@ import zlib
 from collections import OrderedDict
 from collections.abc import Mapping
 from encodings import aliases, normalize_encoding
-from io import SEEK_CUR, BufferedIOBase, BytesIO
+from io import SEEK_CUR, BufferedReader, BytesIO
 from pathlib import Path, PurePosixPath
+from typing import Any
 
 import numpy as np
 import torch
@@ -93,7 +94,7 @@ def load_pickled(path: Path) -> object:
         else:
             with path.open("rb") as stream:
                 _check_pickles(stream, _PICKLES)
-        names = [(stand_in, name) for stand_in, names in _STAND_INS.items() for name in names]
+        names: list[Any] = [(stand_in, name) for stand_in, names in _STAND_INS.items() for name in names]
         with torch.serialization.safe_globals(names), warnings.catch_warnings():
             warnings.simplefilter("ignore")  # PyTorch deprecates tensor types that are refused later
             return torch.load(path, map_location="cpu", weights_only=True, mmap=is_archive)
@@ -128,7 +129,7 @@ def verify(path: Path, tensors: Mapping[str, Tensor]) -> None:
         storage = tensor.untyped_storage()
         if storage.nbytes() and storage.data_ptr() not in checked:
             content = torch.empty(0, dtype=torch.uint8).set_(storage).numpy()
-            if (storage.nbytes(), zlib.crc32(content)) not in known:
+            if (storage.nbytes(), zlib.crc32(content.data)) not in known:
                 raise ValueError(f"{path} is damaged: the values of tensor {name!r} do not match their checksum")
             checked.add(storage.data_ptr())
 
@@ -150,7 +151,7 @@ def _check_structure(path: Path) -> None:
                 _check_pickles(BytesIO(content), 1)
 
 
-def _check_pickles(stream: BufferedIOBase, count: int) -> None:
+def _check_pickles(stream: BufferedReader | BytesIO, count: int) -> None:
     """Check pickles without running them: PyTorch allows them to encode text, which can make it grow without limit."""
     if tarfile.is_tarfile(stream):
         raise ValueError("a format of the year 2016")

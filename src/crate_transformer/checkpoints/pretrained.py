@@ -1,14 +1,14 @@
 """Models by name, with or without the bundled weights."""
 
 import dataclasses
-from importlib import resources
 from pathlib import Path
+from typing import Any
 
 from crate_transformer.checkpoints.native import CONFIG, load_native
 from crate_transformer.checkpoints.provenance import Provenance
 from crate_transformer.models import Backbone, build_model, canonical_name
 
-BUNDLED = Path(str(resources.files(__package__) / "bundled"))
+BUNDLED = Path(__file__).with_name("bundled")
 """Folder of the bundled checkpoints, each called ``name.tag``."""
 ADAPTABLE = ("num_classes", "img_size", "global_pool", "drop_rate", "drop_path_rate", "dynamic_img_size")
 """Options that may differ from those used in training."""
@@ -25,14 +25,15 @@ def box_folder(name: str) -> Path | None:
     return BUNDLED / tags[0] if len(tags) == 1 else None
 
 
-def load_from_box(folder: Path, hints: dict[str, object]) -> Backbone:
+def load_from_box(folder: Path, hints: dict[str, Any]) -> Backbone:
     """The model in a folder of bundled weights, with their name as provenance instead of a path."""
     model = load_native(folder, hints)
+    assert isinstance(model, Backbone)
     model.provenance = dataclasses.replace(model.provenance, source=f"the bundled weights: {folder.name}")
     return model
 
 
-def create_model(name: str, pretrained: bool = False, **config: object) -> Backbone:
+def create_model(name: str, pretrained: bool = False, **config: Any) -> Backbone:
     """A model by name, such as ``crate_small_patch16_224`` or an alias from the papers (``CRATE-B/8``).
 
     Args:
@@ -49,22 +50,22 @@ def create_model(name: str, pretrained: bool = False, **config: object) -> Backb
     base, _, tag = name.partition(".")
     base = canonical_name(base)
     full = f"{base}.{tag}" if tag else base
-    folder = box_folder(full)
-    if folder is None and (tag or pretrained):
-        raise ValueError(
-            f"there are no bundled weights {full!r}; available: {', '.join(list_pretrained()) or 'none'}. Use "
-            "load_checkpoint for your own weights"
-        )
-    if pretrained:
-        return _adapt(load_from_box(folder, {}), config).eval()
-    if tag:
+    if tag or pretrained:
+        folder = box_folder(full)
+        if folder is None:
+            raise ValueError(
+                f"there are no bundled weights {full!r}; available: {', '.join(list_pretrained()) or 'none'}. Use "
+                "load_checkpoint for your own weights"
+            )
+        if pretrained:
+            return _adapt(load_from_box(folder, {}), config).eval()
         config = {**dataclasses.asdict(load_from_box(folder, {}).config), **config}
     model = build_model(base, **config)
     model.provenance = Provenance(source=full, format="fresh initialisation", family=type(model).__name__)
     return model
 
 
-def _adapt(model: Backbone, options: dict[str, object]) -> Backbone:
+def _adapt(model: Backbone, options: dict[str, Any]) -> Backbone:
     """The same weights with other classes, another image size or another pooling."""
     for name, value in options.items():
         if name not in ADAPTABLE and value != getattr(model.config, name, None):

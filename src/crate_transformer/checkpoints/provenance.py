@@ -2,6 +2,7 @@
 
 from collections.abc import Mapping
 from dataclasses import dataclass, field
+from typing import Any
 
 from crate_transformer.storage import printable
 
@@ -21,15 +22,15 @@ class Provenance:
     """Format of the checkpoint."""
     family: str
     """Name of the model class."""
-    inferred: Mapping[str, object] = field(default_factory=dict)
+    inferred: Mapping[str, Any] = field(default_factory=dict)
     """Configuration inferred from the tensors or the published sizes."""
-    assumed: Mapping[str, object] = field(default_factory=dict)
+    assumed: Mapping[str, Any] = field(default_factory=dict)
     """Configuration that cannot be inferred and was not given: defaults of the family."""
-    hints: Mapping[str, object] = field(default_factory=dict)
+    hints: Mapping[str, Any] = field(default_factory=dict)
     """Configuration given by the caller."""
     dropped: Mapping[str, str] = field(default_factory=dict)
     """Stored tensors that the model does not have, each with the reason."""
-    metadata: Mapping[str, object] = field(default_factory=dict)
+    metadata: Mapping[str, Any] = field(default_factory=dict)
     """Metadata of the checkpoint, such as recipe, accuracy, epoch."""
 
     def __str__(self) -> str:

@@ -3,6 +3,7 @@
 import re
 from collections.abc import Mapping
 from pathlib import Path
+from typing import Any
 
 from safetensors.torch import load_file
 from torch import Tensor
@@ -17,7 +18,7 @@ _INSIDE = re.compile(r"(?:(?<=\.)|^)(?:_orig_mod|_fsdp_wrapped_module|_checkpoin
 
 def read_tensors(
     path: Path, entry: str | None = None, max_expansion: int = MAX_EXPANSION
-) -> tuple[Mapping[str, Tensor], dict[str, object]]:
+) -> tuple[Mapping[str, Tensor], dict[str, Any]]:
     """The weights in a ``.safetensors``, ``.npz`` or ``torch.save`` file, and the plain values stored beside them.
 
     The weights are unwrapped from their dictionary (``state_dict``, ``model``, ``model_state_dict``, or the only one
@@ -80,7 +81,7 @@ def _load(path: Path, max_expansion: int) -> object:
         raise ValueError(f"{path} is not a readable checkpoint: truncated, or in another format") from error
 
 
-def _wrapper(path: Path, loaded: Mapping[object, object], entry: str | None) -> str | None:
+def _wrapper(path: Path, loaded: Mapping[Any, Any], entry: str | None) -> str | None:
     """The name of the dictionary with the weights; ``None`` if they are not wrapped."""
     holders = [name for name, value in loaded.items() if _holds_tensors(value)]
     if entry is not None:
@@ -109,7 +110,7 @@ def _holds_tensors(entry: object) -> bool:
     return isinstance(entry, Mapping) and bool(entry) and all(isinstance(value, Tensor) for value in entry.values())
 
 
-def _plain_values(loaded: Mapping[object, object]) -> dict[str, object]:
+def _plain_values(loaded: Mapping[object, object]) -> dict[str, Any]:
     found = {}
     for key, value in loaded.items():
         if isinstance(value, Tensor) and not value.is_nested and value.numel() == 1 and value.ndim == 0:

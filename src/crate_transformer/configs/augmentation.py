@@ -2,6 +2,7 @@
 
 import math
 from dataclasses import dataclass, field
+from typing import Any
 
 _PROBABILITIES = (
     "colour_jitter",
@@ -99,7 +100,7 @@ class AugmentConfig:
         return self.mix_probability > 0 and max(self.mixup, self.cutmix) > 0
 
 
-def _dino(**other: float) -> AugmentConfig:
+def _dino(**other: Any) -> AugmentConfig:
     jitter = {"colour_jitter": 0.4, "saturation": 0.2, "hue": 0.1, "colour_jitter_probability": 0.8}
     return AugmentConfig(**jitter, grayscale=0.2, **other)
 

@@ -59,6 +59,8 @@ def erase(
     rows = min(height, max(1, round((area * ratio) ** 0.5)))
     columns = min(width, max(1, round((area / ratio) ** 0.5)))
     top, left = random.integers(height - rows + 1), random.integers(width - columns + 1)
-    mean, std = (255 * np.float32(values).reshape(3, 1, 1) for values in (preprocessing.mean, preprocessing.std))
+    mean, std = (
+        255 * np.asarray(values, np.float32).reshape(3, 1, 1) for values in (preprocessing.mean, preprocessing.std)
+    )
     noise = mean + std * random.standard_normal((3, rows, columns), dtype=np.float32)
     pixels[:, top : top + rows, left : left + columns] = noise.round().clip(0, 255)

@@ -137,8 +137,8 @@ def change(
     """The crop after all other augmentations of ``config``."""
     if config.randaugment or config.recolours:
         image = Image.fromarray(crop.permute(1, 2, 0).contiguous().numpy())
-        fill = tuple(round(255 * value) for value in preprocessing.mean)
-        image = rand_augment(image, config.randaugment, config.randaugment_magnitude / 10, random, fill)
+        red, green, blue = (round(255 * value) for value in preprocessing.mean)
+        image = rand_augment(image, config.randaugment, config.randaugment_magnitude / 10, random, (red, green, blue))
         crop = _channels(change_colours(image, config, random))
     mirrored = config.flip and random.random() < 0.5
     found = crop.numpy()[..., :: -1 if mirrored else 1].copy()

@@ -4,11 +4,12 @@ import signal
 from collections.abc import Callable, Iterator
 from dataclasses import dataclass
 from itertools import chain
+from typing import Any
 
-import numpy as np
 import torch
 from torch import Tensor
 from torch.utils.data import DataLoader, Dataset, Sampler, default_collate
+from torch.utils.data.dataloader import _MultiProcessingDataLoaderIter
 
 from crate_transformer.data.decode import BrokenImageError
 from crate_transformer.data.order import Order, SampleRandom
@@ -34,8 +35,9 @@ class BatchLoader(DataLoader):
             generator=torch.Generator(),  # leaves the global random state alone
             worker_init_fn=_leave_signals_to_the_main_process,
         )
+        self.batches = batches
 
-    def __iter__(self) -> Iterator[Batch]:
+    def __iter__(self) -> Iterator[Batch]:  # pyright: ignore[reportIncompatibleMethodOverride]
         batches = super().__iter__()
         try:
             for found in batches:
@@ -43,7 +45,7 @@ class BatchLoader(DataLoader):
                     raise found
                 batch, unreadable = found
                 if unreadable:
-                    note_unreadable(self.dataset.batches.source, unreadable)
+                    note_unreadable(self.batches.source, unreadable)
                 if batch:
                     yield batch
         except RuntimeError as error:
@@ -54,7 +56,7 @@ class BatchLoader(DataLoader):
                 "batches"
             ) from error
         finally:
-            if self.num_workers:  # PyTorch leaves this to garbage collection, which may delete the queues first
+            if isinstance(batches, _MultiProcessingDataLoaderIter):  # garbage collection may delete the queues first
                 batches._shutdown_workers()
 
 
@@ -64,7 +66,7 @@ class OrError(Dataset):
 
     batches: "TrainBatches | OrderedBatches"
 
-    def __getitem__(self, part: tuple | range) -> tuple[Batch, dict[int, str]] | ValueError | OSError:
+    def __getitem__(self, part: Any) -> tuple[Batch, dict[int, str]] | ValueError | OSError:
         try:
             return self.batches[part]
         except (ValueError, OSError) as error:
@@ -145,9 +147,7 @@ class OrderedBatches(Dataset):
         return batch, dict(self.source.unreadable)
 
 
-def _sample(
-    source: Samples, view: View, index: int, random: np.random.Generator | None, size: tuple[int, int]
-) -> dict | None:
+def _sample(source: Samples, view: View, index: int, random: Any, size: tuple[int, int]) -> dict | None:
     """The view of an image, with its label; ``None`` if the image cannot be read."""
     if index in source.unreadable:
         return None

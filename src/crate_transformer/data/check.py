@@ -8,6 +8,7 @@ from dataclasses import dataclass
 from hashlib import blake2b
 from itertools import chain
 from statistics import median
+from typing import Any
 
 import numpy as np
 import torch
@@ -113,7 +114,7 @@ def _inside(groups: Sequence[Sequence[tuple[str, int]]], part: str) -> list[list
     return [indices for indices in inside if len(indices) > 1]
 
 
-def _summary(source: Source, found: Sequence[_Found], duplicates: Sequence[Sequence[int]]) -> PartCheck:
+def _summary(source: Any, found: Sequence[_Found], duplicates: Sequence[Sequence[int]]) -> PartCheck:
     several = source.labels is None  # an image may have several classes
     count = source.targets.sum(axis=0).astype(int).tolist() if several else Counter(source.labels)
     labels = [row.tobytes() for row in source.targets] if several else source.labels
@@ -160,7 +161,7 @@ class _Examination(Dataset):
         return [_examine(self.source, index) for index in indices]
 
 
-def _examine(source: Source, index: int) -> _Found:
+def _examine(source: Any, index: int) -> _Found:
     size, limit = 1, memory_limit()  # a file that cannot be read is not reported as empty
     try:
         content = source.content(index)

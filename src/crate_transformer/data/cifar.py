@@ -13,6 +13,7 @@ from PIL import Image
 
 from crate_transformer.data.labelled import LabelledFiles
 from crate_transformer.data.parts import Split
+from crate_transformer.data.source import Source
 from crate_transformer.storage import read_file
 
 SIDE = 32
@@ -88,7 +89,7 @@ class CIFARImages(LabelledFiles):
         return Image.fromarray(np.ascontiguousarray(self.pixels[self.rows[index]].transpose(1, 2, 0)))
 
 
-def find_cifar(path: Path) -> Split | None:
+def find_cifar(path: Path) -> Split[Source] | None:
     """The training and test images of CIFAR in a folder or one of its sub-folders; ``None`` if there are none.
 
     Raises:
@@ -107,14 +108,14 @@ def find_cifar(path: Path) -> Split | None:
     return None
 
 
-def _open(folder: Path, layout: _Layout) -> Split:
+def _open(folder: Path, layout: _Layout) -> Split[Source]:
     names = tuple(read_file(folder / layout.names, limit=1 << 16).decode("utf-8", "replace").split())
     train, test = (_read(folder, files, layout, names) for files in (layout.training, (layout.test,)))
-    sides = [
+    train, test = (
         CIFARImages(folder, pixels, range(len(pixels)), labels, names, prefix)
         for prefix, (pixels, labels) in (("train", train), ("test", test))
-    ]
-    return Split(*sides, f"training and test images of {folder}", divided_here=False)
+    )
+    return Split(train, test, f"training and test images of {folder}", divided_here=False)
 
 
 def _read(

@@ -145,4 +145,4 @@ def _draw(annotation: _Annotation, height: int, width: int) -> Bool[np.ndarray, 
     if isinstance(annotation.segmentation, _Runs):
         runs = annotation.segmentation
         return decode_mask({"size": runs.size, "counts": runs.counts}, height, width)
-    return draw_polygons([polygon for polygon in annotation.segmentation if _has_area(polygon)], height, width)
+    return draw_polygons([polygon for polygon in annotation.segmentation or () if _has_area(polygon)], height, width)

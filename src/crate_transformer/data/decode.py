@@ -5,7 +5,7 @@ import math
 import struct
 import warnings
 import zlib
-from collections.abc import Callable, Iterator, Sequence
+from collections.abc import Callable, Iterator
 from contextlib import contextmanager
 from pathlib import Path
 from typing import BinaryIO
@@ -73,8 +73,8 @@ def read_image(
             orientation = _orientation(image)
             if at_least and image.format in ("JPEG", "MPO"):
                 turned = slice(None, None, -1 if orientation in _SWAPPING else 1)
-                sides = at_least(*image.size[turned])[turned]
-                image.draft(image.mode, tuple(map(math.ceil, sides)))
+                width, height = at_least(*image.size[turned])[turned]
+                image.draft(image.mode, (math.ceil(width), math.ceil(height)))
             image.load()
             upright = image.transpose(_UPRIGHT[orientation]) if orientation in _UPRIGHT else image
             return to_rgb(upright)
@@ -83,7 +83,9 @@ def read_image(
     except UnidentifiedImageError:
         raise BrokenImageError(name, "not a JPEG, PNG, WebP, TIFF, BMP or GIF file") from None
     except Image.DecompressionBombError:  # Pillow's own bound, which is lifted by a higher memory limit
-        raise BrokenImageError(name, f"more than {2 * Image.MAX_IMAGE_PIXELS:,} pixels; {HOW_TO_RAISE}") from None
+        raise BrokenImageError(
+            name, f"more than {2 * (Image.MAX_IMAGE_PIXELS or 0):,} pixels; {HOW_TO_RAISE}"
+        ) from None
     except MemoryError:
         raise
     except Exception as error:  # Pillow's plugins raise almost any exception on damaged files
@@ -103,7 +105,7 @@ def encoded(source: str | Path | bytes | BinaryIO, limit: int) -> bytes:
 
 
 @contextmanager
-def open_image(content: bytes, limit: int, formats: Sequence[str] = _FORMATS) -> Iterator[Image.Image]:
+def open_image(content: bytes, limit: int, formats: tuple[str, ...] = _FORMATS) -> Iterator[Image.Image]:
     """Read the header of an image; raises ``ValueError`` if decoding would take too much memory."""
     if limit > DEFAULT_LIMIT:
         Image.MAX_IMAGE_PIXELS = None  # Pillow's own bound

@@ -2,6 +2,7 @@
 
 from dataclasses import dataclass
 from functools import lru_cache
+from typing import Any
 
 import numpy as np
 import torch
@@ -163,7 +164,7 @@ def _regions(split: str, reduction: int) -> list[Tensor]:
 def _strokes(split: str) -> tuple[Float[Tensor, "n 8 8"], Int64[Tensor, " n"]]:
     from sklearn.datasets import load_digits  # slow to import, only needed here
 
-    bunch = load_digits()
+    bunch: Any = load_digits()
     order = np.random.default_rng(0).permutation(len(bunch.target))
     part = {"train": order[:1400], "selection": order[1400:1531], "test": order[1531:]}[split]
     strokes = torch.from_numpy(bunch.images[part]).float()

@@ -17,7 +17,7 @@ from crate_transformer.storage import read_file
 from crate_transformer.storage.limits import HOW_TO_RAISE, memory_limit
 
 if TYPE_CHECKING:
-    from datasets import Dataset
+    from datasets import Dataset  # pyright: ignore[reportMissingImports]
 
 _LOG = logging.getLogger("crate_transformer.data")
 PREFIX = "hf:"
@@ -51,7 +51,7 @@ class HubDataset(LabelledFiles):
 
     def keys(self) -> list[str]:
         """16 hex digits for each image, from its row, file name and size in bytes."""
-        import pyarrow.compute as arrow
+        import pyarrow.compute as arrow  # pyright: ignore[reportMissingImports]
 
         files = self.data.data.column(self.column)
         sizes = arrow.fill_null(arrow.binary_length(arrow.struct_field(files, "bytes")), 0).to_pylist()
@@ -99,7 +99,7 @@ def load_parts(name: str) -> dict[str, HubDataset]:
         OSError: The data set cannot be loaded.
     """
     try:
-        import datasets
+        import datasets  # pyright: ignore[reportMissingImports]
     except ImportError as error:
         raise ImportError(f'{name} needs Hugging Face datasets: pip install "crate-transformer[train]"') from error
     part = ""
@@ -120,7 +120,7 @@ def load_parts(name: str) -> dict[str, HubDataset]:
 
 
 def _open(root: str, part: str, data: "Dataset") -> HubDataset:
-    import datasets
+    import datasets  # pyright: ignore[reportMissingImports]
 
     where = f"{root}, {part}".removesuffix(", ")
     data, kinds = data if data._indices is None else data.flatten_indices(), data.features
@@ -165,7 +165,7 @@ def _choose(where: str, what: str, kinds: dict[str, Any], found: list[str], usua
 
 def _read_cached(path: str | None, limit: int) -> bytes:
     """A file downloaded by ``datasets`` or ``huggingface_hub``; a data set may not refer to any other file."""
-    import datasets
+    import datasets  # pyright: ignore[reportMissingImports]
     import huggingface_hub.constants
 
     caches = [Path(datasets.config.HF_DATASETS_CACHE), Path(huggingface_hub.constants.HF_HUB_CACHE)]

@@ -73,7 +73,9 @@ def read_table(path: Path, names: Sequence[str], images: Sequence[str], prefix: 
         raise ValueError(f"{where} lists none of the images in {path}/{prefix}: write one line for each, file,class")
     if len(kept) < len(chosen):
         _LOG.warning("%s: skipped %d images that it does not list", where, len(chosen) - len(kept))
-    classes = sorted({kind for kinds in said.values() for kind in kinds}) if one_column else titles[1:]
+    classes = (
+        sorted({kind for kinds in said.values() for kind in kinds}) if one_column or titles is None else titles[1:]
+    )
     numbers = {kind: number for number, kind in enumerate(classes)}
     if all(len(kinds) == 1 for kinds in said.values()):
         return LabelTable(kept, [numbers[said[image][0]] for image in kept], None, tuple(classes))

@@ -4,7 +4,7 @@ import json
 from collections.abc import Callable, Sequence
 from dataclasses import replace
 from hashlib import sha256
-from pathlib import Path
+from typing import Any
 
 from PIL import Image
 
@@ -15,12 +15,12 @@ from crate_transformer.data.decode import BrokenImageError, read_image
 class LabelledFiles:
     """A source defined by ``keys``, ``name`` and ``content``; subclasses are dataclasses with these fields.
 
-    ``labels`` index ``classes``; without classes they are ``None``. ``prefix`` is the part of ``root``. ``unreadable``
-    collects the images that could not be read: index -> reason.
+    ``root`` is a path, or the name of a data set, and ``prefix`` the part of it. ``labels`` index ``classes``; without
+    classes they are ``None``. ``unreadable`` collects the images that could not be read: index -> reason.
     """
 
-    root: Path | str
-    labels: list[int] | None
+    root: Any
+    labels: Any
     classes: tuple[str, ...]
     prefix: str
     unreadable: dict[int, str]
@@ -29,6 +29,13 @@ class LabelledFiles:
     def where(self) -> str:
         """The folder or file, for messages."""
         return str(self.root)
+
+    def __len__(self) -> int:
+        raise NotImplementedError
+
+    def subset(self, indices: Sequence[int]) -> "LabelledFiles":
+        """The pictures at these positions, in this order, with the same classes."""
+        raise NotImplementedError
 
     def keys(self) -> list[str]:
         """16 hex digits for each image, the same wherever the data is stored."""
@@ -57,7 +64,8 @@ class LabelledFiles:
             ValueError: The checkpoint lacks some of the classes.
         """
         labels = relabelled(self.labels, self.classes, classes, self.where)
-        return replace(self, labels=labels, classes=tuple(classes), unreadable={})
+        changes: dict[str, Any] = {"labels": labels, "classes": tuple(classes), "unreadable": {}}
+        return replace(self, **changes)  # pyright: ignore[reportArgumentType] -- subclasses are dataclasses
 
     def read(self, index: int, at_least: Callable[[int, int], tuple[float, float]] | None = None) -> Image.Image:
         """One image as upright RGB; ``at_least`` as in ``read_image``.

@@ -54,7 +54,7 @@ def _undivided(path: Path, *, labelled: bool = True) -> Source:
     return found
 
 
-def open_split(path: str | Path, *, labelled: bool = True, val_fraction: float = 0.1) -> Split:
+def open_split(path: str | Path, *, labelled: bool = True, val_fraction: float = 0.1) -> Split[Source]:
     """Training and held-out images: as divided on disk, otherwise divided here, class by class.
 
     A division on disk is a part for training (``train`` or ``training``) beside one for validation (``val``, ``valid``,
@@ -84,7 +84,7 @@ def open_evaluation(path: str | Path) -> Source:
     return found.val if isinstance(found, Split) else found
 
 
-def find(path: Path, *, labelled: bool = True) -> Source | Split:
+def find(path: Path, *, labelled: bool = True) -> Source | Split[Source]:
     """The data at ``path``: classes, or parts with classes in them; raises the same errors as ``open_split``."""
     if str(path).startswith(PREFIX) or is_saved_dataset(path):
         return _found_by_datasets(path)
@@ -142,7 +142,7 @@ def _classes(path: Path, names: Sequence[str], prefix: str, *, labelled: bool) -
     )
 
 
-def _found_by_datasets(path: Path) -> Source | Split:
+def _found_by_datasets(path: Path) -> Source | Split[Source]:
     """The parts of a Hugging Face data set."""
     found = load_parts(str(path))
     parts = {name: role for name in found if (role := role_of(name))}
@@ -163,20 +163,20 @@ def _labelled(path: Path, names: Sequence[str], prefix: str, table: LabelTable) 
     return ImageFolder(labels=table.labels, **settings)
 
 
-def _divide(images: Source, val_fraction: float) -> Split:
+def _divide(images: Source, val_fraction: float) -> Split[Source]:
     """Hold out the images of every class with the lowest keys."""
     if not 0 < val_fraction < 1:
         raise ValueError(f"val_fraction is {val_fraction}: it must be greater than 0 and less than 1")
     labels = np.zeros(len(images), np.int64) if images.labels is None else np.array(images.labels)
     counts = np.bincount(labels)
     if (alone := np.flatnonzero(counts == 1)).size:
-        which = f"class {images.classes[alone[0]]!r} of {images.root}" if images.classes else str(images.root)
+        which = f"class {images.classes[alone[0]]!r} of {images.where}" if images.classes else images.where
         raise ValueError(f"{which} has only one image: two are needed, one for training and one to hold out")
     ranked = np.lexsort((np.array(images.keys(), "S16"), labels))
     places = np.arange(len(labels)) - (np.cumsum(counts) - counts)[labels[ranked]]  # rank within the class
     held_out = np.empty(len(labels), bool)
     held_out[ranked] = places < np.clip(np.rint(val_fraction * counts), 1, counts - 1)[labels[ranked]]
     train, val = (images.subset(np.flatnonzero(chosen).tolist()) for chosen in (~held_out, held_out))
-    of_what = f"each class of {images.root}" if images.classes else str(images.root)
+    of_what = f"each class of {images.where}" if images.classes else images.where
     how = f"{val_fraction:.0%} of {of_what} held out, chosen by file names and sizes"
     return Split(train, val, how, divided_here=True)

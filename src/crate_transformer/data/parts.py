@@ -4,6 +4,7 @@ import re
 from collections.abc import Callable, Collection, Sequence
 from dataclasses import dataclass
 from pathlib import Path
+from typing import Generic, TypeVar
 
 from crate_transformer.data.source import Samples, Source
 
@@ -14,15 +15,18 @@ _ROLES = {
 }
 
 
+Part = TypeVar("Part", bound=Samples)
+
+
 @dataclass(frozen=True, eq=False)
-class Split:
+class Split(Generic[Part]):
     """Training samples and held-out samples.
 
     ``how`` describes the division; ``divided_here`` is true if it was made here and not found on disk.
     """
 
-    train: Samples
-    val: Samples
+    train: Part
+    val: Part
     how: str
     divided_here: bool
 
@@ -35,7 +39,7 @@ def find_parts(
     open_classes: Callable[[str], Source],
     open_archive: Callable[[Path], Source] | None = None,
     start: str = "",
-) -> Source | Split:
+) -> Source | Split[Source]:
     """Classes, or parts with classes in them, among the names of files and folders; parts are looked for at
     ``start``."""
     prefix, heads = start, _heads(images, start)
@@ -54,6 +58,7 @@ def find_parts(
 
     def open_part(part: str) -> Source:
         if part in archives:
+            assert open_archive is not None
             return open_archive(path / part)
         start = f"{prefix}{part}/"
         return open_classes(pass_wrappers(names, [name for name in images if name.startswith(start)], start))
@@ -61,7 +66,9 @@ def find_parts(
     return open_parts(path, parts, others, open_part)
 
 
-def open_parts(path: Path, parts: dict[str, str], others: list[str], open_part: Callable[[str], Source]) -> Split:
+def open_parts(
+    path: Path, parts: dict[str, str], others: list[str], open_part: Callable[[str], Source]
+) -> Split[Source]:
     """The ``parts`` (name -> role) of ``path`` as a split; ``others`` are beside them and belong to no part.
 
     Raises:

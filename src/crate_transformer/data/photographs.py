@@ -38,5 +38,5 @@ def photograph(name: str) -> Image.Image:
     if name not in _TABLE:
         raise ValueError(f"there is no photograph {name!r}: choose one of {', '.join(_TABLE)}")
     (package, *folders), file, _ = _TABLE[name]
-    with as_file(files(package).joinpath(*folders, file)) as path:
+    with as_file(files(package).joinpath("/".join([*folders, file]))) as path:
         return read_image(path)

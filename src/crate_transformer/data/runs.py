@@ -1,19 +1,20 @@
 """COCO run-length encoding: masks as alternating counts of zeros and ones, column by column."""
 
 from collections.abc import Mapping, Sequence
+from typing import Any
 
 import numpy as np
 from jaxtyping import Bool
 from pycocotools import mask as coco_mask
 
 
-def encode_mask(mask: Bool[np.ndarray, "height width"]) -> dict[str, object]:
+def encode_mask(mask: Bool[np.ndarray, "height width"]) -> dict[str, Any]:
     """The mask in COCO's format: ``size`` (height, width) and ``counts`` as compressed text."""
-    runs = coco_mask.encode(np.asfortranarray(mask.astype(np.uint8)))
+    runs: Any = coco_mask.encode(np.asfortranarray(mask.astype(np.uint8)))
     return {"size": list(mask.shape), "counts": runs["counts"].decode("ascii")}
 
 
-def decode_mask(runs: Mapping[str, object], height: int, width: int) -> Bool[np.ndarray, "height width"]:
+def decode_mask(runs: Mapping[str, Any], height: int, width: int) -> Bool[np.ndarray, "height width"]:
     """The mask of an image of this size.
 
     pycocotools is not used because it does not check damaged run lengths and crashes the process (version 2.0.11).
@@ -55,7 +56,8 @@ def draw_polygons(polygons: Sequence[Sequence[float]], height: int, width: int) 
             raise ValueError(
                 f"a polygon has the coordinate {points[outside][0]}, far outside the {height} x {width} pixels"
             )
-    runs = coco_mask.merge(coco_mask.frPyObjects([list(map(float, polygon)) for polygon in polygons], height, width))
+    shapes: Any = [list(map(float, polygon)) for polygon in polygons]
+    runs: Any = coco_mask.merge(coco_mask.frPyObjects(shapes, height, width))
     return decode_mask(runs, height, width)
 
 

@@ -86,7 +86,7 @@ class _OpenShard:
     """An open tar file; reading does not use the file position, so forked processes and threads may share it."""
 
     def __init__(self, path: Path, shard: Shard):
-        self.path, self.file = path, None
+        self.path = path
         try:
             self.file = open_file(path)
         except FileNotFoundError as error:
@@ -96,8 +96,8 @@ class _OpenShard:
             raise ValueError(f"{path} has changed since it was indexed: restore it, or restart to index it again")
 
     def __del__(self) -> None:
-        if self.file:
-            self.file.close()
+        if file := getattr(self, "file", None):  # which could not be opened
+            file.close()
 
     def read(self, offset: int, length: int) -> bytes:
         parts = []

@@ -7,7 +7,7 @@ from collections import Counter
 from collections.abc import Iterator
 from itertools import groupby
 from pathlib import Path
-from typing import NamedTuple
+from typing import Any, NamedTuple
 from unicodedata import normalize
 
 from crate_transformer.data.files import is_clutter
@@ -97,7 +97,9 @@ class _Headers:
 def _members(path: Path, file: _Headers, left_out: Counter[str]) -> Iterator[tarfile.TarInfo]:
     """The regular files with relative names; damage that ``tarfile`` would ignore is an error."""
     try:
-        archive, end = tarfile.TarFile(fileobj=file), -1
+        headers: Any = file
+        archive: Any = tarfile.TarFile(fileobj=headers)
+        end = -1
         while (member := archive.next()) is not None:
             archive.members.clear()  # it would keep them all
             file.left = _LONGEST_HEADER

@@ -19,7 +19,7 @@ _SHARE = 8  # a text that is tokenised at once may take this fraction of the mem
 _LOOKED_AT = 1 << 16  # bytes at the beginning of a text
 
 
-def open_text(path: str | Path, config: LanguageConfig) -> Split:
+def open_text(path: str | Path, config: LanguageConfig) -> Split[Tokens]:
     """A text for training, and another one, or the end of it, for evaluation.
 
     ``path`` is a text file, a file of token ids (``open_array``), or a folder of such files, which are joined in the
@@ -104,7 +104,7 @@ def _open(path: Path, names: Sequence[str], config: LanguageConfig) -> Tokens:
     opened, digest = [], hashlib.sha256()
     for name in names:
         file = path / name if name else path
-        found = open_array(file) if arrays else _open_text_file(file, config, tokenizer)
+        found = open_array(file) if arrays or tokenizer is None else _open_text_file(file, config, tokenizer)
         if not len(found):
             raise ValueError(f"{file} is empty")
         least, most, told = examine(found)

@@ -21,7 +21,7 @@ class TokenArray(Protocol):
 
     def __len__(self) -> int: ...
 
-    def __getitem__(self, stretch: slice) -> Integer[np.ndarray, " tokens"]: ...
+    def __getitem__(self, stretch: slice, /) -> Integer[np.ndarray, " tokens"]: ...
 
 
 @dataclass(frozen=True)
@@ -109,6 +109,6 @@ def examine(array: TokenArray) -> tuple[int, int, str]:
     digest, least, most = hashlib.sha256(), 0, 0
     for start in range(0, len(array), _BLOCK):
         block = array[start : start + _BLOCK]
-        digest.update(np.ascontiguousarray(block))
+        digest.update(np.ascontiguousarray(block).data)
         least, most = min(least, int(block.min())), max(most, int(block.max()))
     return least, most, digest.hexdigest()[:16]

@@ -21,9 +21,11 @@ class Tokenizer(Protocol):
 
     def decode(self, ids: Sequence[int]) -> str:
         """The text; invalid bytes become the replacement character."""
+        ...
 
     def sizes(self) -> Int64[np.ndarray, " ids"]:
         """Number of bytes of text for each token."""
+        ...
 
 
 def open_tokenizer(name: TokenizerName) -> Tokenizer:

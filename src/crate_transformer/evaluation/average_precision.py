@@ -7,7 +7,7 @@ import warnings
 from collections.abc import Sequence
 from copy import copy
 from dataclasses import dataclass
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, Any
 
 import numpy as np
 from jaxtyping import Int
@@ -74,7 +74,7 @@ def average_precision(
         return {kind: AveragePrecision(ap=score, ap50=score, ap75=score, draws=draws) for kind in ("box", "mask")}
     with contextlib.redirect_stdout(io.StringIO()), warnings.catch_warnings():
         warnings.simplefilter("ignore", DeprecationWarning)  # pycocotools 2.0 under NumPy 2
-        data = [COCO(), COCO()]
+        data: list[Any] = [COCO(), COCO()]
         for coco, entries in zip(data, (objects, guesses), strict=True):
             coco.dataset = {
                 "images": images,
@@ -83,8 +83,9 @@ def average_precision(
             }
             coco.createIndex()
         results = {}
-        for kind, iou_type in (("box", "bbox"), ("mask", "segm")):
-            judge = COCOeval(*data, iou_type)
+        kinds: Any = (("box", "bbox"), ("mask", "segm"))
+        for kind, iou_type in kinds:
+            judge = COCOeval(data[0], data[1], iou_type)
             judge.evaluate()
             draws = [_resampled_ap(judge, images) for images in ([] if resampled is None else resampled)]
             judge.accumulate()

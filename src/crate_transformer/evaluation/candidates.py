@@ -1,7 +1,8 @@
 """Candidate maps for segmenting objects: every head of a model, and trivial cues."""
 
-from collections.abc import Iterable, Sequence
+from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import dataclass, replace
+from typing import Any
 
 import numpy as np
 from einops import rearrange
@@ -21,7 +22,7 @@ class Candidates:
     """Non-negative maps of each image, and the choice (layer and head, or sign) of each candidate."""
 
     maps: Float[np.ndarray, "candidates images rows columns"]
-    choices: tuple[dict[str, int | float], ...]
+    choices: tuple[Mapping[str, Any], ...]
 
     def on(self, images: Int[np.ndarray, " some"]) -> "Candidates":
         """The same candidates for some of the images."""
@@ -124,8 +125,6 @@ def shifts(count: int) -> range:
     return range(1, min(6, count))
 
 
-def choices_made(
-    choices: Sequence[dict[str, int | float]], chosen: Int[np.ndarray, " images"]
-) -> list[dict[str, int | float]]:
+def choices_made(choices: Sequence[Mapping[str, Any]], chosen: Int[np.ndarray, " images"]) -> list[Mapping[str, Any]]:
     """The distinct choices."""
     return [choices[index] for index in sorted(set(chosen.tolist()))]

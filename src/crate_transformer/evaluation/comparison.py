@@ -2,11 +2,12 @@
 
 from collections.abc import Mapping
 from dataclasses import dataclass
+from typing import Any
 
 import numpy as np
 from jaxtyping import Float
 
-Choices = tuple[dict[str, int | float], ...]
+Choices = tuple[Mapping[str, Any], ...]
 _EXACT = 1e-9  # a difference that rounding alone can make
 
 

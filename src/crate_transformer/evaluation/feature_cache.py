@@ -4,6 +4,7 @@ import os
 from collections.abc import Callable, Mapping
 from hashlib import sha256
 from pathlib import Path
+from typing import Any
 
 from safetensors.torch import save
 
@@ -47,9 +48,8 @@ def cached_features(
 def _read(file: Path) -> FrozenFeatures:
     tensors = read_tensors(file)[0]
     try:
-        return FrozenFeatures(
-            **{side: {row: tensors[f"{side}.{row}"] for row in ROWS} for side in _SIDES},
-            **{f"{side}_labels": tensors[f"{side}_labels"] for side in _SIDES},
-        )
+        parts: dict[str, Any] = {f"{side}_labels": tensors[f"{side}_labels"] for side in _SIDES}
+        parts |= {side: {row: tensors[f"{side}.{row}"] for row in ROWS} for side in _SIDES}
+        return FrozenFeatures(**parts)
     except (KeyError, ValueError, IndexError, TypeError) as error:
         raise ValueError(f"{file} is damaged ({error}): remove it") from error

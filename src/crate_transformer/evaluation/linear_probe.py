@@ -3,6 +3,7 @@
 import warnings
 from collections.abc import Sequence
 from dataclasses import dataclass
+from typing import Any
 
 import numpy as np
 import torch
@@ -111,7 +112,7 @@ class _Fit:
         constant = spread <= 1e-6 * np.abs(mean) + 1e-12
         self.mean, self.spread = mean.astype(x.dtype), np.where(constant, 1.0, spread).astype(x.dtype)
         self.x, self.labels = self._standardised(x), labels
-        self.model = None
+        self.model: Any = None
 
     def run(self, penalty: float) -> bool:
         """Fit, starting from the weights of the previous fit; returns whether it converged."""

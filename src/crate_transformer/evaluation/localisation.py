@@ -1,6 +1,8 @@
 """CorLoc: localisation of labelled objects by boxes around attention maps."""
 
+from collections.abc import Mapping
 from dataclasses import dataclass
+from typing import Any
 
 import numpy as np
 import scipy.ndimage
@@ -38,7 +40,7 @@ class CorLocScore:
     corloc: float
     mean_iou: float
     per_image: Float[np.ndarray, " images"]
-    choices: tuple[dict[str, int | float], ...]
+    choices: tuple[Mapping[str, Any], ...]
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -119,7 +121,7 @@ def corloc(
     return CorLoc(rows=scores, input_size=(height, width), grid=tuple(grid), num_images=len(truth))
 
 
-def _score(ious: np.ndarray, choices: tuple[dict[str, int | float], ...]) -> CorLocScore:
+def _score(ious: np.ndarray, choices: tuple[Mapping[str, Any], ...]) -> CorLocScore:
     return CorLocScore(
         corloc=float((ious >= LOCATED).mean()), mean_iou=float(ious.mean()), per_image=ious, choices=choices
     )
@@ -133,7 +135,7 @@ def _filled(boxes: np.ndarray, grid: tuple[int, ...]) -> np.ndarray:
     return (below[:, :, None] & inside[:, None]).astype(np.float64)
 
 
-def _boxes(candidates: Candidates) -> tuple[np.ndarray, list[dict[str, int | float]]]:
+def _boxes(candidates: Candidates) -> tuple[np.ndarray, list[Mapping[str, Any]]]:
     """The box of every candidate at every threshold, ``(candidates, images, 4)``, and the choice of each."""
     boxes, choices = [], []
     for fraction in FRACTIONS:
@@ -145,7 +147,7 @@ def _boxes(candidates: Candidates) -> tuple[np.ndarray, list[dict[str, int | flo
 
 def largest_box(mask: Bool[np.ndarray, "rows columns"]) -> tuple[int, int, int, int]:
     """Left, top, right and bottom edge of the largest 4-connected part; zeros for an empty mask."""
-    labels, count = scipy.ndimage.label(mask)
+    labels, count = scipy.ndimage.label(mask)  # pyright: ignore[reportGeneralTypeIssues]
     if not count:
         return 0, 0, 0, 0
     largest = np.bincount(labels.ravel())[1:].argmax()

@@ -68,8 +68,10 @@ class Scorer:
     """
 
     def __init__(self, selection: MaskedImages, reported: MaskedImages, *, signs: bool) -> None:
-        self.selection, self.selection_scored = _flat(selection.masks), _flat(selection.scored)
-        self.reported, self.scored = _flat(reported.masks), _flat(reported.scored)
+        self.selection, self.reported = _flat(selection.masks), _flat(reported.masks)
+        self.selection_scored, self.scored = (
+            None if images.scored is None else _flat(images.scored) for images in (selection, reported)
+        )
         self.signs = signs
         self.auc: dict[str, MaskScore] = {}
         self.miou: dict[str, MaskScore] = {}
@@ -100,5 +102,5 @@ class Scorer:
         return aucs[:count]
 
 
-def _flat(grids: Shaped[np.ndarray, "*lead rows columns"] | None) -> Shaped[np.ndarray, "*lead entries"] | None:
-    return None if grids is None else grids.reshape(*grids.shape[:-2], -1)
+def _flat(grids: Shaped[np.ndarray, "*lead rows columns"]) -> Shaped[np.ndarray, "*lead entries"]:
+    return grids.reshape(*grids.shape[:-2], -1)

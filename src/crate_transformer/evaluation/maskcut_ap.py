@@ -121,12 +121,12 @@ def maskcut_average_precision(
     )
 
 
-def _coverage(sample: SegmentationSample, grid: tuple[int, ...]) -> np.ndarray:
+def _coverage(sample: SegmentationSample, grid: tuple[int, int]) -> np.ndarray:
     """The fraction of each patch that is covered by objects."""
     union = np.zeros((sample.picture.height, sample.picture.width), dtype=np.float32)
     for mask in sample.objects:
         union[mask] = 1
-    return np.asarray(Image.fromarray(union).resize(grid[::-1], Image.Resampling.BOX))
+    return np.asarray(Image.fromarray(union).resize((grid[1], grid[0]), Image.Resampling.BOX))
 
 
 def _parts(values: np.ndarray, count: int) -> np.ndarray:
@@ -134,6 +134,6 @@ def _parts(values: np.ndarray, count: int) -> np.ndarray:
     above = threshold_otsu(values)
     if above[[0, 0, -1, -1], [0, -1, 0, -1]].sum() >= 3:
         above = ~above
-    labels, found = scipy.ndimage.label(above)
+    labels, found = scipy.ndimage.label(above)  # pyright: ignore[reportGeneralTypeIssues]
     largest = 1 + np.argsort(-np.bincount(labels.ravel(), minlength=found + 1)[1:], kind="stable")[:count]
     return np.stack([labels == part for part in largest]) if found else np.zeros((1, *values.shape), dtype=bool)

@@ -1,8 +1,8 @@
 """Coarse segmentation by single heads: the protocol of arXiv 2308.16271, and a stricter one."""
 
-from collections.abc import Callable
+from collections.abc import Callable, Mapping
 from dataclasses import dataclass
-from typing import Literal
+from typing import Any, Literal
 
 import numpy as np
 from jaxtyping import Bool, Float, Int
@@ -37,7 +37,7 @@ class MIoU:
     mean: float
     per_image: Float[np.ndarray, " images"]
     per_class: dict[int, float]
-    choices: tuple[dict[str, int | float], ...] = ()
+    choices: tuple[Mapping[str, Any], ...] = ()
 
     @property
     def standard_error(self) -> float:
@@ -68,7 +68,7 @@ class ClassMasks:
         member = self.image == np.arange(self.image.max() + 1)[:, None]
         return scores @ (member / member.sum(axis=1, keepdims=True)).T
 
-    def summary(self, scores: Float[np.ndarray, " masks"], choices: tuple[dict[str, int | float], ...] = ()) -> MIoU:
+    def summary(self, scores: Float[np.ndarray, " masks"], choices: tuple[Mapping[str, Any], ...] = ()) -> MIoU:
         """Means over classes and images."""
         per_class = {int(label): float(scores[self.label == label].mean()) for label in np.unique(self.label)}
         per_image = self.per_image(scores)
@@ -227,7 +227,7 @@ def attention_miou(
         fixed_head=fixed_head,
         fraction=fraction,
         layer=layer % depth,
-        input_size=tuple(samples.pixels.shape[-2:]),
+        input_size=(samples.pixels.shape[-2], samples.pixels.shape[-1]),
         grid=tuple(grid),
         num_images=len(shown),
         num_dropped=len(samples.names) - len(shown),

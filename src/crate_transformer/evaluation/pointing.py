@@ -2,6 +2,7 @@
 
 from collections.abc import Mapping
 from dataclasses import dataclass
+from typing import Any
 
 import numpy as np
 import torch
@@ -97,7 +98,7 @@ def part_pointing(
     maps = {row: of_model(judged, arrays.pixels, preprocessing_of(judged)) for row, judged in models.items()}
     peaks = {row: _strongest(found) for row, found in maps.items()}
     tables = {row: _hit_table(arrays, found.maps.shape[-2:]) for row, found in maps.items()}
-    visible = tables["model"].any(axis=(2, 3)) if arrays.points is None else ~np.isnan(arrays.points[..., 0])
+    visible = _visible(arrays, tables["model"])
     selected = _selected(arrays.groups, seed)
     hits = {row: _hits(tables[row], peaks[row]) for row in models}
     places = _places(arrays)
@@ -137,7 +138,7 @@ def part_pointing(
         num_selection={part: number for part, (number, _) in numbers.items()},
         num_reported={part: number for part, (_, number) in numbers.items()},
         kind="regions" if arrays.points is None else "points",
-        input_size=tuple(arrays.pixels.shape[-2:]),
+        input_size=(arrays.pixels.shape[-2], arrays.pixels.shape[-1]),
         grid=tuple(maps["model"].maps.shape[-2:]),
         seed=seed,
     )
@@ -150,13 +151,21 @@ def _strongest(found: Candidates) -> Int[np.ndarray, "candidates images"]:
 def _hit_table(arrays: PartArrays, grid: tuple[int, ...]) -> Bool[np.ndarray, "images parts rows columns"]:
     """Which patches lie at which part of an image; none if it is not visible."""
     if arrays.points is None:
-        return rearrange(arrays.regions, "i p (r h) (c w) -> i p r c (h w)", r=grid[0], c=grid[1]).any(axis=-1)
+        assert arrays.regions is not None
+        pixels = rearrange(arrays.regions, "i p (r h) (c w) -> i p r c (h w)", r=grid[0], c=grid[1])
+        return np.asarray(pixels.any(axis=-1))
     height, width = arrays.pixels.shape[-2:]
     x, y = (np.arange(grid[1]) + 0.5) * width / grid[1], (np.arange(grid[0]) + 0.5) * height / grid[0]
     across = x - arrays.points[..., 0, None]
     down = y - arrays.points[..., 1, None]
     longer = (arrays.boxes[:, 2:] - arrays.boxes[:, :2]).max(axis=1)
     return np.hypot(across[..., None, :], down[..., None]) <= RADIUS * longer[:, None, None, None]
+
+
+def _visible(
+    arrays: PartArrays, table: Bool[np.ndarray, "images parts rows columns"]
+) -> Bool[np.ndarray, "images parts"]:
+    return np.asarray(table.any(axis=(2, 3)) if arrays.points is None else ~np.isnan(arrays.points[..., 0]))
 
 
 def _hits(
@@ -169,6 +178,7 @@ def _hits(
 def _places(arrays: PartArrays) -> Float[np.ndarray, "images parts 2"]:
     """The place of each part within the box of its object, from (0, 0) to (1, 1); of a region its mean place."""
     if arrays.points is None:
+        assert arrays.regions is not None
         side = np.arange(arrays.regions.shape[-1]) + 0.5
         area = arrays.regions.sum(axis=(2, 3)).clip(min=1)
         across = (arrays.regions.sum(axis=2) * side).sum(axis=-1) / area
@@ -208,7 +218,7 @@ def _by_group(rows: Mapping[str, np.ndarray], groups: np.ndarray) -> dict[str, d
 
 
 def _consistency(
-    models: Mapping[str, nn.Module], arrays: PartArrays, reported: np.ndarray, measures: Mapping[str, Comparison]
+    models: Mapping[str, Any], arrays: PartArrays, reported: np.ndarray, measures: Mapping[str, Comparison]
 ) -> dict[str, dict[str, float]]:
     """Of the content that the chosen heads attend to, with the controls of ``head_summary``."""
     model, images = models["model"], arrays.pixels[torch.from_numpy(reported)]

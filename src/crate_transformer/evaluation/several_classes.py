@@ -2,6 +2,7 @@
 
 from collections.abc import Iterable
 from dataclasses import dataclass
+from typing import Any
 
 import numpy as np
 import torch.nn.functional as F
@@ -32,11 +33,12 @@ def logits_and_targets(
     model: nn.Module, loader: Iterable
 ) -> tuple[Float32[np.ndarray, "images classes"], Float32[np.ndarray, "images classes"]]:
     """Logits and targets of all batches of (images, targets); labels become one-hot targets."""
-    nothing = np.empty((0, model.num_classes), np.float32)
+    count: Any = model.num_classes
+    nothing = np.empty((0, count), np.float32)
     logits, targets = [nothing], [nothing]
     for ours, theirs in answers(model, loader):
         logits.append(ours.float().cpu().numpy())
-        theirs = F.one_hot(theirs, model.num_classes) if theirs.ndim == 1 else theirs
+        theirs = F.one_hot(theirs, count) if theirs.ndim == 1 else theirs
         targets.append(theirs.float().cpu().numpy())
     return np.concatenate(logits), np.concatenate(targets)
 

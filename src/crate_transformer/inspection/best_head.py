@@ -23,11 +23,10 @@ def best_head(model: Backbone) -> BestHead | None:
             or head.
     """
     provenance = getattr(model, "provenance", None)  # a new model has none
-    stored = provenance and provenance.metadata.get("attention")
-    if stored is None:
+    if provenance is None or provenance.metadata.get("attention") is None:
         return None
     where = f"the entry 'attention' in the metadata of {provenance.source}"
-    best = as_record(stored, BestHead, where)
+    best = as_record(provenance.metadata["attention"], BestHead, where)
     depth, num_heads = len(model.blocks), model.config.num_heads
     if not (0 <= best.layer < depth and 0 <= best.head < num_heads):
         raise ValueError(

@@ -17,7 +17,7 @@ def untrained_twin(model: nn.Module, seed: int = 0) -> Backbone:
         raise ValueError(f"this package cannot initialise {type(model).__name__}: give untrained=...")
     with torch.random.fork_rng(devices=[]), torch.device("cpu"):
         torch.default_generator.manual_seed(seed)
-        twin = type(model)(model.config)
+        twin = type(model)(model.config)  # pyright: ignore[reportCallIssue] -- a family needs no more
     parameter = next(model.parameters())
     for name in ("preprocessing", "class_names", "exclusive_classes"):
         setattr(twin, name, getattr(model, name))

@@ -1,7 +1,8 @@
 """Whether the steps of a model lower the energies from which they were derived."""
 
-from collections.abc import Iterable
+from collections.abc import Iterable, Sequence
 from dataclasses import dataclass
+from typing import Any
 
 import numpy as np
 import torch
@@ -65,7 +66,8 @@ def _measure(model: Backbone, images: Tensor) -> dict[str, np.ndarray]:
     with frozen(model):
         z = model.embed(images)
         context = model.context(z, *images.shape[-2:])
-        for layer, block in enumerate(model.blocks):
+        blocks: Sequence[Any] = model.blocks
+        for layer, block in enumerate(blocks):
             with record(block, "z_half") as seen:
                 after = model.run_block(layer, z, **context)
             (first, _), (second, third), (_, fourth) = map(block.energies, (z, seen["z_half"], after))

@@ -91,7 +91,7 @@ def foreground(
     return Foreground(
         masks=masks[:, chosen],
         maps=maps[:, chosen],
-        nothing_found=~masks[:, chosen].any(axis=(1, 2)),
+        nothing_found=np.asarray(~masks[:, chosen].any(axis=(1, 2))),
         layer=seen.layers[0],
         head=chosen,
         choice=choice,

@@ -55,7 +55,7 @@ class MaskCut:
     @property
     def nothing_found(self) -> Bool[np.ndarray, " images"]:
         """Images in which all masks are empty."""
-        return ~self.masks.any(axis=(1, 2, 3))
+        return np.asarray(~self.masks.any(axis=(1, 2, 3)))
 
     def image_masks(self, image: int, size: tuple[int, int] | None = None) -> Bool[np.ndarray, "objects height width"]:
         """The masks of one image in pixels, with each patch as a block.
@@ -196,7 +196,7 @@ def _step(cut: Cut | None, grid: tuple[int, int], before: np.ndarray | None) -> 
     if foreground[[0, 0, -1, -1], [0, -1, 0, -1]].sum() >= 3:
         vector, foreground = -vector, ~foreground
     seed = np.unravel_index(vector.argmax(), grid)
-    labels, _ = scipy.ndimage.label(foreground)
+    labels, _ = scipy.ndimage.label(foreground)  # pyright: ignore[reportGeneralTypeIssues]
     component = labels == labels[seed]
     status = "accepted"
     if before is not None:

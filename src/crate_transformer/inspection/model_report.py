@@ -66,7 +66,7 @@ def look_inside(
     """
     looks, inputs, crops = [], [], []
     fitted, size = model.preprocessing, model.preprocessing.img_size
-    larger = tuple(
+    height, width = (
         max(side, min(2 * side, _MAX_PATCHES_A_SIDE * patch))
         for side, patch in zip(size, model.patch_size, strict=True)
     )
@@ -74,7 +74,9 @@ def look_inside(
         looks.append(look(model, picture, name, short_side=short_side, layers=layers))
         inputs.append(preprocess(picture, fitted))
         if len(crops) < _SHOWN:
-            crops.append(resize_crop(picture, larger, crop_pct=fitted.crop_pct, interpolation=fitted.interpolation))
+            crops.append(
+                resize_crop(picture, (height, width), crop_pct=fitted.crop_pct, interpolation=fitted.interpolation)
+            )
     if not looks:
         raise ValueError("looking inside a model needs at least one image")
     images = torch.stack(inputs)

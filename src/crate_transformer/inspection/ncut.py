@@ -2,6 +2,7 @@
 
 from collections.abc import Callable
 from dataclasses import dataclass
+from typing import Any
 
 import numpy as np
 from jaxtyping import Bool, Float
@@ -70,10 +71,11 @@ def normalised_cut(edges: Bool[np.ndarray, "patches patches"], alive: Bool[np.nd
 def _two_largest(product: Callable[[np.ndarray], np.ndarray], size: int) -> tuple[np.ndarray, np.ndarray]:
     """The two largest eigenvalues of a symmetric map, ascending, and their vectors as columns."""
     if size > _DENSE:
-        operator = LinearOperator((size, size), matvec=product, dtype=np.float64)
+        operator: Any = LinearOperator((size, size), matvec=product, dtype=np.float64)  # pyright: ignore[reportCallIssue]
         start = np.random.default_rng(0).standard_normal(size)
         try:
-            return eigsh(operator, k=2, which="LA", v0=start)
+            found: Any = eigsh(operator, k=2, which="LA", v0=start)
+            return found
         except ArpackError:
             pass  # it did not converge
     values, vectors = np.linalg.eigh(np.stack([product(column) for column in np.eye(size)]))

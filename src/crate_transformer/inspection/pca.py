@@ -1,6 +1,7 @@
 """Principal components of patch features, as images."""
 
 from dataclasses import dataclass
+from typing import Any
 
 import numpy as np
 from jaxtyping import Bool, Float
@@ -78,7 +79,7 @@ def feature_pca(
         colours=colours,
         first_fraction=float(first_fraction[0]),
         colour_fractions=colour_fractions,
-        nothing_found=~foreground.any(axis=(1, 2)),
+        nothing_found=np.asarray(~foreground.any(axis=(1, 2))),
         layer=seen.layer,
         background_removed=remove_background,
         patch_size=seen.patch_size,
@@ -95,7 +96,7 @@ def principal_components(
     found = min(count, len(features) - 1, features.shape[1])
     if found < 1 or not np.ptp(features, axis=0).any():
         return scores, fractions
-    pca = PCA(found, svd_solver="covariance_eigh").fit(features)
+    pca: Any = PCA(found, svd_solver="covariance_eigh").fit(features)
     largest = np.take_along_axis(pca.components_, np.abs(pca.components_).argmax(axis=1)[:, None], axis=1)[:, 0]
     scores[:, :found] = pca.transform(features) * np.sign(largest)
     fractions[:found] = pca.explained_variance_ratio_

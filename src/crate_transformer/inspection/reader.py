@@ -4,6 +4,7 @@ import inspect
 from collections.abc import Callable, Sequence
 from dataclasses import dataclass, replace
 from functools import partial
+from typing import Any
 
 from torch import Tensor, nn
 
@@ -23,7 +24,8 @@ class Reader:
     """
 
     model: nn.Module
-    layers: tuple[AttentionRows | None, ...]
+    layers: tuple[Any, ...]
+    """``AttentionRows``, or ``None`` where attention compares no tokens."""
     features: tuple[str, ...]
     num_heads: int
     patch_size: tuple[int, int]
@@ -89,7 +91,7 @@ def _own(model: Backbone, attention: bool) -> Reader:
     )
 
 
-def _foreign(model: nn.Module) -> Reader:
+def _foreign(model: Any) -> Reader:
     names = dict(model.named_modules())
     pairs = [
         AttentionRows(f"{parent}.{query}", f"{parent}.{key}")
@@ -97,7 +99,8 @@ def _foreign(model: nn.Module) -> Reader:
         for parent in names
         if {f"{parent}.{query}", f"{parent}.{key}"} <= names.keys()
     ]
-    config, kind = getattr(model, "config", None), type(model).__name__
+    config: Any = getattr(model, "config", None)
+    kind = type(model).__name__
     if not pairs or any("rope" in name for name in names):
         raise ValueError(f"the queries and keys of {kind} cannot be read: give one of our models, or a plain ViT of "
                          "timm or transformers")  # fmt: skip

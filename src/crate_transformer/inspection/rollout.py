@@ -38,14 +38,12 @@ def attention_rollout(
     for image in images.split(1):
         with frozen(model), record(model, *names, reduce=lambda seen: by_head(seen, source.num_heads)) as seen:
             source.run(to_model(model, image), len(source.layers) - 1)
-        reach = None
+        last = seen[source.layers[-1].key]
+        precision = torch.promote_types(last.dtype, torch.float32)
+        reach = torch.zeros(1, last.shape[2], dtype=precision, device=last.device)
+        reach[:, tokens] = 1 / len(tokens)
         for layer in reversed(source.layers):
             queries, keys = seen[layer.query], seen[layer.key]
-            if reach is None:
-                reach = torch.zeros(
-                    1, keys.shape[2], dtype=torch.promote_types(keys.dtype, torch.float32), device=keys.device
-                )
-                reach[:, tokens] = 1 / len(tokens)
             weights = reach[:, None].expand(-1, source.num_heads, -1).contiguous()
             reach = (reach + mean_rows(layer, queries, keys, weights).mean(dim=1)) / 2
         patches = reach[:, source.num_prefix_tokens :]

@@ -4,11 +4,12 @@ from collections.abc import Iterable
 from contextlib import ExitStack
 from dataclasses import dataclass
 from functools import partial
+from typing import cast
 
 import numpy as np
 import torch
 from jaxtyping import Float
-from torch import Tensor
+from torch import Tensor, nn
 
 from crate_transformer.inspection.controls import untrained_twin
 from crate_transformer.inspection.frozen import batches, frozen, to_model
@@ -135,8 +136,8 @@ def layer_steps(
 def _joined(model: Backbone, parts: list[dict[str, np.ndarray]]) -> Steps:
     found = {name: np.concatenate([part[name] for part in parts]) for name in parts[0]}
     rates = {name: found.pop(name) for name in ("rate_before", "rate_after")}
-    steps = [block.sparse_step for block in model.blocks]
-    if None in steps:
+    steps = [step for block in model.blocks if (step := block.sparse_step) is not None]
+    if len(steps) < len(model.blocks):
         return Steps(**rates, sparse=None)
     norms = [float(torch.linalg.matrix_norm(step.dictionary.detach().double(), 2)) for step in steps]
     sparse = SparseDescent(
@@ -184,7 +185,7 @@ def _measure(
                 reductions += [("norm2", hold), (block.sparse_code, partial(sparsified, step))]
             with ExitStack() as recording:
                 for name, reduce in reductions:
-                    recording.enter_context(record(block, name, reduce=reduce))
+                    recording.enter_context(record(cast(nn.Module, block), name, reduce=reduce))
                 z = model.run_block(layer, z, **context)
     return {quantity: torch.stack(values, dim=-1) for quantity, values in found.items()}
 

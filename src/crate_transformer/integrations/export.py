@@ -78,6 +78,7 @@ def onnx_content(program: ExportedProgram) -> bytes:
             )
         except Exception as error:  # PyTorch's exporter may raise anything
             raise ValueError(f"PyTorch cannot export this model to ONNX: {_first_line(error)}") from error
+    assert exported is not None  # as only without dynamo
     return exported.model_proto.SerializeToString()
 
 

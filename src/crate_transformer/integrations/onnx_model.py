@@ -2,6 +2,7 @@
 
 from collections.abc import Callable
 from pathlib import Path
+from typing import Any
 
 import numpy as np
 import torch
@@ -40,7 +41,7 @@ def open_onnx(path: Path) -> tuple[Callable[[Tensor], Tensor], tuple[int, int] |
 
     def logits(images: Tensor) -> Tensor:
         parts = images.float().cpu().split(at_once or len(images))
-        answers = [session.run([outputs[0].name], {inputs[0].name: part.numpy()})[0] for part in parts]
+        answers: Any = [session.run([outputs[0].name], {inputs[0].name: part.numpy()})[0] for part in parts]
         return torch.from_numpy(np.concatenate(answers)).to(images.device)
 
     return logits, size, classes

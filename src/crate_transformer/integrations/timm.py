@@ -20,7 +20,7 @@ from crate_transformer.storage import read_json
 
 try:
     import_torchvision()
-    from timm.models import (
+    from timm.models import (  # pyright: ignore[reportMissingImports]
         build_model_with_cfg,
         generate_default_cfgs,
         is_model,

@@ -1,6 +1,6 @@
 """Softmax attention of one projection with itself, forward and backward, without the map."""
 
-from typing import no_type_check
+from typing import Any, no_type_check
 
 import torch
 import triton
@@ -83,12 +83,12 @@ def _backward_result(w: Tensor, *_: Tensor) -> Tensor:
     return w.new_empty(batch, tokens, heads, head_dim).transpose(1, 2)
 
 
-def _keep(ctx: object, inputs: tuple[Tensor], output: tuple[Tensor, Tensor]) -> None:
+def _keep(ctx: Any, inputs: tuple[Tensor], output: tuple[Tensor, Tensor]) -> None:
     ctx.set_materialize_grads(False)
     ctx.save_for_backward(*inputs, *output)
 
 
-def _differentiate(ctx: object, gradient: Tensor, _: Tensor | None) -> Tensor:
+def _differentiate(ctx: Any, gradient: Tensor, _: Tensor | None) -> Tensor:
     w, mixed, lse = ctx.saved_tensors
     return _backward(w, gradient, mixed, lse)
 

@@ -46,7 +46,7 @@ class AgentAttention(nn.Module):
         if dim % num_heads:
             raise ValueError(f"dim {dim} is not a multiple of num_heads {num_heads}")
         self.num_heads = num_heads
-        self.pooling = pooling
+        self.pooling: Pooling = pooling
         self.qkv = nn.Linear(dim, 3 * dim, bias=qkv_bias)
         self.query_norm = nn.LayerNorm(dim // num_heads) if qk_norm else nn.Identity()
         self.key_norm = nn.LayerNorm(dim // num_heads) if qk_norm else nn.Identity()

@@ -40,7 +40,7 @@ class CBSA(nn.Module):
         if dim % num_heads:
             raise ValueError(f"dim {dim} is not a multiple of num_heads {num_heads}")
         self.num_heads = num_heads
-        self.pooling = pooling
+        self.pooling: Pooling = pooling
         self.subspaces = nn.Linear(dim, dim, bias=False)
         self.representative_step = nn.Parameter(torch.randn(num_heads))
         self.token_step = nn.Parameter(torch.randn(num_heads))

@@ -32,8 +32,9 @@ class ClassAttention(nn.Module):
 
     def _parts(self) -> tuple[tuple[Tensor, Tensor], tuple[Tensor, Tensor]]:
         """Weights and biases of the queries, and of keys and values; only the class token needs a query."""
-        dim = self.qkv.in_features
-        return self.qkv.weight.split([dim, 2 * dim]), self.qkv.bias.split([dim, 2 * dim])
+        sizes = [self.qkv.in_features, 2 * self.qkv.in_features]
+        (query, rest), (query_bias, rest_bias) = self.qkv.weight.split(sizes), self.qkv.bias.split(sizes)
+        return (query, rest), (query_bias, rest_bias)
 
     def folded(self) -> "FoldedClassAttention":
         """The same layer for inference, with separate maps and without this layer's parameters."""

@@ -54,4 +54,5 @@ class ConvStem(nn.Module):
     def fold_(self) -> None:
         """Fold the batch norms into the convolutions."""
         for i, (conv, norm) in enumerate(zip(self.convs, self.norms, strict=True)):
+            assert isinstance(conv, nn.Conv2d) and isinstance(norm, nn.BatchNorm2d)
             self.convs[i], self.norms[i] = fuse_conv_bn_eval(conv, norm), nn.Identity()

@@ -1,6 +1,6 @@
 """The attention step of a Hyper-SET layer."""
 
-from typing import Literal
+from typing import Any, Literal
 
 import torch
 import torch.nn.functional as F
@@ -45,7 +45,7 @@ class EnergyAttention(nn.Module):
         self.num_heads = num_heads
         self.energy_kind = energy
         self.rows = AttentionRows(query="query", key="key") if energy == "softmax" else None
-        self.subspaces = TiedLinear(dim, dim)
+        self.subspaces: Any = TiedLinear(dim, dim)
         self.query_norm, self.key_norm, self.value_norm = (RMSNorm(dim // num_heads) for _ in range(3))
         self.projection = HookPoint()
         self.query = HookPoint()

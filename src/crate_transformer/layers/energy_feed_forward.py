@@ -1,7 +1,7 @@
 """The feed-forward step of a Hyper-SET layer."""
 
 from functools import partial
-from typing import Literal
+from typing import Any, Literal
 
 import torch.nn.functional as F
 from jaxtyping import Float
@@ -32,7 +32,7 @@ class EnergyFeedForward(nn.Module):
     def __init__(self, dim: int, num_atoms: int, *, energy: FeedForwardEnergy = "gelu") -> None:
         super().__init__()
         self.energy_kind = energy
-        self.dictionary = TiedLinear(dim, num_atoms)
+        self.dictionary: Any = TiedLinear(dim, num_atoms)
         self.norm = RMSNorm(num_atoms)
         self.hidden = HookPoint()
 

@@ -20,7 +20,7 @@ def fold_norm(norm: nn.LayerNorm, linear: nn.Linear) -> tuple[nn.LayerNorm, nn.L
 
     .. math:: W(\gamma \odot \hat z + \beta) + b = (W\,\mathrm{diag}(\gamma))\,\hat z + (W\beta + b)
     """
-    plain = nn.LayerNorm(norm.normalized_shape, eps=norm.eps, elementwise_affine=False)
+    plain = nn.LayerNorm(list(norm.normalized_shape), eps=norm.eps, elementwise_affine=False)
     bias = linear.bias
     if norm.bias is not None:
         shift = linear.weight @ norm.bias

@@ -1,5 +1,7 @@
 """Use of this package's GPU kernels in a model."""
 
+from typing import Any
+
 from jaxtyping import Float
 from torch import Tensor, nn
 
@@ -24,7 +26,7 @@ def fuse_kernels(model: nn.Module, *, tune: bool = True) -> None:
         RuntimeError: Triton is not installed.
     """
     try:
-        import triton  # noqa: F401
+        import triton  # noqa: F401 # pyright: ignore[reportMissingImports]
     except ImportError as error:
         raise RuntimeError(
             "fuse_kernels needs triton, which is not installed: pip install triton (on Linux)"
@@ -33,10 +35,7 @@ def fuse_kernels(model: nn.Module, *, tune: bool = True) -> None:
         if isinstance(module, MSSA):
             module.attend = attend_fused
         if _is_folded_crate_block(module):
-            attention = module.get_submodule(module.attention)
-            attention.subspaces = NormLinear(module.norm1, attention.subspaces, tune=tune)
-            module.ista = NormLinear(module.norm2, module.ista[0], relu=True, tune=tune)
-            module.norm1, module.norm2 = nn.Identity(), nn.Identity()
+            _fuse_block(module, tune)
 
 
 def attend_fused(
@@ -54,6 +53,13 @@ def attend_fused(
     from crate_transformer.kernels.shared_attention import shared_attention
 
     return shared_attention(query)
+
+
+def _fuse_block(block: Any, tune: bool) -> None:
+    attention = block.get_submodule(block.attention)
+    attention.subspaces = NormLinear(block.norm1, attention.subspaces, tune=tune)
+    block.ista = NormLinear(block.norm2, block.ista[0], relu=True, tune=tune)
+    block.norm1, block.norm2 = nn.Identity(), nn.Identity()
 
 
 def _is_folded_crate_block(module: nn.Module) -> bool:

@@ -26,7 +26,11 @@ class HookPoint(nn.Module):
 def capture(hook_points: Iterable[HookPoint]) -> Iterator[list[Tensor]]:
     """Collect the tensors at the hook points inside the ``with`` block, in order of execution, with gradients."""
     seen: list[Tensor] = []
-    handles = [point.register_forward_hook(lambda module, args, output: seen.append(output)) for point in hook_points]
+
+    def keep(module: nn.Module, args: tuple, output: Tensor) -> None:
+        seen.append(output)
+
+    handles = [point.register_forward_hook(keep) for point in hook_points]
     try:
         yield seen
     finally:

@@ -13,6 +13,10 @@ class Int8Linear(nn.Module):
     For inference only: a quarter of the size, but not faster by itself.
     """
 
+    quantised: Tensor
+    scale: Tensor
+    bias: Tensor | None
+
     def __init__(self, linear: nn.Linear) -> None:
         super().__init__()
         weight = linear.weight.detach()

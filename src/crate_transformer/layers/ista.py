@@ -1,6 +1,7 @@
 """The sparsifying step of a CRATE layer."""
 
 import math
+from typing import Any
 
 import torch
 import torch.nn.functional as F
@@ -85,12 +86,14 @@ class FoldDictionary(torch.autograd.Function):
         return identity.mul_(diagonal).add_(exact.T - _gram(exact), alpha=step_size).to(dtype)
 
     @staticmethod
-    def setup_context(ctx: object, inputs: tuple[Tensor, float, float, torch.dtype], output: Tensor) -> None:
+    def setup_context(ctx: Any, inputs: tuple[Tensor, float, float, torch.dtype], output: Tensor) -> None:
         dictionary, ctx.step_size, *_ = inputs
         ctx.save_for_backward(dictionary)
 
     @staticmethod
-    def backward(ctx: object, gradient: Float[Tensor, "dim dim"]) -> tuple[Float[Tensor, "dim dim"], None, None, None]:
+    def backward(  # pyright: ignore[reportIncompatibleMethodOverride]
+        ctx: Any, gradient: Float[Tensor, "dim dim"]
+    ) -> tuple[Float[Tensor, "dim dim"], None, None, None]:
         (dictionary,) = ctx.saved_tensors
         with full_precision(dictionary.device):
             transposed = gradient.T.contiguous()

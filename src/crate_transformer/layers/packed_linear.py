@@ -42,8 +42,9 @@ def pack_linears(model: nn.Module, dtype: torch.dtype | None = None) -> None:
     """
     for name, module in list(model.named_modules()):
         parent, _, child = name.rpartition(".")
-        with_relu = type(module) is nn.Sequential and [type(part) for part in module] == [nn.Linear, nn.ReLU]
-        linear = module[0] if with_relu else module
+        parts = list(module) if type(module) is nn.Sequential else []
+        with_relu = [type(part) for part in parts] == [nn.Linear, nn.ReLU]
+        linear = parts[0] if with_relu else module
         if type(linear) is not nn.Linear or type(model.get_submodule(parent)) is PackedLinear:
             continue
         if can_pack(dtype or linear.weight.dtype):

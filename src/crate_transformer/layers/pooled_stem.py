@@ -29,11 +29,10 @@ class PooledStem(nn.Module):
                 f"patch_size is {patch_size}: a convolutional stem needs a square of 2, 4, 8, 16, ... pixels"
             )
         widths = [in_chans, *[WIDTH] * (depth - 1), dim]
-        self.convs = nn.ModuleList(
-            nn.Conv2d(before, after, kernel_size=3, padding=1, bias=False) for before, after in pairwise(widths)
-        )
-        for conv in self.convs:
+        convs = [nn.Conv2d(before, after, kernel_size=3, padding=1, bias=False) for before, after in pairwise(widths)]
+        for conv in convs:
             nn.init.kaiming_normal_(conv.weight)
+        self.convs = nn.ModuleList(convs)
 
     def forward(self, images: Float[Tensor, "batch channels height width"]) -> Float[Tensor, "batch patches dim"]:
         x = images.contiguous(memory_format=torch.channels_last)  # twice as fast on a CPU

@@ -1,6 +1,7 @@
 """Softmax attention, with a fused kernel where that is exact and fast."""
 
 from collections.abc import Iterator
+from typing import Any
 
 import torch
 import torch.nn.functional as F
@@ -65,11 +66,13 @@ class SharedAttention(torch.autograd.Function):
         return mixed
 
     @staticmethod
-    def setup_context(ctx: object, inputs: tuple[Tensor], output: Tensor) -> None:
+    def setup_context(ctx: Any, inputs: tuple[Tensor], output: Tensor) -> None:
         ctx.save_for_backward(*inputs)
 
     @staticmethod
-    def backward(ctx: object, gradient: Float[Tensor, "batch heads tokens head_dim"]) -> Tensor:
+    def backward(  # pyright: ignore[reportIncompatibleMethodOverride]
+        ctx: Any, gradient: Float[Tensor, "batch heads tokens head_dim"]
+    ) -> Tensor:
         (w,) = ctx.saved_tensors
         on_w = torch.empty_like(w, memory_format=torch.contiguous_format)
         for some, on_some, out in _few_heads(w, gradient, on_w):

@@ -13,7 +13,7 @@ class TiedLinear(nn.Linear):
     def __init__(self, inputs: int, outputs: int) -> None:
         super().__init__(inputs, outputs, bias=False)
 
-    def forward(
+    def forward(  # pyright: ignore[reportIncompatibleMethodOverride]
         self, z: Float[Tensor, "*batch inputs"], change: Float[Tensor, "outputs inputs"] | None = None
     ) -> Float[Tensor, "*batch outputs"]:
         return F.linear(z, self.weight if change is None else self.weight + change)

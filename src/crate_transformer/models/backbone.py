@@ -1,7 +1,8 @@
 """The common part of all vision models: patch embedding, class token, positions, pooling, linear head."""
 
+from collections.abc import Sequence
 from dataclasses import replace
-from typing import Literal
+from typing import Any, Literal, cast
 
 import torch
 from einops import rearrange
@@ -10,13 +11,14 @@ from torch import Tensor, nn
 from torch.utils.checkpoint import checkpoint
 
 from crate_transformer.layers import draw, drop_path, resample_position, share_weights
+from crate_transformer.models.block import Block
 from crate_transformer.models.config import BackboneConfig
 from crate_transformer.models.features import Features
 from crate_transformer.models.foldable import Foldable
 from crate_transformer.models.preprocessing import Preprocessing
 
 
-class Backbone(Features, Foldable, nn.Module):
+class Backbone(Features, Foldable):
     """Images to logits through a stack of blocks; attributes and methods have timm's names and meanings.
 
     Images may have any size that is a multiple of the patch size: the position table is resampled. As in the released
@@ -25,6 +27,9 @@ class Backbone(Features, Foldable, nn.Module):
     ``exclusive_classes``: true if an image has exactly one class (softmax), false for multi-label models (sigmoid).
     """
 
+    patch_embed: Any
+    provenance: Any
+    """Where the weights come from (``checkpoints.Provenance``); only models that were loaded have it."""
     num_prefix_tokens = 1
     """Number of tokens before the patches inside the blocks: the class token and the register tokens."""
     not_in_logits: tuple[str, ...] = ()
@@ -34,7 +39,9 @@ class Backbone(Features, Foldable, nn.Module):
     """Random seeds for each image in training (stochastic depth, dropout); ``None`` uses PyTorch's generator. They
     belong to one batch and are not copied or saved."""
 
-    def __init__(self, config: BackboneConfig, *, patch_embed: nn.Module, blocks: list[nn.Module], eps: float = 1e-5):
+    def __init__(
+        self, config: BackboneConfig, *, patch_embed: nn.Module, blocks: Sequence[nn.Module], eps: float = 1e-5
+    ):
         super().__init__()
         self.config = config
         self.img_size = config.image_shape
@@ -49,7 +56,7 @@ class Backbone(Features, Foldable, nn.Module):
         self.exclusive_classes = True
         self.patch_embed = patch_embed
         self._make_tokens()
-        self.blocks = nn.ModuleList(blocks)
+        self.blocks = cast(Sequence[Block], nn.ModuleList(blocks))
         for number, block in enumerate(blocks):
             if number % config.recurrences:
                 share_weights(block, blocks[number - number % config.recurrences])
@@ -87,12 +94,12 @@ class Backbone(Features, Foldable, nn.Module):
         grids = self.grid_size(*self.img_size), self.grid_size(height, width)
         return resample_position(self.pos_embed, *grids, self.num_prefix_tokens)
 
-    def context(self, z: Float[Tensor, "batch tokens dim"], height: int, width: int) -> dict[str, object]:
+    def context(self, z: Float[Tensor, "batch tokens dim"], height: int, width: int) -> dict[str, Any]:
         """Keyword arguments for every block, from the tokens of ``embed`` and the image's size; none by default."""
         return {}
 
     def run_block(
-        self, layer: int, z: Float[Tensor, "batch tokens dim"], **context: object
+        self, layer: int, z: Float[Tensor, "batch tokens dim"], **context: Any
     ) -> Float[Tensor, "batch tokens dim"]:
         """One block, with stochastic depth and gradient checkpointing if enabled."""
         block = self.blocks[layer]

@@ -1,6 +1,6 @@
 """The interface of a block for inspection."""
 
-from typing import ClassVar, Protocol, runtime_checkable
+from typing import Any, ClassVar, Protocol, runtime_checkable
 
 from jaxtyping import Float
 from torch import Tensor, nn
@@ -29,6 +29,12 @@ class Block(Protocol):
         """The sparse coding problem of the second step, or ``None``."""
         ...
 
+    def __call__(self, z: Tensor, /, **context: Any) -> Tensor: ...
+
+    def get_submodule(self, target: str) -> nn.Module:
+        """The module with this name, as in every ``nn.Module``."""
+        ...
+
     def project(self, tokens: Float[Tensor, "batch tokens dim"]) -> Float[Tensor, "batch heads tokens head_dim"]:
         r"""What attention compares, given its tokens after ``norm1``: :math:`U_k^\top z`, in a ViT the keys."""
         ...
@@ -43,7 +49,7 @@ class EnergyBlock(Protocol):
         ...
 
 
-def attention_of(block: Block) -> nn.Module:
+def attention_of(block: Block) -> Any:
     """The attention module of a block.
 
     It has the hook points ``projection``, which sees the output of ``project``, and ``head_output``. Its ``rows``

@@ -1,7 +1,7 @@
 """CBT, the contract-and-broadcast transformer, linear in the number of tokens (arXiv 2509.16875)."""
 
 from dataclasses import dataclass, replace
-from typing import Literal
+from typing import Any, Literal
 
 from jaxtyping import Float
 from torch import Tensor, nn
@@ -80,7 +80,7 @@ class Block(nn.Module):
             self.attn = TSSA(dim, heads, bias=False)
         self.z_half = HookPoint()
         self.norm2 = nn.LayerNorm(dim)
-        self.ista = ISTA(dim, step_size=config.step_size, sparsity_weight=config.sparsity_weight)
+        self.ista: Any = ISTA(dim, step_size=config.step_size, sparsity_weight=config.sparsity_weight)
 
     def forward(
         self, z: Float[Tensor, "batch tokens dim"], grid: tuple[int, int] | None = None
@@ -109,6 +109,8 @@ class CBT(Backbone):
     """The contract-and-broadcast transformer with a convolutional stem. The stem's batch normalisation makes the output
     of an image depend on its batch in training."""
 
+    config: CBTConfig  # pyright: ignore[reportIncompatibleVariableOverride]
+
     def __init__(self, config: CBTConfig) -> None:
         super().__init__(
             config,
@@ -116,6 +118,6 @@ class CBT(Backbone):
             blocks=[Block(config, attention) for attention in config.attentions],
         )
 
-    def context(self, z: Float[Tensor, "batch tokens dim"], height: int, width: int) -> dict[str, object]:
+    def context(self, z: Float[Tensor, "batch tokens dim"], height: int, width: int) -> dict[str, Any]:
         """The grid of the patches."""
         return {"grid": self.grid_size(height, width)}

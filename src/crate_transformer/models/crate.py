@@ -1,12 +1,12 @@
 """CRATE, the coding rate reduction transformer (arXiv 2306.01129)."""
 
 from dataclasses import dataclass
-from typing import Literal
+from typing import Any, Literal
 
 from jaxtyping import Float
 from torch import Tensor, nn
 
-from crate_transformer.layers import ISTA, MSSA, HookPoint, OutputMap, PatchEmbed, PooledStem, fold_norm
+from crate_transformer.layers import ISTA, MSSA, HookPoint, OutputMap, PatchEmbed, PooledStem, SparseStep, fold_norm
 from crate_transformer.models.backbone import Backbone
 from crate_transformer.models.config import BackboneConfig
 
@@ -66,7 +66,7 @@ class Block(nn.Module):
         self.mssa = MSSA(dim, config.num_heads, head_dim=config.head_dim, output=config.output)
         self.z_half = HookPoint()
         self.norm2 = nn.LayerNorm(dim)
-        self.ista = ISTA(dim, step_size=config.step_size, sparsity_weight=config.sparsity_weight)
+        self.ista: Any = ISTA(dim, step_size=config.step_size, sparsity_weight=config.sparsity_weight)
 
     def forward(self, z: Float[Tensor, "batch tokens dim"]) -> Float[Tensor, "batch tokens dim"]:
         z = self.z_half(z + self.mssa(self.norm1(z)))
@@ -77,7 +77,7 @@ class Block(nn.Module):
         return self.mssa.project(tokens)
 
     @property
-    def sparse_step(self) -> ISTA:
+    def sparse_step(self) -> SparseStep:
         """The sparse coding problem of the second step."""
         return self.ista
 
@@ -90,6 +90,8 @@ class Block(nn.Module):
 
 class CRATE(Backbone):
     """The white-box vision transformer: every block is one step on the sparse rate reduction objective."""
+
+    config: CRATEConfig  # pyright: ignore[reportIncompatibleVariableOverride]
 
     def __init__(self, config: CRATEConfig) -> None:
         patch_embed = PooledStem if config.stem == "conv" else PatchEmbed

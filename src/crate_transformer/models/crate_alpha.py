@@ -1,7 +1,7 @@
 """CRATE-alpha, a scalable white-box transformer (arXiv 2405.20299)."""
 
 from dataclasses import dataclass, replace
-from typing import Literal
+from typing import Any, Literal
 
 from jaxtyping import Float
 from torch import Tensor, nn
@@ -39,7 +39,7 @@ class CRATEAlphaConfig(BackboneConfig):
             raise ValueError(f"num_atoms is {self.num_atoms}: it must be at least 1")
 
 
-def _sizes(name: str, patch_sizes: tuple[int, ...], **shape: int) -> dict[str, CRATEAlphaConfig]:
+def _sizes(name: str, patch_sizes: tuple[int, ...], **shape: Any) -> dict[str, CRATEAlphaConfig]:
     return {f"crate_alpha_{name}_patch{p}_224": CRATEAlphaConfig(patch_size=p, **shape) for p in patch_sizes}
 
 
@@ -75,7 +75,7 @@ class Block(nn.Module):
         self.mssa = MSSA(dim, config.num_heads, head_dim=config.head_dim, output=output, out_bias=False)
         self.z_half = HookPoint()
         self.norm2 = nn.LayerNorm(dim, eps=1e-6)
-        self.odl = ODL(dim, config.num_atoms, step_size=config.step_size, sparsity_weight=config.sparsity_weight)
+        self.odl: Any = ODL(dim, config.num_atoms, step_size=config.step_size, sparsity_weight=config.sparsity_weight)
 
     def forward(self, z: Float[Tensor, "batch tokens dim"]) -> Float[Tensor, "batch tokens dim"]:
         z = self.z_half(z + self.mssa(self.norm1(z)))
@@ -97,6 +97,8 @@ class Block(nn.Module):
 
 class CRATEAlpha(Backbone):
     """The scaled white-box vision transformer: overcomplete, decoupled dictionaries and a second skip connection."""
+
+    config: CRATEAlphaConfig  # pyright: ignore[reportIncompatibleVariableOverride]
 
     def __init__(self, config: CRATEAlphaConfig) -> None:
         super().__init__(

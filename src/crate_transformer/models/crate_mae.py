@@ -1,6 +1,7 @@
 """CRATE-MAE, a white-box masked autoencoder (arXiv 2404.02446)."""
 
 from dataclasses import dataclass
+from typing import Any
 
 import torch
 from jaxtyping import Bool, Float
@@ -71,7 +72,7 @@ class DecoderBlock(nn.Module):
         super().__init__()
         dim = config.embed_dim
         self.norm1 = nn.LayerNorm(dim)
-        self.synthesis = Synthesis(dim)
+        self.synthesis: Any = Synthesis(dim)
         self.z_half = HookPoint()
         self.norm2 = nn.LayerNorm(dim)
         self.mssa = MSSA(dim, config.num_heads, head_dim=config.head_dim)
@@ -126,8 +127,8 @@ class Reconstruction:
         if self.normalise_pixels:
             mean, spread = mean_and_spread(given)
             predicted = predicted * spread + mean
-        grid = tuple(side // patch for side, patch in zip(self.images.shape[-2:], self.patch_size, strict=True))
-        return unpatchify(torch.where(self.mask[..., None], predicted, given), self.patch_size, grid)
+        rows, columns = (side // patch for side, patch in zip(self.images.shape[-2:], self.patch_size, strict=True))
+        return unpatchify(torch.where(self.mask[..., None], predicted, given), self.patch_size, (rows, columns))
 
 
 class CRATEMAE(Backbone):
@@ -137,6 +138,7 @@ class CRATEMAE(Backbone):
     positions, and the sine-cosine position table is fixed.
     """
 
+    config: CRATEMAEConfig  # pyright: ignore[reportIncompatibleVariableOverride]
     not_in_logits = ("mask_token", "decoder")
 
     def __init__(self, config: CRATEMAEConfig) -> None:
@@ -178,15 +180,14 @@ class CRATEMAE(Backbone):
     def no_weight_decay(self) -> set[str]:
         return super().no_weight_decay() | {"mask_token"}
 
-    def forward(
+    def forward(  # pyright: ignore[reportIncompatibleMethodOverride]
         self,
         images: Float[Tensor, "batch channels height width"],
         *,
         mask_ratio: float | None = None,
         noise: Float[Tensor, "batch patches"] | None = None,
     ) -> Tensor | Reconstruction:
-        """Logits ``(batch, classes)``; with ``mask_ratio`` the result of ``reconstruct``, for wrappers that only call
-        ``forward``."""
+        """Logits ``(batch, classes)``; with ``mask_ratio`` what ``reconstruct`` returns, as wrappers call only this."""
         return super().forward(images) if mask_ratio is None else self.reconstruct(images, mask_ratio, noise)
 
     def reconstruct(
@@ -230,8 +231,7 @@ class CRATEMAE(Backbone):
 def random_mask(
     patches: Float[Tensor, "batch patches dim"], mask_ratio: float, noise: Tensor | None = None
 ) -> Bool[Tensor, "batch patches"]:
-    """True for masked patches, at least one: the ``int(patches * (1 - ratio))`` patches with the smallest noise are
-    visible."""
+    """True for masked patches, at least one; the ``int(patches * (1 - ratio))`` with the smallest noise are visible."""
     batch, num_patches, _ = patches.shape
     if not 0 < mask_ratio <= 1:
         raise ValueError(f"mask_ratio is {mask_ratio}: it must be above 0 (nothing masked) and at most 1 (everything)")

@@ -3,17 +3,40 @@
 from collections.abc import Iterable, Iterator, Mapping, Sequence
 from contextlib import ExitStack, contextmanager
 from dataclasses import replace
-from typing import Literal
+from typing import TYPE_CHECKING, Any, Literal
 
 from jaxtyping import Float
 from torch import Tensor, nn
 
 from crate_transformer.layers import capture
-from crate_transformer.models.block import attention_of
+from crate_transformer.models.block import Block, attention_of
+from crate_transformer.models.config import BackboneConfig
+from crate_transformer.models.preprocessing import Preprocessing
 
 
-class Features:
-    """The methods of a ``Backbone`` that return or describe intermediate features."""
+class Features(nn.Module):
+    """The methods of a ``Backbone`` that return or describe intermediate features, and what they need of it."""
+
+    config: BackboneConfig
+    preprocessing: Preprocessing
+    class_names: tuple[str, ...] | None
+    blocks: Sequence[Block]
+    norm: Any
+    embed_dim: int
+    num_classes: int
+    num_prefix_tokens: int
+    not_in_logits: tuple[str, ...]
+    patch_size: tuple[int, int]
+
+    if TYPE_CHECKING:
+
+        def embed(self, images: Tensor) -> Tensor: ...
+        def context(self, z: Tensor, height: int, width: int) -> dict[str, Any]: ...
+        def run_block(self, layer: int, z: Tensor, **context: Any) -> Tensor: ...
+        def after_blocks(self, z: Tensor) -> Tensor: ...
+        def forward_features(self, images: Tensor) -> Tensor: ...
+        def patch_grid(self, per_patch: Tensor, height: int, width: int) -> Tensor: ...
+        def reset_classifier(self, num_classes: int) -> None: ...
 
     def forward_intermediates(
         self,
@@ -163,7 +186,7 @@ class Features:
         }
 
     @pretrained_cfg.setter
-    def pretrained_cfg(self, words: Mapping[str, object]) -> None:
+    def pretrained_cfg(self, words: Mapping[str, Any]) -> None:
         """Set by timm: preprocessing and class names are used, other entries are kept unchanged."""
         size, labels = words.get("input_size"), words.get("label_names")
         known = {name: tuple(words[name]) for name in ("mean", "std") if words.get(name)}

@@ -1,22 +1,22 @@
 """Folding models for inference."""
 
 import copy
-from typing import TypeVar
+from typing import Any, TypeVar
 
 import torch
 from torch import nn
 
 from crate_transformer.layers.full_precision import full_precision
 
-Model = TypeVar("Model", bound=nn.Module)
+Folded = TypeVar("Folded", bound="Foldable")
 
 
-class Foldable:
+class Foldable(nn.Module):
     """A model whose modules, such as its blocks, may have a method ``fold_`` that rewrites them for inference."""
 
     folded = False
 
-    def fold(self: Model) -> Model:
+    def fold(self: Folded) -> Folded:
         """A copy for inference, exact up to rounding, in which everything that can be precomputed is computed once.
 
         CRATE's ISTA becomes one linear map; affine parts of norms and ToST's branch scales are folded into the adjacent
@@ -31,7 +31,8 @@ class Foldable:
         with torch.inference_mode(False), full_precision(next(self.parameters()).device):
             folded = copy.deepcopy(self).eval().requires_grad_(False)
             folded.folded = True
-            for part in [module for module in folded.modules() if hasattr(module, "fold_")]:
+            parts: list[Any] = [module for module in folded.modules() if hasattr(module, "fold_")]
+            for part in parts:
                 dtype, *others = {p.dtype for p in part.parameters()} or {next(folded.parameters()).dtype}
                 if others:
                     raise ValueError(

@@ -1,7 +1,7 @@
 """Hyper-SET, whose layers descend two energies with learned step sizes (arXiv 2502.11646)."""
 
 from dataclasses import dataclass, replace
-from typing import Literal
+from typing import Any, Literal
 
 from jaxtyping import Float
 from torch import Tensor, nn
@@ -107,7 +107,8 @@ class Block(nn.Module):
 
     def changed(self) -> tuple[Tensor | None, Tensor | None]:
         """The low-rank changes of the weights of both steps at this recurrence."""
-        return tuple(change() for change in self.changes) or (None, None)
+        of_attention, of_ff = tuple(change() for change in self.changes) or (None, None)
+        return of_attention, of_ff
 
     def project(self, tokens: Float[Tensor, "batch tokens dim"]) -> Float[Tensor, "batch heads tokens head_dim"]:
         r""":math:`U_k^\top z`."""
@@ -129,21 +130,22 @@ class Block(nn.Module):
 class HyperSET(SequenceBackbone):
     """The hyper-spherical energy transformer: every layer is one step down two energies, applied several times."""
 
+    config: HyperSETConfig  # pyright: ignore[reportIncompatibleVariableOverride]
+
     def __init__(self, config: HyperSETConfig) -> None:
+        blocks = [Block(config, number) for number in range(config.depth)]
         super().__init__(
-            config,
-            patch_embed=PatchEmbed(config.patch_shape, config.in_chans, config.embed_dim),
-            blocks=[Block(config, number) for number in range(config.depth)],
+            config, patch_embed=PatchEmbed(config.patch_shape, config.in_chans, config.embed_dim), blocks=blocks
         )
-        for number, block in enumerate(self.blocks):
-            if block.steps and number and number % config.recurrences == 0:
+        for number, block in enumerate(blocks):
+            if block.steps and blocks[0].steps and number and number % config.recurrences == 0:
                 shared = "time" if config.steps == "own" else ""
-                share_weights(block.steps.get_submodule(shared), self.blocks[0].steps.get_submodule(shared))
+                share_weights(block.steps.get_submodule(shared), blocks[0].steps.get_submodule(shared))
             if config.rank:
                 block.changes.extend(LowRank(config.embed_dim, config.rank, config.rank_scale) for _ in range(2))
                 if number >= config.recurrences:
-                    share_weights(block.changes, self.blocks[number % config.recurrences].changes)
+                    share_weights(block.changes, blocks[number % config.recurrences].changes)
 
-    def context(self, z: Float[Tensor, "batch tokens dim"], height: int, width: int) -> dict[str, object]:
+    def context(self, z: Float[Tensor, "batch tokens dim"], height: int, width: int) -> dict[str, Any]:
         """The tokens of the first layer, if step sizes depend on them."""
         return {"start": z} if self.config.steps_of == "input" else {}

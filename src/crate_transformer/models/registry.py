@@ -4,6 +4,8 @@ import dataclasses
 import difflib
 import fnmatch
 import re
+from collections.abc import Mapping
+from typing import Any
 
 from crate_transformer.models import aot, cbt, crate, crate_alpha, crate_mae, hyper_set, recurrent_crate, tost, vit
 from crate_transformer.models.aot import AoT
@@ -26,7 +28,7 @@ from crate_transformer.models.recurrent_crate import RecurrentCRATE
 from crate_transformer.models.tost import ToST
 from crate_transformer.models.vit import ViT
 
-_FAMILIES: dict[type[Backbone], dict[str, BackboneConfig]] = {
+_FAMILIES: dict[type[Backbone], Mapping[str, BackboneConfig]] = {
     CRATE: crate.SIZES,
     ViT: vit.SIZES,
     CRATEAlpha: crate_alpha.SIZES,
@@ -78,22 +80,22 @@ def canonical_name(name: str) -> str:
     raise ValueError(f"there is no model {name!r}; {hint}")
 
 
-def build_model(name: str, **config: object) -> Backbone:
+def build_model(name: str, **config: Any) -> Backbone:
     """A freshly initialised model; keyword arguments replace fields of its configuration."""
     model_class, default = MODELS[canonical_name(name)]
-    return model_class(_changed(name, default, config))
+    return model_class(_changed(name, default, config))  # pyright: ignore[reportCallIssue] -- a family needs no more
 
 
-def build_language_model(name: str, **config: object) -> LanguageModel:
+def build_language_model(name: str, **config: Any) -> LanguageModel:
     """A freshly initialised language model; keyword arguments replace fields of its configuration."""
     if name not in LANGUAGE_MODELS:
         raise ValueError(f"there is no language model {name!r}; choose one of {', '.join(sorted(LANGUAGE_MODELS))}")
     model_class, default = LANGUAGE_MODELS[name]
-    return model_class(_changed(name, default, config))
+    return model_class(_changed(name, default, config))  # pyright: ignore[reportCallIssue] -- a family needs no more
 
 
 def _changed(
-    name: str, default: BackboneConfig | LanguageConfig, changes: dict[str, object]
+    name: str, default: BackboneConfig | LanguageConfig, changes: dict[str, Any]
 ) -> BackboneConfig | LanguageConfig:
     known = {field.name for field in dataclasses.fields(default)}
     for key in changes:

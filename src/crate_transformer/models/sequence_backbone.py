@@ -1,16 +1,16 @@
 """A backbone with positions along the sequence of tokens instead of on a grid."""
 
 from functools import partial
+from typing import Any
 
 import torch
 from jaxtyping import Float
 from torch import Tensor, nn
 
 from crate_transformer.models.backbone import Backbone
-from crate_transformer.models.config import BackboneConfig
 
 
-def check_class_token(config: BackboneConfig) -> None:
+def check_class_token(config: Any) -> None:
     """Check the options of a ``SequenceBackbone``.
 
     Raises:
@@ -24,6 +24,8 @@ def check_class_token(config: BackboneConfig) -> None:
 
 class SequenceBackbone(Backbone):
     """Positions are sines and cosines of each token's index, class token first; the class token is optional."""
+
+    config: Any  # a configuration with ``class_token``
 
     def _make_tokens(self) -> None:
         if self.config.class_token:

@@ -1,6 +1,7 @@
 """ToST, the token statistics transformer, linear in the number of tokens (arXiv 2412.17810)."""
 
 from dataclasses import dataclass, replace
+from typing import Any
 
 import torch
 from jaxtyping import Float
@@ -72,11 +73,11 @@ class Block(nn.Module):
         dim = config.embed_dim
         self.norm1 = nn.LayerNorm(dim, eps=1e-6)
         self.tssa = TSSA(dim, config.num_heads)
-        self.scale1 = LayerScale(dim, config.layer_scale)
+        self.scale1: Any = LayerScale(dim, config.layer_scale)
         self.z_half = HookPoint()
         self.norm2 = nn.LayerNorm(dim, eps=1e-6)
         self.mlp = MLP(dim, round(dim * config.mlp_ratio))
-        self.scale2 = LayerScale(dim, config.layer_scale)
+        self.scale2: Any = LayerScale(dim, config.layer_scale)
 
     def forward(self, z: Float[Tensor, "batch tokens dim"]) -> Float[Tensor, "batch tokens dim"]:
         z = self.z_half(z + self.scale1(self.tssa(self.norm1(z))))
@@ -102,11 +103,11 @@ class ClassLayer(nn.Module):
         super().__init__()
         dim = config.embed_dim
         self.norm1 = nn.LayerNorm(dim, eps=1e-6)
-        self.attn = ClassAttention(dim, config.num_heads)
+        self.attn: Any = ClassAttention(dim, config.num_heads)
         self.scale1 = LayerScale(dim, config.layer_scale)
         self.norm2 = nn.LayerNorm(dim, eps=1e-6)
         self.mlp = MLP(dim, round(dim * config.mlp_ratio))
-        self.scale2 = LayerScale(dim, config.layer_scale)
+        self.scale2: Any = LayerScale(dim, config.layer_scale)
 
     def forward(self, z: Float[Tensor, "batch tokens dim"]) -> Float[Tensor, "batch tokens dim"]:
         normed = self.norm1(z)
@@ -123,6 +124,7 @@ class ToST(Backbone):
     """The token statistics transformer: a convolutional stem, Fourier positions, and a class token that is added only
     after the blocks. In training, the batch normalisation of the stem couples the images of a batch."""
 
+    config: ToSTConfig  # pyright: ignore[reportIncompatibleVariableOverride]
     num_prefix_tokens = 0
 
     def __init__(self, config: ToSTConfig) -> None:

@@ -1,7 +1,7 @@
 """The standard vision transformer, the baseline for CRATE (arXiv 2010.11929)."""
 
 from dataclasses import dataclass
-from typing import Literal
+from typing import Any, Literal
 
 from jaxtyping import Float
 from torch import Tensor, nn
@@ -83,13 +83,15 @@ class Block(nn.Module):
         """Fold the affine parts of both norms, and the scales, into the linear maps."""
         self.norm1, self.attn.qkv = fold_norm(self.norm1, self.attn.qkv)
         self.norm2, self.mlp.fc1 = fold_norm(self.norm2, self.mlp.fc1)
-        if isinstance(self.scale1, LayerScale):
+        if isinstance(self.scale1, LayerScale) and isinstance(self.scale2, LayerScale):
             self.attn.out, self.scale1 = fold_scale(self.attn.out, self.scale1)
             self.mlp.fc2, self.scale2 = fold_scale(self.mlp.fc2, self.scale2)
 
 
 class ViT(Backbone):
     """Vision transformer with the same interface as ``CRATE``."""
+
+    config: ViTConfig  # pyright: ignore[reportIncompatibleVariableOverride]
 
     def __init__(self, config: ViTConfig) -> None:
         patch_embed = PooledStem if config.stem == "conv" else ConvPatchEmbed
@@ -106,6 +108,6 @@ class ViT(Backbone):
                 nn.init.trunc_normal_(module.weight, std=0.02)
                 nn.init.zeros_(module.bias)
 
-    def context(self, z: Float[Tensor, "batch tokens dim"], height: int, width: int) -> dict[str, object]:
+    def context(self, z: Float[Tensor, "batch tokens dim"], height: int, width: int) -> dict[str, Any]:
         """The grid of the patches, where attention needs it."""
         return {"grid": self.grid_size(height, width)} if self.config.attention == "agent" else {}

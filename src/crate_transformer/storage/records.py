@@ -98,13 +98,13 @@ def json_bytes(data: object) -> bytes:
     return (json_text(plain(data), indent=1, sort_keys=True) + "\n").encode()
 
 
-def json_text(data: object, **options: object) -> str:
+def json_text(data: object, **options: Any) -> str:
     """JSON with unescaped characters, unless ``data`` contains text that is not valid Unicode (file names)."""
     text = json.dumps(data, ensure_ascii=False, allow_nan=False, **options)
     return text if text.isascii() or _is_unicode(text) else json.dumps(data, allow_nan=False, **options)
 
 
-def plain(data: object, digits: int | None = SIGNIFICANT_DIGITS) -> object:
+def plain(data: Any, digits: int | None = SIGNIFICANT_DIGITS) -> Any:
     """``data`` as JSON types; floats keep ``digits`` significant digits, or all of them if ``None``."""
     if data is None or isinstance(data, (str, bool)):
         return data
@@ -116,6 +116,8 @@ def plain(data: object, digits: int | None = SIGNIFICANT_DIGITS) -> object:
         if digits is None:
             return data
         return float(f"{data:.{digits}g}") if abs(data) < 10**digits else float(round(data))
+    if type(data).__module__ == "numpy":
+        return plain(data.tolist(), digits)
     if isinstance(data, Path):
         return str(data)
     if dataclasses.is_dataclass(data) and not isinstance(data, type):
@@ -126,8 +128,6 @@ def plain(data: object, digits: int | None = SIGNIFICANT_DIGITS) -> object:
         return sorted(plain(value, digits) for value in data)
     if isinstance(data, (list, tuple)):
         return [plain(value, digits) for value in data]
-    if type(data).__module__ == "numpy":
-        return plain(data.tolist(), digits)
     raise ValueError(f"a {type(data).__name__} cannot be written as JSON: convert it to numbers, text or arrays first")
 
 

@@ -1,6 +1,7 @@
 """CRATE for language (arXiv 2311.13110)."""
 
 from dataclasses import dataclass
+from typing import Any
 
 from jaxtyping import Float
 from torch import Tensor, nn
@@ -40,7 +41,7 @@ class Block(nn.Module):
         self.mssa = MSSA(dim, config.num_heads, out_bias=config.bias, causal=True)
         self.z_half = HookPoint()
         self.norm2 = nn.LayerNorm(dim, bias=config.bias)
-        self.ista = ISTA(dim, step_size=config.step_size, sparsity_weight=config.sparsity_weight)
+        self.ista: Any = ISTA(dim, step_size=config.step_size, sparsity_weight=config.sparsity_weight)
 
     def forward(self, z: Float[Tensor, "batch tokens dim"]) -> Float[Tensor, "batch tokens dim"]:
         z = self.z_half(z + self.mssa(self.norm1(z)))

@@ -1,6 +1,7 @@
 """ToST for language (arXiv 2412.17810)."""
 
 from dataclasses import dataclass
+from typing import Any
 
 from jaxtyping import Float
 from torch import Tensor, nn
@@ -42,11 +43,11 @@ class Block(nn.Module):
         dim, bias = config.embed_dim, config.bias
         self.norm1 = nn.LayerNorm(dim, bias=bias)
         self.tssa = CausalTSSA(dim, config.num_heads, config.context_length, bias=bias)
-        self.scale1 = LayerScale(dim, config.layer_scale)
+        self.scale1: Any = LayerScale(dim, config.layer_scale)
         self.z_half = HookPoint()
         self.norm2 = nn.LayerNorm(dim, bias=bias)
         self.mlp = MLP(dim, round(dim * config.mlp_ratio), bias=bias)
-        self.scale2 = LayerScale(dim, config.layer_scale)
+        self.scale2: Any = LayerScale(dim, config.layer_scale)
 
     def forward(self, z: Float[Tensor, "batch tokens dim"]) -> Float[Tensor, "batch tokens dim"]:
         z = self.z_half(z + self.scale1(self.tssa(self.norm1(z))))

@@ -1,5 +1,8 @@
 """The common part of all language models: embedding, positions, tied output."""
 
+from collections.abc import Sequence
+from typing import Any
+
 import torch
 import torch.nn.functional as F
 from jaxtyping import Float, Int
@@ -28,9 +31,11 @@ class LanguageModel(Foldable, nn.Module):
     end of a residual branch.
     """
 
+    provenance: Any
+    """Where the weights come from (``checkpoints.Provenance``); only models that were loaded have it."""
     grad_checkpointing = False
 
-    def __init__(self, config: LanguageConfig, blocks: list[nn.Module]) -> None:
+    def __init__(self, config: LanguageConfig, blocks: Sequence[nn.Module]) -> None:
         super().__init__()
         self.config = config
         self.embed_dim = config.embed_dim
