@@ -5,8 +5,8 @@ python benchmarks/gallery.py ../shared/data runs/gallery --checkpoint NAME_OR_FO
 The rule: of each set the first pictures in the order of their files are shown. The head (layer, head and sign by AUC,
 size of the mask by mIoU) is chosen on 120 others, spread evenly over the rest. A map is the mean over nine shifts by
 half a patch and their mirror images, which makes it finer than the patches; its brightest 3% and darkest 2% are cut.
-Of birds, the first picture of each species is shown on which no head was chosen, with the three heads whose strongest
-patch lies most often at one part in the other species.
+Of birds, cars and pets with parts, the head whose strongest patch lies most often at one part is chosen on half of the
+species (or pictures); shown are the first pictures of each other species in which the part is visible.
 """
 
 import argparse
@@ -41,7 +41,9 @@ SETS = {
     "ecssd": "salient objects",
     "camo_animals": "camouflaged animals",
 }
-SHOWN, PARTS, CHOSEN_ON, SEED = 6, 3, 120, 0
+PART_SETS = {"cub_parts": "birds", "car_parts": "cars", "pets": "cats and dogs"}
+PART_CONTROLS = {"untrained": "untrained", "position_prior": "mean place", "shuffled": "parts of other pictures"}
+SHOWN, CHOSEN_ON, SEEN, SEED = 6, 120, 15, 0
 
 
 def steady_maps(
@@ -99,36 +101,38 @@ def show_set(model: Backbone, folder: Path, name: str, side: int, output: Path) 
     save_figure(heads_and_animals_figure(photographs, maps, names, title=title), output / f"{name}_heads.png")
 
 
-def distinct_heads(accuracy: Float[np.ndarray, "layers heads parts"]) -> list[tuple[int, int, int]]:
-    """Layer, head and part of the most accurate heads, each head and each part once."""
-    left, chosen = np.nan_to_num(accuracy), []
-    for _ in range(PARTS):
-        layer, head, part = (int(index) for index in np.unravel_index(left.argmax(), left.shape))
-        chosen.append((layer, head, part))
-        left[layer, head], left[..., part] = 0, 0
-    return chosen
-
-
-def show_parts(model: Backbone, folder: Path, side: int, output: Path) -> None:
-    """Choose heads for parts on one half of the species, and draw the first pictures of the other half."""
+def show_parts(model: Backbone, folder: Path, name: str, side: int, output: Path) -> None:
+    """Choose the head that points best at a part on half of the species, and draw the first pictures of the others."""
     samples = open_part_samples(folder)
     arrays = crop_parts(samples.spread(CHOSEN_ON), samples.parts, side)
     found = part_pointing(model, arrays, seed=SEED)
-    chosen = distinct_heads(found.selection_accuracy)
-    first = [arrays.groups.index(group) for group in found.reported_groups][:SHOWN]
-    shown = arrays.pixels[first]
-    maps = attention_maps(model, normalise(shown, model.preprocessing)).maps
-    heads = np.stack([maps[:, layer, head] for layer, head, _ in chosen])
-    names = [f"layer {layer}, head {head}: {arrays.parts[part]}" for layer, head, part in chosen]
-    right = ", ".join(f"{arrays.parts[part]} {found.accuracy[layer, head, part]:.0%}" for layer, head, part in chosen)
-    note = (
-        f"Circle: the strongest patch. Cross: the part. The heads were chosen on {len(found.selection_groups)} other "
-        f"species; in the pictures of these species the circle is at the part as often as: {right}."
+    often = [found.num_selection.get(part, 0) >= SEEN for part in arrays.parts]
+    accuracy = np.where(often, found.selection_accuracy, 0)
+    layer, head, part = (int(index) for index in np.unravel_index(accuracy.argmax(), accuracy.shape))
+    visible = (
+        ~np.isnan(arrays.points[:, part, 0]) if arrays.regions is None else arrays.regions[:, part].any(axis=(1, 2))
     )
-    points = arrays.points[first][:, [part for _, _, part in chosen]]
-    photographs = shown.permute(0, 2, 3, 1).numpy()
-    figure = parts_figure(photographs, heads, points, names, title="birds: heads and parts", note=note)
-    save_figure(figure, output / "cub_parts.png")
+    groups = arrays.groups
+    reported = [index for index in np.flatnonzero(visible) if groups[index] in found.reported_groups]
+    first = sorted(reported, key=lambda index: (groups[:index].count(groups[index]), index))[:SHOWN]
+    shown = arrays.pixels[first]
+    maps = attention_maps(model, normalise(shown, model.preprocessing), layers=[layer], heads=[head]).maps[:, 0, 0]
+    rows = found.measures[arrays.parts[part]].rows
+    others = ", ".join(f"{rows[row].mean:.0%} ({text})" for row, text in PART_CONTROLS.items())
+    where = "other species" if found.by_group else "other pictures"
+    note = (
+        f"Circle: the strongest patch. It is at the part in {rows['model'].mean:.0%} of the pictures; controls: "
+        f"{others}. The head was chosen on {where}."
+    )
+    figure = parts_figure(
+        shown.permute(0, 2, 3, 1).numpy(),
+        maps,
+        None if arrays.points is None else arrays.points[first, part],
+        None if arrays.regions is None else arrays.regions[first, part],
+        title=f"{PART_SETS[name]}: layer {layer}, head {head} and the {arrays.parts[part].replace('_', ' ')}",
+        note=note,
+    )
+    save_figure(figure, output / f"parts_{PART_SETS[name].split()[0]}.png")
 
 
 def main() -> None:
@@ -138,17 +142,17 @@ def main() -> None:
     parser.add_argument("output", type=Path)
     parser.add_argument("--checkpoint", default="crate_mini_patch8_64.tiny_imagenet_100")
     parser.add_argument("--side", type=int, default=128, help="pixels")
-    parser.add_argument("--sets", nargs="+", choices=[*SETS, "cub_parts"], default=[*SETS, "cub_parts"])
+    names = list(dict.fromkeys([*SETS, *PART_SETS]))
+    parser.add_argument("--sets", nargs="+", choices=names, default=names)
     arguments = parser.parse_args()
     logging.getLogger("crate_transformer.data").setLevel(logging.ERROR)
     model = load_checkpoint(arguments.checkpoint)
     for name in arguments.sets:
         folder = arguments.data / name / "open"
-        if name in SETS:
-            show_set(model, folder, name, arguments.side, arguments.output)
-        else:
-            show_parts(model, folder, arguments.side, arguments.output)
-        print(arguments.output / f"{name}.png", flush=True)
+        for kinds, show in ((SETS, show_set), (PART_SETS, show_parts)):
+            if name in kinds:
+                show(model, folder, name, arguments.side, arguments.output)
+        print(f"{arguments.output}: {name}", flush=True)
 
 
 if __name__ == "__main__":

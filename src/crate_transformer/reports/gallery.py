@@ -3,7 +3,7 @@
 from collections.abc import Sequence
 
 import numpy as np
-from jaxtyping import Float, UInt8
+from jaxtyping import Bool, Float, UInt8
 from matplotlib.figure import Figure
 from PIL import Image
 
@@ -58,27 +58,29 @@ def heads_and_animals_figure(
 @styled
 def parts_figure(
     images: UInt8[np.ndarray, "images height width 3"],
-    maps: Float[np.ndarray, "heads images rows columns"],
-    points: Float[np.ndarray, "images heads 2"],
-    names: Sequence[str],
+    maps: Float[np.ndarray, "images rows columns"],
+    points: Float[np.ndarray, "images 2"] | None,
+    regions: Bool[np.ndarray, "images height width"] | None,
     *,
     title: str = "",
     note: str = "",
 ) -> Figure:
-    """A row for each image: the image, and for every head its map with a circle at the strongest patch and a cross at
-    the part that the head was chosen for."""
-    pictures = Montage(len(images), 1 + len(maps), images.shape[1:3], largest=LARGEST)
-    for column, text in enumerate(("photograph", *names)):
-        pictures.column_label(column, text)
-    for row, image in enumerate(images):
-        pictures.draw(row, 0, resize(image, pictures.side))
-        for column, heats in enumerate(maps, start=1):
-            heat = heats[row]
-            pictures.draw(row, column, overlay(image, heat, pictures.side))
-            top, left = np.unravel_index(heat.argmax(), heat.shape)
-            pictures.mark(row, column, (left + 0.5) / heat.shape[1], (top + 0.5) / heat.shape[0], "o")
-            across, down = points[row, column - 1] / (image.shape[1], image.shape[0])
-            pictures.mark(row, column, across, down, "x")
+    """A column for each image: the image with its part, as a cross or an outline, and the map with a circle at the
+    strongest patch."""
+    pictures = Montage(
+        2, len(images), images.shape[1:3], row_labels=("the part", "attention\nof the head"), largest=LARGEST
+    )
+    for column, (image, heat) in enumerate(zip(images, maps, strict=True)):
+        pictures.draw(0, column, resize(image, pictures.side))
+        pictures.draw(1, column, overlay(image, heat, pictures.side))
+        top, left = np.unravel_index(heat.argmax(), heat.shape)
+        for row in (0, 1):
+            if points is not None:
+                across, down = points[column] / (image.shape[1], image.shape[0])
+                pictures.mark(row, column, across, down, "x")
+            if regions is not None:
+                pictures.outline(row, column, regions[column], strong=False)
+        pictures.mark(1, column, (left + 0.5) / heat.shape[1], (top + 0.5) / heat.shape[0], "o")
     return pictures.finish(title, note)
 
 
