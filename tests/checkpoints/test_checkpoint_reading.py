@@ -2,6 +2,7 @@
 
 import argparse
 import collections
+import os
 import pathlib
 import pickle
 import random
@@ -132,6 +133,20 @@ def test_changed_bytes_are_noticed(write, official, tmp_path, seed=0):
         else:
             assert same(model, loaded)
     assert refused
+
+
+def test_a_tensor_cannot_take_the_place_of_its_neighbour(write, official, tmp_path):
+    """A longer extra field in its header moves PyTorch's reading on, often to the next values of that size."""
+    file = write({"state_dict": official[0]})
+    content = file.read_bytes()
+    with zipfile.ZipFile(file) as archive:
+        headers = [info.header_offset for info in archive.infolist() if "/data/" in info.filename]
+    for header in headers:
+        moved = bytearray(content)
+        moved[header + 28] ^= 0x80
+        (tmp_path / "moved.pth").write_bytes(moved)
+        with pytest.raises(ValueError, match=r"moved\.pth is not a readable checkpoint: truncated, damaged"):
+            load_checkpoint(tmp_path / "moved.pth", num_heads=3)
 
 
 def test_a_flipped_bit_of_a_value_is_named(write, official, tmp_path):
@@ -276,7 +291,7 @@ def test_plain_values_of_training_programs_are_read_and_their_classes_are_not(wr
 
 def test_a_function_is_no_plain_value(write, official):
     with pytest.raises(ValueError, match=r"is refused: it contains .*getcwd.*nothing was executed"):
-        load_checkpoint(write({"state_dict": official[0], "where": pathlib.os.getcwd}))
+        load_checkpoint(write({"state_dict": official[0], "where": os.getcwd}))
     hostile = b"\x80\x02cnumpy\ndtype\nX\x02\x00\x00\x00O8\x85R."
     assert pickle.loads(hostile) == np.dtype("O")
     (pathlib.Path(write({})).parent / "dtype.pth").write_bytes(hostile)

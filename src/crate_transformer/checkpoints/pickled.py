@@ -2,12 +2,13 @@
 
 import pickletools
 import re
+import struct
 import tarfile
 import warnings
 import zipfile
 import zlib
 from collections import OrderedDict
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
 from encodings import aliases, normalize_encoding
 from io import SEEK_CUR, BufferedReader, BytesIO
 from pathlib import Path, PurePosixPath
@@ -138,6 +139,7 @@ def _check_structure(path: Path) -> None:
     """Read and verify the members of the archive that are not tensor values; they are few and small."""
     with zipfile.ZipFile(path) as archive:
         members = archive.infolist()
+        _check_places(path, members, archive.start_dir)
         with_checksums = any(member.CRC for member in members)
         for member in members:
             if member.compress_type != zipfile.ZIP_STORED:
@@ -149,6 +151,17 @@ def _check_structure(path: Path) -> None:
             content = archive.read(member)
             if member.filename.endswith("data.pkl"):
                 _check_pickles(BytesIO(content), 1)
+
+
+def _check_places(path: Path, members: Sequence[zipfile.ZipInfo], end: int) -> None:
+    """Check that no member reaches into the next: PyTorch finds its values by lengths that have no checksum."""
+    ordered = sorted(members, key=lambda member: member.header_offset)
+    with path.open("rb") as stream:
+        for member, following in zip(ordered, [*(member.header_offset for member in ordered[1:]), end], strict=True):
+            stream.seek(member.header_offset + 26)
+            name, extra = struct.unpack("<HH", stream.read(4))
+            if member.header_offset + 30 + name + extra + member.compress_size > following:
+                raise ValueError(f"member {member.filename!r} reaches into the next")
 
 
 def _check_pickles(stream: BufferedReader | BytesIO, count: int) -> None:
