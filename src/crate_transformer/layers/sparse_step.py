@@ -1,6 +1,6 @@
 """The protocol of a layer that codes tokens sparsely."""
 
-from typing import ClassVar, Protocol, runtime_checkable
+from typing import TYPE_CHECKING, ClassVar, Protocol, runtime_checkable
 
 from torch import Tensor
 
@@ -16,7 +16,9 @@ class SparseStep(Protocol):
     ``starts_at_input``, else from 0.
     """
 
-    dictionary: Tensor
+    if TYPE_CHECKING:  # from Python 3.12 on, isinstance does not find parameters
+        dictionary: Tensor
+
     step_size: float
     sparsity_weight: float
     num_steps: ClassVar[int]

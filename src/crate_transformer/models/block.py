@@ -1,6 +1,6 @@
 """The interface of a block for inspection."""
 
-from typing import Any, ClassVar, Protocol, runtime_checkable
+from typing import TYPE_CHECKING, Any, ClassVar, Protocol, runtime_checkable
 
 from jaxtyping import Float
 from torch import Tensor, nn
@@ -18,8 +18,10 @@ class Block(Protocol):
     and ``sparse_step`` is the problem that it solves.
     """
 
-    norm1: nn.Module
-    z_half: HookPoint
+    if TYPE_CHECKING:  # from Python 3.12 on, isinstance does not find submodules and parameters
+        norm1: nn.Module
+        z_half: HookPoint
+
     attention: ClassVar[str]
     lowers_rate: ClassVar[bool]
     sparse_code: ClassVar[str | None]
