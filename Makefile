@@ -4,7 +4,7 @@ PIP := $(BIN)/python -m pip --disable-pip-version-check install --quiet
 
 unexport PYTHONDONTWRITEBYTECODE  # which some images set: every process would compile anew what it imports
 
-.PHONY: quickstart setup check docs test test-timm test-triton test-datasets test-peers test-suites test-slow test-gpu test-seeds bench gallery format
+.PHONY: quickstart setup check docs test test-timm test-triton test-datasets test-peers test-suites test-slow test-oldest test-gpu test-seeds bench gallery format
 
 quickstart: .venv/core.stamp  ## train a small CRATE here and open up what it does: runs/quickstart/report.html
 	$(BIN)/crate quickstart
@@ -89,6 +89,21 @@ test-suites: .venv/suites.stamp  ## the test suites of timm and transformers, fr
 
 test-slow: .venv/dev.stamp
 	$(BIN)/pytest -m slow
+
+OLDEST_PYTHON ?= python3.10
+OLDEST_TORCH ?= torch==2.6.0 --index-url https://download.pytorch.org/whl/cpu
+OLDEST_VENV ?=  # --system-site-packages to use an installed PyTorch
+
+# what depends neither on the bits of one build nor on files of newer ones; older releases warn of other things
+test-oldest: build/oldest.stamp  ## part of the tests beside the oldest PyTorch and Python (CONTRIBUTING.md), in build/oldest
+	build/oldest/bin/python -m pytest -W default -m "not slow and not gpu and not browser" \
+		tests/layers tests/objective tests/models tests/checkpoints tests/inspection
+
+build/oldest.stamp: pyproject.toml
+	$(OLDEST_PYTHON) -m venv $(OLDEST_VENV) build/oldest
+	build/oldest/bin/python -m pip install --quiet $(OLDEST_TORCH)
+	build/oldest/bin/python -m pip install --quiet -e ".[dev]"
+	touch $@
 
 test-gpu: .venv/dev.stamp
 	$(BIN)/pytest -m gpu
