@@ -6,7 +6,7 @@ from typing import Annotated
 
 import tyro
 
-from crate_transformer.cli.terminal import print_json
+from crate_transformer.cli.terminal import print_json, say
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -52,19 +52,14 @@ class Command:
             return
         from rich.table import Table
 
-        from crate_transformer.reports.table import print_rich
+        from crate_transformer.reports.table import format_cell, print_rich
 
-        shown = ("name", "width", "depth", "parameters", "weights")  # the name tells patch and image size
+        shown = ("name", "width", "depth", "heads", "parameters")  # the name tells patch and image size
         table = Table(box=None, padding=(0, 1, 0, 0))
         for heading in shown:
-            table.add_column(heading, no_wrap=heading != "weights", overflow="fold")
+            table.add_column(heading, no_wrap=True)
         for row in rows:
             table.add_row(*(format_cell(row[key]) for key in shown))
         print_rich(table)
-
-
-def format_cell(value: object) -> str:
-    """A table cell: thousands separators for numbers, commas between list entries."""
-    if isinstance(value, int):
-        return f"{value:,}"
-    return ", ".join(value) if isinstance(value, list) else str(value)
+        if bundled := [f"{row['name']}.{tag}" for row in rows for tag in row["weights"]]:
+            say("", "bundled weights:", *bundled)
