@@ -23,7 +23,7 @@ from crate_transformer.checkpoints import (
     official_vit,
     transformers_vit,
 )
-from crate_transformer.checkpoints.assemble import assemble
+from crate_transformer.checkpoints.assemble import assemble, check_complete
 from crate_transformer.checkpoints.examine import MAX_EXPANSION, naming
 from crate_transformer.checkpoints.hub import from_pretrained, is_hub_id
 from crate_transformer.checkpoints.native import CONFIG, WEIGHTS, load_native
@@ -126,7 +126,8 @@ def save_official(model: nn.Module, file: str | Path) -> str:
     """Write the weights, bit for bit, in the format of the family's official code; returns the name of the format.
 
     Raises:
-        ValueError: the family has no official format, or the model has parts that this format cannot store.
+        ValueError: the family has no official format, or the file would be read as another model, also with every
+            option given as a hint.
         OSError: the file cannot be written; an existing file is kept.
     """
     content, name = official_content(model)
@@ -137,11 +138,36 @@ def save_official(model: nn.Module, file: str | Path) -> str:
 def official_content(model: nn.Module) -> tuple[bytes, str]:
     """The content of the file that ``save_official`` writes, and the name of the format."""
     model = innermost(model)
-    known = {form.restore[0]: (form.restore[1], form.name) for form in OFFICIAL_FORMATS if form.restore}
+    known = {form.restore[0]: (form, form.restore[1]) for form in OFFICIAL_FORMATS if form.restore}
     if type(model) not in known:
         names = ", ".join(family.__name__ for family in known)
         raise ValueError(f"{type(model).__name__} has no official format; there are formats for {names}")
-    restore, name = known[type(model)]
+    form, restore = known[type(model)]
+    content = restore(model)
+    try:
+        _check_same(model, form, content)
+    except ValueError as error:
+        raise ValueError(f"the format {form.name!r} cannot store this {type(model).__name__}: {error}") from error
     stream = io.BytesIO()
-    torch.save(restore(model), stream)
-    return stream.getvalue(), name
+    torch.save(content, stream)
+    return stream.getvalue(), form.name
+
+
+def _check_same(model: Model, form: OfficialFormat, content: Mapping[str, Any]) -> None:
+    """Check that the model's options as hints and the content to be written give the model.
+
+    Raises:
+        ValueError: they give another one, or none.
+    """
+    tensors = next((part for part in content.values() if isinstance(part, Mapping)), content)
+    found, tensors = _recognise(Path("the file"), tensors)
+    if found is not form:
+        raise ValueError(f"it would be read as {found.name!r}")
+    again = form.convert(tensors, vars(model.config))
+    check_complete(again.model_class, again.config, again.tensors)
+    for name, value in vars(model.config).items():
+        if getattr(again.config, name) != value:
+            raise ValueError(f"{name} {value} would be read as {getattr(again.config, name)}")
+    for name, tensor in model.state_dict().items():
+        if name not in again.tensors or not torch.equal(again.tensors[name], tensor.cpu()):
+            raise ValueError(f"the tensor {name!r} would be read with other values")

@@ -62,6 +62,8 @@ def convert(tensors: Mapping[str, Tensor], hints: Mapping[str, Any]) -> Converte
     validate_hints(CRATEConfig, {}, hints)
     depth = count_layers(tensors.keys(), r"transformer\.layers\.(\d+)\.")
     has_out = any(".fn.to_out." in key for key in tensors)
+    if (output := hints.get("output")) not in (None, "free" if has_out else "identity"):
+        raise ValueError(f"output={output} contradicts the tensors, which have {'an' if has_out else 'no'} output map")
     in_layer = {key: own for key, own in RENAMED_IN_LAYER.items() if has_out or ".to_out." not in key}
     table = RENAMED | unfold(in_layer, depth)
     renamed = rename(tensors, table)

@@ -88,10 +88,11 @@ def convert(tensors: Mapping[str, Tensor], hints: Mapping[str, Any]) -> Converte
         )
     in_chans, *patch_size = kernel.shape[1:]
     num_patches = count_positions("decoder_pos_embed", tensors["decoder_pos_embed"], dim) - 1
+    as_default = "decoder_depth" in hints and hints["decoder_depth"] is None
     inferred = {
         "embed_dim": dim,
         "depth": depth,
-        "decoder_depth": decoder_depth,
+        "decoder_depth": None if decoder_depth == depth and as_default else decoder_depth,
         "num_classes": 0,
         **infer_patches(
             math.prod(kernel.shape[1:]), num_patches, {**hints, "patch_size": tuple(patch_size), "in_chans": in_chans}
@@ -101,8 +102,12 @@ def convert(tensors: Mapping[str, Tensor], hints: Mapping[str, Any]) -> Converte
         inferred["num_heads"] = PUBLISHED_HEADS[dim, depth]
     validate_hints(CRATEMAEConfig, inferred, hints)
     values = NOT_IN_TENSORS | inferred | dict(hints)
-    num_heads = resolve_num_heads(values.get("num_heads"), dim, dim, depth)
-    if num_heads == 1:
+    inner_dim = common_size(tensors, 0, r"(decoder_)?blocks\.\d+\.layers\.0\.[01]\.fn\.qkv\.weight")
+    num_heads = resolve_num_heads(values.get("num_heads"), inner_dim, dim, depth)
+    if inner_dim != dim:
+        inferred["head_dim"] = values["head_dim"] = inner_dim // num_heads
+        validate_hints(CRATEMAEConfig, inferred, hints)
+    elif num_heads == 1:
         raise ValueError("num_heads=1 contradicts the tensors: a single head would have no output projection")
     return Converted(
         model_class=CRATEMAE,

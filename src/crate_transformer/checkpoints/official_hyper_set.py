@@ -18,6 +18,7 @@ from crate_transformer.checkpoints.official import (
     permute_axes,
     rename,
     rename_back,
+    resolve_num_heads,
     unfold,
     validate_hints,
     weights,
@@ -96,7 +97,7 @@ def convert(tensors: Mapping[str, Tensor], hints: Mapping[str, Any]) -> Converte
     renamed = rename(tensors, table)
     inferred: dict[str, Any] = {**shapes(tensors, hints, r"emb\.(0\.(weight|bias)|1\.weight)"), "steps": steps}
     atoms = common_size(tensors, 0, r"enc\.\d+\.(mlp|ln2)\.weight")
-    inferred["num_atoms"] = None if atoms == inferred["embed_dim"] else atoms
+    inferred["num_atoms"] = hints.get("num_atoms") and atoms if atoms == inferred["embed_dim"] else atoms
     inferred["num_heads"] = inferred["embed_dim"] // max(
         1, common_size(tensors, 0, r"enc\.\d+\.attn\.ln1_[123]\.weight")
     )
@@ -121,7 +122,13 @@ def convert_crate(tensors: Mapping[str, Tensor], hints: Mapping[str, Any]) -> Co
     layers, recurrences = count_recurrences(tensors.keys(), hints)
     output = "free" if any(".to_out." in key for key in tensors) else "transposed"
     table = crate_renamings(layers, recurrences, output, "cls_token" in tensors)
-    inferred = shapes(tensors, hints, r"emb\.weight") | {"output": output, "depth": layers * recurrences}
+    inferred = shapes(tensors, hints, r"emb\.weight") | {"depth": layers * recurrences}
+    dim, inner_dim = inferred["embed_dim"], common_size(tensors, 0, r"enc\.\d+\.attn\.fn\.qkv\.weight")
+    num_heads = resolve_num_heads(hints["num_heads"], inner_dim, dim, layers)
+    if inner_dim != dim:
+        inferred["head_dim"] = inner_dim // num_heads
+    means_free = "output" in hints and hints["output"] is None and (num_heads > 1 or inner_dim != dim)
+    inferred["output"] = None if output == "free" and means_free else output
     rows, columns = as_pair("patch_size", inferred["patch_size"])
     renamed = rename(permute_axes(tensors, {"emb.weight": "d (r s c) -> d c r s"}, r=rows, s=columns), table)
     assumed = {"recurrences": recurrences, "step_size": 0.1, "sparsity_weight": 0.1}
