@@ -141,6 +141,15 @@ def test_the_last_self_attention(name, images):
     torch.testing.assert_close(model.get_last_selfattention(half)[0], attention[0], rtol=1e-4, atol=1e-5)
 
 
+@pytest.mark.parametrize("name", [name for name in every_class.args[1] if hasattr(MODELS[name][1], "class_token")])
+def test_another_classifier_without_a_class_token(name, images):
+    model = deep(name, class_token=False, global_pool="avg").double()
+    model.reset_classifier(7)
+    assert model(images.double()).shape == (2, 7)
+    with pytest.raises(ValueError, match="class_token is False: set global_pool to 'avg'"):
+        model.reset_classifier(7, "token")
+
+
 @every_class
 def test_another_classifier(name, images):
     model = deep(name).double()

@@ -173,7 +173,7 @@ class Backbone(Features, Foldable):
         self.config = replace(self.config, num_classes=num_classes, global_pool=pool)
         self.num_classes, self.class_names = num_classes, None
         self.head = nn.Linear(self.embed_dim, num_classes) if num_classes else nn.Identity()
-        self.head.to(self.cls_token).train(self.training)
+        self.head.to(next(self.parameters())).train(self.training)
 
     def set_grad_checkpointing(self, enable: bool = True) -> None:
         """Recompute each block in the backward pass instead of storing its activations."""
