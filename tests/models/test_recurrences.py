@@ -1,6 +1,7 @@
 """Blocks that share their weights are as many blocks with equal weights, in every family."""
 
 import copy
+import pickle
 
 import pytest
 import torch
@@ -67,10 +68,13 @@ def test_it_is_the_model_with_equal_weights_written_out(name):
 def test_copies_checkpoints_and_folding_keep_the_sharing(name, tmp_path):
     model = recurrent(name)
     expected = model(IMAGES)
-    twin = copy.deepcopy(model)
+    twin, pickled = copy.deepcopy(model), pickle.loads(pickle.dumps(model))
     for parameter in model.parameters():
         parameter.zero_()
-    assert torch.equal(twin(IMAGES), expected)
+    assert torch.equal(twin(IMAGES), expected) and torch.equal(pickled(IMAGES), expected)
+    for parameter in pickled.parameters():
+        parameter.zero_()
+    assert torch.equal(pickled(IMAGES), model(IMAGES))
     loaded = load_checkpoint(save_checkpoint(twin, tmp_path / "saved"))
     assert torch.equal(loaded(IMAGES), expected) and loaded.config.recurrences == 2
     assert loaded.state_dict().keys() == twin.state_dict().keys()
@@ -110,6 +114,19 @@ def test_published_parameters_of_hyper_set_beside_those_of_its_page(options, cou
     with torch.device("meta"):
         model = build_model("hyper_set_512_recurrent_patch14_224", **options)
     assert sum(parameter.numel() for parameter in model.parameters()) == count
+
+
+@pytest.mark.parametrize(
+    ("options", "sentence"),
+    [
+        ({"num_atoms": 0}, "num_atoms is 0: it must be at least 1"),
+        ({"num_atoms": -3}, "num_atoms is -3: it must be at least 1"),
+        ({"rank": 2, "rank_scale": float("nan")}, "rank_scale is nan: it must be above 0"),
+    ],
+)
+def test_numbers_that_a_hyper_set_cannot_have(options, sentence):
+    with pytest.raises(ValueError, match=sentence):
+        build_model("hyper_set_512_patch14_224", **TINY, **options)
 
 
 def test_a_number_of_recurrences_that_cannot_be():

@@ -15,7 +15,20 @@ def share_weights(module: nn.Module, owner: nn.Module) -> None:
             for name in names:
                 delattr(part, name)
             part.__dict__["owner"] = owning  # not registered as a submodule
-            part.__class__ = type(type(part).__name__, (type(part),), {name: _borrowed(name) for name in names})
+            part.__class__ = _borrowing(type(part), names)
+
+
+def _borrowing(kind: type[nn.Module], names: list[str]) -> type[nn.Module]:
+    """A subclass whose parameters of these names are those of ``owner``."""
+    members: dict[str, object] = {name: _borrowed(name) for name in names}
+    members["__reduce__"] = lambda part: (_empty, (kind, names), part.__dict__)  # pickle finds no class by its name
+    return type(kind.__name__, (kind,), members)
+
+
+def _empty(kind: type[nn.Module], names: list[str]) -> nn.Module:
+    """A module of that subclass, before pickle restores its attributes."""
+    borrowing = _borrowing(kind, names)
+    return borrowing.__new__(borrowing)
 
 
 def _borrowed(name: str) -> property:

@@ -3,7 +3,7 @@
 from dataclasses import dataclass
 from typing import Literal, get_args, get_origin, get_type_hints
 
-_POSITIVE = ("step_size", "mlp_ratio", "head_eps")
+_POSITIVE = ("step_size", "mlp_ratio", "head_eps", "rank_scale")
 _NOT_NEGATIVE = ("sparsity_weight", "layer_scale")
 _LARGEST = 1000.0
 
@@ -12,8 +12,11 @@ def check_numbers(config: object) -> None:
     """Check the ranges of a family's numbers, such as a step size.
 
     Raises:
-        ValueError: a number is not above 0 (lambda and layer scale: not at least 0), above 1000, or not finite.
+        ValueError: a number is not above 0 (lambda and layer scale: not at least 0), above 1000, or not finite; or
+            there are no atoms.
     """
+    if (atoms := getattr(config, "num_atoms", None)) is not None and atoms < 1:
+        raise ValueError(f"num_atoms is {atoms}: it must be at least 1")
     for name in _POSITIVE + _NOT_NEGATIVE:
         value = getattr(config, name, 1.0)
         if not (0 <= value <= _LARGEST and (value or name in _NOT_NEGATIVE)):

@@ -33,11 +33,6 @@ class CRATEAlphaConfig(BackboneConfig):
     patch_bias: bool = True
     head_bias: bool = True
 
-    def __post_init__(self) -> None:
-        super().__post_init__()
-        if self.num_atoms is not None and self.num_atoms < 1:
-            raise ValueError(f"num_atoms is {self.num_atoms}: it must be at least 1")
-
 
 def _sizes(name: str, patch_sizes: tuple[int, ...], **shape: Any) -> dict[str, CRATEAlphaConfig]:
     return {f"crate_alpha_{name}_patch{p}_224": CRATEAlphaConfig(patch_size=p, **shape) for p in patch_sizes}
