@@ -41,7 +41,15 @@ def same(loaded, model, **assumed):
 def test_weights_of_dino(tmp_path):
     model = toy(num_classes=5)
     torch.save(dino(model), tmp_path / "dino.pth")
-    same(load_checkpoint(tmp_path / "dino.pth", num_heads=3), model, global_pool="token")
+    same(load_checkpoint(tmp_path / "dino.pth", num_heads=3), model, global_pool="token", attention="softmax")
+
+
+def test_the_heads_of_published_sizes_are_assumed(tmp_path):
+    model = toy(embed_dim=192)
+    torch.save(dino(model), tmp_path / "dino.pth")
+    loaded = load_checkpoint(tmp_path / "dino.pth")
+    same(loaded, model, num_heads=3, attention="softmax")
+    assert "num_heads" not in loaded.provenance.inferred
 
 
 def test_weights_of_dinov2_with_registers(tmp_path):
