@@ -43,8 +43,9 @@ def energy_steps(model: Backbone, images: Float[Tensor, "images channels height 
     """Measure how every step changes its energy on each image (arXiv 2502.11646); see ``layers.EnergyAttention`` and
     ``layers.EnergyFeedForward``.
 
-    A decrease is not guaranteed: step sizes are learned and may be negative, the weights are not orthogonal, the
-    energies are without gains, and GELU replaces ReLU. There is no untrained control, because its step sizes are zero.
+    A decrease is not guaranteed: step sizes are learned and may be negative, the steps omit the derivative of RMSNorm,
+    the weights are not orthogonal, the energies are without gains, and GELU replaces ReLU. There is no untrained
+    control, because its step sizes are zero.
 
     Args:
         images: preprocessed images, or an iterable of batches of them or of ``(images, labels)`` pairs.

@@ -26,7 +26,8 @@ class EnergyAttention(nn.Module):
 
     Rows for tokens, the layer computes :math:`[S_k V_k]_{k=1}^K U_{[K]}^\top` with :math:`S = \mathrm{softmax}(s Q
     K^\top)` over rows plus the same over columns, where :math:`Q, K, V` are :math:`U_k^\top Z` normalised with a gain
-    of each (arXiv 2502.11646 and its released code). The block subtracts it.
+    of each (arXiv 2502.11646 and its released code). The block subtracts it. As in the released code, this is the
+    gradient with respect to :math:`w`, mapped back by :math:`U_{[K]}`: it omits the derivative of RMSNorm.
 
     Other energies have other :math:`S`, with :math:`g = \sigma(s Q K^\top)`: ``"sigma"`` :math:`g(1 - g)`,
     ``"sigma_square"`` :math:`g^2 (1 - g)`, ``"relu"`` :math:`\mathrm{ReLU}(Q K^\top)`, as in the code without

@@ -23,7 +23,9 @@ class EnergyFeedForward(nn.Module):
               h_i = \mathrm{RMSNorm}(D^\top z_i), \qquad \mathrm{FF}(z) = D\,\mathrm{ReLU}(h)
 
     (arXiv 2502.11646; the released code for images uses GELU instead of ReLU, and a gain in the norm.) The block adds
-    it. Other energies use another function: ``"softmax"`` over the atoms, or, with ``"sigmoid"`` or ``"silu"`` as
+    it. Like the released code, it omits the derivative of RMSNorm.
+
+    Other energies use another function: ``"softmax"`` over the atoms, or, with ``"sigmoid"`` or ``"silu"`` as
     :math:`\phi`, :math:`\langle \phi(h), 1 \rangle\, \phi'(h)`.
 
     Hook point: ``hidden`` :math:`h`, ``(batch, tokens, atoms)``.

@@ -134,8 +134,9 @@ def energies_text(energies: EnergySteps, where: str) -> str:
         f"The energies from which the two steps of each of the {len(attention)} layers were derived, on {where}; "
         "values below zero mean descent. Attention lowers its energy in "
         f"{attention.mean():.0%} of all pairs of layer and image, the feed-forward step in {ff.mean():.0%}. This is "
-        "not guaranteed: step sizes are learned and may be negative. There is no untrained control, because untrained "
-        "step sizes are zero."
+        "not guaranteed: step sizes are learned and may be negative, and the steps, as in the released code, are not "
+        "the whole gradients, because they omit the derivative of RMSNorm. There is no untrained control, because "
+        "untrained step sizes are zero."
     )
 
 
