@@ -17,7 +17,7 @@ from crate_transformer.models import Preprocessing, build_model
 from crate_transformer.storage import plain
 
 GRID = 8
-ROWS = {"model", "untrained", "shuffled", "mean_mask_prior", "brightness", "contrast"}
+ROWS = {"model", "untrained", "shuffled", "mean_mask_prior", "brightness", "contrast", "median_difference"}
 TINY = {"img_size": 32, "patch_size": 4, "embed_dim": 12, "depth": 2, "num_heads": 3, "num_classes": 0}
 
 
@@ -72,6 +72,10 @@ class Blind(nn.Module):
     pass
 
 
+class HalfBlind(nn.Module):
+    """Sees every second object."""
+
+
 @pytest.fixture
 def oracle(monkeypatch):
     """Models are replaced by maps: layer 1, head 2 of ``Seer`` is the mask, all others are noise."""
@@ -81,6 +85,8 @@ def oracle(monkeypatch):
             maps = np.random.default_rng(isinstance(model, Seer)).random((6, len(pixels), GRID, GRID))
             if isinstance(model, Seer):
                 maps[5] = masks[-len(pixels) :]
+            if isinstance(model, HalfBlind):
+                maps[5, ::2] = masks[-len(pixels) :][::2]
             choices = tuple({"layer": layer, "head": head} for layer in range(2) for head in range(3))
             return Candidates(maps=maps, choices=choices)
 
@@ -93,7 +99,7 @@ def oracle(monkeypatch):
 def test_a_map_equal_to_the_mask_is_chosen_and_beats_every_control(oracle):
     masks = squares(40)
     oracle(masks)
-    report = attention_miou(Seer(), samples(masks), fraction=9 / 64, untrained=Blind())
+    report = attention_miou(Seer(), samples(masks), fraction=9 / 64, untrained=[Blind()])
     for protocol in (report.best_head, report.fixed_head):
         for rows in protocol.values():
             assert set(rows) == ROWS
@@ -106,28 +112,61 @@ def test_a_map_equal_to_the_mask_is_chosen_and_beats_every_control(oracle):
     json.dumps(plain(report.to_dict()))
 
 
+def test_the_untrained_model_that_happens_to_be_the_best_is_the_control(oracle):
+    masks = squares(40)
+    oracle(masks)
+    boxes = 4.0 * np.array([largest_box(mask) for mask in masks])
+    several = [Blind(), HalfBlind(), Blind()]
+    shown = samples(masks)
+    chance = corloc(Seer(), shown.pixels, boxes, untrained=several[:1]).rows["untrained"].corloc
+    for some in (several, several[1:2], several[::-1]):
+        report = attention_miou(Seer(), shown, fraction=9 / 64, untrained=some)
+        for protocol in (report.best_head, report.fixed_head):
+            assert protocol["entries"]["untrained"].mean > 0.5
+        assert report.fixed_head["entries"]["untrained"].choices == ({"layer": 1, "head": 2, "sign": 1},)
+        found = corloc(Seer(), shown.pixels, boxes, untrained=some)
+        assert chance + 0.2 < found.rows["untrained"].corloc < found.rows["model"].corloc
+
+
+def test_undecided_patches_count_in_no_box(oracle):
+    masks = squares(40)
+    oracle(masks)
+    found = masks.copy()
+    found[:, :, GRID // 2 :] = False  # the right half is undecided, and the head marks objects there, too
+    shown = found.any(axis=(1, 2))
+    masks, found = masks[shown], found[shown]
+    oracle(masks)
+    boxes = 4.0 * np.array([largest_box(mask) for mask in found])
+    pixels = torch.randint(0, 256, (len(masks), 3, 32, 32), dtype=torch.uint8)
+    undecided = torch.zeros(len(masks), 32, 32, dtype=torch.bool)
+    undecided[:, :, 16:] = True
+    scores = [corloc(Seer(), pixels, boxes, undecided=some, untrained=[Blind()]) for some in (None, undecided)]
+    without, with_ = (score.rows["model"].mean_iou for score in scores)
+    assert with_ > without + 0.05
+
+
 def test_the_layer_of_the_protocol_is_the_one_asked_for(oracle):
     masks = squares(40)
     oracle(masks)
-    report = attention_miou(Seer(), samples(masks), fraction=9 / 64, untrained=Blind(), layer=0)
+    report = attention_miou(Seer(), samples(masks), fraction=9 / 64, untrained=[Blind()], layer=0)
     assert report.layer == 0
     assert report.best_head["entries"]["model"].mean < 0.5
     assert report.fixed_head["entries"]["model"].mean == 1.0
     with pytest.raises(ValueError, match=r"no layer 2.*layers 0 to 1"):
-        attention_miou(Seer(), samples(masks), untrained=Blind(), layer=2)
+        attention_miou(Seer(), samples(masks), untrained=[Blind()], layer=2)
 
 
 def test_centred_objects_are_found_by_the_prior_and_bright_ones_by_brightness(oracle):
     masks = np.zeros((20, GRID, GRID), dtype=bool)
     masks[:, 3:6, 3:6] = True
     oracle(masks)
-    rows = attention_miou(Seer(), samples(masks), fraction=9 / 64, untrained=Blind()).fixed_head["entries"]
+    rows = attention_miou(Seer(), samples(masks), fraction=9 / 64, untrained=[Blind()]).fixed_head["entries"]
     assert rows["mean_mask_prior"].mean == rows["shuffled"].mean == 1.0
     masks = squares(20)
     oracle(masks)
     dark = torch.from_numpy(~masks.repeat(4, axis=1).repeat(4, axis=2))[:, None].expand(-1, 3, -1, -1)
     shown = samples(masks, pixels=dark.to(torch.uint8) * 200)
-    rows = attention_miou(Seer(), shown, fraction=9 / 64, untrained=Blind()).fixed_head["entries"]
+    rows = attention_miou(Seer(), shown, fraction=9 / 64, untrained=[Blind()]).fixed_head["entries"]
     assert rows["brightness"].mean == 1.0
     assert rows["brightness"].choices == ({"sign": -1},)
 
@@ -136,10 +175,10 @@ def test_images_without_a_class_on_the_grid_are_counted_and_too_few_are_refused(
     masks = squares(8)
     masks[0] = False
     oracle(masks)
-    report = attention_miou(Seer(), samples(masks), untrained=Blind())
+    report = attention_miou(Seer(), samples(masks), untrained=[Blind()])
     assert (report.num_images, report.num_dropped) == (7, 1)
     with pytest.raises(ValueError, match="0 images with a mask are too few"):
-        attention_miou(Seer(), samples(np.zeros_like(masks)), untrained=Blind())
+        attention_miou(Seer(), samples(np.zeros_like(masks)), untrained=[Blind()])
 
 
 def test_a_real_model_and_its_twin_run_through_and_black_pictures_do_no_harm():
@@ -165,12 +204,24 @@ def test_boxes_around_the_right_map_are_found(oracle):
     oracle(masks)
     boxes = 4.0 * np.array([largest_box(mask) for mask in masks])
     pixels = torch.randint(0, 256, (40, 3, 32, 32), dtype=torch.uint8)
-    report = corloc(Seer(), pixels, boxes, untrained=Blind())
+    report = corloc(Seer(), pixels, boxes, untrained=[Blind()])
     assert set(report.rows) == ROWS
     assert report.rows["model"].corloc > 0.9
     assert {choice["head"] for choice in report.rows["model"].choices} == {2}
     assert max(score.corloc for row, score in report.rows.items() if row != "model") < 0.5
     json.dumps(plain(report.to_dict()))
+
+
+def test_a_head_that_marks_the_background_is_inverted(oracle):
+    masks = squares(40)
+    oracle(~masks)
+    boxes = 4.0 * np.array([largest_box(mask) for mask in masks])
+    shown = samples(masks)
+    found = corloc(Seer(), shown.pixels, boxes, untrained=[Blind()]).rows["model"]
+    assert found.corloc > 0.9
+    assert {(choice["layer"], choice["head"], choice["sign"]) for choice in found.choices} == {(1, 2, -1)}
+    rows = attention_miou(Seer(), shown, fraction=9 / 64, untrained=[Blind()]).fixed_head["entries"]
+    assert rows["model"].mean == 1.0 and rows["model"].choices == ({"layer": 1, "head": 2, "sign": -1},)
 
 
 def test_boxes_that_do_not_fit_are_refused():
@@ -207,14 +258,14 @@ def test_a_vit_of_others_is_measured_with_its_own_statistics_and_one_without_is_
     pixels[:, :, 8:] = 255
     boxes = np.array([[0, 8, 16, 16]] * 4, dtype=float)
     with pytest.raises(ValueError, match=r"ViTModel does not define the normalisation .* set model.preprocessing"):
-        corloc(model, pixels, boxes, untrained=control)
+        corloc(model, pixels, boxes, untrained=[control])
     model.preprocessing = Preprocessing(mean=(0.5, 0.4, 0.3), std=(0.5, 0.2, 0.1))
     with pytest.raises(ValueError, match="cannot initialise ViTModel"):
         corloc(model, pixels, boxes)
     seen = []
     for judged in (model, control):
         judged.register_forward_pre_hook(lambda _, images: seen.append(images[0]))
-    corloc(model, pixels, boxes, untrained=control)
+    corloc(model, pixels, boxes, untrained=[control])
     for images in seen:
         torch.testing.assert_close(images[0, :, 0, 0], torch.tensor([-1.0, -2.0, -3.0]))
         torch.testing.assert_close(images[0, :, 15, 0], torch.tensor([1.0, 3.0, 7.0]))

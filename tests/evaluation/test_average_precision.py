@@ -1,6 +1,8 @@
 """Average precision has the values that can be worked out by hand, and MaskCut's carries its controls."""
 
 import json
+from dataclasses import replace
+from types import SimpleNamespace
 
 import numpy as np
 import pytest
@@ -10,6 +12,7 @@ from PIL import Image
 from crate_transformer.data import SegmentationSample
 from crate_transformer.evaluation import average_precision, maskcut_average_precision
 from crate_transformer.evaluation.average_precision import mask_box
+from crate_transformer.evaluation.candidates import TRIVIAL
 from crate_transformer.models import build_model
 from crate_transformer.reports.table import format_cell
 from crate_transformer.storage import plain
@@ -99,12 +102,41 @@ def sample(seed, colour=255):
 def test_maskcut_is_reported_with_its_controls_and_a_bright_object_is_the_trivial_cue():
     model = build_model("crate_tiny_patch16_224", **TINY)
     report = maskcut_average_precision(model, map(sample, range(4)), size=40, num_masks=2)
-    assert set(report.rows) == {"model", "untrained", "shuffled", "mean_mask_prior", "brightness", "contrast"}
+    assert set(report.rows) == {"model", "untrained", "shuffled", "mean_mask_prior", *TRIVIAL}
     assert report.rows["brightness"]["mask"].ap50 > 0.9
     assert report.rows["shuffled"]["mask"].ap75 == 0
     assert (report.layer, report.num_images, report.input_size) == (1, 4, (40, 40))
     assert report.objects_per_image["shuffled"] == report.objects_per_image["model"]
     json.dumps(plain(report.to_dict()))
+
+
+def test_the_best_of_several_untrained_models_is_the_control(monkeypatch):
+    seeing = []
+
+    def cut(judged, inputs, **options):
+        bright = torch.nn.functional.avg_pool2d(inputs.mean(dim=1, keepdim=True), 4).numpy() > 0
+        return SimpleNamespace(masks=bright & (judged in seeing), layer=1)
+
+    model, *twins = (build_model("crate_tiny_patch16_224", **TINY) for _ in range(4))
+    monkeypatch.setattr("crate_transformer.evaluation.maskcut_ap.maskcut", cut)
+    for sees, high in ((twins[0], True), (twins[1], True), (twins[2], True), (model, False)):
+        seeing[:] = [sees]
+        rows = maskcut_average_precision(model, map(sample, range(4)), size=40, untrained=twins).rows
+        assert (rows["untrained"]["mask"].ap50 > 0.9) == (rows["untrained"]["box"].ap50 > 0.9) == high
+        assert (rows["model"]["mask"].ap50 > 0.9) != high
+
+
+def test_undecided_pixels_belong_to_no_mask():
+    model, bright = build_model("crate_tiny_patch16_224", **TINY), [sample(seed) for seed in range(4)]
+    samples = []
+    for each in bright:  # of the bright block, the left half is the object and the right one is undecided
+        (whole,) = each.objects
+        middle = int(np.flatnonzero(whole.any(axis=0)).mean()) + 1
+        left = whole & (np.arange(whole.shape[1]) < middle)
+        samples.append(replace(each, classes={1: left}, objects=(left,), undecided=whole & ~left))
+    scored = maskcut_average_precision(model, samples, size=40).rows["brightness"]["mask"].ap50
+    forgotten = [replace(each, undecided=None) for each in samples]
+    assert scored > 0.9 > 0.5 > maskcut_average_precision(model, forgotten, size=40).rows["brightness"]["mask"].ap50
 
 
 def test_black_pictures_have_no_objects_and_one_scene_is_too_few():

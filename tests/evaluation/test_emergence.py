@@ -30,6 +30,24 @@ def test_a_model_is_above_a_control_if_the_paired_difference_is_above_two_standa
     assert drawn.differences["far"].standard_error == pytest.approx(np.std([0.35, 0.45], ddof=1))
 
 
+def test_errors_over_species_are_larger_where_images_of_a_species_are_alike():
+    species, shift = np.repeat(np.arange(5), 8), np.array([0.3, 0.1, 0.2, 0.0, 0.4])
+    alike = {"model": 0.5 + shift[species], "control": np.full(40, 0.5)}
+    found = compare(alike, groups=species).differences["control"]
+    assert found.mean == pytest.approx(0.2)
+    assert found.standard_error == pytest.approx(shift.std(ddof=1) / 5**0.5)
+    assert found.standard_error > 2 * compare(alike).differences["control"].standard_error
+    alone = compare(alike, groups=np.arange(40))
+    assert alone.differences["control"].standard_error == pytest.approx(
+        compare(alike).differences["control"].standard_error
+    )
+    # Student's t of four degrees of freedom exceeds 2.87 as often as a normal variable exceeds 2: in 2.3% of all cases
+    assert compare(alike, groups=species).limit == pytest.approx(2.87, abs=0.005)
+    assert alone.limit == pytest.approx(2.0, abs=0.1)
+    assert compare(alike, groups=species).above == {"control": False} and compare(alike).above == {"control": True}
+    assert compare(alike, groups=np.zeros(40)).above == {"control": False}  # one species tells nothing about others
+
+
 @pytest.mark.parametrize("folder", ["horses/open", "pets/open"])
 def test_real_animals(shared, folder):
     if not (bundled := list_pretrained()):
@@ -40,7 +58,9 @@ def test_real_animals(shared, folder):
     auc = found.measures["auc"]
     assert auc.rows["model"].mean > 0.7 and auc.above["brightness"] and auc.above["untrained"]
     assert auc.rows["model"].choices[0].keys() == {"layer", "head", "sign"}
-    assert {choice["sign"] for choice in found.measures["corloc"].rows["untrained"].choices} <= {1, -1}
+    for measure in found.measures.values():
+        cues = {"brightness", "contrast", "median_difference"}
+        assert measure.above.keys() == {"untrained", "shuffled", "mean_mask_prior"} | cues
     table, _ = emergence_tables("animals", found)
     assert table.rows[0][1] == str(auc.rows["model"]) and len(table.rows) == 7
     said = statements(found)
@@ -53,7 +73,7 @@ def test_sets_are_found_below_a_folder_and_parts_left_out(shared):
     found = find_segmentation(shared / "data")
     assert {"coco_val100", "pets/open", "horses/open", "ecssd/open"} <= found.keys()
     assert not [name for name in found if "car_parts" in name or "cub_parts" in name]
-    assert list(find_segmentation(shared / "data/horses/open")) == ["horses"]
+    assert list(find_segmentation(shared / "data/horses/open")) == ["open"]
     with pytest.raises(ValueError, match="contains none: a set needs"):
         find_segmentation(shared / "data/imagenet_samples")
     with pytest.raises(FileNotFoundError, match="is no folder"):

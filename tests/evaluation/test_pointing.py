@@ -6,10 +6,11 @@ import numpy as np
 import pytest
 import torch
 
-from crate_transformer.data import PartArrays, crop_parts, open_part_samples
+from crate_transformer.data import PartArrays, crop_parts, normalise, open_part_samples
 from crate_transformer.evaluation import part_pointing
 from crate_transformer.evaluation.candidates import Candidates
-from crate_transformer.evaluation.pointing import RADIUS
+from crate_transformer.evaluation.part_places import RADIUS
+from crate_transformer.inspection import attention_maps
 from crate_transformer.models import build_model
 from crate_transformer.reports.parts import consistency_table, parts_statements, parts_table
 from crate_transformer.storage import plain
@@ -82,7 +83,7 @@ def test_a_head_that_looks_at_the_eye_is_found_and_the_prior_finds_what_does_not
     table = parts_table("birds", found)
     assert table.rows[0][:3] == ["eye", "1.2", "1.000±0.000"] and table.highlight == [0]
     assert "baseline" in table.columns and len(consistency_table("birds", found).rows) == 2
-    assert parts_statements(found)[0].endswith("standard errors: eye")
+    assert parts_statements(found)[0].endswith("above every control: eye")
     json.dumps(plain(found.to_dict()))
 
 
@@ -94,26 +95,53 @@ def test_a_patch_is_at_a_point_within_the_radius_and_at_a_region_that_it_touches
         moved = np.where(eyes[:, :1] + aside < SIDE, eyes + step, eyes - step)
         oracle(moved)
         found = part_pointing(build_model("crate_tiny_patch16_224", **TINY), arrays)
-        assert (found.measures["eye"].rows["model"].mean == 1.0) == right == (aside <= distance)
-    arrays, _ = birds(regions=True)
-    oracle(moved)
-    assert part_pointing(build_model("crate_tiny_patch16_224", **TINY), arrays).measures["eye"].rows["model"].mean < 1
+        assert found.accuracy[1, 2, 0] == right == (aside <= distance)
+        regions, _ = birds(regions=True)
+        oracle(moved)
+        found = part_pointing(build_model("crate_tiny_patch16_224", **TINY), regions)
+        assert found.accuracy[1, 2, 0] == 0  # the regions are single pixels
 
 
-def test_one_species_is_too_few(oracle):
+def test_strongest_patches_are_compared_with_the_part_in_images_of_other_species_alone(oracle):
+    arrays, _ = birds()
+    numbers = np.array([int(name.split()[1]) for name in arrays.groups])
+    eyes = 8.0 * np.stack([numbers % 4, numbers // 4], axis=1) + 2  # one place for each species, two patches apart
+    arrays.points[:, 0] = eyes
+    oracle(eyes)
+    found = part_pointing(build_model("crate_tiny_patch16_224", **TINY), arrays).measures["eye"]
+    assert (found.rows["model"].mean, found.rows["shuffled"].mean) == (1.0, 0.0)
+    assert found.limit > 2.5  # five species
+
+
+def test_two_species_are_too_few(oracle):
     arrays, eyes = birds()
     oracle(eyes)
-    alone = PartArrays(**{**vars(arrays), "groups": ("wren",) * COUNT})
-    with pytest.raises(ValueError, match="there is one species, wren"):
+    alone = PartArrays(**{**vars(arrays), "groups": ("robin", "wren") * (COUNT // 2)})
+    with pytest.raises(ValueError, match=r"the species are only robin and wren: .* needs three"):
         part_pointing(build_model("crate_tiny_patch16_224", **TINY), alone)
 
 
 @pytest.mark.parametrize("folder", ["cub_parts/open", "car_parts/open", "pets/open"])
-def test_real_parts_run_through(shared, folder):
+def test_hits_in_real_images_are_those_of_a_slow_count(shared, folder):
     samples = open_part_samples(shared / "data" / folder)
-    arrays = crop_parts(samples.spread(12), samples.parts, 32)
-    found = part_pointing(build_model("crate_tiny_patch16_224", **TINY), arrays)
+    arrays = crop_parts(samples.spread(12), samples.parts, SIDE)
+    model = build_model("crate_tiny_patch16_224", **TINY)
+    found = part_pointing(model, arrays)
+    assert found.measures and bool(found.by_group) == samples.has_groups
+    maps = attention_maps(model, normalise(arrays.pixels, model.preprocessing)).maps
     for part, measure in found.measures.items():
-        assert all(0 <= row.mean <= 1 for row in measure.rows.values())
-        assert found.num_reported[part] >= 2
-    assert bool(found.by_group) == samples.has_groups
+        (choice,), number, hits = measure.rows["model"].choices, arrays.parts.index(part), []
+        for image, group in enumerate(arrays.groups):
+            here = maps[image, choice["layer"], choice["head"]]
+            row, column = divmod(int(here.argmax()), GRID)
+            if arrays.points is None:
+                region = arrays.regions[image, number]
+                seen, hit = region.any(), region[4 * row : 4 * row + 4, 4 * column : 4 * column + 4].any()
+            else:
+                (x, y), (left, top, right, bottom) = arrays.points[image, number], arrays.boxes[image]
+                seen, far = not np.isnan(x), np.hypot(4 * column + 2 - x, 4 * row + 2 - y)
+                hit = far <= RADIUS * max(right - left, bottom - top)
+            if seen and group in found.reported_groups:
+                hits.append(hit)
+        assert len(hits) == found.num_reported[part]
+        assert measure.rows["model"].mean == pytest.approx(np.mean(hits))

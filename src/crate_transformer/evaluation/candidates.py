@@ -14,6 +14,7 @@ from crate_transformer.inspection import attention_maps, patch_luminance
 from crate_transformer.models import Preprocessing
 from crate_transformer.progress import tracked
 
+TRIVIAL = ("brightness", "contrast", "median_difference")
 _BATCH = 32
 
 
@@ -69,11 +70,7 @@ def of_prior(means: Float[np.ndarray, "images rows columns"]) -> Candidates:
     return Candidates(maps=means[None], choices=({},))
 
 
-def of_cues(
-    pixels: UInt8[Tensor, "images 3 height width"],
-    grid: tuple[int, int],
-    names: Sequence[str] = ("brightness", "contrast"),
-) -> dict[str, Candidates]:
+def of_cues(pixels: UInt8[Tensor, "images 3 height width"], grid: tuple[int, int]) -> dict[str, Candidates]:
     """Trivial cues of each patch without a model, each with both signs.
 
     ``brightness`` and ``contrast`` are the mean and the standard deviation of the luminance of a patch;
@@ -88,7 +85,7 @@ def of_cues(
     }
     signs = ({"sign": 1}, {"sign": -1})
     return {
-        name: Candidates(maps=np.stack([cues[name], cues[name].max() - cues[name]]), choices=signs) for name in names
+        name: Candidates(maps=np.stack([cues[name], cues[name].max() - cues[name]]), choices=signs) for name in TRIVIAL
     }
 
 

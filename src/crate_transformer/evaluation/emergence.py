@@ -16,6 +16,7 @@ from crate_transformer.evaluation.localisation import LOCATED, CorLoc, corloc, l
 from crate_transformer.evaluation.maskcut_ap import MaskCutPrecision, maskcut_average_precision
 from crate_transformer.evaluation.miou import AttentionMIoU, attention_miou
 from crate_transformer.evaluation.segmentation import SegmentationReport, attention_segmentation
+from crate_transformer.inspection.controls import UNTRAINED_MODELS
 from crate_transformer.models import Backbone
 from crate_transformer.progress import tracked
 
@@ -30,7 +31,8 @@ class Emergence:
     ``measures``: ``auc`` and ``miou`` from ``attention_segmentation``, ``miou_entries`` and ``miou_mass`` from
     ``attention_miou`` with a fixed head, ``corloc`` from boxes around the largest connected parts, and
     ``maskcut_ap`` (of masks; without single objects the whole mask is the object). Layer, head and sign of the model
-    and of its controls are never chosen on the images that are reported.
+    and of its controls are never chosen on the images that are reported. ``untrained`` is the highest of five untrained
+    models: an untrained model is the highest of six once in six.
     """
 
     measures: dict[str, Comparison]
@@ -47,6 +49,7 @@ class Emergence:
         return {
             "measures": {name: measure.to_dict() for name, measure in self.measures.items()},
             "above_rule": "the mean difference, paired over images, is more than two standard errors",
+            "untrained_rule": f"the highest of {UNTRAINED_MODELS} random initialisations, for each measure",
             "num_images": self.num_images,
             "seed": self.seed,
             "attention_segmentation": self.segmentation.to_dict(),
@@ -73,22 +76,24 @@ def emergence(
         size: side in pixels of the squares for attention, a multiple of the patch size.
         maskcut_size: side in pixels for MaskCut; 0 skips it, which takes most of the time.
         layer: of MaskCut's features and of the best heads in ``attention_miou``.
-        seed: of the division into halves, the untrained model and the resampled images.
+        seed: of the division into halves, the untrained models and the resampled images.
 
     Raises:
         ValueError: as in ``attention_segmentation``, ``attention_miou``, ``corloc`` and ``maskcut_average_precision``.
     """
     arrays = resize_and_centre_crop(tracked("images", samples, len(samples), show=show), size)
-    miou = attention_miou(model, arrays, layer=layer, seed=seed)
+    options = {"seed": seed, "show": show}
+    miou = attention_miou(model, arrays, layer=layer, **options)
     coverage = COCO_COVERAGE if samples.layout == "coco" else (0.0, 1.0)
     whole = foregrounds(arrays, coverage=coverage)
     images = normalise(whole.pixels, model.preprocessing)
     segmentation = attention_segmentation(
-        {"model": model}, images, whole.masks, whole.pixels, undecided=whole.undecided, signs=True, seed=seed
+        {"model": model}, images, whole.masks, whole.pixels, undecided=whole.undecided, signs=True, **options
     )
     shown = np.flatnonzero(whole.masks.any(dim=2).any(dim=1).numpy())
     boxes = np.array([largest_box(mask) for mask in whole.masks.numpy()[shown]], dtype=np.float64)
-    located = corloc(model, whole.pixels[shown], boxes, seed=seed)
+    undecided = None if whole.undecided is None else whole.undecided[shown]
+    located = corloc(model, whole.pixels[shown], boxes, undecided=undecided, **options)
     measures = {
         "auc": _of_report(segmentation, "auc"),
         "miou": _of_report(segmentation, "miou"),

@@ -1,7 +1,8 @@
 """CorLoc: localisation of labelled objects by boxes around attention maps."""
 
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
+from itertools import chain
 from typing import Any
 
 import numpy as np
@@ -21,7 +22,8 @@ from crate_transformer.evaluation.candidates import (
     of_prior,
     shifts,
 )
-from crate_transformer.inspection import preprocessing_of, threshold_entries, untrained_twin
+from crate_transformer.evaluation.comparison import keep_highest
+from crate_transformer.inspection import on_grid, preprocessing_of, threshold_entries, untrained_twins
 
 FRACTIONS = (0.05, 0.1, 0.2, 0.3, 0.4, 0.6)
 """Candidates for the fraction of entries above the threshold."""
@@ -45,8 +47,8 @@ class CorLocScore:
 
 @dataclass(frozen=True, kw_only=True)
 class CorLoc:
-    """Rows ``model``, ``untrained``, ``shuffled`` (boxes of other images), ``mean_mask_prior``, ``brightness`` and
-    ``contrast``, all by the same code on the same images."""
+    """Rows ``model``, ``untrained`` (the highest of five random initialisations), ``shuffled`` (boxes of other images),
+    ``mean_mask_prior`` and the trivial cues (``of_cues``), all by the same code on the same images."""
 
     rows: dict[str, CorLocScore]
     input_size: tuple[int, int]
@@ -76,7 +78,8 @@ def corloc(
     pixels: UInt8[Tensor, "images 3 height width"],
     boxes: Float[np.ndarray, "boxes 4"],
     *,
-    untrained: nn.Module | None = None,
+    undecided: Bool[Tensor, "images height width"] | None = None,
+    untrained: Sequence[nn.Module] | None = None,
     seed: int = 0,
     show: bool = False,
 ) -> CorLoc:
@@ -85,7 +88,9 @@ def corloc(
     Args:
         pixels: images whose size is a multiple of the patch size.
         boxes: left, top, right and bottom edge of the object in each image, in pixels of ``pixels``.
-        untrained: the control; default: ``untrained_twin(model, seed)``.
+        undecided: pixels that are not scored: patches of which they are more than half count in no mask around which a
+            box is drawn.
+        untrained: the controls; default: ``untrained_twins(model, seed)``.
         seed: also used for the division into halves.
 
     Raises:
@@ -97,23 +102,27 @@ def corloc(
     if len(empty):
         raise ValueError(f"box {empty[0]} is empty: give left, top, right and bottom edge in pixels")
     fold = halves(len(boxes), seed)
-    judges = {"model": model, "untrained": untrained or untrained_twin(model, seed)}
-    rows = {row: of_model(judged, pixels, preprocessing_of(model), show=show) for row, judged in judges.items()}
+    preprocessing = preprocessing_of(model)
+    ours = of_model(model, pixels, preprocessing, show=show)
     height, width = pixels.shape[-2:]
-    grid = rows["model"].maps.shape[-2:]
+    grid = ours.maps.shape[-2:]
     scale = np.array([grid[1] / width, grid[0] / height] * 2)
     truth = boxes * scale
-    rows["mean_mask_prior"] = of_prior(means_of_others(_filled(truth, grid), fold))
-    rows |= of_cues(pixels, grid)
+    scored = None if undecided is None else ~on_grid(undecided.cpu().numpy(), grid)
+    twins = untrained or untrained_twins(model, seed, show=show)
+    rows = chain(
+        [("model", ours), ("mean_mask_prior", of_prior(means_of_others(_filled(truth, grid), fold)))],
+        of_cues(pixels, grid).items(),
+        (("untrained", of_model(twin, pixels, preprocessing)) for twin in twins),
+    )
     scores: dict[str, CorLocScore] = {}
-    for row, candidates in rows.items():
-        candidates = both_signs(candidates)
-        every, choices = _boxes(candidates)
+    each = np.arange(len(truth))
+    for row, candidates in rows:
+        every, choices = _boxes(both_signs(candidates), scored)
         ious = box_iou(every, truth)
         chosen = cross_fit((ious >= LOCATED) + 1e-6 * ious, fold)
-        each = np.arange(len(truth))
         made = tuple(choices_made(choices, chosen))
-        scores[row] = _score(ious[chosen, each], made)
+        keep_highest(scores, row, _score(ious[chosen, each], made), by="corloc")
         if row == "model":
             picked = every[chosen, each]
             moved = np.concatenate([box_iou(np.roll(picked, shift, axis=0), truth) for shift in shifts(len(truth))])
@@ -135,12 +144,12 @@ def _filled(boxes: np.ndarray, grid: tuple[int, ...]) -> np.ndarray:
     return (below[:, :, None] & inside[:, None]).astype(np.float64)
 
 
-def _boxes(candidates: Candidates) -> tuple[np.ndarray, list[Mapping[str, Any]]]:
+def _boxes(candidates: Candidates, scored: np.ndarray | None) -> tuple[np.ndarray, list[Mapping[str, Any]]]:
     """The box of every candidate at every threshold, ``(candidates, images, 4)``, and the choice of each."""
     boxes, choices = [], []
     for fraction in FRACTIONS:
         for maps, choice in zip(threshold_entries(candidates.maps, fraction), candidates.choices, strict=True):
-            boxes.append([largest_box(mask) for mask in maps])
+            boxes.append([largest_box(mask) for mask in (maps if scored is None else maps & scored)])
             choices.append({**choice, "fraction": fraction})
     return np.array(boxes, dtype=np.float64), choices
 

@@ -8,12 +8,11 @@ from jaxtyping import Bool, Shaped
 from torch import Tensor
 
 from crate_transformer.evaluation.candidates import Candidates, both_signs, of_batches, of_cues
+from crate_transformer.evaluation.comparison import keep_highest
 from crate_transformer.evaluation.scores import FRACTIONS, MaskScore, shuffled_auc, shuffled_iou, top_iou
 from crate_transformer.inspection import on_grid
 from crate_transformer.inspection.agreement import rank_auc
 from crate_transformer.models import Backbone
-
-TRIVIAL = ("brightness", "contrast", "median_difference")
 
 
 @dataclass(frozen=True)
@@ -56,7 +55,7 @@ def usable_images(
         objects &= scored
     outside = ~objects if scored is None else ~objects & scored
     usable = np.flatnonzero(objects.any(axis=(1, 2)) & outside.any(axis=(1, 2)))
-    everything = MaskedImages(images, objects, scored, of_cues(pixels, grid, TRIVIAL))
+    everything = MaskedImages(images, objects, scored, of_cues(pixels, grid))
     return replace(everything.subset(usable), num_dropped=len(images) - len(usable))
 
 
@@ -77,7 +76,8 @@ class Scorer:
         self.miou: dict[str, MaskScore] = {}
 
     def add(self, row: str, selection: Candidates, reported: Candidates, *, shuffle: bool = False) -> np.ndarray:
-        """Score one row; returns the AUC of each candidate, not inverted, on the selection images.
+        """Score one row; returns the AUC of each candidate, not inverted, on the selection images. Of a row that is
+        added several times, the highest scores are kept.
 
         Args:
             shuffle: also score the chosen maps against the masks of the other images.
@@ -88,12 +88,13 @@ class Scorer:
         chosen_on, maps, choices = _flat(selection.maps), _flat(reported.maps), selection.choices
         aucs = rank_auc(chosen_on, self.selection, self.selection_scored).mean(axis=-1)
         best = int(aucs.argmax())
-        self.auc[row] = MaskScore(per_image=rank_auc(maps[best], self.reported, self.scored), **choices[best])
+        auc = MaskScore(per_image=rank_auc(maps[best], self.reported, self.scored), **choices[best])
+        keep_highest(self.auc, row, auc)
         ious = top_iou(chosen_on, self.selection, FRACTIONS, self.selection_scored).mean(axis=-1)
         which, largest = (int(index) for index in np.unravel_index(ious.argmax(), ious.shape))
         fraction = FRACTIONS[which]
         (iou,) = top_iou(maps[largest], self.reported, [fraction], self.scored)
-        self.miou[row] = MaskScore(per_image=iou, fraction=fraction, **choices[largest])
+        keep_highest(self.miou, row, MaskScore(per_image=iou, fraction=fraction, **choices[largest]))
         if shuffle:
             other = shuffled_auc(maps[best], self.reported, self.scored)
             self.auc[f"{row}_shuffled"] = replace(self.auc[row], per_image=other)

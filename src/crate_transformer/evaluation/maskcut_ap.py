@@ -1,6 +1,6 @@
 """Average precision of MaskCut by the protocol of arXiv 2308.16271, with controls."""
 
-from collections.abc import Iterable
+from collections.abc import Iterable, Sequence
 from dataclasses import dataclass
 
 import numpy as np
@@ -10,22 +10,22 @@ from torch import nn
 
 from crate_transformer.data import SegmentationSample, normalise, pixels
 from crate_transformer.evaluation.average_precision import AveragePrecision, average_precision
-from crate_transformer.evaluation.candidates import of_cues
-from crate_transformer.inspection import maskcut, preprocessing_of, threshold_otsu, untrained_twin, upsample
+from crate_transformer.evaluation.candidates import TRIVIAL, of_cues
+from crate_transformer.evaluation.comparison import keep_highest
+from crate_transformer.inspection import maskcut, preprocessing_of, threshold_otsu, untrained_twins, upsample
 
 DRAWS = 200
 """Number of times that the images are drawn with replacement, for the standard errors."""
-ROWS = ("model", "untrained", "shuffled", "mean_mask_prior", "brightness", "contrast")
 
 
 @dataclass(frozen=True, kw_only=True)
 class MaskCutPrecision:
     """``rows[row]["box"]`` and ``["mask"]``: class-agnostic average precision on the same images by the same code.
 
-    Rows: ``model``; ``untrained``, a random initialisation; ``shuffled``, the model's masks of the next image;
-    ``mean_mask_prior``, one object: the mean mask of the other images above Otsu's threshold; ``brightness`` and
-    ``contrast``, the largest connected parts above Otsu's threshold (or below it, if they contain three corners).
-    ``objects_per_image`` is the number of non-empty masks of each row.
+    Rows: ``model``; ``untrained``, the highest of five random initialisations; ``shuffled``, the model's masks of the
+    next image; ``mean_mask_prior``, one object: the mean mask of the other images above Otsu's threshold; the trivial
+    cues (``of_cues``), the largest connected parts above Otsu's threshold (or below it, if they contain three corners).
+    ``objects_per_image`` is the number of non-empty masks of each row. Undecided pixels belong to no mask.
     """
 
     rows: dict[str, dict[str, AveragePrecision]]
@@ -59,7 +59,7 @@ def maskcut_average_precision(
     num_masks: int = 3,
     tau: float = 0.15,
     layer: int = -1,
-    untrained: nn.Module | None = None,
+    untrained: Sequence[nn.Module] | None = None,
     seed: int = 0,
 ) -> MaskCutPrecision:
     """Compare MaskCut's objects in every image with the true ones, ignoring classes.
@@ -71,47 +71,55 @@ def maskcut_average_precision(
         samples: samples with objects.
         size: side in pixels to which images are resized, a multiple of the patch size.
         layer: layer of the features; zero-based, negative ones count from the end.
-        untrained: the control; default: ``untrained_twin(model, seed)``.
+        untrained: the controls; default: ``untrained_twins(model, seed)``.
         seed: also of the resampled images.
 
     Raises:
         ValueError: there are fewer than two samples; or as in ``maskcut``.
     """
-    control = untrained or untrained_twin(model, seed)
-    found: dict[str, list[np.ndarray]] = {row: [] for row in ROWS}
+    judges = {"model": [model], "untrained": list(untrained or untrained_twins(model, seed))}
+    found: dict[str, list[list[np.ndarray]]] = {row: [[] for _ in models] for row, models in judges.items()}
+    found |= {cue: [[]] for cue in TRIVIAL}
     truth: list[tuple[np.ndarray, ...]] = []
     crowd: list[tuple[bool, ...]] = []
-    sizes: list[tuple[int, int]] = []
+    decided: list[np.ndarray] = []
     covered: list[np.ndarray] = []
     cuts = None
     for sample in samples:
         squeezed = pixels(sample.picture.resize((size, size), Image.Resampling.LANCZOS))
         inputs = normalise(squeezed, preprocessing_of(model))[None]
-        for row, judged in (("untrained", control), ("model", model)):
-            cuts = maskcut(judged, inputs, num_masks=num_masks, tau=tau, layer=layer)
-            found[row].append(cuts.masks[0])
+        for row, models in judges.items():
+            for judged, masks in zip(models, found[row], strict=True):
+                cuts = maskcut(judged, inputs, num_masks=num_masks, tau=tau, layer=layer)
+                masks.append(cuts.masks[0])
+        assert cuts is not None
         grid = cuts.masks.shape[2:]
         for cue, candidates in of_cues(squeezed[None], grid).items():
-            found[cue].append(_parts(candidates.maps[0, 0], num_masks))
+            found[cue][0].append(_parts(candidates.maps[0, 0], num_masks))
         truth.append(sample.objects)
         crowd.append(sample.crowd)
-        sizes.append((sample.picture.height, sample.picture.width))
+        everywhere = np.ones((sample.picture.height, sample.picture.width), dtype=bool)
+        decided.append(everywhere if sample.undecided is None else ~sample.undecided)
         covered.append(_coverage(sample, grid))
     if cuts is None or len(truth) < 2:
         raise ValueError(f"average precision with controls needs at least two images, not {len(truth)}")
     total = np.sum(covered, axis=0)
-    found["mean_mask_prior"] = [_parts((total - own) / (len(covered) - 1), 1) for own in covered]
-    found["shuffled"] = found["model"][1:] + found["model"][:1]
-    rows, count = {}, len(truth)
+    found["mean_mask_prior"] = [[_parts((total - own) / (len(covered) - 1), 1) for own in covered]]
+    found["shuffled"] = [some[1:] + some[:1] for some in found["model"]]
+    count = len(truth)
     resampled = np.random.default_rng(seed).integers(0, count, (DRAWS, count))
-    for row, masks in found.items():
-        stretched = [list(upsample(some, shape)) for some, shape in zip(masks, sizes, strict=True)]
-        ranks = [[1.0 / (1 + step) for step in range(len(some))] for some in masks]
-        rows[row] = average_precision(stretched, ranks, truth, crowd, resampled)
+    rows: dict[str, dict[str, AveragePrecision]] = {row: {} for row in found}
+    for row, several in found.items():
+        for every in several:
+            stretched = [list(upsample(some, shown.shape) & shown) for some, shown in zip(every, decided, strict=True)]
+            ranks = [[1.0 / (1 + step) for step in range(len(some))] for some in every]
+            for kind, precision in average_precision(stretched, ranks, truth, crowd, resampled).items():
+                keep_highest(rows[row], kind, precision, by="ap")
     return MaskCutPrecision(
         rows=rows,
         objects_per_image={
-            row: float(np.mean([masks.any(axis=(1, 2)).sum() for masks in some])) for row, some in found.items()
+            row: float(np.mean([masks.any(axis=(1, 2)).sum() for every in several for masks in every]))
+            for row, several in found.items()
         },
         layer=cuts.layer,
         tau=tau,

@@ -1,7 +1,8 @@
 """Coarse segmentation by single heads: the protocol of arXiv 2308.16271, and a stricter one."""
 
-from collections.abc import Callable, Mapping
+from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass
+from itertools import chain
 from typing import Any, Literal
 
 import numpy as np
@@ -20,7 +21,8 @@ from crate_transformer.evaluation.candidates import (
     of_prior,
     shifts,
 )
-from crate_transformer.inspection import on_grid, preprocessing_of, threshold_entries, threshold_mass, untrained_twin
+from crate_transformer.evaluation.comparison import keep_highest
+from crate_transformer.inspection import on_grid, preprocessing_of, threshold_entries, threshold_mass, untrained_twins
 
 Reading = Literal["entries", "mass"]
 THRESHOLDS: dict[Reading, Callable] = {"entries": threshold_entries, "mass": threshold_mass}
@@ -119,9 +121,9 @@ class AttentionMIoU:
     ``best_head[reading][row]`` follows the paper: in ``layer``, the best head for each class of each image counts, so
     the choice uses the masks themselves and every score is too high. For ``fixed_head[reading][row]``, layer, head and
     sign are chosen on the other half of the images. Patches that are mostly undecided do not count. Rows: ``model``;
-    ``untrained``, a random initialisation; ``shuffled``, the model's maps against masks of other images;
-    ``mean_mask_prior``, the mean mask of the other half; ``brightness`` and ``contrast`` of each patch, with the better
-    sign. ``num_dropped`` images have no class that covers more than half of a patch.
+    ``untrained``, the highest of five random initialisations; ``shuffled``, the model's maps against masks of other
+    images; ``mean_mask_prior``, the mean mask of the other half; the trivial cues of each patch (``of_cues``), with the
+    better sign. ``num_dropped`` images have no class that covers more than half of a patch.
     """
 
     best_head: dict[Reading, dict[str, MIoU]]
@@ -165,8 +167,9 @@ def attention_miou(
     *,
     layer: int = -1,
     fraction: float = 0.6,
-    untrained: nn.Module | None = None,
+    untrained: Sequence[nn.Module] | None = None,
     seed: int = 0,
+    show: bool = False,
 ) -> AttentionMIoU:
     """Score the largest entries, or the largest mass, of each head's class-token attention against every class.
 
@@ -176,18 +179,18 @@ def attention_miou(
     Args:
         samples: from ``data.resize_and_centre_crop``, with a size that is a multiple of the patch size.
         layer: layer of the paper's protocol; zero-based, negative ones count from the end.
-        untrained: the control; default: ``untrained_twin(model, seed)``.
+        untrained: the controls; default: ``untrained_twins(model, seed)``.
         seed: also used for the division into halves.
 
     Raises:
         ValueError: the layer does not exist, or fewer than four images have a class.
     """
     preprocessing = preprocessing_of(model)
-    rows = {"model": of_model(model, samples.pixels, preprocessing)}
-    depth = 1 + max(choice["layer"] for choice in rows["model"].choices)
+    ours = of_model(model, samples.pixels, preprocessing)
+    depth = 1 + max(choice["layer"] for choice in ours.choices)
     if not -depth <= layer < depth:
         raise ValueError(f"there is no layer {layer}: the model has layers 0 to {depth - 1} (or -1 for the last)")
-    grid = rows["model"].maps.shape[-2:]
+    grid = ours.maps.shape[-2:]
     masks, scored = on_grid(np.asarray(samples.masks), grid), None
     if samples.undecided is not None:
         unknown = np.asarray(samples.undecided)
@@ -199,24 +202,25 @@ def attention_miou(
     truth = ClassMasks(masks=masks[usable], image=image, label=samples.label[usable], scored=scored)
     fold = halves(len(shown), seed)
     covered = np.stack([truth.masks[image == number].any(axis=0) for number in range(len(shown))]).astype(np.float64)
-    rows["untrained"] = of_model(untrained or untrained_twin(model, seed), samples.pixels, preprocessing)
-    rows = {row: candidates.on(shown) for row, candidates in rows.items()}
-    rows["mean_mask_prior"] = of_prior(means_of_others(covered, fold))
-    rows |= of_cues(samples.pixels[shown], grid)
-    best_head: dict[Reading, dict[str, MIoU]] = {}
-    fixed_head: dict[Reading, dict[str, MIoU]] = {}
-    for reading, threshold in THRESHOLDS.items():
-        best_head[reading], fixed_head[reading] = {}, {}
-        for row, candidates in rows.items():
-            signed = both_signs(candidates)
+    twins = untrained or untrained_twins(model, seed, show=show)
+    rows = chain(
+        [("model", ours.on(shown)), ("mean_mask_prior", of_prior(means_of_others(covered, fold)))],
+        of_cues(samples.pixels[shown], grid).items(),
+        (("untrained", of_model(twin, samples.pixels, preprocessing).on(shown)) for twin in twins),
+    )
+    best_head: dict[Reading, dict[str, MIoU]] = {reading: {} for reading in THRESHOLDS}
+    fixed_head: dict[Reading, dict[str, MIoU]] = {reading: {} for reading in THRESHOLDS}
+    each = np.arange(len(truth.masks))
+    for row, candidates in rows:
+        signed = both_signs(candidates)
+        here = [i for i, c in enumerate(candidates.choices) if c.get("layer", layer % depth) == layer % depth]
+        for reading, threshold in THRESHOLDS.items():
             found = threshold(signed.maps, fraction)
             ious = truth.ious(found)
-            here = [i for i, c in enumerate(candidates.choices) if c.get("layer", layer % depth) == layer % depth]
             chosen = cross_fit(truth.per_image(ious), fold)
             choices = tuple(choices_made(signed.choices, chosen))
-            each = np.arange(len(truth.masks))
-            best_head[reading][row] = truth.summary(ious[here].max(axis=0))
-            fixed_head[reading][row] = truth.summary(ious[chosen[truth.image], each], choices)
+            keep_highest(best_head[reading], row, truth.summary(ious[here].max(axis=0)))
+            keep_highest(fixed_head[reading], row, truth.summary(ious[chosen[truth.image], each], choices))
             if row == "model":
                 moved = [truth.ious(np.roll(found, shift, axis=1)) for shift in shifts(len(shown))]
                 best_head[reading]["shuffled"] = truth.summary(np.mean([some[here].max(axis=0) for some in moved], 0))

@@ -1,8 +1,7 @@
 """Which head marks which part: whether the strongest patch of a head lies at the part, with controls."""
 
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
-from typing import Any
 
 import numpy as np
 import torch
@@ -11,12 +10,17 @@ from jaxtyping import Bool, Float, Int
 from torch import nn
 
 from crate_transformer.data import PartArrays, normalise
-from crate_transformer.evaluation.candidates import Candidates, of_model, shifts
+from crate_transformer.evaluation.candidates import Candidates, of_model
 from crate_transformer.evaluation.comparison import Choices, Comparison, compare
-from crate_transformer.inspection import head_summary, preprocessing_of, untrained_twin
-
-RADIUS = 0.15
-"""Largest distance of the strongest patch from a point, as a fraction of the longer side of the object's box."""
+from crate_transformer.evaluation.part_places import (
+    RADIUS,
+    patches_at,
+    patches_of_parts,
+    places_in_boxes,
+    visible_parts,
+)
+from crate_transformer.inspection import head_summary, preprocessing_of, untrained_twins
+from crate_transformer.models import Backbone
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -26,14 +30,15 @@ class PartPointing:
 
     A patch lies at a point if the distance of its centre is at most ``RADIUS`` of the longer side of the object's box,
     and at a region if it shares a pixel with it. For each part, the head with the best accuracy on one half of the
-    species is reported on the other half. Rows of ``measures[part]``: ``model``; ``untrained`` and, if given,
-    ``baseline``, each with its own best head; ``position_prior``, the patch at the part's mean place in the object's
-    box on the chosen half, put into the box of each image; ``shuffled``, the strongest patches against the same part
-    of other images. ``accuracy`` and ``selection_accuracy`` are those of every head of the model on both halves, NaN
-    where a part is never visible; ``by_group[part]`` is the accuracy of the rows on each reported species (empty if
-    every image is a group of its own); ``consistency[part]`` is how similar the content is that the head attends to in
-    the reported images, see ``head_summary``. ``skipped`` parts are visible in no image of the one half or in fewer
-    than two of the other.
+    species is reported on the other half. Rows of ``measures[part]``: ``model``; ``untrained``, the highest of five
+    random initialisations, and, if given, ``baseline``, each with its own best head; ``position_prior``, the patch at
+    the part's mean place in the object's box on the chosen half, put into the box of each image; ``shuffled``, the
+    strongest patches against the same part in all images of other species. Standard errors are over species.
+    ``accuracy`` and ``selection_accuracy`` are those of every head of the model on both halves, NaN where a part is
+    never visible; ``by_group[part]`` is the accuracy of the rows on each reported species (empty if every image is a
+    group of its own); ``consistency[part]`` is how similar the content is that the head attends to in the reported
+    images, see ``head_summary`` (``untrained``: one of the five). ``skipped`` parts are visible in no image of the one
+    half or in fewer than two species of the other.
     """
 
     measures: dict[str, Comparison]
@@ -68,67 +73,76 @@ class PartPointing:
             "measures": {part: measure.to_dict() for part, measure in self.measures.items()},
             "hit_rule": points if self.kind == "points" else "the patch shares a pixel with the region of the part",
             "choice_rule": "for each part and row, the best layer and head on the selection species",
-            "above_rule": "the mean difference, paired over images, is more than two standard errors",
+            "above_rule": "the mean difference, paired over images, is more than `limit` standard errors over species",
             "parts": self.parts,
             **{name: getattr(self, name) for name in names},
         }
 
 
 def part_pointing(
-    model: nn.Module,
+    model: Backbone,
     arrays: PartArrays,
     *,
     baseline: nn.Module | None = None,
-    untrained: nn.Module | None = None,
+    untrained: Sequence[Backbone] | None = None,
     seed: int = 0,
+    show: bool = False,
 ) -> PartPointing:
     """Measure which head of a model points at which part.
 
     Args:
         arrays: from ``crop_parts``, with a size that is a multiple of the patch size.
         baseline: another model to compare with, such as a ViT; its token grid may differ.
-        untrained: the control; default: ``untrained_twin(model, seed)``.
+        untrained: the controls; default: ``untrained_twins(model, seed)``.
         seed: also of the division of the species into halves.
 
     Raises:
-        ValueError: there are fewer than two species, or no part is visible on both halves.
+        ValueError: there are fewer than three species, or no part is visible on both halves.
     """
-    models = {"model": model, "untrained": untrained or untrained_twin(model, seed)}
-    models |= {} if baseline is None else {"baseline": baseline}
+    models: dict[str, nn.Module] = {"model": model} | ({} if baseline is None else {"baseline": baseline})
     maps = {row: of_model(judged, arrays.pixels, preprocessing_of(judged)) for row, judged in models.items()}
+    twins = list(untrained or untrained_twins(model, seed, show=show))
     peaks = {row: _strongest(found) for row, found in maps.items()}
-    tables = {row: _hit_table(arrays, found.maps.shape[-2:]) for row, found in maps.items()}
-    visible = _visible(arrays, tables["model"])
+    tables = {row: patches_of_parts(arrays, found.maps.shape[-2:]) for row, found in maps.items()}
+    visible = visible_parts(arrays, tables["model"])
     selected = _selected(arrays.groups, seed)
-    hits = {row: _hits(tables[row], peaks[row]) for row in models}
-    places = _places(arrays)
+    hits = {row: [_hits(tables[row], peaks[row])] for row in models}
+    blind = (of_model(twin, arrays.pixels, preprocessing_of(model)) for twin in twins)
+    hits["untrained"] = [_hits(tables["model"], _strongest(found)) for found in blind]
+    places, groups = places_in_boxes(arrays), np.array(arrays.groups)
     measures, by_group, numbers = {}, {}, {}
     several = len(set(arrays.groups)) < len(arrays.groups)
     for part, name in enumerate(arrays.parts):
         chosen_on, reported = (np.flatnonzero(visible[:, part] & half) for half in (selected, ~selected))
-        if not len(chosen_on) or len(reported) < 2:
+        species = groups[reported]
+        if not len(chosen_on) or len(set(species)) < 2:
             continue
-        best = {row: int(hits[row][:, chosen_on, part].mean(axis=1).argmax()) for row in models}
-        rows = {row: hits[row][best[row]][reported, part].astype(float) for row in models}
+        rows: dict[str, np.ndarray] = {}
+        best: dict[str, int] = {}
+        for row, each in hits.items():
+            heads = [int(some[:, chosen_on, part].mean(axis=1).argmax()) for some in each]
+            found = [some[head, reported, part].astype(float) for some, head in zip(each, heads, strict=True)]
+            highest = int(np.argmax([values.mean() for values in found]))
+            best[row], rows[row] = heads[highest], found[highest]
         table = tables["model"][:, part].reshape(len(visible), -1)
-        prior = _patches_at(places[chosen_on, part].mean(axis=0), arrays, maps["model"].maps.shape[-2:])
+        prior = patches_at(places[chosen_on, part].mean(axis=0), arrays, maps["model"].maps.shape[-2:])
         rows["position_prior"] = table[reported, prior[reported]].astype(float)
         mine = peaks["model"][best["model"]][reported]
-        others = [np.roll(reported, shift) for shift in shifts(len(reported))]
-        rows["shuffled"] = np.mean([table[other, mine] for other in others], axis=0)
-        choices: dict[str, Choices] = {row: (maps[row].choices[index],) for row, index in best.items()}
-        measures[name] = compare(rows, choices)
-        by_group |= {name: _by_group(rows, np.array(arrays.groups)[reported])} if several else {}
+        others = species[:, None] != species
+        rows["shuffled"] = (table[reported][:, mine] & others).sum(axis=0) / others.sum(axis=0)
+        choices: dict[str, Choices] = {row: (maps.get(row, maps["model"]).choices[i],) for row, i in best.items()}
+        measures[name] = compare(rows, choices, species)
+        by_group |= {name: _by_group(rows, species)} if several else {}
         numbers[name] = len(chosen_on), len(reported)
     if not measures:
         raise ValueError("no part is visible on both halves of the images: give more images")
     layers = 1 + max(choice["layer"] for choice in maps["model"].choices)
-    halves = [_accuracies(hits["model"], visible, half, layers) for half in (selected, ~selected)]
+    halves = [_accuracies(hits["model"][0], visible, half, layers) for half in (selected, ~selected)]
     group_halves = [tuple(sorted({arrays.groups[i] for i in np.flatnonzero(half)})) for half in (selected, ~selected)]
     return PartPointing(
         measures=measures,
         by_group=by_group,
-        consistency=_consistency(models, arrays, ~selected, measures),
+        consistency=_consistency(model, twins[0], arrays, ~selected, measures),
         selection_accuracy=halves[0],
         accuracy=halves[1],
         parts=arrays.parts,
@@ -148,26 +162,6 @@ def _strongest(found: Candidates) -> Int[np.ndarray, "candidates images"]:
     return found.maps.reshape(*found.maps.shape[:2], -1).argmax(axis=-1)
 
 
-def _hit_table(arrays: PartArrays, grid: tuple[int, ...]) -> Bool[np.ndarray, "images parts rows columns"]:
-    """Which patches lie at which part of an image; none if it is not visible."""
-    if arrays.points is None:
-        assert arrays.regions is not None
-        pixels = rearrange(arrays.regions, "i p (r h) (c w) -> i p r c (h w)", r=grid[0], c=grid[1])
-        return np.asarray(pixels.any(axis=-1))
-    height, width = arrays.pixels.shape[-2:]
-    x, y = (np.arange(grid[1]) + 0.5) * width / grid[1], (np.arange(grid[0]) + 0.5) * height / grid[0]
-    across = x - arrays.points[..., 0, None]
-    down = y - arrays.points[..., 1, None]
-    longer = (arrays.boxes[:, 2:] - arrays.boxes[:, :2]).max(axis=1)
-    return np.hypot(across[..., None, :], down[..., None]) <= RADIUS * longer[:, None, None, None]
-
-
-def _visible(
-    arrays: PartArrays, table: Bool[np.ndarray, "images parts rows columns"]
-) -> Bool[np.ndarray, "images parts"]:
-    return np.asarray(table.any(axis=(2, 3)) if arrays.points is None else ~np.isnan(arrays.points[..., 0]))
-
-
 def _hits(
     table: Bool[np.ndarray, "images parts rows columns"], peaks: Int[np.ndarray, "candidates images"]
 ) -> Bool[np.ndarray, "candidates images parts"]:
@@ -175,37 +169,13 @@ def _hits(
     return flat[np.arange(len(flat)), peaks]
 
 
-def _places(arrays: PartArrays) -> Float[np.ndarray, "images parts 2"]:
-    """The place of each part within the box of its object, from (0, 0) to (1, 1); of a region its mean place."""
-    if arrays.points is None:
-        assert arrays.regions is not None
-        side = np.arange(arrays.regions.shape[-1]) + 0.5
-        area = arrays.regions.sum(axis=(2, 3)).clip(min=1)
-        across = (arrays.regions.sum(axis=2) * side).sum(axis=-1) / area
-        down = (arrays.regions.sum(axis=3) * side).sum(axis=-1) / area
-        points = np.stack([across, down], axis=-1)
-    else:
-        points = arrays.points
-    corner, opposite = arrays.boxes[:, None, :2], arrays.boxes[:, None, 2:]
-    return (points - corner) / (opposite - corner)
-
-
-def _patches_at(
-    place: Float[np.ndarray, " 2"], arrays: PartArrays, grid: tuple[int, ...]
-) -> Int[np.ndarray, " images"]:
-    """The patch at a place within the box of every image, the nearest one if the place is outside of the image."""
-    points = arrays.boxes[:, :2] + place * (arrays.boxes[:, 2:] - arrays.boxes[:, :2])
-    height, width = arrays.pixels.shape[-2:]
-    columns = (points[:, 0] * grid[1] / width).astype(int).clip(0, grid[1] - 1)
-    rows = (points[:, 1] * grid[0] / height).astype(int).clip(0, grid[0] - 1)
-    return rows * grid[1] + columns
-
-
 def _selected(groups: tuple[str, ...], seed: int) -> Bool[np.ndarray, " images"]:
     """The images of one half of the groups."""
     names = sorted(set(groups))
-    if len(names) < 2:
-        raise ValueError(f"there is one species, {names[0]}: choosing heads on other species needs at least two")
+    if len(names) < 3:
+        raise ValueError(
+            f"the species are only {' and '.join(names)}: choosing heads on some and reporting on others needs three"
+        )
     half = np.random.default_rng(seed).permutation(names)[: len(names) // 2]
     return np.isin(groups, half)
 
@@ -218,16 +188,16 @@ def _by_group(rows: Mapping[str, np.ndarray], groups: np.ndarray) -> dict[str, d
 
 
 def _consistency(
-    models: Mapping[str, Any], arrays: PartArrays, reported: np.ndarray, measures: Mapping[str, Comparison]
+    model: Backbone, twin: Backbone, arrays: PartArrays, reported: np.ndarray, measures: Mapping[str, Comparison]
 ) -> dict[str, dict[str, float]]:
     """Of the content that the chosen heads attend to, with the controls of ``head_summary``."""
-    model, images = models["model"], arrays.pixels[torch.from_numpy(reported)]
+    images = arrays.pixels[torch.from_numpy(reported)]
     if len(images) < 2:
         return {}
     chosen = {part: measure.rows["model"].choices[0] for part, measure in measures.items()}
     inputs = normalise(images, preprocessing_of(model))
     layers = {choice["layer"] for choice in chosen.values()}
-    seen = {layer: head_summary(model, inputs, layer=layer, untrained=models["untrained"]) for layer in layers}
+    seen = {layer: head_summary(model, inputs, layer=layer, untrained=twin) for layer in layers}
     return {
         part: {
             "model": float(seen[choice["layer"]].consistency[choice["head"]]),

@@ -1,16 +1,17 @@
 """Segmentation of objects by the class token's attention, without segmentation labels in training."""
 
 from dataclasses import dataclass, replace
+from itertools import chain
 from typing import Literal
 
 import numpy as np
 from jaxtyping import Bool, Float, UInt8
 from torch import Tensor
 
-from crate_transformer.evaluation.candidates import of_prior
-from crate_transformer.evaluation.mask_scorer import TRIVIAL, Scorer, usable_images
+from crate_transformer.evaluation.candidates import TRIVIAL, of_prior
+from crate_transformer.evaluation.mask_scorer import Scorer, usable_images
 from crate_transformer.evaluation.scores import MaskScore
-from crate_transformer.inspection import untrained_twin
+from crate_transformer.inspection import untrained_twins
 from crate_transformer.inspection.agreement import rank_auc
 from crate_transformer.models import Backbone
 
@@ -21,14 +22,15 @@ _CUES = ("mean_mask_prior", *TRIVIAL)
 class SegmentationReport:
     """Agreement of attention with object masks on the token grid, with all controls, on the reported images.
 
-    Rows of ``auc`` and ``miou`` for each model ``m``: ``m``; ``m_untrained``, randomly initialised; ``m_shuffled``, the
-    map chosen for ``m`` against the masks of all *other* images (mean); ``m_centred`` and ``m_untrained_centred``,
-    after subtracting each head's mean map over the selection images. Further rows: ``mean_mask_prior``, the mean
-    selection mask for every image; ``brightness`` and ``contrast``, mean and standard deviation of each patch's
-    luminance; ``median_difference``, the absolute difference of the brightness from that of the image's median patch.
-    ``layer_auc`` is the AUC of each layer's best head for ``m`` and ``m_untrained``, and ``layer_heads`` are these
-    heads; ``selection_auc`` is the AUC of each layer and head on the selection images, used for the choice. Images
-    whose mask is empty or full on the grid are excluded: ``num_dropped``.
+    Rows of ``auc`` and ``miou`` for each model ``m``: ``m``; ``m_untrained``, the highest score of five random
+    initialisations; ``m_shuffled``, the map chosen for ``m`` against the masks of all *other* images (mean);
+    ``m_centred`` and ``m_untrained_centred``, after subtracting each head's mean map over the selection images. Further
+    rows: ``mean_mask_prior``, the mean selection mask for every image; ``brightness`` and ``contrast``, mean and
+    standard deviation of each patch's luminance; ``median_difference``, the absolute difference of the brightness from
+    that of the image's median patch. ``layer_auc`` is the AUC of each layer's best head for ``m`` and the
+    ``m_untrained`` with the highest AUC, and ``layer_heads`` are these heads; ``selection_auc`` is the AUC of each
+    layer and head on the selection images, used for the choice. Images whose mask is empty or full on the grid are
+    excluded: ``num_dropped``.
     """
 
     models: tuple[str, ...]
@@ -94,6 +96,7 @@ def attention_segmentation(
     selection_fraction: float = 0.5,
     signs: bool = False,
     seed: int = 0,
+    show: bool = False,
 ) -> SegmentationReport:
     """Score the class token's attention in every layer and head against object masks, with controls.
 
@@ -142,18 +145,22 @@ def attention_segmentation(
     selection_auc: dict[str, np.ndarray] = {}
     for name, model in models.items():
         depth, num_heads = len(model.blocks), model.config.num_heads
-        for row, judged in ((name, model), (f"{name}_untrained", untrained_twin(model, seed))):
+        untrained = ((f"{name}_untrained", twin) for twin in untrained_twins(model, seed, show=show))
+        for row, judged in chain([(name, model)], untrained):
             on_selection, on_reported = chosen_on.maps(row, judged), reported.maps(row, judged)
+            before = scorer.auc.get(row)
             aucs = scorer.add(row, on_selection, on_reported, shuffle=row == name)
+            average = on_selection.maps.mean(axis=1, keepdims=True, dtype=np.float64)
+            centred = [replace(some, maps=some.maps - average) for some in (on_selection, on_reported)]
+            scorer.add(f"{row}_centred", *centred)
+            if scorer.auc[row] is before:
+                continue
             selection_auc[row] = aucs.reshape(depth, num_heads)
             heads = selection_auc[row].argmax(axis=1)
             best = np.arange(depth) * num_heads + heads
             best_maps = on_reported.maps[best].reshape(depth, len(reported.masks), -1)
             layer_auc[row] = rank_auc(best_maps, scorer.reported, scorer.scored).mean(axis=-1)
             layer_heads[row] = tuple(heads.tolist())
-            average = on_selection.maps.mean(axis=1, keepdims=True, dtype=np.float64)
-            centred = [replace(some, maps=some.maps - average) for some in (on_selection, on_reported)]
-            scorer.add(f"{row}_centred", *centred)
     counted = len(chosen_on.masks) if chosen_on.scored is None else chosen_on.scored.sum(axis=0).clip(min=1)
     prior = chosen_on.masks.sum(axis=0) / counted
     scorer.add(

@@ -2,7 +2,7 @@
 
 from crate_transformer.inspection.attention import AttentionMaps, attention_maps
 from crate_transformer.inspection.classify import class_names, classify
-from crate_transformer.inspection.controls import untrained_twin
+from crate_transformer.inspection.controls import untrained_twin, untrained_twins
 from crate_transformer.inspection.effects import (
     HeadEffects,
     ReferenceMeans,
@@ -96,6 +96,7 @@ __all__ = [
     "threshold_otsu",
     "to_model",
     "untrained_twin",
+    "untrained_twins",
     "upsample",
     "whole_picture",
 ]

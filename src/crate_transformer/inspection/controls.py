@@ -1,9 +1,15 @@
-"""The untrained control of a model."""
+"""The untrained controls of a model."""
+
+from collections.abc import Iterator
 
 import torch
 from torch import nn
 
 from crate_transformer.models import Backbone
+from crate_transformer.progress import tracked
+
+UNTRAINED_MODELS = 5
+"""Number of random initialisations that a model is compared with: above one of them is half of all untrained models."""
 
 
 def untrained_twin(model: nn.Module, seed: int = 0) -> Backbone:
@@ -22,3 +28,10 @@ def untrained_twin(model: nn.Module, seed: int = 0) -> Backbone:
     for name in ("preprocessing", "class_names", "exclusive_classes"):
         setattr(twin, name, getattr(model, name))
     return twin.to(parameter.device, parameter.dtype).eval()
+
+
+def untrained_twins(model: nn.Module, seed: int = 0, *, show: bool = False) -> Iterator[Backbone]:
+    """``UNTRAINED_MODELS`` untrained twins, one at a time; the first has ``seed`` 0 if that is given, and no other seed
+    gives one of them again."""
+    seeds = range(UNTRAINED_MODELS * seed, UNTRAINED_MODELS * (seed + 1))
+    return (untrained_twin(model, each) for each in tracked("untrained models", seeds, len(seeds), show=show))

@@ -27,6 +27,7 @@ from crate_transformer.inspection import (
     look,
     untrained_twin,
 )
+from crate_transformer.inspection.controls import UNTRAINED_MODELS
 from crate_transformer.layers.fast_products import fast_products
 from crate_transformer.models import Backbone
 from crate_transformer.recipes import findings
@@ -54,7 +55,6 @@ SLOWER = 1.5
 """Factor on cores without them."""
 EXECUTION = ExecutionConfig(checkpoint_every=100)
 SHOWN = 8
-UNTRAINED_MODELS = 5
 
 
 @dataclass(frozen=True, kw_only=True)

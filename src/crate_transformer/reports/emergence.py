@@ -3,12 +3,13 @@
 from collections.abc import Mapping
 
 from crate_transformer.evaluation import Comparison, Emergence
+from crate_transformer.inspection.controls import UNTRAINED_MODELS
 from crate_transformer.reports.page import Section
 from crate_transformer.reports.table import Table
 
 ROWS = {
     "model": "the model",
-    "untrained": "untrained model",
+    "untrained": f"untrained, highest of {UNTRAINED_MODELS}",
     "shuffled": "masks of other images",
     "mean_mask_prior": "mean-mask prior",
     "brightness": "brightness",

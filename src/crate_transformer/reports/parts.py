@@ -3,7 +3,8 @@
 from collections.abc import Mapping
 
 from crate_transformer.evaluation import PartPointing
-from crate_transformer.evaluation.pointing import RADIUS
+from crate_transformer.evaluation.part_places import RADIUS
+from crate_transformer.inspection.controls import UNTRAINED_MODELS
 from crate_transformer.reports.page import Section
 from crate_transformer.reports.table import Table
 
@@ -68,12 +69,14 @@ def parts_statements(found: PartPointing) -> list[str]:
     )
     chosen, reported = len(found.selection_groups), len(found.reported_groups)
     groups = "species" if found.by_group else "images"
+    limit = max(measure.limit for measure in found.measures.values())
     said = [
-        f"a head marks, above every control by two standard errors: {', '.join(marked) or 'no part'}",
+        f"a head marks, above every control: {', '.join(marked) or 'no part'}",
+        f"above: by {limit:.1f} standard errors over {groups}, which is by chance in 2.3% of all cases (Student's t)",
         f"accuracy: {rule}, in images where the part is visible; head 5.0 is head 0 of layer 5",
         f"heads were chosen on {chosen} {groups} and are reported on {reported} others (seed {found.seed}); prior: "
         "the mean place of the part within the box of the object, which no model is told; others: the strongest patch "
-        "against the part in other images",
+        f"against the part in images of other species; untrained: the highest of {UNTRAINED_MODELS}",
     ]
     return said + ([f"too few images to choose and report: {', '.join(found.skipped)}"] if found.skipped else [])
 
