@@ -1,6 +1,7 @@
 """``crate segment`` and ``crate evaluate --segmentation`` from pictures to files; bad input is one sentence."""
 
 import json
+import shutil
 
 import numpy as np
 import pytest
@@ -107,6 +108,36 @@ def test_evaluation_prints_tables_with_controls_and_writes_them(crate, trained, 
     assert ran.code == 0, ran.err
     again = json.loads(output.read_text())["sets"]["samples"]
     assert again["measures"]["auc"] == found["measures"]["auc"] and again["maskcut"] is None
+
+
+def test_a_set_that_is_too_small_is_named_before_anything_is_measured(crate, refused, trained, samples, tmp_path):
+    for name, count in (("many", 5), ("few", 3)):
+        for folder in ("images", "masks"):
+            (tmp_path / "sets" / name / folder).mkdir(parents=True)
+        for number in range(count):
+            mask = np.zeros((32, 40), dtype=np.uint8)
+            mask[4:20, 8:24] = 255 if name == "many" or number else 0
+            Image.fromarray(mask).save(tmp_path / "sets" / name / "masks" / f"{number}.png")
+            shutil.copy(samples / "images" / f"{number}.png", tmp_path / "sets" / name / "images")
+    to = ("--size", "32", "--maskcut-size", "0", "--output", tmp_path / "numbers.json")
+    ran = crate("evaluate", trained, "--segmentation", tmp_path / "sets", *to)
+    assert ran.code == 2 and "few has 3 images: at least 4 are needed" in ran.err and "many" not in ran.out
+    few = tmp_path / "sets" / "few"
+    for folder in ("images", "masks"):
+        shutil.copy(few / folder / "0.png", few / folder / "3.png")
+    assert "few: 2 images with a mask are too few" in refused("evaluate", trained, "--segmentation", few, *to)
+
+
+def test_results_of_other_settings_are_kept(crate, refused, trained, samples, tmp_path):
+    output = tmp_path / "numbers.json"
+    options = ("evaluate", trained, "--segmentation", samples, "--maskcut-size", "0", "--output", output)
+    for _ in range(2):  # the same command replaces its own results
+        assert crate(*options, "--size", "32").code == 0
+    for other in (("--size", "40"), ("--size", "32", "--seed", "1"), ("--size", "32", "--limit", "4")):
+        assert "made from something else" in refused(*options, *other)
+    parts = ("evaluate", trained, "--parts", samples, "--maskcut-size", "0", "--output", output, "--size", "32")
+    assert "made from something else" in refused(*parts)
+    assert crate(*options, "--size", "32", "--batch-size", "7").code == 0  # which changes no result
 
 
 def test_masks_without_single_objects_are_one_object(crate, trained, samples, tmp_path):

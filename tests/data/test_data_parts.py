@@ -47,6 +47,35 @@ def test_numbered_masks_are_regions(tmp_path):
         list(open_part_samples(tmp_path / "open"))
 
 
+def test_numbers_of_one_name_are_one_part_and_numbers_have_one_spelling(tmp_path):
+    mask = np.zeros((40, 60), dtype=np.uint8)
+    mask[10:20, 20:30], mask[10:20, 40:50] = 1, 2
+    write_set(tmp_path, {"a": {"parts": ["eye"]}}, {"a": mask})
+    (tmp_path / "parts.json").write_text('{"1": "eye", "2": "eye"}')
+    (sample,) = samples = open_part_samples(tmp_path)
+    assert samples.parts == ("eye",)
+    np.testing.assert_array_equal(sample.regions["eye"], mask > 0)
+    (tmp_path / "parts.json").write_text('{"1": "eye", "01": "beak"}')
+    with pytest.raises(ValueError, match=r"parts\.json"):
+        open_part_samples(tmp_path)
+
+
+@pytest.mark.parametrize("boxes", [False, True])
+def test_an_image_with_an_empty_mask_is_skipped_and_counted(tmp_path, caplog, boxes):
+    mask = np.zeros((40, 60), dtype=np.uint8)
+    mask[10:20, 20:40] = 1
+    record = {"boxes": {"eye": [20, 10, 30, 20]}} if boxes else {"parts": ["eye"]}
+    write_set(tmp_path, {"a": record, "b": record}, {"a": mask, "b": 0 * mask})
+    if not boxes:
+        (tmp_path / "parts.json").write_text('{"1": "eye"}')
+    samples = open_part_samples(tmp_path)
+    cut = crop_parts(samples, samples.parts, 20)
+    assert cut.names == ("a",) and len(cut.regions) == len(cut.boxes) == len(cut.pixels) == 1
+    assert "skipped 1 images with an empty mask" in caplog.text
+    with pytest.raises(ValueError, match="no samples"):
+        crop_parts([samples.load("b")], samples.parts, 20)
+
+
 def test_boxes_beside_masks_of_objects_are_regions(tmp_path):
     mask = np.full((40, 60), 128, dtype=np.uint8)
     mask[:, 10:50] = 255

@@ -1,7 +1,7 @@
 """``crate evaluate``."""
 
 import logging
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, fields
 from hashlib import sha256
 from pathlib import Path
 from typing import TYPE_CHECKING, Annotated
@@ -15,6 +15,7 @@ from crate_transformer.configs.language import TokenizerName
 if TYPE_CHECKING:
     from crate_transformer.models import Backbone, LanguageModel
 
+_CHANGE_NOTHING = {"batch_size", "workers", "report", "output", "overwrite"}
 _LOG = logging.getLogger("crate_transformer.cli")
 
 
@@ -68,7 +69,7 @@ class Command(Checkpoint):
     """JSON file for the results; default with --segmentation, --parts or --boxes: runs/segmentation/results.json. With
     --segmentation or --parts a page with the tables is written beside it."""
     overwrite: bool = False
-    """Replace an output file even if it does not hold results of the same checkpoint on the same data."""
+    """Replace an output file even if it does not hold results of the same command with the same settings."""
 
     def __call__(self) -> None:
         from crate_transformer.cli.classification import FILES, measure_classes, measure_several, write_report
@@ -129,7 +130,7 @@ class Command(Checkpoint):
         )
         print_json(result)
         if self.output:
-            write_json(self.output, result)
+            write_json(self.output, result | {"settings": self.settings})
         if self.report:
             write_report(self.report, settings, counts, names, result)
 
@@ -146,17 +147,23 @@ class Command(Checkpoint):
         result = plain({"checkpoint": self.checkpoint, "data": self.data, **found})
         print_json(result)
         if self.output:
-            write_json(self.output, result)
+            write_json(self.output, result | {"settings": self.settings})
 
     def check_output(self, file: Path) -> None:
-        """Refuse to overwrite results of another checkpoint or other data, or any other file."""
+        """Refuse to overwrite results of other settings, or any other file."""
         from crate_transformer.cli.outputs import check_source
 
-        made_of = {"checkpoint": self.checkpoint, "data": self.annotated or self.data}
-        if self.boxes is not None:
-            made_of["boxes"] = self.boxes
         if not self.overwrite:
-            check_source([file, *([file.with_suffix(".html")] if self.annotated else [])], file, made_of)
+            files = [file, *([file.with_suffix(".html")] if self.annotated else [])]
+            check_source(files, file, self.settings, "settings")
+
+    @property
+    def settings(self) -> dict[str, object]:
+        """Everything that the results depend on."""
+        from crate_transformer.storage import plain
+
+        names = [field.name for field in fields(self) if field.name not in _CHANGE_NOTHING]
+        return {name: plain(getattr(self, name), None) for name in names}
 
     @property
     def annotated(self) -> tuple[Path, ...]:
@@ -208,32 +215,32 @@ class Command(Checkpoint):
         model = self.load()
         if self.boxes is not None:
             results = box_tables(model, self.data, self.boxes, size=self.size, limit=self.limit, seed=self.seed)
-            write_json(output, {"checkpoint": self.checkpoint, **results})
+            write_json(output, {"checkpoint": self.checkpoint, **results, "settings": self.settings})
         else:
             self.measure_emergence(model, output)
         say(f"all results: {output}")
 
     def measure_emergence(self, model: "Backbone", output: Path) -> None:
         """Print the tables of images with masks or parts, and write them as JSON and as a page."""
-        from crate_transformer.cli.evaluation_tables import part_tables, segmentation_tables
+        from crate_transformer.cli.evaluation_tables import (
+            open_mask_sets,
+            open_part_sets,
+            part_tables,
+            segmentation_tables,
+        )
         from crate_transformer.cli.outputs import checksum
         from crate_transformer.reports.emergence import emergence_sections
         from crate_transformer.reports.page import page_bytes
         from crate_transformer.reports.parts import parts_sections
         from crate_transformer.storage import json_bytes, write_files
 
-        shared = {"size": self.size, "limit": self.limit, "seed": self.seed}
+        masks, parts = open_mask_sets(self.segmentation, self.limit), open_part_sets(self.parts, self.limit)
+        shared = {"size": self.size, "seed": self.seed}
         baseline = Checkpoint(checkpoint=self.baseline).load() if self.baseline else None
         options = {"maskcut_size": self.maskcut_size, "layer": self.layer}
-        sets = segmentation_tables(model, self.segmentation, **options, **shared)
-        parts = part_tables(model, self.parts, baseline=baseline, **shared)
-        about = {
-            "checkpoint": self.checkpoint,
-            "checksum": checksum(model),
-            "baseline": self.baseline,
-            "data": self.annotated,
-            "seed": self.seed,
-        }
+        sets = segmentation_tables(model, masks, **options, **shared)
+        parts = part_tables(model, parts, baseline=baseline, **shared)
+        about = {"checkpoint": self.checkpoint, "checksum": checksum(model), "settings": self.settings}
         footer = f"{model.provenance}\nseed {self.seed}, checksum of the weights {about['checksum']}"
         sections = emergence_sections(sets) + parts_sections(parts)
         lead = f"Agreement of the attention of {self.checkpoint} with objects and their parts, beside its controls."

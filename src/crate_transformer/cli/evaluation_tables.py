@@ -1,64 +1,93 @@
 """The tables of ``crate evaluate --segmentation`` and ``--boxes``."""
 
-from collections.abc import Sequence
+import os
+from collections.abc import Iterable, Iterator, Mapping, Sequence
+from contextlib import contextmanager
 from pathlib import Path
 from typing import TYPE_CHECKING
 
 from crate_transformer.cli.terminal import say
 
 if TYPE_CHECKING:
+    from crate_transformer.data import PartSamples, SegmentationSamples
     from crate_transformer.evaluation import Emergence, PartPointing
     from crate_transformer.models import Backbone
     from crate_transformer.reports import Table
 
 
+def open_mask_sets(folders: Sequence[Path], limit: int | None) -> "dict[str, SegmentationSamples]":
+    """The sets of images with masks in folders, by name.
+
+    Args:
+        folders: sets, or folders that contain sets.
+
+    Raises:
+        ValueError: a set cannot be opened or has fewer than four images.
+    """
+    from crate_transformer.data import find_segmentation, open_segmentation
+
+    paths = named(path for folder in folders for path in find_segmentation(folder).values())
+    sets = {name: open_segmentation(path).first(limit) for name, path in paths.items()}
+    for name, samples in sets.items():
+        if len(samples) < 4:
+            raise ValueError(f"{name} has {len(samples)} images: at least 4 are needed")
+    return sets
+
+
+def open_part_sets(folders: Sequence[Path], limit: int | None) -> "dict[str, PartSamples]":
+    """The sets of images with parts, by name.
+
+    Raises:
+        ValueError: a set cannot be opened or has fewer than three images.
+    """
+    from crate_transformer.data import open_part_samples
+
+    sets = {name: open_part_samples(path).spread(limit) for name, path in named(folders).items()}
+    for name, samples in sets.items():
+        if len(samples) < 3:
+            raise ValueError(f"{name} has {len(samples)} images with parts: at least 3 are needed")
+    return sets
+
+
 def segmentation_tables(
     model: "Backbone",
-    folders: Sequence[Path],
+    sets: "Mapping[str, SegmentationSamples]",
     *,
     size: int | None,
     maskcut_size: int,
     layer: int,
-    limit: int | None,
     seed: int,
 ) -> "dict[str, Emergence]":
     """Measure the model on every set of images with masks, with controls, and print the tables.
 
     Args:
-        folders: sets, or folders that contain sets.
         size: image size for attention; default: twice the training size.
         maskcut_size: image size for MaskCut; 0 skips it.
     """
-    from crate_transformer.data import find_segmentation, open_segmentation
     from crate_transformer.evaluation import emergence
     from crate_transformer.reports.emergence import emergence_tables, statements
 
-    sets: dict[str, Path] = {}
-    for folder in folders:
-        for name, path in find_segmentation(folder).items():
-            sets[str(path) if name in sets else name] = path
     side = whole_patches(model, size or 2 * min(model.preprocessing.img_size))
     cut_side = whole_patches(model, maskcut_size) if maskcut_size else 0
     found = {}
-    for name, path in sets.items():
-        samples = open_segmentation(path).first(limit)
+    for name, samples in sets.items():
         options = {"size": side, "maskcut_size": cut_side, "layer": layer, "seed": seed}
-        found[name] = emergence(model, samples, **options, show=True)
+        with naming(name):
+            found[name] = emergence(model, samples, **options, show=True)
         show_tables(emergence_tables(name, found[name]), statements(found[name]))
     return found
 
 
 def part_tables(
     model: "Backbone",
-    folders: Sequence[Path],
+    sets: "Mapping[str, PartSamples]",
     *,
     baseline: "Backbone | None",
     size: int | None,
-    limit: int | None,
     seed: int,
 ) -> "dict[str, PartPointing]":
     """Measure which head marks which part on every set of images with parts, with controls, and print the tables."""
-    from crate_transformer.data import crop_parts, open_part_samples
+    from crate_transformer.data import crop_parts
     from crate_transformer.evaluation import part_pointing
     from crate_transformer.progress import tracked
     from crate_transformer.reports.parts import consistency_table, parts_statements, parts_table
@@ -68,16 +97,29 @@ def part_tables(
     if any(side % length for patch in patches for length in patch):
         raise ValueError(f"{side} pixels are no multiple of the patch sizes of both models: choose another --size")
     found = {}
-    for folder in folders:
-        samples = open_part_samples(folder)
-        name = folder.parent.name if folder.name == "open" else folder.name
-        name = str(folder) if name in found else name
-        some = samples.spread(limit)
-        arrays = crop_parts(tracked("images", some, len(some)), samples.parts, side)
-        found[name] = part_pointing(model, arrays, baseline=baseline, seed=seed)
+    for name, samples in sets.items():
+        with naming(name):
+            arrays = crop_parts(tracked("images", samples, len(samples)), samples.parts, side)
+            found[name] = part_pointing(model, arrays, baseline=baseline, seed=seed, show=True)
         tables = [parts_table(name, found[name]), consistency_table(name, found[name])]
         show_tables(tables, parts_statements(found[name]))
     return found
+
+
+def named(paths: Iterable[Path]) -> dict[str, Path]:
+    """Paths by their part below the folder that contains all of them."""
+    whole = {path.resolve(): path for path in paths}
+    above = os.path.commonpath([path.parent for path in whole]) if whole else ""
+    return {str(path.relative_to(above)): given for path, given in whole.items()}
+
+
+@contextmanager
+def naming(name: str) -> Iterator[None]:
+    """Put the name of a set before what is wrong with it."""
+    try:
+        yield
+    except ValueError as error:
+        raise ValueError(f"{name}: {error}") from error
 
 
 def show_tables(tables: "Sequence[Table]", lines: Sequence[str]) -> None:

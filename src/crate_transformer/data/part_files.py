@@ -17,7 +17,7 @@ from crate_transformer.storage import read_record
 from crate_transformer.storage.limits import memory_limit
 
 _LOG = logging.getLogger("crate_transformer.data")
-_Digits = Annotated[str, msgspec.Meta(pattern="^[0-9]{1,4}$")]
+_Digits = Annotated[str, msgspec.Meta(pattern="^(0|[1-9][0-9]{0,3})$")]
 _Pixel = Annotated[float, msgspec.Meta(ge=-1e6, le=1e6)]
 
 
@@ -42,9 +42,10 @@ def open_part_samples(root: str | Path) -> PartSamples:
     """The samples of ``images/`` and ``index.json``, an object {image without suffix: record}.
 
     Parts are (1) the ``points`` of the records, whose one box is that of the object; or (2) the regions of ``masks/``,
-    numbered as in ``parts.json`` (in the folder or beside it); or (3) the ``boxes`` of the records, where ``masks/``
-    marks whole objects. In (2) and (3) the box of the object is that of its mask. Species are the fields ``class`` or
-    ``breed``. Images without a part are skipped.
+    numbered as in ``parts.json`` (in the folder or beside it; several numbers of one name are one part); or (3) the
+    ``boxes`` of the records, where ``masks/`` marks whole objects. In (2) and (3) the box of the object is that of its
+    mask. Species are the fields ``class`` or ``breed``. Images without a part are skipped; ``crop_parts`` skips those
+    whose mask is empty.
 
     Raises:
         FileNotFoundError: the folder or its index does not exist.
@@ -79,7 +80,7 @@ def open_part_samples(root: str | Path) -> PartSamples:
             raise ValueError(f"{name} has the size {picture.size}, but {file} says {(record.width, record.height)}")
         if max(picture.size) > MAX_ASPECT * min(picture.size):
             raise ValueError(f"{name} in {root} is more than {MAX_ASPECT} times as long as wide: leave it out")
-        if not (box[0] < box[2] and box[1] < box[3]):
+        if (points or regions) and not (box[0] < box[2] and box[1] < box[3]):
             raise ValueError(f"the box of {name} in {root} is empty: it needs left, top, right and bottom edge")
         group = record.kind or record.breed or name
         return PartSample(name=name, group=group, picture=picture, box=box, points=points, regions=regions)
@@ -109,12 +110,15 @@ def _regions(root: Path, records: dict[str, _Record]) -> _Found:
 
     def load(name: str) -> _Loaded:
         sample = masks.load(name)
-        if not sample.classes or not sample.classes.keys() <= numbered.keys():
+        if not sample.classes.keys() <= numbered.keys():
             raise ValueError(f"the mask of {name} in {root} has the values {list(sample.classes)}: see {file}")
-        regions = {numbered[number]: mask for number, mask in sample.classes.items()}
+        regions: dict[str, np.ndarray] = {}
+        for number, mask in sample.classes.items():
+            part = numbered[number]
+            regions[part] = regions[part] | mask if part in regions else mask
         return sample.picture, _around(sample.classes), {}, regions
 
-    return [name for name, record in records.items() if record.parts], tuple(numbered.values()), load
+    return [name for name, record in records.items() if record.parts], tuple(dict.fromkeys(numbered.values())), load
 
 
 def _boxes(root: Path, records: dict[str, _Record]) -> _Found:
@@ -125,7 +129,7 @@ def _boxes(root: Path, records: dict[str, _Record]) -> _Found:
     def load(name: str) -> _Loaded:
         sample = masks.load(name)
         regions = {}
-        for part, box in records[name].boxes.items():
+        for part, box in records[name].boxes.items() if sample.classes else ():
             left, top, right, bottom = (max(0, round(edge)) for edge in box)
             regions[part] = np.zeros((sample.picture.height, sample.picture.width), dtype=bool)
             regions[part][top:bottom, left:right] = True

@@ -1,5 +1,6 @@
 """Images with the parts of one object each, as points or as regions, cropped to one size."""
 
+import logging
 from collections.abc import Callable, Iterable, Iterator
 from dataclasses import dataclass, replace
 from pathlib import Path
@@ -14,13 +15,14 @@ from crate_transformer.data.segmentation_samples import cut_mask
 from crate_transformer.data.transforms import crop_geometry, pixels, resize_crop
 from crate_transformer.storage.limits import check_memory, memory_limit
 
+_LOG = logging.getLogger("crate_transformer.data")
 Box = tuple[float, float, float, float]
 
 
 @dataclass(frozen=True, eq=False, kw_only=True)
 class PartSample:
     """An image with one object in a ``box`` (left, top, right and bottom edge in pixels) and its visible parts: points
-    (x, y) or masks. ``group`` is the species, or the name of the image if none is known."""
+    (x, y) or masks; none if its mask is empty. ``group`` is the species, or the name of the image if none is known."""
 
     name: str
     group: str
@@ -68,13 +70,19 @@ class PartArrays:
 
 
 def crop_parts(samples: Iterable[PartSample], parts: tuple[str, ...], size: int) -> PartArrays:
-    """Resize the short side to ``size`` pixels and crop the centre; parts outside of it are not visible.
+    """Resize the short side to ``size`` pixels and crop the centre; parts outside of it are not visible. Samples
+    without parts are skipped.
 
     Raises:
-        ValueError: there are no samples, some have points and some regions, or the regions would take too much memory.
+        ValueError: there are no samples with parts, some have points and some regions, or the regions would take too
+            much memory.
     """
     cut, boxes, points, regions, names, groups = [], [], [], [], [], []
+    skipped = 0
     for sample in samples:
+        if not (sample.points or sample.regions):
+            skipped += 1
+            continue
         width, height = sample.picture.size
         columns, rows, left, top = crop_geometry((width, height), (size, size))
         scale, offset = np.array([columns / width, rows / height]), np.array([left, top])
@@ -90,6 +98,8 @@ def crop_parts(samples: Iterable[PartSample], parts: tuple[str, ...], size: int)
             nothing = np.zeros((height, width), dtype=bool)
             check_memory((1 + len(regions)) * len(parts) * size**2, memory_limit())
             regions.append(np.stack([cut_mask(sample.regions.get(part, nothing), size).numpy() for part in parts]))
+    if skipped:
+        _LOG.warning("skipped %d images with an empty mask", skipped)
     if not names:
         raise ValueError("there are no samples to crop: give at least one")
     if not {len(points), len(regions)} == {0, len(names)}:

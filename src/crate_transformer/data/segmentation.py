@@ -49,7 +49,7 @@ def find_segmentation(root: str | Path) -> dict[str, Path]:
     if not root.is_dir():
         raise FileNotFoundError(f"{root} does not exist or is no folder")
     if _layout(root):
-        return {root.parent.name if root.name == "open" else root.name: root}
+        return {root.resolve().name: root}
     children = sorted(path for path in root.iterdir() if path.is_dir() and not is_clutter(path.name))
     below = [path for child in children for path in sorted(child.iterdir()) if path.is_dir() and not _layout(child)]
     found = [path for path in sorted([*children, *below]) if _layout(path) and not is_part_folder(path)]
