@@ -46,7 +46,7 @@ REFUSED = {
     r"fc_norm\.\w+": "the mean of the patches without the class token (fc_norm): load one that uses the class token",
 }
 PUBLISHED_HEADS = {192: 3, 384: 6, 768: 12, 1024: 16, 1280: 16}
-ASSUMED = {"global_pool": "token", "attention": "softmax", "layer_scale": 1e-5}
+ASSUMED: dict[str, Any] = {"global_pool": "token", "attention": "softmax", "layer_scale": 1e-5}
 """Options that are not in the tensors; the scales start at DINOv2's value. The ViTs of arXiv 2509.16875 with agent
 attention have the same tensors."""
 PREPROCESSING = {"interpolation": "bicubic"}
@@ -69,7 +69,7 @@ def convert(tensors: Mapping[str, Tensor], hints: Mapping[str, Any]) -> Converte
     dim = common_size(named, 0, r"blocks\.\d+\.norm[12]\.(weight|bias)")
     scales, has_head = (any(part in name for name in named) for part in (".ls1.", "head."))
     named, shapes = complete_positions(named, dim, hints)
-    inferred = {
+    inferred: dict[str, Any] = {
         "embed_dim": dim,
         "depth": depth,
         "mlp_ratio": common_size(named, 0, r"blocks\.\d+\.mlp\.fc1\.(weight|bias)") / max(dim, 1),
@@ -79,7 +79,7 @@ def convert(tensors: Mapping[str, Tensor], hints: Mapping[str, Any]) -> Converte
     validate_hints(ViTConfig, inferred, hints)
     num_heads = resolve_num_heads(hints.get("num_heads", PUBLISHED_HEADS.get(dim)), dim, dim, depth)
     table = renamings(depth, registers=inferred["reg_tokens"] > 0, head=inferred["num_classes"] > 0, scales=scales)
-    assumed = {
+    assumed: dict[str, Any] = {
         name: value
         for name, value in (ASSUMED | {"num_heads": num_heads}).items()
         if name not in hints and (scales or name != "layer_scale")
