@@ -21,6 +21,7 @@ from crate_transformer.checkpoints import (
     official_tost,
     official_tost_language,
     official_vit,
+    transformers_folder,
     transformers_vit,
 )
 from crate_transformer.checkpoints.assemble import assemble, check_complete
@@ -71,12 +72,14 @@ def load_checkpoint(path: str | Path, **hints: Any) -> Model:
         ValueError: a broken, malicious or unknown file, or missing or wrong hints.
     """
     local = Path(path)
-    if local.is_file() and not (local.name in (CONFIG, WEIGHTS) and (local.parent / CONFIG).is_file()):
-        return _load_official(local, hints)
     if local.is_dir() or local.is_file():
         folder = local if local.is_dir() else local.parent
-        if (folder / CONFIG).is_file() and (options := transformers_vit.options_of(folder / CONFIG)) is not None:
-            return _load_official(folder / WEIGHTS, options | hints)
+        described = (folder / CONFIG).is_file()
+        if described and (beside := transformers_folder.read_beside(folder / CONFIG)):
+            file = transformers_folder.weights_in(folder) if local in (folder, folder / CONFIG) else local
+            return _load_official(file, hints, beside)
+        if local.is_file() and not (described and local.name in (CONFIG, WEIGHTS)):
+            return _load_official(local, hints)
         return load_native(folder, hints)
     if folder := box_folder(str(path)):
         return load_from_box(folder, hints)
@@ -85,21 +88,28 @@ def load_checkpoint(path: str | Path, **hints: Any) -> Model:
     raise FileNotFoundError(f"{path} is not a file, folder, bundled model or hub id (owner/name): check the path")
 
 
-def _load_official(file: Path, hints: dict[str, Any]) -> Model:
+def _load_official(file: Path, hints: dict[str, Any], beside: transformers_folder.Beside | None = None) -> Model:
     about_weights = {name: value for name, value in hints.items() if name not in ("weights", "max_expansion")}
     tensors, metadata = read_tensors(file, hints.get("weights"), hints.get("max_expansion", MAX_EXPANSION))
     found, tensors = _recognise(file, tensors)
+    if found is not transformers_vit.FORMAT:
+        beside = None
     with naming(file):
-        converted = found.convert(tensors, about_weights)
+        given = transformers_folder.complete(beside, about_weights) if beside else about_weights
+        converted = found.convert(tensors, given)
         model = assemble(converted.model_class, converted.config, converted.tensors, converted.stored_names)
-    if isinstance(model, Backbone):
-        model.preprocessing = dataclasses.replace(model.preprocessing, **converted.preprocessing)
+        assumed = dict(converted.assumed)
+        if isinstance(model, Backbone):
+            model.preprocessing = dataclasses.replace(model.preprocessing, **converted.preprocessing)
+        if isinstance(model, Backbone) and beside:
+            assumed = transformers_folder.describe(model, beside, assumed)
+            metadata = metadata | beside.options
     model.provenance = Provenance(
         source=str(file),
         format=found.name,
         family=converted.model_class.__name__,
         inferred=converted.inferred,
-        assumed=converted.assumed,
+        assumed=assumed,
         hints=dict(hints),
         dropped=converted.dropped,
         metadata=metadata,

@@ -24,7 +24,7 @@ from crate_transformer.checkpoints.official import (
     validate_hints,
     weights_and_biases,
 )
-from crate_transformer.models import ViT, ViTConfig
+from crate_transformer.models import Preprocessing, ViT, ViTConfig
 
 RENAMED = {"patch_embed.proj": "patch_embed.proj", "norm": "norm"}
 RENAMED_IN_BLOCK = {
@@ -46,7 +46,7 @@ REFUSED = {
     r"fc_norm\.\w+": "the mean of the patches without the class token (fc_norm): load one that uses the class token",
 }
 PUBLISHED_HEADS = {192: 3, 384: 6, 768: 12, 1024: 16, 1280: 16}
-ASSUMED: dict[str, Any] = {"global_pool": "token", "attention": "softmax", "layer_scale": 1e-5}
+ASSUMED: dict[str, Any] = {"global_pool": "token", "attention": "softmax", "norm_eps": 1e-6, "layer_scale": 1e-5}
 """Options that are not in the tensors; the scales start at DINOv2's value. The ViTs of arXiv 2509.16875 with agent
 attention have the same tensors."""
 PREPROCESSING = {"interpolation": "bicubic"}
@@ -90,7 +90,7 @@ def convert(tensors: Mapping[str, Tensor], hints: Mapping[str, Any]) -> Converte
         tensors=rename(named, table),
         stored_names={own: stored.get(name, name) for name, own in table.items()},
         inferred={name: value for name, value in inferred.items() if name not in hints},
-        assumed=assumed | PREPROCESSING | {"eps of the norms": 1e-6},
+        assumed=assumed | PREPROCESSING | {name: getattr(Preprocessing, name) for name in ("crop_pct", "mean", "std")},
         dropped={stored[name]: reason for name, reason in dropped.items()},
         preprocessing=PREPROCESSING,
     )

@@ -4,7 +4,6 @@ import dataclasses
 import re
 from collections.abc import Mapping
 from collections.abc import Set as AbstractSet
-from pathlib import Path
 
 import torch
 from torch import Tensor
@@ -19,7 +18,6 @@ from crate_transformer.checkpoints.official import (
     unfold,
     weights_and_biases,
 )
-from crate_transformer.storage import printable, read_json
 
 RENAMED = {
     "embeddings.cls_token": "cls_token",
@@ -48,24 +46,6 @@ DROPPED = {
     r"embeddings\.mask_token": "only for pre-training with masked patches",
     r"pooler\.dense\.(weight|bias)": "a layer after the final norm, which DINO does not have",
 }
-
-
-TYPES = ("vit", "dinov2", "dinov2_with_registers")
-
-
-def options_of(config_file: Path) -> dict[str, object] | None:
-    """The options in the ``config.json`` of such a model that its tensors do not show; ``None`` for other files.
-
-    Raises:
-        ValueError: the model needs something that our ViT does not have, or the file is not readable JSON.
-    """
-    described = read_json(config_file)
-    if not isinstance(described, dict) or described.get("model_type") not in TYPES:
-        return None
-    if (activation := described.get("hidden_act", "gelu")) != "gelu":
-        raise ValueError(f"{config_file}: the activation is {printable(activation)}, but our ViT has only gelu")
-    heads = described.get("num_attention_heads")
-    return {"num_heads": heads} if isinstance(heads, int) else {}
 
 
 def recognises(keys: AbstractSet[str]) -> bool:

@@ -3,7 +3,7 @@
 from dataclasses import dataclass
 from typing import Literal, get_args, get_origin, get_type_hints
 
-_POSITIVE = ("step_size", "mlp_ratio", "head_eps", "rank_scale")
+_POSITIVE = ("step_size", "mlp_ratio", "head_eps", "norm_eps", "rank_scale")
 _NOT_NEGATIVE = ("sparsity_weight", "layer_scale")
 _LARGEST = 1000.0
 

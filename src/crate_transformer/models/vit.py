@@ -29,12 +29,14 @@ class ViTConfig(BackboneConfig):
         stem: ``"conv"`` uses convolutions with pooling (``PooledStem``) instead of a linear patch embedding.
         attention: ``"agent"`` goes through 64 representatives, in time linear in the tokens (``AgentAttention``).
         layer_scale: initial scale of both residual branches, as in DINOv2; 0 for none.
+        norm_eps: epsilon of all norms.
     """
 
     stem: Literal["patch", "conv"] = "patch"
     attention: Literal["softmax", "agent"] = "softmax"
     mlp_ratio: float = 4.0
     layer_scale: float = 0.0
+    norm_eps: float = 1e-6
 
 
 SIZES = {
@@ -62,13 +64,13 @@ class Block(nn.Module):
     def __init__(self, config: ViTConfig) -> None:
         super().__init__()
         dim = config.embed_dim
-        self.norm1 = nn.LayerNorm(dim, eps=1e-6)
+        self.norm1 = nn.LayerNorm(dim, eps=config.norm_eps)
         attention = AgentAttention if config.attention == "agent" else Attention
         self.attn = attention(dim, config.num_heads)
         scale = config.layer_scale
         self.scale1, self.scale2 = (LayerScale(dim, scale) if scale else nn.Identity() for _ in range(2))
         self.z_half = HookPoint()
-        self.norm2 = nn.LayerNorm(dim, eps=1e-6)
+        self.norm2 = nn.LayerNorm(dim, eps=config.norm_eps)
         self.mlp = MLP(dim, int(dim * config.mlp_ratio))
 
     def forward(self, z: Float[Tensor, "batch tokens dim"], **context: object) -> Float[Tensor, "batch tokens dim"]:
@@ -99,7 +101,7 @@ class ViT(Backbone):
             config,
             patch_embed=patch_embed(config.patch_shape, config.in_chans, config.embed_dim),
             blocks=[Block(config) for _ in range(config.depth)],
-            eps=1e-6,
+            eps=config.norm_eps,
         )
         nn.init.trunc_normal_(self.pos_embed, std=0.02)
         nn.init.normal_(self.cls_token, std=1e-6)
