@@ -13,6 +13,8 @@ from pathlib import Path
 from crate_transformer.models import MODELS
 from crate_transformer.storage import read_json, write_file
 
+SAME_TIME = 0.05
+"""As in ``comparison.py``, which takes longer to import."""
 CONTROLS = ("mean_mask_prior", "shuffled", "brightness", "contrast", "median_difference", "untrained")
 MEASURES = {"auc": "AUC", "miou": "mIoU", "corloc": "CorLoc"}
 CRATE, TOST, CBT = "arXiv 2306.01129, table 1", "arXiv 2412.17810", "arXiv 2509.16875, table 3"
@@ -39,7 +41,9 @@ STEPS = {
     "attention lowers R^c (% of images)": lambda found: found["trained"]["compressing"],
     "untrained": lambda found: found["untrained"]["compressing"],
     "sparse step lowers its objective (% of tokens)": lambda found: (found["trained"]["sparse"] or {}).get("lowered"),
-    "it keeps its bound": lambda found: (found["trained"]["sparse"] or {}).get("bounded"),
+    "lowers, untrained": lambda found: (found["untrained"]["sparse"] or {}).get("lowered"),
+    "it keeps its bound (% of tokens)": lambda found: (found["trained"]["sparse"] or {}).get("bounded"),
+    "bound, untrained": lambda found: (found["untrained"]["sparse"] or {}).get("bounded"),
     "attention lowers its energy (% of images)": lambda found: (found["energies"] or {}).get("attention"),
     "feed-forward lowers its energy": lambda found: (found["energies"] or {}).get("feed_forward"),
 }
@@ -52,9 +56,9 @@ stated. A model is called as the registered size whose options it has, apart fro
 seeds ± their standard deviation, if there are several. One recipe, chosen for CRATE, is not the best for every family,
 and small models after few steps say little about large ones.
 
-{dates}, {threads} threads, {machine}, {precision}, torch {torch}. Parameters are matched to {target:,}, with a head for
-the classes; all models have the same depth and number of heads. GFLOP are of one image of 64 px through the folded
-model. Attention is measured on squares of {side} px.
+{dates}, {threads} threads, {machine}, trained in {precision}, torch {torch}. Parameters are matched to {target:,}, with
+a head for the classes; all models have the same depth and number of heads. GFLOP are of one image of 64 px
+through the folded model. Attention is measured on squares of {side} px.
 
 ## Equal parameters, equal steps
 
@@ -62,7 +66,10 @@ model. Attention is measured on squares of {side} px.
 
 ## Equal training time
 
-As many steps as fit into the time of the first model (first seed), and the time that the runs took.
+The steps of a model follow from its own run with equal parameters and the first seed: the seconds that the first model
+of the table took for all its steps, divided by the seconds that this model took per step. They are the same for every
+seed. If they differ by less than {same_time:.0%} from those with equal parameters, these runs are shown. The
+seconds are those that the runs took.
 
 {equal_time}
 
@@ -232,7 +239,9 @@ def page(runs: Runs) -> str:
         steps=steps(runs),
         published=published(runs),
         published_masks=published_masks(runs),
-        **{key: first[key] for key in ("threads", "machine", "precision", "torch", "side")},
+        same_time=SAME_TIME,
+        precision=" and ".join(sorted({run["precision"] for found in runs.found.values() for run in found})),
+        **{key: first[key] for key in ("threads", "machine", "torch", "side")},
     )
 
 

@@ -66,3 +66,6 @@ def test_runs_and_page(run, data, tmp_path):
     page = (tmp_path / "comparison.md").read_text()
     assert f"| {crate['parameters']:,} | {crate['gflop']:.3f} | 2 |" in page and "arxiv.org/abs/2412.17810" in page
     assert "### pets/open" in page and "tiny | 6.09 M | 66.7" in page and "{" not in page
+    assert (
+        "bound, untrained" in page and f"trained in {crate['precision']}, torch" in page and "less than 5% from" in page
+    )
