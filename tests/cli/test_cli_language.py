@@ -88,7 +88,8 @@ def test_evaluate_measures_what_training_held_out(crate, refused, text, tmp_path
     names = ("held_out_loss", "perplexity", "bits_per_byte", "held_out_tokens")
     assert {name: found[name] for name in names} == {name: told[name] for name in names}
     assert found["text_used"] == f"the last 120 of the 1,200 tokens of {text}, which training held out"
-    assert found["warning"] is None and json.loads(output.read_text()) == found
+    stored = json.loads(output.read_text())
+    assert found["warning"] is None and stored == found | {"settings": stored["settings"]}
     (tmp_path / "other.txt").write_bytes(b"sphinx of quartz")  # longer than the context by three
     ran = crate("evaluate", run, "--data", tmp_path / "other.txt")
     assert "this text is not known to have been held out" in ran.err
