@@ -75,7 +75,7 @@ def test_train_evaluate_classify(crate, refused, pets, picture, tmp_path, small)
     assert (output / "config.json").read_bytes() == config
     (tmp_path / "score.json").write_text("[]")
     assert json.loads(crate(*again, tmp_path / "score.json", "--overwrite").out) == score
-    assert json.loads((tmp_path / "score.json").read_text()) == score
+    assert json.loads((tmp_path / "score.json").read_text()) == stored
 
     ran = crate("classify", picture, pets / "cat", "--checkpoint", output, "--json")
     results = json.loads(ran.out)
