@@ -178,6 +178,7 @@ def test_a_link_keeps_settings_masks_and_what_is_off(open_page) -> None:
     page.select_option("text=Mask from", "patch")
     page.get_by_role("slider", name="Keep the largest").fill("0.35")
     page.check("text=Inverted")
+    state(page)  # drawn
     says = page.locator(".says").all_inner_texts()
     page.click("#tab-similar")
     page.select_option("text=Features of", "2")
