@@ -21,7 +21,7 @@ import torch
 
 from crate_transformer.checkpoints import load_checkpoint
 from crate_transformer.checkpoints.native import WEIGHTS
-from crate_transformer.checkpoints.pretrained import box_folder
+from crate_transformer.checkpoints.pretrained import bundled_folder
 from crate_transformer.data import Foregrounds, crop_foregrounds, normalise, open_segmentation
 from crate_transformer.evaluation import SegmentationReport, attention_segmentation
 from crate_transformer.models import Backbone
@@ -42,7 +42,7 @@ CONTROLS = ("mean_mask_prior", "model_shuffled", "brightness", "contrast", "mode
 
 def weights_digest(checkpoint: str) -> str:
     """SHA-256 of the file of the weights."""
-    folder = box_folder(checkpoint) or Path(checkpoint)
+    folder = bundled_folder(checkpoint) or Path(checkpoint)
     return hashlib.sha256((folder / WEIGHTS).read_bytes()).hexdigest()
 
 

@@ -103,7 +103,7 @@ def test_weights_that_do_not_exist(boxed, name, wanted):
         create_model(name, pretrained=wanted)
 
 
-def test_an_empty_box(tmp_path, monkeypatch):
+def test_no_bundled_weights(tmp_path, monkeypatch):
     monkeypatch.setattr(pretrained, "BUNDLED", tmp_path)
     with pytest.raises(ValueError, match="there are no bundled weights"):
         create_model("crate_micro_patch4_32", pretrained=True)

@@ -29,7 +29,7 @@ from crate_transformer.checkpoints.examine import MAX_EXPANSION, naming
 from crate_transformer.checkpoints.hub import from_pretrained, is_hub_id
 from crate_transformer.checkpoints.native import CONFIG, WEIGHTS, load_native
 from crate_transformer.checkpoints.official import OfficialFormat
-from crate_transformer.checkpoints.pretrained import box_folder, load_from_box
+from crate_transformer.checkpoints.pretrained import bundled_folder, load_bundled
 from crate_transformer.checkpoints.provenance import Provenance
 from crate_transformer.checkpoints.reading import read_tensors, without_shared_prefix
 from crate_transformer.models import Backbone, Model, innermost
@@ -81,8 +81,8 @@ def load_checkpoint(path: str | Path, **hints: Any) -> Model:
         if local.is_file() and not (described and local.name in (CONFIG, WEIGHTS)):
             return _load_official(local, hints)
         return load_native(folder, hints)
-    if folder := box_folder(str(path)):
-        return load_from_box(folder, hints)
+    if folder := bundled_folder(str(path)):
+        return load_bundled(folder, hints)
     if is_hub_id(str(path)) and not local.parent.exists():
         return from_pretrained(str(path), **hints)
     raise FileNotFoundError(f"{path} is not a file, folder, bundled model or hub id (owner/name): check the path")

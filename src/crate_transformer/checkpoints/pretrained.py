@@ -19,13 +19,13 @@ def list_pretrained() -> list[str]:
     return sorted(file.parent.name for file in BUNDLED.glob(f"*/{CONFIG}"))
 
 
-def box_folder(name: str) -> Path | None:
+def bundled_folder(name: str) -> Path | None:
     """The folder of the bundled weights ``name`` (``model.tag``, or a model with one tag), if they exist."""
     tags = [full for full in list_pretrained() if name in (full, full.partition(".")[0])]
     return BUNDLED / tags[0] if len(tags) == 1 else None
 
 
-def load_from_box(folder: Path, hints: dict[str, Any]) -> Backbone:
+def load_bundled(folder: Path, hints: dict[str, Any]) -> Backbone:
     """The model in a folder of bundled weights, with their name as provenance instead of a path."""
     model = load_native(folder, hints)
     assert isinstance(model, Backbone)
@@ -51,15 +51,15 @@ def create_model(name: str, pretrained: bool = False, **config: Any) -> Backbone
     base = canonical_name(base)
     full = f"{base}.{tag}" if tag else base
     if tag or pretrained:
-        folder = box_folder(full)
+        folder = bundled_folder(full)
         if folder is None:
             raise ValueError(
                 f"there are no bundled weights {full!r}; available: {', '.join(list_pretrained()) or 'none'}. Use "
                 "load_checkpoint for your own weights"
             )
         if pretrained:
-            return _adapt(load_from_box(folder, {}), config).eval()
-        config = {**dataclasses.asdict(load_from_box(folder, {}).config), **config}
+            return _adapt(load_bundled(folder, {}), config).eval()
+        config = {**dataclasses.asdict(load_bundled(folder, {}).config), **config}
     model = build_model(base, **config)
     model.provenance = Provenance(source=full, format="fresh initialisation", family=type(model).__name__)
     return model
