@@ -178,4 +178,4 @@ def test_commands_that_take_pictures_refuse_a_language_model(write, capsys):
     with pytest.raises(SystemExit) as end:
         raise SystemExit(main(["classify", str(file), "--checkpoint", str(file)]))
     assert end.value.code == 2
-    assert "is a language model (CausalToST): this command needs a vision model" in capsys.readouterr().err
+    assert "is a language model (CausalToST): give a vision model" in capsys.readouterr().err

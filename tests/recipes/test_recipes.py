@@ -7,7 +7,8 @@ import numpy as np
 import pytest
 
 from crate_transformer.configs.language import LanguageConfig
-from crate_transformer.data import Split
+from crate_transformer.configs.segmentation import SegmentationConfig
+from crate_transformer.data import MaskedArrays, Split
 from crate_transformer.models import LANGUAGE_MODELS, MODELS
 from crate_transformer.recipes.debug import shrink
 from crate_transformer.recipes.experiment import Experiment
@@ -33,6 +34,17 @@ def noise(tiny_images):
 
 
 @pytest.fixture
+def masked(noise):
+    """The same pictures, with the class of each in all its pixels."""
+
+    def with_masks(images):
+        masks = images.labels.byte()[:, None, None].expand(-1, *images.images.shape[-2:]).contiguous()
+        return MaskedArrays(images.images, None, images.classes, masks=masks)
+
+    return Split(with_masks(noise.train), with_masks(noise.val), "noise", divided_here=False)
+
+
+@pytest.fixture
 def text(tmp_path):
     """Token ids of no meaning."""
     file = tmp_path.with_name(f"{tmp_path.name}.bin")
@@ -41,12 +53,14 @@ def text(tmp_path):
 
 
 @pytest.mark.parametrize(("name", "experiment"), small().items(), ids=small())
-def test_two_steps(name, experiment, noise, text, tmp_path):
-    data = open_data(experiment.task, text) if isinstance(experiment.task, LanguageConfig) else noise
+def test_two_steps(name, experiment, noise, masked, text, tmp_path):
+    data = masked if isinstance(experiment.task, SegmentationConfig) else noise
+    if isinstance(experiment.task, LanguageConfig):
+        data = open_data(experiment.task, text)
     done = fit(experiment, data, tmp_path, data_name="noise", show=False)
     assert done.metrics["steps"] == 2
-    assert len(done.model.blocks) == 2
-    if data is noise:
+    assert len(getattr(done.model, "backbone", done.model).blocks) == 2
+    if data in (noise, masked):
         assert done.model.class_names == (("a", "b", "c") if done.model.num_classes else None)
 
 

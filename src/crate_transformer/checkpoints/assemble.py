@@ -1,13 +1,15 @@
 """Building a model from its configuration and a complete, validated set of tensors."""
 
 from collections.abc import Mapping
+from itertools import product
+from typing import Any
 
 import torch
 from torch import Tensor
 
-from crate_transformer.models import Model, ModelConfig
+from crate_transformer.models import Model, ModelConfig, SegmenterConfig
 
-_COUNTS = ("depth", "decoder_depth", "num_class_layers")
+_COUNTS = ("depth", "decoder_depth", "num_class_layers", "cross_depth")
 """Options that determine the number of layers, each of which has tensors."""
 
 
@@ -47,14 +49,15 @@ def check_complete(model_class: type[Model], config: ModelConfig, tensors: Mappi
         _check_finite(key, tensors[key])
 
 
-def _without_values(model_class: type[Model], config: ModelConfig, num_tensors: int) -> Model:
+def _without_values(model_class: type[Any], config: ModelConfig, num_tensors: int) -> Model:
     """The model on the ``meta`` device, which needs no memory."""
-    for name in _COUNTS:
-        if (getattr(config, name, None) or 0) > num_tensors:
-            raise ValueError(f"{name} is {getattr(config, name)}, but there are only {num_tensors} tensors")
+    parts = (config.backbone, config.decoder) if isinstance(config, SegmenterConfig) else (config,)
+    for part, name in product(parts, _COUNTS):
+        if (getattr(part, name, None) or 0) > num_tensors:
+            raise ValueError(f"{name} is {getattr(part, name)}, but there are only {num_tensors} tensors")
     try:
         with torch.device("meta"):
-            return model_class(config)  # pyright: ignore[reportCallIssue] -- a family needs no more
+            return model_class(config)
     except (TypeError, RuntimeError, OverflowError) as error:
         raise ValueError(f"this configuration is not valid for {model_class.__name__}: {config}") from error
 

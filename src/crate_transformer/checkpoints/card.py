@@ -10,7 +10,7 @@ from typing import Any
 from torch import nn
 
 from crate_transformer.checkpoints.provenance import shorten
-from crate_transformer.models import Backbone, innermost
+from crate_transformer.models import Segmenter, VisionModel, innermost
 from crate_transformer.storage import markdown, printable
 
 _FRONT = "---\n{front}\n---\n\n"
@@ -29,7 +29,9 @@ def model_card(model: nn.Module, name: str, metadata: Mapping[str, Any]) -> str:
     model = innermost(model)
     family = type(model).__name__
     front = [f"library_name: crate-transformer\ntags: [white-box, {family.lower()}]"]
-    if isinstance(model, Backbone):
+    if isinstance(model, Segmenter):
+        front.append("pipeline_tag: image-segmentation")
+    elif isinstance(model, VisionModel):
         front.append(f"pipeline_tag: {'image-classification' if model.num_classes else 'image-feature-extraction'}")
     if re.fullmatch(r"[A-Za-z][\w.+-]{0,50}", str(metadata.get("license"))) and metadata.get("license") is not None:
         front.append(f"license: {metadata['license']}")
@@ -41,7 +43,7 @@ def model_card(model: nn.Module, name: str, metadata: Mapping[str, Any]) -> str:
         _table("Metrics and facts", metadata),
         _table("Architecture", dataclasses.asdict(model.config)),
     ]
-    if isinstance(model, Backbone):
+    if isinstance(model, VisionModel):
         sections.append(_table("Preprocessing", dataclasses.asdict(model.preprocessing)))
     if (provenance := getattr(model, "provenance", None)) is not None:
         first, *others = provenance.lines()

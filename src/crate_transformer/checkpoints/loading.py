@@ -17,6 +17,7 @@ from crate_transformer.checkpoints import (
     official_crate_alpha_jax,
     official_crate_demo,
     official_crate_mae,
+    official_depict,
     official_hyper_set,
     official_tost,
     official_tost_language,
@@ -32,7 +33,7 @@ from crate_transformer.checkpoints.official import OfficialFormat
 from crate_transformer.checkpoints.pretrained import bundled_folder, load_bundled
 from crate_transformer.checkpoints.provenance import Provenance
 from crate_transformer.checkpoints.reading import read_tensors, without_shared_prefix
-from crate_transformer.models import Backbone, Model, innermost
+from crate_transformer.models import Backbone, Model, VisionModel, innermost
 from crate_transformer.storage import write_file
 
 OFFICIAL_FORMATS: tuple[OfficialFormat, ...] = (
@@ -43,6 +44,7 @@ OFFICIAL_FORMATS: tuple[OfficialFormat, ...] = (
     official_crate_alpha.FORMAT,
     official_crate_alpha_jax.FORMAT,
     official_crate_alpha_clipa.FORMAT,
+    official_depict.FORMAT,
     official_hyper_set.FORMAT,
     official_hyper_set.CRATE_FORMAT,
     official_tost.FORMAT,
@@ -99,7 +101,7 @@ def _load_official(file: Path, hints: dict[str, Any], beside: transformers_folde
         converted = found.convert(tensors, given)
         model = assemble(converted.model_class, converted.config, converted.tensors, converted.stored_names)
         assumed = dict(converted.assumed)
-        if isinstance(model, Backbone):
+        if isinstance(model, VisionModel):
             model.preprocessing = dataclasses.replace(model.preprocessing, **converted.preprocessing)
         if isinstance(model, Backbone) and beside:
             assumed = transformers_folder.describe(model, beside, assumed)

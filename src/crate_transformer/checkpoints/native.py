@@ -18,7 +18,18 @@ from crate_transformer.checkpoints.examine import naming
 from crate_transformer.checkpoints.official import validate_hints
 from crate_transformer.checkpoints.provenance import Provenance
 from crate_transformer.checkpoints.reading import read_tensors
-from crate_transformer.models import LANGUAGE_MODELS, MODELS, Backbone, BackboneConfig, Model, Preprocessing, innermost
+from crate_transformer.models import (
+    LANGUAGE_MODELS,
+    MODELS,
+    BackboneConfig,
+    DEPICTConfig,
+    Model,
+    Preprocessing,
+    Segmenter,
+    SegmenterConfig,
+    VisionModel,
+    innermost,
+)
 from crate_transformer.storage import as_record, json_text, open_file, plain, read_record, recover, write_files
 
 FORMAT = "crate-transformer"
@@ -31,13 +42,17 @@ _MOST_PATCHES = 16_384  # of an image preprocessed as the checkpoint says
 
 @dataclass(frozen=True, kw_only=True)
 class Description:
-    """The content of ``config.json``; checkpoints of older versions of this package have no ``weights_sha256``."""
+    """The content of ``config.json``; checkpoints of older versions of this package have no ``weights_sha256``.
+
+    With a ``decoder``, ``family`` and ``config`` describe the backbone of a ``Segmenter``.
+    """
 
     format: Literal["crate-transformer"] = FORMAT
     format_version: Literal[1] = 1
     package_version: str = crate_transformer.__version__
     family: str
     config: dict[str, Any]
+    decoder: dict[str, Any] | None = None
     preprocessing: dict[str, Any] | None = None
     class_names: list[str] | None = None
     exclusive_classes: bool = True
@@ -70,9 +85,10 @@ def save_checkpoint(
     model = innermost(model)
     if model.folded:
         raise ValueError("a folded model is for inference only: save the original model")
-    if (FAMILIES | LANGUAGE_FAMILIES).get(type(model).__name__, (None,))[0] is not type(model):
+    backbone, decoder = (model.backbone, model.config.decoder) if isinstance(model, Segmenter) else (model, None)
+    if (FAMILIES | LANGUAGE_FAMILIES).get(type(backbone).__name__, (None,))[0] is not type(backbone):
         raise ValueError(
-            f"{type(model).__name__} cannot be saved, because it could not be loaded again: it is not a known family"
+            f"{type(backbone).__name__} cannot be saved, because it could not be loaded again: it is not a known family"
         )
     tensors = {
         name: t.detach().to("cpu", dtype if t.is_floating_point() else None).contiguous()
@@ -89,10 +105,11 @@ def save_checkpoint(
             f"metadata has more than {_LONGEST:,} characters as JSON: store large lists beside the checkpoint"
         )
     description = Description(
-        family=type(model).__name__,
-        config=plain(model.config, digits=None),
+        family=type(backbone).__name__,
+        config=plain(backbone.config, digits=None),
+        decoder=plain(decoder, digits=None),
         metadata=facts,
-        **(_about_pictures(model) if isinstance(model, Backbone) else {}),
+        **(_about_pictures(model) if isinstance(model, VisionModel) else {}),
     )
     written: list[str] = []
 
@@ -132,6 +149,9 @@ def load_native(folder: Path, hints: Mapping[str, Any]) -> Model:
         )
     with naming(folder):
         validate_hints(config_class, dataclasses.asdict(config), {**description.config, **hints})
+        if description.decoder is not None:
+            decoder = as_record(description.decoder, DEPICTConfig, f"{CONFIG}, its decoder,")
+            model_class, config = Segmenter, SegmenterConfig(backbone=config, decoder=decoder)
         about_pictures = _read_about_pictures(description, config) if description.family in FAMILIES else {}
     tensors = read_tensors(weights_file)[0]
     with naming(folder):
@@ -141,7 +161,7 @@ def load_native(folder: Path, hints: Mapping[str, Any]) -> Model:
     model.provenance = Provenance(
         source=str(folder),
         format=FORMAT,
-        family=description.family,
+        family=model_class.__name__,
         hints=dict(hints),
         metadata=description.metadata,
     )
@@ -165,7 +185,7 @@ def _sha256(path: Path) -> str:
     return digest.hexdigest()
 
 
-def _about_pictures(model: Backbone) -> dict[str, Any]:
+def _about_pictures(model: VisionModel) -> dict[str, Any]:
     names = None if model.class_names is None else _class_names(model.class_names, model.num_classes)
     return {
         "preprocessing": plain(model.preprocessing, digits=None),
@@ -186,7 +206,7 @@ def _class_names(names: object, num_classes: int) -> tuple[str, ...] | None:
     return tuple(names)
 
 
-def _read_about_pictures(description: Description, config: BackboneConfig) -> dict[str, Any]:
+def _read_about_pictures(description: Description, config: BackboneConfig | SegmenterConfig) -> dict[str, Any]:
     """Preprocessing, which must be complete (a default for a missing value would be a guess), and class names."""
     class_names, stored = _class_names(description.class_names, config.num_classes), description.preprocessing
     expected = [part.name for part in dataclasses.fields(Preprocessing)]

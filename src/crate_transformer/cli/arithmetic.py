@@ -14,9 +14,10 @@ def training_flops(experiment: "Experiment", samples: int) -> float | None:
     import torch
 
     from crate_transformer.benchmarks.flops import count_flops
+    from crate_transformer.configs.segmentation import SegmentationConfig
     from crate_transformer.models import CRATEMAE, LANGUAGE_MODELS, build_model
 
-    if experiment.model in LANGUAGE_MODELS:
+    if experiment.model in LANGUAGE_MODELS or isinstance(experiment.task, SegmentationConfig):
         return None
     with torch.device("meta"):
         model = build_model(experiment.model, **experiment.options)

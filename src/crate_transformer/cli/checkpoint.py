@@ -5,7 +5,7 @@ from dataclasses import dataclass, fields
 from typing import TYPE_CHECKING, Literal
 
 if TYPE_CHECKING:
-    from crate_transformer.models import Backbone, Model
+    from crate_transformer.models import Model, VisionModel
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -48,16 +48,17 @@ class Checkpoint:
         except ValueError as error:
             raise ValueError(_as_options(str(error))) from error
 
-    def load(self) -> "Backbone":
-        """The vision model, in evaluation mode."""
-        from crate_transformer.models import Backbone
+    def load(self, *, whole: bool = False) -> "VisionModel":
+        """The vision model, in evaluation mode; of a segmenter, its backbone unless ``whole``."""
+        from crate_transformer.cli.terminal import say
+        from crate_transformer.models import Segmenter, backbone_of
 
         model = self.load_any()
-        if not isinstance(model, Backbone):
-            raise ValueError(
-                f"{self.checkpoint} is a language model ({type(model).__name__}): this command needs a vision model"
-            )
-        return model
+        if isinstance(model, Segmenter):
+            if whole:
+                return model
+            say(f"{self.checkpoint} is a segmenter: this command uses its backbone")
+        return backbone_of(model, self.checkpoint)
 
 
 def _as_options(sentence: str) -> str:

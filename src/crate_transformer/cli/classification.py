@@ -94,3 +94,21 @@ def write_report(
         complain(f"confusion.png was not written: it would show more than {MOST_CLASSES} classes")
     files = {name: figure_bytes(figure) for name, figure in figures.items()}
     write_files(folder, {**files, "details.json": json_bytes(details), SETTINGS: json_bytes(settings)})
+
+
+def read_names(file: Path) -> list[str]:
+    """Names of classes, in order: a JSON list, or a text with one name per line.
+
+    Raises:
+        ValueError: the file has another content.
+    """
+    from crate_transformer.storage import as_record, parse_json, read_file
+
+    content = read_file(file)
+    if file.suffix.lower() == ".json":
+        return as_record(parse_json(content, str(file)), list[str], str(file))
+    try:
+        lines = content.decode("utf-8-sig").split("\n")
+    except UnicodeDecodeError as error:
+        raise ValueError(f"{file} is not UTF-8 text: {error}") from error
+    return [line.strip() for line in lines if line.strip()]

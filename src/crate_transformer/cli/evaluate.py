@@ -13,7 +13,7 @@ from crate_transformer.cli.terminal import print_json, say
 from crate_transformer.configs.language import TokenizerName
 
 if TYPE_CHECKING:
-    from crate_transformer.models import Backbone, LanguageModel
+    from crate_transformer.models import Backbone, LanguageModel, Segmenter
 
 _CHANGE_NOTHING = {"batch_size", "workers", "report", "output", "overwrite"}
 _LOG = logging.getLogger("crate_transformer.cli")
@@ -21,8 +21,8 @@ _LOG = logging.getLogger("crate_transformer.cli")
 
 @dataclass(frozen=True, kw_only=True)
 class Command(Checkpoint):
-    """Evaluate a checkpoint: accuracy on labelled images, segmentation of objects without segmentation labels, or the
-    loss of a language model on text.
+    """Evaluate a checkpoint: accuracy on labelled images, segmentation of objects without segmentation labels, mIoU of
+    a model of 'crate train --task segmentation', or the loss of a language model on text.
 
     If DATA has a 'val' (or 'test') part, only this part is used. If DATA contains images (or text) that 'crate train'
     held out for this checkpoint, only these are used, even if the data was moved. The output says what was used, and a
@@ -33,7 +33,7 @@ class Command(Checkpoint):
     """A folder, a file, or the name of bundled weights."""
     data: Path | None = None
     """Folder or zip with one sub-folder per class; with --boxes, folder or zip of images; for a language model, text or
-    token ids as for 'crate train --task language'."""
+    token ids as for 'crate train --task language'; for a segmenter, images with masks as for its training."""
     tokenizer: TokenizerName | None = None
     """Tokenizer of the language model; checkpoints of 'crate train' store it."""
     class_names: Path | None = None
@@ -75,7 +75,7 @@ class Command(Checkpoint):
         from crate_transformer.cli.classification import FILES, measure_classes, measure_several, write_report
         from crate_transformer.cli.outputs import check_output, checksum
         from crate_transformer.data import open_evaluation
-        from crate_transformer.models import LanguageModel
+        from crate_transformer.models import Backbone
         from crate_transformer.recipes.held_out import held_out_of, unseen
         from crate_transformer.storage import plain, write_json
 
@@ -93,8 +93,8 @@ class Command(Checkpoint):
         if self.output:
             self.check_output(self.output)
         model = self.load_any()
-        if isinstance(model, LanguageModel):
-            self.measure_text(model)
+        if not isinstance(model, Backbone):
+            self.measure_other(model)
             return
         if not model.num_classes:
             raise ValueError(f"{self.checkpoint} has no classifier: num_classes is 0")
@@ -134,14 +134,20 @@ class Command(Checkpoint):
         if self.report:
             write_report(self.report, settings, counts, names, result)
 
-    def measure_text(self, model: "LanguageModel") -> None:
-        """Print and save the loss on the text."""
+    def measure_other(self, model: "LanguageModel | Segmenter") -> None:
+        """Print and save the loss on the text, or the scores on images with masks."""
+        from crate_transformer.models import LanguageModel
+        from crate_transformer.recipes.masks import evaluate_masks
         from crate_transformer.recipes.text import evaluate_text
         from crate_transformer.storage import plain, write_json
 
         if self.class_names or self.real or self.report:
-            raise ValueError(f"{self.checkpoint} is a language model: leave --class-names, --real and --report out")
-        found = evaluate_text(model, self.data, self.tokenizer, num_workers=self.workers)
+            kind = "language model" if isinstance(model, LanguageModel) else "segmenter"
+            raise ValueError(f"{self.checkpoint} is a {kind}: leave --class-names, --real and --report out")
+        if isinstance(model, LanguageModel):
+            found = evaluate_text(model, self.data, self.tokenizer, num_workers=self.workers)
+        else:
+            found = evaluate_masks(model, self.data, num_workers=self.workers)
         if found["warning"]:
             _LOG.warning("%s", found["warning"])
         result = plain({"checkpoint": self.checkpoint, "data": self.data, **found})
@@ -176,7 +182,7 @@ class Command(Checkpoint):
         Raises:
             ValueError: neither or both have names, or the number of names differs from the number of classes.
         """
-        from crate_transformer.storage import as_record, parse_json, read_file
+        from crate_transformer.cli.classification import read_names
 
         if self.class_names is None:
             if model.class_names is None:
@@ -187,15 +193,7 @@ class Command(Checkpoint):
             return model.class_names
         if model.class_names is not None:
             raise ValueError(f"{self.checkpoint} already contains class names: leave --class-names out")
-        content = read_file(self.class_names)
-        if self.class_names.suffix.lower() == ".json":
-            names = as_record(parse_json(content, str(self.class_names)), list[str], str(self.class_names))
-        else:
-            try:
-                names = content.decode("utf-8-sig").split("\n")
-            except UnicodeDecodeError as error:
-                raise ValueError(f"{self.class_names} is not UTF-8 text: {error}") from error
-            names = [name.strip() for name in names if name.strip()]
+        names = read_names(self.class_names)
         if len(names) != model.num_classes or len(set(names)) != len(names):
             raise ValueError(
                 f"{self.class_names} contains {len(set(names))} different names and {self.checkpoint} has "

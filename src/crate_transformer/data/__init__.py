@@ -10,6 +10,9 @@ from crate_transformer.data.images import list_images, read_images
 from crate_transformer.data.labelled import LabelledFiles
 from crate_transformer.data.layout import Split, open_evaluation, open_images, open_split
 from crate_transformer.data.loader import eval_loader, ordered_loader, train_loader
+from crate_transformer.data.masked import VOID, Masked, MaskedArrays, MaskedFiles, masked_digits
+from crate_transformer.data.masked_layout import open_masked
+from crate_transformer.data.masked_view import MaskedView
 from crate_transformer.data.memory import fits_in_memory, in_memory, to_arrays
 from crate_transformer.data.mixing import mix, one_hot
 from crate_transformer.data.order import Order
@@ -51,6 +54,7 @@ __all__ = [
     "MAX_ASPECT",
     "NO_TOKEN",
     "PHOTOGRAPHS",
+    "VOID",
     "ArrayImages",
     "Batch",
     "BrokenImageError",
@@ -60,6 +64,10 @@ __all__ = [
     "Foregrounds",
     "ImageFolder",
     "LabelledFiles",
+    "Masked",
+    "MaskedArrays",
+    "MaskedFiles",
+    "MaskedView",
     "MultiCropView",
     "Order",
     "PartArrays",
@@ -87,6 +95,8 @@ __all__ = [
     "imagenet_words",
     "in_memory",
     "is_part_folder",
+    "masked_digits",
+    "open_masked",
     "list_images",
     "middle",
     "mix",

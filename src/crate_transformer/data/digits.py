@@ -43,6 +43,7 @@ class DigitsConfig:
 class Digits(ArrayImages):
     """Images of digits; ``masks`` marks the pixels of the digit."""
 
+    labels: Int64[Tensor, " images"]
     masks: Bool[Tensor, "images height width"]
 
 

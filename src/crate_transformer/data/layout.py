@@ -75,7 +75,7 @@ def open_split(path: str | Path, *, labelled: bool = True, val_fraction: float =
             class is too small to divide.
     """
     found = find(Path(path), labelled=labelled)
-    return found if isinstance(found, Split) else _divide(found, val_fraction)
+    return found if isinstance(found, Split) else divide(found, val_fraction)
 
 
 def open_evaluation(path: str | Path) -> Source:
@@ -163,20 +163,20 @@ def _labelled(path: Path, names: Sequence[str], prefix: str, table: LabelTable) 
     return ImageFolder(labels=table.labels, **settings)
 
 
-def _divide(images: Source, val_fraction: float) -> Split[Source]:
-    """Hold out the images of every class with the lowest keys."""
+def divide(images: Source, val_fraction: float, *, by: str = "file names and sizes") -> Split[Source]:
+    """Hold out the images with the lowest keys, of every class if they have labels."""
     if not 0 < val_fraction < 1:
         raise ValueError(f"val_fraction is {val_fraction}: it must be greater than 0 and less than 1")
     labels = np.zeros(len(images), np.int64) if images.labels is None else np.array(images.labels)
     counts = np.bincount(labels)
     if (alone := np.flatnonzero(counts == 1)).size:
-        which = f"class {images.classes[alone[0]]!r} of {images.where}" if images.classes else images.where
+        which = f"class {images.classes[alone[0]]!r} of {images.where}" if images.labels is not None else images.where
         raise ValueError(f"{which} has only one image: two are needed, one for training and one to hold out")
     ranked = np.lexsort((np.array(images.keys(), "S16"), labels))
     places = np.arange(len(labels)) - (np.cumsum(counts) - counts)[labels[ranked]]  # rank within the class
     held_out = np.empty(len(labels), bool)
     held_out[ranked] = places < np.clip(np.rint(val_fraction * counts), 1, counts - 1)[labels[ranked]]
     train, val = (images.subset(np.flatnonzero(chosen).tolist()) for chosen in (~held_out, held_out))
-    of_what = f"each class of {images.where}" if images.classes else images.where
-    how = f"{val_fraction:.0%} of {of_what} held out, chosen by file names and sizes"
+    of_what = f"each class of {images.where}" if images.labels is not None else images.where
+    how = f"{val_fraction:.0%} of {of_what} held out, chosen by {by}"
     return Split(train, val, how, divided_here=True)

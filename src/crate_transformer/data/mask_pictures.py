@@ -24,27 +24,42 @@ _LOG = logging.getLogger("crate_transformer.data")
 
 
 def open_mask_pictures(
-    root: Path, layout: Literal["voc", "masks"], pictures: str, masks: str, objects: str
+    root: Path,
+    layout: Literal["voc", "masks"],
+    pictures: str,
+    masks: str,
+    objects: str,
+    *,
+    part: str = "val",
+    complete: bool = False,
 ) -> SegmentationSamples:
     """Samples of two folders, paired by the path without suffix; a third folder, if present, separates objects.
 
     A mask is a PNG with one channel: a class id per pixel, 0 for background and 255 for undecided. If the masks of
     layout ``masks`` contain only 0 and 255, and perhaps 128, then 255 is the single object class and 128 undecided.
 
+    Args:
+        part, complete: as in ``open_segmentation``.
+
     Raises:
         ValueError: a listed image has no mask, a mask has no image, or names are ambiguous.
     """
     of_pictures, of_masks = by_stem(root / pictures, is_image), by_stem(root / masks, _is_png)
     of_objects = by_stem(root / objects, _is_png) if (root / objects).is_dir() else {}
-    listed = root / "ImageSets" / "Segmentation" / "val.txt"
+    listed = root / "ImageSets" / "Segmentation" / f"{part}.txt"
     stems = _listed(listed) if listed.is_file() else sorted(of_masks)
     for stem in stems:
         for folder, found in ((pictures, of_pictures), (masks, of_masks)):
             if len(found.get(stem, ())) != 1:
                 names = " and ".join(found.get(stem, ())) or "nothing"
                 raise ValueError(f"{root / folder} contains {names} for {stem}: image and mask must be one file each")
-    if layout == "masks" and (missing := len(of_pictures.keys() - of_masks.keys())):
-        _LOG.warning("%s: skipped %d images without a mask", root, missing)
+    if layout == "masks" and (missing := sorted(of_pictures.keys() - of_masks.keys())):
+        if complete:
+            raise ValueError(
+                f"{root / pictures}/{of_pictures[missing[0]][0]} has no mask: add {root / masks}/{missing[0]}.png, or "
+                "remove the image"
+            )
+        _LOG.warning("%s: skipped %d images without a mask", root, len(missing))
     is_binary = layout == "masks" and _are_binary([root / masks / of_masks[stem][0] for stem in stems])
     if is_binary:
         _LOG.warning("%s: 255 marks the object, because the masks contain only 0 and 255 (128: undecided)", root)

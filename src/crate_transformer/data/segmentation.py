@@ -11,10 +11,14 @@ from crate_transformer.data.segmentation_samples import SegmentationSamples
 _NEEDS = "instances.json and images/ (COCO), JPEGImages/ and SegmentationClass/ (VOC), or images/ and masks/"
 
 
-def open_segmentation(root: str | Path) -> SegmentationSamples:
+def open_segmentation(root: str | Path, *, part: str = "val", complete: bool = False) -> SegmentationSamples:
     """Detect the layout of a folder and open it: ``instances.json`` with ``images/`` (COCO), ``JPEGImages`` with
-    ``SegmentationClass`` (VOC; ``ImageSets/Segmentation/val.txt`` is used if it exists), or ``images/`` and ``masks/``
-    with the same names in the same sub-folders; see ``open_coco`` and ``open_mask_pictures``.
+    ``SegmentationClass`` (VOC), or ``images/`` and ``masks/`` with the same names in the same sub-folders; see
+    ``open_coco`` and ``open_mask_pictures``.
+
+    Args:
+        part: for VOC, the list in ``ImageSets/Segmentation`` to use if it exists.
+        complete: an image in ``images/`` without a mask is an error instead of being skipped.
 
     Raises:
         FileNotFoundError: the folder does not exist.
@@ -29,9 +33,9 @@ def open_segmentation(root: str | Path) -> SegmentationSamples:
     if layout == "coco":
         samples = open_coco(root)
     elif layout == "voc":
-        samples = open_mask_pictures(root, "voc", "JPEGImages", "SegmentationClass", "SegmentationObject")
+        samples = open_mask_pictures(root, "voc", "JPEGImages", "SegmentationClass", "SegmentationObject", part=part)
     else:
-        samples = open_mask_pictures(root, "masks", "images", "masks", "objects")
+        samples = open_mask_pictures(root, "masks", "images", "masks", "objects", complete=complete)
     if not len(samples):
         raise ValueError(f"{root} contains no image with a mask")
     return samples

@@ -9,14 +9,15 @@ from pathlib import Path
 import torch
 from torch.export import Dim, ExportedProgram
 
-from crate_transformer.models import Backbone
+from crate_transformer.models import VisionModel
 from crate_transformer.storage import write_file
 
 LARGEST_GRID = 256  # patches per side
 
 
-def export_program(model: Backbone, *, dynamic: bool = True) -> ExportedProgram:
-    """The forward pass, images ``(batch, channels, height, width)`` to logits, as a torch.export program.
+def export_program(model: VisionModel, *, dynamic: bool = True) -> ExportedProgram:
+    """The forward pass, images ``(batch, channels, height, width)`` to logits (of a segmenter, of every pixel), as a
+    torch.export program.
 
     Args:
         dynamic: height and width may be any multiple of the patch size, up to 256 patches per side; otherwise they are
@@ -25,9 +26,10 @@ def export_program(model: Backbone, *, dynamic: bool = True) -> ExportedProgram:
     Raises:
         ValueError: the image size of the model cannot change, or PyTorch cannot export the model.
     """
-    if dynamic and not model.config.dynamic_img_size:
+    backbone = getattr(model, "backbone", model)
+    if dynamic and not backbone.config.dynamic_img_size:
         raise ValueError("this model has a fixed image size (dynamic_img_size is off): export with --no-dynamic")
-    rows, columns = model.grid_size(*model.img_size)
+    rows, columns = backbone.grid_size(*backbone.img_size)
     if dynamic and min(rows, columns) < 2:
         raise ValueError(f"images of {rows} x {columns} patches cannot have a dynamic size: export with --no-dynamic")
     height, width = model.patch_size
@@ -35,7 +37,7 @@ def export_program(model: Backbone, *, dynamic: bool = True) -> ExportedProgram:
     if dynamic:
         shapes |= {2: height * Dim("rows", min=2, max=LARGEST_GRID), 3: width * Dim("columns", min=2, max=LARGEST_GRID)}
         rows, columns = rows + 2, columns + 1  # a generic example: neither native nor square
-    images = torch.zeros(3, model.config.in_chans, rows * height, columns * width)
+    images = torch.zeros(3, backbone.config.in_chans, rows * height, columns * width)
     with warnings.catch_warnings():
         warnings.simplefilter("ignore", FutureWarning)  # PyTorch's exporter uses deprecated functions of PyTorch
         try:
@@ -82,7 +84,7 @@ def onnx_content(program: ExportedProgram) -> bytes:
     return exported.model_proto.SerializeToString()
 
 
-def check_export(exported: Path | bytes, model: Backbone, *, dynamic: bool = True) -> float:
+def check_export(exported: Path | bytes, model: VisionModel, *, dynamic: bool = True) -> float:
     """The largest difference between the logits of an exported file and of ``model``, on random images of two sizes.
 
     Args:
@@ -92,7 +94,8 @@ def check_export(exported: Path | bytes, model: Backbone, *, dynamic: bool = Tru
         ImportError: it is an ONNX file and onnxruntime is not installed.
         ValueError: the logits differ by more than 1e-4 of the largest one, and by more than 1e-4.
     """
-    height, width = model.img_size
+    backbone = getattr(model, "backbone", model)
+    height, width = backbone.img_size
     sizes = [(2, height, width)]
     if dynamic:
         sizes.append((1, height + model.patch_size[0], width + 2 * model.patch_size[1]))
@@ -101,7 +104,7 @@ def check_export(exported: Path | bytes, model: Backbone, *, dynamic: bool = Tru
     forward = torch.export.load(io.BytesIO(content)).module() if is_program else _onnx_forward(content)
     generator, differences = torch.Generator().manual_seed(0), []
     for batch, *size in sizes:
-        images = torch.randn(batch, model.config.in_chans, *size, generator=generator)
+        images = torch.randn(batch, backbone.config.in_chans, *size, generator=generator)
         with torch.no_grad():
             expected, found = model(images), forward(images)
         differences.append((expected - found).abs().max().item())

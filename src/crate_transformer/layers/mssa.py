@@ -85,8 +85,19 @@ class MSSA(nn.Module):
 
     def forward(self, z: Float[Tensor, "batch tokens dim"]) -> Float[Tensor, "batch tokens dim"]:
         w = self.projection(self.project(z))
-        ssa = self.head_output(self.attend(w, w, w, self.attention, causal=self.causal))
-        merged = rearrange(ssa, "b h n p -> b n (h p)")
+        return self.combine(self.attend(w, w, w, self.attention, causal=self.causal))
+
+    def cross(
+        self, queries: Float[Tensor, "batch queries dim"], z: Float[Tensor, "batch tokens dim"]
+    ) -> Float[Tensor, "batch queries dim"]:
+        r"""Queries attend to tokens in the subspaces of both: :math:`\mathrm{SSA}_k = (U_k^\top Z)\, \mathrm{softmax}
+        \bigl(p^{-1/2} (U_k^\top Z)^\top (U_k^\top Q)\bigr)` (arXiv 2411.03033); ``projection`` sees the tokens."""
+        q, w = self.project(queries), self.projection(self.project(z))
+        return self.combine(softmax_attention(q, w, w, self.attention))
+
+    def combine(self, ssa: Float[Tensor, "batch heads tokens head_dim"]) -> Float[Tensor, "batch tokens dim"]:
+        """The output map, applied to all heads together."""
+        merged = rearrange(self.head_output(ssa), "b h n p -> b n (h p)")
         tied = self.tied_map()
         return self.out(merged) if tied is None else F.linear(merged, tied)
 

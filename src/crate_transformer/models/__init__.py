@@ -8,6 +8,7 @@ from crate_transformer.models.config import BackboneConfig, choices
 from crate_transformer.models.crate import CRATE, CRATEConfig
 from crate_transformer.models.crate_alpha import CRATEAlpha, CRATEAlphaConfig
 from crate_transformer.models.crate_mae import CRATEMAE, CRATEMAEConfig, Reconstruction
+from crate_transformer.models.depict import DEPICT, DEPICTConfig
 from crate_transformer.models.hyper_set import HyperSET, HyperSETConfig
 from crate_transformer.models.innermost import innermost
 from crate_transformer.models.language import (
@@ -28,13 +29,16 @@ from crate_transformer.models.registry import (
     canonical_name,
     list_models,
 )
+from crate_transformer.models.segmenter import Segmenter, SegmenterConfig, backbone_of
 from crate_transformer.models.tost import ToST, ToSTConfig
 from crate_transformer.models.vit import ViT, ViTConfig
 
-Model = Backbone | LanguageModel
+Model = Backbone | LanguageModel | Segmenter
 """The models that ``load_checkpoint`` returns."""
-ModelConfig = BackboneConfig | LanguageConfig
-"""The configuration of either."""
+VisionModel = Backbone | Segmenter
+"""Those that take images."""
+ModelConfig = BackboneConfig | LanguageConfig | SegmenterConfig
+"""Their configurations."""
 
 __all__ = [
     "CBT",
@@ -57,6 +61,8 @@ __all__ = [
     "CausalCRATEConfig",
     "CausalToST",
     "CausalToSTConfig",
+    "DEPICT",
+    "DEPICTConfig",
     "HyperSET",
     "HyperSETConfig",
     "LanguageConfig",
@@ -67,11 +73,15 @@ __all__ = [
     "Reconstruction",
     "RecurrentCRATE",
     "RecurrentCRATEConfig",
+    "Segmenter",
+    "SegmenterConfig",
     "ToST",
     "ToSTConfig",
     "ViT",
     "ViTConfig",
+    "VisionModel",
     "attention_of",
+    "backbone_of",
     "build_language_model",
     "build_model",
     "canonical_name",

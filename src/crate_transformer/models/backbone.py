@@ -34,6 +34,8 @@ class Backbone(Features, Foldable):
     """Number of tokens before the patches inside the blocks: the class token and the register tokens."""
     not_in_logits: tuple[str, ...] = ()
     """Names of parameters and modules that ``forward`` does not use, such as a decoder."""
+    not_in_patches: tuple[str, ...] = ()
+    """Names of parameters and modules that patch tokens do not depend on, other than ``not_in_logits``."""
     grad_checkpointing = False
     sample_seeds: Int64[Tensor, " batch"] | None = None
     """Random seeds for each image in training (stochastic depth, dropout); ``None`` uses PyTorch's generator. They

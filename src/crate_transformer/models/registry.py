@@ -5,7 +5,7 @@ import difflib
 import fnmatch
 import re
 from collections.abc import Mapping
-from typing import Any
+from typing import Any, TypeVar
 
 from crate_transformer.models import aot, cbt, crate, crate_alpha, crate_mae, hyper_set, recurrent_crate, tost, vit
 from crate_transformer.models.aot import AoT
@@ -48,7 +48,22 @@ LANGUAGE_MODELS: dict[str, tuple[type[LanguageModel], LanguageConfig]] = {
     **{name: (CausalCRATE, config) for name, config in causal_crate.SIZES.items()},
 }
 """The same for language models."""
+_Config = TypeVar("_Config", bound=BackboneConfig | LanguageConfig)
 _PAPER_LETTERS = {"t": "tiny", "ti": "tiny", "s": "small", "m": "medium", "b": "base", "l": "large", "h": "huge"}
+
+
+def new_backbone(config: BackboneConfig) -> Backbone:
+    """A freshly initialised vision model of the family with this kind of configuration.
+
+    Raises:
+        ValueError: there is no such family.
+    """
+    for model_class, known in MODELS.values():
+        if type(known) is type(config):
+            return model_class(config)  # pyright: ignore[reportCallIssue] -- a family needs no more
+    raise ValueError(
+        f"no family has the configuration {type(config).__name__}: give the configuration of a listed model"
+    )
 
 
 def list_models(pattern: str = "*") -> list[str]:
@@ -82,8 +97,7 @@ def canonical_name(name: str) -> str:
 
 def build_model(name: str, **config: Any) -> Backbone:
     """A freshly initialised model; keyword arguments replace fields of its configuration."""
-    model_class, default = MODELS[canonical_name(name)]
-    return model_class(_changed(name, default, config))  # pyright: ignore[reportCallIssue] -- a family needs no more
+    return new_backbone(_changed(name, MODELS[canonical_name(name)][1], config))
 
 
 def build_language_model(name: str, **config: Any) -> LanguageModel:
@@ -94,9 +108,7 @@ def build_language_model(name: str, **config: Any) -> LanguageModel:
     return model_class(_changed(name, default, config))  # pyright: ignore[reportCallIssue] -- a family needs no more
 
 
-def _changed(
-    name: str, default: BackboneConfig | LanguageConfig, changes: dict[str, Any]
-) -> BackboneConfig | LanguageConfig:
+def _changed(name: str, default: _Config, changes: dict[str, Any]) -> _Config:
     known = {field.name for field in dataclasses.fields(default)}
     for key in changes:
         if key not in known:

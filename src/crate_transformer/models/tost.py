@@ -126,6 +126,7 @@ class ToST(Backbone):
 
     config: ToSTConfig  # pyright: ignore[reportIncompatibleVariableOverride]
     num_prefix_tokens = 0
+    not_in_patches = ("cls_token", "class_layers")
 
     def __init__(self, config: ToSTConfig) -> None:
         super().__init__(

@@ -5,7 +5,7 @@ from dataclasses import dataclass
 import torch
 
 from crate_transformer.configs.execution import ExecutionConfig
-from crate_transformer.data import ArrayImages, Order, Samples, Source, in_memory, train_loader
+from crate_transformer.data import ArrayImages, Masked, Order, Samples, Source, in_memory, train_loader
 from crate_transformer.data.batches import BatchLoader
 from crate_transformer.progress import ProgressLine
 from crate_transformer.recipes.experiment import Experiment
@@ -56,8 +56,8 @@ def make_ready(experiment: Experiment, prepared: Prepared, *, show: bool) -> Rea
 
 
 def read_all(images: Samples, *, show: bool) -> Samples:
-    """Small images of one size are decoded once; other images, and text, are read on demand."""
-    if isinstance(images, ArrayImages) or not isinstance(images, Source):
+    """Small images of one size are decoded once; other images, images with masks, and text are read on demand."""
+    if isinstance(images, ArrayImages | Masked) or not isinstance(images, Source):
         return images
     with ProgressLine(f"reading {images.where}", len(images), show=show) as line:
         return in_memory(images, progress=line.update)

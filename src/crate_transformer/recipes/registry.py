@@ -8,6 +8,7 @@ from crate_transformer.recipes import (
     crate_alpha,
     crate_mae,
     language,
+    segmentation,
     self_supervised,
     tiny_imagenet,
     tost,
@@ -16,11 +17,10 @@ from crate_transformer.recipes import (
 from crate_transformer.recipes.experiment import Experiment
 from crate_transformer.recipes.recipe import Recipe, result_of
 
-RECIPES: dict[str, Recipe] = {
-    name: recipe
-    for family in (cifar10, tiny_imagenet, self_supervised, crate, transfer, crate_mae, crate_alpha, tost, language)
-    for name, recipe in family.RECIPES.items()
-}
+_FAMILIES = (
+    cifar10, tiny_imagenet, self_supervised, segmentation, crate, transfer, crate_mae, crate_alpha, tost, language
+)  # fmt: skip
+RECIPES: dict[str, Recipe] = {name: recipe for family in _FAMILIES for name, recipe in family.RECIPES.items()}
 """Name -> recipe of every experiment."""
 
 

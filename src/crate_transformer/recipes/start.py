@@ -7,7 +7,7 @@ import torch
 from crate_transformer.checkpoints import load_checkpoint
 from crate_transformer.configs.objective import ObjectiveConfig
 from crate_transformer.data.classes import same_names
-from crate_transformer.models import CRATEMAE, Backbone, build_model
+from crate_transformer.models import CRATEMAE, Backbone, backbone_of, build_model
 from crate_transformer.recipes.experiment import Experiment
 
 MAY_CHANGE = {"global_pool", "img_size", "patch_size", "drop_path_rate"}
@@ -36,9 +36,7 @@ def seeded_model(experiment: Experiment, classes: tuple[str, ...]) -> Backbone:
             raise ValueError(
                 f"start_from {experiment.start_from} determines {', '.join(settled)}: leave that option out"
             )
-        model = load_checkpoint(experiment.start_from)
-        if not isinstance(model, Backbone):
-            raise ValueError(f"start_from {experiment.start_from} is a language model: give a vision model")
+        model = backbone_of(load_checkpoint(experiment.start_from), f"start_from {experiment.start_from}")
         change_model(model, classes if objective.teaches_classes else (), experiment.options)
         return _checked(model, f"start_from {experiment.start_from}", objective)
 

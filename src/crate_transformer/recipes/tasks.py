@@ -11,11 +11,13 @@ from crate_transformer.configs.tasks import (
     DistillationConfig,
     LanguageConfig,
     MAEConfig,
+    SegmentationConfig,
     SimDINOConfig,
     TaskConfig,
 )
-from crate_transformer.data import Samples, Split, open_split, open_text
+from crate_transformer.data import Samples, Split, open_masked, open_split, open_text
 from crate_transformer.recipes.experiment import Experiment
+from crate_transformer.recipes.masks import prepare_masks
 from crate_transformer.recipes.pictures import prepare_pictures
 from crate_transformer.recipes.prepared import Prepared
 from crate_transformer.recipes.reconstructions import reconstructions
@@ -25,17 +27,21 @@ from crate_transformer.training.task import Task
 from crate_transformer.training.tasks.classification import Classification
 from crate_transformer.training.tasks.masked_autoencoding import MaskedAutoencoding
 from crate_transformer.training.tasks.next_token import NextToken
+from crate_transformer.training.tasks.segmentation import Segmentation
 from crate_transformer.training.tasks.simdino import SimDINO
 
 _TASKS: dict[type, Callable[..., Task]] = {
     ClassificationConfig: Classification,
     DistillationConfig: NamedTeacher,
     MAEConfig: MaskedAutoencoding,
+    SegmentationConfig: Segmentation,
     SimDINOConfig: SimDINO,
     LanguageConfig: NextToken,
 }
 _TEXT: set[type] = {LanguageConfig}
 """Objectives that learn from text; the others learn from images."""
+_PREPARE: dict[type, Callable[..., Prepared]] = {LanguageConfig: prepare_text, SegmentationConfig: prepare_masks}
+"""How model and data are prepared, if not by ``prepare_pictures``."""
 _FIGURES: dict[type, Callable[..., dict[str, bytes]]] = {MAEConfig: reconstructions}
 
 
@@ -64,10 +70,12 @@ def prepare(experiment: Experiment, split: Split, *, show: bool) -> Prepared:
     Raises:
         ValueError: model, data and settings do not match.
     """
-    prepare = prepare_text if type(experiment.task) in _TEXT else prepare_pictures
+    prepare = _PREPARE.get(type(experiment.task), prepare_pictures)
     return prepare(experiment, split, show=show)
 
 
 def open_data(config: TaskConfig, path: Path) -> Split:
-    """The data of the objective; raises the same errors as ``open_split`` and ``open_text``."""
+    """The data of the objective; raises the same errors as ``open_split``, ``open_masked`` and ``open_text``."""
+    if isinstance(config, SegmentationConfig):
+        return open_masked(path)
     return open_text(path, config) if type(config) in _TEXT else open_split(path, labelled=config.teaches_classes)

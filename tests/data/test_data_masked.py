@@ -1,0 +1,145 @@
+"""Images with masks for training: what is written comes back, both are cropped alike, and faults are one sentence."""
+
+import json
+
+import numpy as np
+import pytest
+import torch
+from PIL import Image
+from written_masks import write_coco
+
+from crate_transformer.configs import AugmentConfig
+from crate_transformer.data import VOID, MaskedView, digits, encode_mask, masked_digits, open_masked
+from crate_transformer.models import Preprocessing
+
+VALUES = np.zeros((24, 30), np.uint8)
+VALUES[4:20, 6:18] = 1
+VALUES[10:16, 20:28] = 2
+VALUES[0] = VOID
+SHADES = {0: 0, 1: 120, 2: 240, VOID: 0}
+
+
+def write(folder, names, values=VALUES):
+    """Images whose brightness tells the class, with their masks."""
+    picture = np.vectorize(SHADES.get)(values).astype(np.uint8)[..., None].repeat(3, axis=2)
+    for kind, content in (("images", picture), ("masks", values)):
+        (folder / kind).mkdir(parents=True, exist_ok=True)
+        for name in names:
+            Image.fromarray(content).save(folder / kind / f"{name}.png")
+    return folder
+
+
+def test_a_folder_is_divided_by_names(tmp_path):
+    split = open_masked(write(tmp_path, "abcdefghijkl"))
+    assert split.divided_here and len(split.train) == 11 and len(split.val) == 1
+    assert split.train.classes == ("background", "1", "2") and not set(split.train.keys()) & set(split.val.keys())
+    again = open_masked(write(tmp_path / "moved", "abcdefghijkl"))
+    assert again.val.names == split.val.names and again.train.fingerprint() == split.train.fingerprint()
+    image, mask = split.val.read_masked(0)
+    assert image.size == (30, 24)
+    np.testing.assert_array_equal(np.array(mask), VALUES)
+
+
+def test_parts_and_names_of_classes(tmp_path):
+    write(tmp_path / "train", "ab")
+    write(tmp_path / "val", "a", values=np.where(VALUES == 2, 0, VALUES).astype(np.uint8))
+    assert open_masked(tmp_path).val.classes == ("background", "1", "2")
+    (tmp_path / "classes.json").write_text(json.dumps(["wall", "cat", "dog", "cow"]))
+    split = open_masked(tmp_path)
+    assert split.train.classes == split.val.classes == ("wall", "cat", "dog", "cow") and not split.divided_here
+    assert split.val.content_key(0, "k") != split.train.content_key(0, "k")
+
+
+def test_the_lists_of_voc(tmp_path):
+    write(tmp_path, "abc")
+    for old, new in (("images", "JPEGImages"), ("masks", "SegmentationClass")):
+        (tmp_path / old).rename(tmp_path / new)
+    lists = tmp_path / "ImageSets" / "Segmentation"
+    lists.mkdir(parents=True)
+    (lists / "train.txt").write_text("a\nc\n")
+    (lists / "val.txt").write_text("b\n")
+    split = open_masked(tmp_path)
+    assert (split.train.names, split.val.names) == (["a", "c"], ["b"])
+
+
+def test_coco_ids_are_numbered(tmp_path):
+    masks = np.zeros((20, 30), bool)
+    masks[2:8, 3:9] = True
+    for part in ("train", "val"):
+        write_coco(tmp_path / part, encode_mask(masks))
+    split = open_masked(tmp_path)
+    assert split.train.classes == ("background", "cat") and split.train.ids == {7: 1}
+    assert np.array(split.train.read_masked(0)[1])[2:8, 3:9].all()
+
+
+@pytest.mark.parametrize("min_area", [0.3, 1.0])
+def test_image_and_mask_are_cropped_and_flipped_alike(tmp_path, min_area):
+    source = open_masked(write(tmp_path, "ab", values=np.where(VALUES == VOID, 0, VALUES).astype(np.uint8))).train
+    view = MaskedView(AugmentConfig(min_area=min_area), Preprocessing(img_size=(48, 48)))
+    agreed, flipped = [], set()
+    for seed in range(8):
+        seen = view(source, 0, np.random.default_rng(seed), (48, 48))
+        said = (seen["images"].float().mean(dim=0) / 120).round()
+        agreed.append((said == seen["masks"]).float().mean().item())
+        flipped.add(int((seen["masks"][:, :24] == 2).sum() < (seen["masks"][:, 24:] == 2).sum()))
+    assert min(agreed) > 0.85 and flipped == {0, 1}
+    evaluated = view(source, 0, None, (24, 24))
+    assert evaluated["masks"].shape == (24, 24) and evaluated["masks"].unique().tolist() == [0, 1, 2]
+
+
+def test_digits_have_masks():
+    made = digits("train", 5, size=16)
+    by_class, single = masked_digits(made), masked_digits(made, by_class=False)
+    assert by_class.classes == ("background", *"0123456789") and single.classes == ("background", "digit")
+    for index in range(5):
+        values = np.unique(np.array(by_class.read_masked(index)[1]))
+        assert values.tolist() == [0, made.labels[index] + 1]
+    assert torch.equal(single.masks.bool(), made.masks) and single.fingerprint() != by_class.fingerprint()
+    assert by_class.subset([3]).masks.shape == (1, 16, 16)
+
+
+def faulty(tmp_path, fault):
+    write(tmp_path, "ab")
+    file = tmp_path / "masks" / "a.png"
+    if fault == "missing":
+        file.unlink()
+    elif fault == "size":
+        Image.fromarray(VALUES[:10]).save(file)
+    elif fault == "void":
+        Image.fromarray(np.full_like(VALUES, VOID)).save(file)
+    elif fault == "empty":
+        write(tmp_path, "ab", values=np.zeros_like(VALUES))
+    elif fault in ("range", "names"):
+        names = ["wall", "cat"] if fault == "range" else {"1": "cat"}
+        (tmp_path / "classes.json").write_text(json.dumps(names))
+    elif fault == "many":
+        Image.fromarray(np.full(VALUES.shape, 300, np.uint16)).save(file)
+    split = open_masked(tmp_path)
+    for part in (split.train, split.val):
+        part.read_masked(0)
+
+
+@pytest.mark.parametrize(
+    ("fault", "sentence"),
+    [
+        ("missing", r"images/a.png has no mask: add .*masks/a.png, or remove the image"),
+        ("size", r"masks/a.png has 10 x 30 pixels, but its image has 24 x 30"),
+        ("void", r"the mask of a in .* has no class, only 255: remove the image"),
+        ("empty", r"has 1 classes, the background included: segmentation needs 2 to 255"),
+        (
+            "range",
+            r"has the class 2, but the classes are 0 to 1: correct the mask, or name all classes in .*classes.json",
+        ),
+        ("names", r"classes.json"),
+        ("many", r"has 301 classes, the background included: segmentation needs 2 to 255"),
+    ],
+)
+def test_a_fault_is_one_sentence(tmp_path, fault, sentence):
+    with pytest.raises(ValueError, match=sentence) as error:
+        faulty(tmp_path, fault)
+    assert "\n" not in str(error.value)
+
+
+def test_no_such_folder(tmp_path):
+    with pytest.raises(FileNotFoundError, match="does not exist"):
+        open_masked(tmp_path / "nothing")
