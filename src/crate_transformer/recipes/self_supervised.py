@@ -7,7 +7,7 @@ from crate_transformer.configs.optimiser import OptimiserConfig
 from crate_transformer.configs.schedule import ScheduleConfig
 from crate_transformer.configs.simdino import SimDINOConfig
 from crate_transformer.recipes.experiment import Experiment
-from crate_transformer.recipes.recipe import TINY_IMAGENET_100, Recipe
+from crate_transformer.recipes.recipe import TINY_IMAGENET_100, Recipe, measured
 
 _GUESS = (
     "not measured yet; the number of steps is an estimate from timings of both objectives and of supervised training "
@@ -42,8 +42,8 @@ RECIPES = {
     "mae_tiny_imagenet_100": Recipe(
         experiment=mae_tiny_imagenet_100(),
         data=TINY_IMAGENET_100,
-        cost="about 60 minutes on 2 quiet cores, an estimate",
-        notes=(_GUESS,),
+        expected=measured("docs/results.md, one core, 2026-11-28, linear probe of 60 images per class", {"top-1": 18.6}),
+        cost="116 minutes on one core (docs/results.md)",
     ),
     "simdino_tiny_imagenet_100": Recipe(
         experiment=simdino_tiny_imagenet_100(),
