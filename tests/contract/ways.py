@@ -83,6 +83,7 @@ IN_BF16 = {
     "CBT": (0.05, 0.1),
     "HyperSET": (0.02, 0.2),
     "RecurrentCRATE": (0.03, 0.045),
+    "CRATEHybrid": (0.04, 0.15),
     "ViT": (0.025, 0.045),
     "CausalCRATE": (0.025, 0.035),
     "CausalToST": (0.012, 0.045),

@@ -7,6 +7,7 @@ from crate_transformer.models.cbt import CBT, CBTConfig
 from crate_transformer.models.config import BackboneConfig, choices
 from crate_transformer.models.crate import CRATE, CRATEConfig
 from crate_transformer.models.crate_alpha import CRATEAlpha, CRATEAlphaConfig
+from crate_transformer.models.crate_hybrid import CRATEHybrid, CRATEHybridConfig
 from crate_transformer.models.crate_mae import CRATEMAE, CRATEMAEConfig, Reconstruction
 from crate_transformer.models.depict import DEPICT, DEPICTConfig
 from crate_transformer.models.hyper_set import HyperSET, HyperSETConfig
@@ -43,6 +44,8 @@ ModelConfig = BackboneConfig | LanguageConfig | SegmenterConfig
 __all__ = [
     "CBT",
     "CRATE",
+    "CRATEHybrid",
+    "CRATEHybridConfig",
     "CRATEMAE",
     "LANGUAGE_MODELS",
     "MODELS",

@@ -39,6 +39,9 @@ SIZES = {
     # our own sizes, for a laptop
     "crate_compact_patch8_64": CRATEConfig(embed_dim=512, depth=7, num_heads=8, patch_size=8, img_size=64),
     "crate_mini_patch8_64": CRATEConfig(embed_dim=320, depth=6, num_heads=5, patch_size=8, img_size=64),
+    "crate_tied_mini_patch8_64": CRATEConfig(
+        embed_dim=384, depth=6, num_heads=6, patch_size=8, img_size=64, output="tied"
+    ),
     "crate_micro_patch4_32": CRATEConfig(embed_dim=128, depth=6, num_heads=4, patch_size=4, img_size=32),
     "crate_micro_conv_patch4_32": CRATEConfig(
         embed_dim=192, depth=6, num_heads=6, patch_size=4, img_size=32, stem="conv"

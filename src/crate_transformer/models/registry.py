@@ -7,13 +7,25 @@ import re
 from collections.abc import Mapping
 from typing import Any, TypeVar
 
-from crate_transformer.models import aot, cbt, crate, crate_alpha, crate_mae, hyper_set, recurrent_crate, tost, vit
+from crate_transformer.models import (
+    aot,
+    cbt,
+    crate,
+    crate_alpha,
+    crate_hybrid,
+    crate_mae,
+    hyper_set,
+    recurrent_crate,
+    tost,
+    vit,
+)
 from crate_transformer.models.aot import AoT
 from crate_transformer.models.backbone import Backbone
 from crate_transformer.models.cbt import CBT
 from crate_transformer.models.config import BackboneConfig
 from crate_transformer.models.crate import CRATE
 from crate_transformer.models.crate_alpha import CRATEAlpha
+from crate_transformer.models.crate_hybrid import CRATEHybrid
 from crate_transformer.models.crate_mae import CRATEMAE
 from crate_transformer.models.hyper_set import HyperSET
 from crate_transformer.models.language import (
@@ -38,6 +50,7 @@ _FAMILIES: dict[type[Backbone], Mapping[str, BackboneConfig]] = {
     CBT: cbt.SIZES,
     HyperSET: hyper_set.SIZES,
     RecurrentCRATE: recurrent_crate.SIZES,
+    CRATEHybrid: crate_hybrid.SIZES,
 }
 MODELS: dict[str, tuple[type[Backbone], BackboneConfig]] = {
     name: (model_class, config) for model_class, sizes in _FAMILIES.items() for name, config in sizes.items()

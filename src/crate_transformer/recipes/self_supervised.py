@@ -42,7 +42,9 @@ RECIPES = {
     "mae_tiny_imagenet_100": Recipe(
         experiment=mae_tiny_imagenet_100(),
         data=TINY_IMAGENET_100,
-        expected=measured("docs/results.md, one core, 2026-11-28, linear probe of 60 images per class", {"top-1": 18.6}),
+        expected=measured(
+            "docs/results.md, one core, 2026-11-28, linear probe of 60 images per class", {"top-1": 18.6}
+        ),
         cost="116 minutes on one core (docs/results.md)",
     ),
     "simdino_tiny_imagenet_100": Recipe(
