@@ -85,6 +85,28 @@ def test_arithmetic_of_a_cbt():
     assert count_flops(model.eval(), 3, 64, 64) == 2 * (stem + attention + 2 * n * d * d)
 
 
+@pytest.mark.parametrize(
+    ("name", "options", "attention", "squares"),
+    [
+        ("crate_mini_patch8_64", {}, "MSSA", 1),
+        ("crate_tied_mini_patch8_64", {}, "MSSA", 1),
+        ("crate_alpha_mini_patch8_64", {}, "MSSA", 16),
+        ("crate_mlp_mini_patch8_64", {}, "MSSA", 8),
+        ("crate_mhsa_mini_patch8_64", {}, "MHSA", 1),
+        ("tost_tiny_patch8_224", {}, "TSSA", 8),
+        ("aot_mini_patch8_64", {}, "MSSA", 0),
+        ("hyper_set_512_patch14_224", {"patch_size": 8, "steps": "constant"}, "MSSA", 2),
+        ("vit_mini_patch8_64", {}, "MHSA", 8),
+    ],
+)
+def test_arithmetic_of_one_block(name, options, attention, squares):
+    """Multiply-adds of attention, and of further products with matrices of width x width for every token."""
+    sizes = {"embed_dim": 48, "num_heads": 4, "img_size": 64, "num_classes": 0, **options}
+    one, two = (count_flops(build_model(name, **sizes, depth=depth).fold(), 3, 64, 64) for depth in (1, 2))
+    n, d = 65 - name.startswith("tost"), 48
+    assert two - one == 2 * (layer_products(attention, n, d) + squares * n * d * d)
+
+
 @pytest.mark.parametrize("name", VITS)
 def test_vits_of_other_libraries_do_the_arithmetic_of_ours(name):
     ours = build_model("vit_micro_patch4_32")
