@@ -4,6 +4,7 @@ import json
 
 import pytest
 import torch
+from huggingface_hub import save_torch_state_dict
 from safetensors.torch import save_file
 
 from crate_transformer.checkpoints import load_checkpoint, save_checkpoint
@@ -59,6 +60,15 @@ def test_what_is_stored_is_used(write, weights, whole, tmp_path):
     assert again.config == model.config and again.blocks[0].norm1.eps == 1e-12
 
 
+def test_weights_in_several_files(write):
+    folder = write(weights=None)
+    save_torch_state_dict(tensors(), str(folder), max_shard_size=3_000)
+    assert len(list(folder.glob("*.safetensors"))) > 1
+    for place in (folder, folder / "model.safetensors.index.json"):
+        model = load_checkpoint(place)
+        assert model.config.num_heads == 4 and model.class_names == ("cat", "dog")
+
+
 def test_a_crop_as_of_dinov2(write):
     size = {"size": {"shortest_edge": 32}, "do_center_crop": True, "crop_size": {"height": 24, "width": 24}}
     model = load_checkpoint(write(processor=PROCESSOR | size))
@@ -82,7 +92,7 @@ def test_without_a_processor_its_values_are_assumed(write):
         ({"processor": PROCESSOR | {"rescale_factor": 1.0}}, {}, "their pixels divided by 255"),
         ({"processor": PROCESSOR | {"image_mean": None}}, {}, "image_mean or image_std is missing"),
         ({"processor": PROCESSOR | {"size": 20}}, {}, r"gives \(20, 20\) pixels, no multiple of \(8, 8\)"),
-        ({"weights": None}, {}, "has no weights: expected model.safetensors or pytorch_model.bin"),
+        ({"weights": None}, {}, "has no weights: expected one of model.safetensors, "),
     ],
 )
 def test_what_cannot_be_is_one_sentence(write, changes, hints, sentence):

@@ -58,6 +58,24 @@ def test_other_hints_make_another_result(crate, refused, ours, tmp_path):
     assert load_checkpoint(tmp_path / "out").config.step_size == 0.1
 
 
+def test_weights_without_a_configuration(crate, refused, tmp_path):
+    model = build_model("crate_micro_patch4_32", num_classes=3, reg_tokens=2)
+    torch.save({"state_dict": model.state_dict()}, tmp_path / "mine.pth")
+    assert "give --model and all options" in refused("convert", tmp_path / "mine.pth", tmp_path / "out")
+    torch.save({"net": build_model("crate_micro_patch4_32").state_dict()}, tmp_path / "mine.pth")
+    command = [
+        "convert",
+        tmp_path / "mine.pth",
+        tmp_path / "out",
+        "--model",
+        "crate_micro_patch4_32",
+        "--num-heads",
+        "2",
+    ]
+    assert crate(*command).code == 0
+    assert load_checkpoint(tmp_path / "out").config.num_heads == 2
+
+
 @pytest.mark.parametrize("name", ["README.md", "config.json", "model.safetensors"])
 def test_files_of_something_else_are_kept(refused, ours, tmp_path, name):
     (tmp_path / "out").mkdir()

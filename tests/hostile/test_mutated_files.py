@@ -16,6 +16,7 @@ import fork_server
 import numpy as np
 import pytest
 import torch
+from huggingface_hub import save_torch_state_dict
 from mutate import damage_bytes, damage_folder, damage_json, hostile_pickle, json_bytes
 from PIL import Image
 
@@ -30,12 +31,16 @@ MODES = {"PNG": ("RGB", "RGBA", "L", "P", "I;16", "1"), "JPEG": ("RGB", "L", "CM
 
 @pytest.fixture(scope="module")
 def originals(tmp_path_factory) -> Path:
-    """A tiny checkpoint in every kind of file, small pictures in every format, a folder of classes, COCO data."""
+    """Tiny checkpoints in every kind of file, small pictures in every format, a folder of classes, COCO data."""
     folder = tmp_path_factory.mktemp("originals")
     model = build_model("crate_micro_patch4_32", img_size=16, depth=2, num_classes=2).eval()
     model.class_names = ("cat", "dog")
     save_checkpoint(model, folder / "native", metadata={"attention": {"layer": 1, "head": 0, "chosen": "by hand"}})
     save_official(model, folder / "official.pth")
+    registered = build_model("crate_micro_patch4_32", num_classes=2)
+    torch.save({"arch": "crate_micro_patch4_32", "state_dict": registered.state_dict()}, folder / "bare.pth")
+    (folder / "sharded").mkdir()
+    save_torch_state_dict(registered.state_dict(), str(folder / "sharded"), max_shard_size=10**6)
     rng = np.random.default_rng(0)
     (folder / "pictures").mkdir()
     for form in FORMATS:
@@ -156,29 +161,39 @@ def test_pictures(server, originals, faults, tmp_path, seed):
     faults.end()
 
 
+CHECKPOINTS = {
+    "config": "native/config.json",
+    "weights": "native/model.safetensors",
+    "official": "official.pth",
+    "pickle": "official.pth",
+    "bare": "bare.pth",
+    "index": "sharded/model.safetensors.index.json",
+    "shard": "sharded/model-00001-of-00002.safetensors",
+}
+"""What is damaged, and its file."""
+
+
 def test_checkpoints(server, originals, faults, tmp_path, seed):
     rng = random.Random(seed + 1)
-    good = load_checkpoint(originals / "native").state_dict()
-    config = json.loads((originals / "native" / "config.json").read_text())
+    names = {kind: file.partition("/")[0] for kind, file in CHECKPOINTS.items()}
+    hints = {name: {"num_heads": 4} if name == "official.pth" else {} for name in names.values()}
+    good = {name: load_checkpoint(originals / name, **hints[name]).state_dict() for name in hints}
     for index in range(COUNT // 5):
-        folder, kind = scratch(tmp_path), rng.choice(["config", "weights", "official", "pickle"])
-        source = folder / "native" if kind in ("config", "weights") else folder / "official.pth"
-        if kind in ("config", "weights"):
-            shutil.copytree(originals / "native", source)
-        if kind == "config":
-            (source / "config.json").write_bytes(json_bytes(damage_json(config, rng), rng))
-        elif kind == "weights":
-            file = source / "model.safetensors"
-            file.write_bytes(damage_bytes(file.read_bytes(), rng))
-        elif kind == "official":
-            source.write_bytes(damage_bytes((originals / "official.pth").read_bytes(), rng))
+        folder, kind = scratch(tmp_path), rng.choice(list(CHECKPOINTS))
+        name, file = names[kind], folder / CHECKPOINTS[kind]
+        (shutil.copytree if (originals / name).is_dir() else shutil.copy)(originals / name, folder / name)
+        if kind in ("config", "index"):
+            file.write_bytes(json_bytes(damage_json(json.loads(file.read_text()), rng), rng))
+        elif kind == "pickle":
+            _with_pickle(originals / name, file, hostile_pickle(folder / "canary", rng.choice([2, 4])), rng)
         else:
-            _with_pickle(originals / "official.pth", source, hostile_pickle(folder / "canary", rng.choice([2, 4])), rng)
-        answer = server.run(["convert", source.name, "out"], folder)
+            file.write_bytes(damage_bytes(file.read_bytes(), rng))
+        options = ["--num-heads", "4"] if hints[name] else []
+        answer = server.run(["convert", name, "out", *options], folder)
         faults.watch(answer, folder, f"checkpoint-{index}-{kind}")
-        if answer["code"] == 0 and kind != "config":
+        if answer["code"] == 0 and kind not in ("config", "shard"):  # these have no checksum
             state = load_checkpoint(folder / "out").state_dict()
-            if state.keys() != good.keys() or not all(torch.equal(state[name], good[name]) for name in good):
+            if state.keys() != good[name].keys() or not all(torch.equal(state[key], good[name][key]) for key in state):
                 faults.found.append(f"checkpoint-{index}-{kind}: loaded with other weights")
         if kind == "config" and answer["code"] == 0:
             for command in (

@@ -28,7 +28,7 @@ def assemble(
     Raises:
         ValueError: a tensor is missing, unknown, not finite, or has a wrong shape or dtype; the message names it.
     """
-    model, stored_names = _without_values(model_class, config, len(tensors)), stored_names or {}
+    model, stored_names = without_values(model_class, config, len(tensors)), stored_names or {}
     _check_names(model, tensors, stored_names)
     state = {}
     for key, parameter in model.state_dict().items():
@@ -42,14 +42,14 @@ def assemble(
 
 def check_complete(model_class: type[Model], config: ModelConfig, tensors: Mapping[str, Tensor]) -> None:
     """Check whether ``assemble`` can build a model from these tensors; raises the same errors."""
-    model = _without_values(model_class, config, len(tensors))
+    model = without_values(model_class, config, len(tensors))
     _check_names(model, tensors, {})
     for key, parameter in model.state_dict().items():
         _check_shape(key, tensors[key], parameter)
         _check_finite(key, tensors[key])
 
 
-def _without_values(model_class: type[Any], config: ModelConfig, num_tensors: int) -> Model:
+def without_values(model_class: type[Any], config: ModelConfig, num_tensors: int) -> Model:
     """The model on the ``meta`` device, which needs no memory."""
     parts = (config.backbone, config.decoder) if isinstance(config, SegmenterConfig) else (config,)
     for part, name in product(parts, _COUNTS):

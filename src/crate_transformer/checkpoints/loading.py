@@ -22,6 +22,7 @@ from crate_transformer.checkpoints import (
     official_tost,
     official_tost_language,
     official_vit,
+    own_weights,
     transformers_folder,
     transformers_vit,
 )
@@ -32,7 +33,7 @@ from crate_transformer.checkpoints.native import CONFIG, WEIGHTS, load_native
 from crate_transformer.checkpoints.official import OfficialFormat
 from crate_transformer.checkpoints.pretrained import bundled_folder, load_bundled
 from crate_transformer.checkpoints.provenance import Provenance
-from crate_transformer.checkpoints.reading import read_tensors, without_shared_prefix
+from crate_transformer.checkpoints.reading import INDEX, module_names, read_tensors, within, without_shared_prefix
 from crate_transformer.models import Backbone, Model, VisionModel, innermost
 from crate_transformer.storage import write_file
 
@@ -52,6 +53,7 @@ OFFICIAL_FORMATS: tuple[OfficialFormat, ...] = (
     official_vit.FORMAT,
     transformers_vit.FORMAT,
 )
+FORMATS = (own_weights.FORMAT, *OFFICIAL_FORMATS)
 
 
 def load_checkpoint(path: str | Path, **hints: Any) -> Model:
@@ -60,14 +62,15 @@ def load_checkpoint(path: str | Path, **hints: Any) -> Model:
     Args:
         path: a folder written by ``save_checkpoint`` or a file in it; an official checkpoint of a family in
             docs/models.md (``.pth.tar``, ``.t7``, ``.pth``, ``.pt``, ``.npz``; a bare state dict), or a folder of
-            transformers with a ViT or a DINOv2; the name of bundled
+            transformers with a ViT or a DINOv2; the weights of a model of this package alone, as ``torch.save``,
+            safetensors (in one or several files), timm or Lightning write them; the name of bundled
             weights such as ``crate_mini_patch8_64.tiny_imagenet_100``; or a Hugging Face hub id ``owner/name``.
-        hints: for official checkpoints, configuration that cannot be inferred from the tensors: ``num_heads``,
+        hints: for files without a configuration, what cannot be inferred from the tensors: ``num_heads``,
             ``step_size``, ``sparsity_weight``, ``global_pool`` (``"token"`` or ``"avg"``), ``img_size`` (an int or
-            ``(height, width)``), ``patch_size``, ``in_chans``. A hint that contradicts the weights is an error. Two
-            further hints are about the file: ``weights``, the entry to load if there are several, such as
-            ``"model_ema"``, and ``max_expansion``, the largest ratio of its size in memory to its size on disk
-            (default 16).
+            ``(height, width)``), ``patch_size``, ``in_chans``; for our own weights also ``model``, its name. A hint
+            that contradicts the weights is an error. Two further hints are about the file: ``weights``, the entry to
+            load if there are several, such as ``"model_ema"``, or the first part of the names of its tensors, and
+            ``max_expansion``, the largest ratio of its size in memory to its size on disk (default 16).
 
     Raises:
         FileNotFoundError: the path or name does not exist.
@@ -79,9 +82,11 @@ def load_checkpoint(path: str | Path, **hints: Any) -> Model:
         described = (folder / CONFIG).is_file()
         if described and (beside := transformers_folder.read_beside(folder / CONFIG)):
             file = transformers_folder.weights_in(folder) if local in (folder, folder / CONFIG) else local
-            return _load_official(file, hints, beside)
+            return _load_file(file, hints, beside)
+        if local.is_dir() and not described and (folder / INDEX).is_file():
+            return _load_file(folder / INDEX, hints)
         if local.is_file() and not (described and local.name in (CONFIG, WEIGHTS)):
-            return _load_official(local, hints)
+            return _load_file(local, hints)
         return load_native(folder, hints)
     if folder := bundled_folder(str(path)):
         return load_bundled(folder, hints)
@@ -90,14 +95,16 @@ def load_checkpoint(path: str | Path, **hints: Any) -> Model:
     raise FileNotFoundError(f"{path} is not a file, folder, bundled model or hub id (owner/name): check the path")
 
 
-def _load_official(file: Path, hints: dict[str, Any], beside: transformers_folder.Beside | None = None) -> Model:
+def _load_file(file: Path, hints: dict[str, Any], beside: transformers_folder.Beside | None = None) -> Model:
     about_weights = {name: value for name, value in hints.items() if name not in ("weights", "max_expansion")}
-    tensors, metadata = read_tensors(file, hints.get("weights"), hints.get("max_expansion", MAX_EXPANSION))
-    found, tensors = _recognise(file, tensors)
+    stored, metadata = read_tensors(file, hints.get("weights"), hints.get("max_expansion", MAX_EXPANSION))
+    found, tensors = _recognise(file, stored)
     if found is not transformers_vit.FORMAT:
         beside = None
     with naming(file):
         given = transformers_folder.complete(beside, about_weights) if beside else about_weights
+        if found is own_weights.FORMAT:
+            given = own_weights.stored_name(metadata) | given
         converted = found.convert(tensors, given)
         model = assemble(converted.model_class, converted.config, converted.tensors, converted.stored_names)
         assumed = dict(converted.assumed)
@@ -113,7 +120,7 @@ def _load_official(file: Path, hints: dict[str, Any], beside: transformers_folde
         inferred=converted.inferred,
         assumed=assumed,
         hints=dict(hints),
-        dropped=converted.dropped,
+        dropped=converted.dropped | dict.fromkeys(_left_out(stored, tensors), "a number beside the weights"),
         metadata=metadata,
     )
     return model
@@ -121,17 +128,33 @@ def _load_official(file: Path, hints: dict[str, Any], beside: transformers_folde
 
 def _recognise(file: Path, tensors: Mapping[str, Tensor]) -> tuple[OfficialFormat, Mapping[str, Tensor]]:
     """The format of the tensors, and the tensors without shared name prefixes such as ``module.``."""
-    shorter = tensors
+    found, shorter = _find(file, tensors)
+    if found is not None:
+        return found, shorter
+    first = next(iter(tensors))
+    prefix = first.removesuffix(next(iter(shorter)))
+    parts = [name for name in module_names(shorter) if _find(file, within(name, shorter))[0]]
+    remedy = (
+        "it contains more than a model: give " + " or ".join(f"weights={prefix + name!r}" for name in parts)
+        if parts
+        else f"known formats: {', '.join(known.name for known in FORMATS)}"
+    )
+    raise ValueError(f"{file} has an unknown format, with tensors such as {first!r}; {remedy}")
+
+
+def _find(file: Path, tensors: Mapping[str, Tensor]) -> tuple[OfficialFormat | None, Mapping[str, Tensor]]:
+    """The same; ``None`` if no format is recognised."""
     while True:
-        found = next((known for known in OFFICIAL_FORMATS if known.recognises(shorter.keys())), None)
-        if found is not None:
-            return found, shorter
-        before, shorter = shorter, without_shared_prefix(file, shorter)
-        if shorter is before:
-            names = ", ".join(known.name for known in OFFICIAL_FORMATS)
-            raise ValueError(
-                f"{file} has an unknown format, with tensors such as {next(iter(tensors))!r}; known formats: {names}"
-            )
+        found = next((known for known in FORMATS if known.recognises(tensors.keys())), None)
+        before, tensors = tensors, tensors if found else without_shared_prefix(file, tensors)
+        if tensors is before:
+            return found, tensors
+
+
+def _left_out(stored: Mapping[str, Tensor], tensors: Mapping[str, Tensor]) -> list[str]:
+    """The names that were left out when shared prefixes were removed."""
+    kept = tuple(tensors)
+    return [] if len(stored) == len(tensors) else [name for name in stored if not name.endswith(kept)]
 
 
 def save_official(model: nn.Module, file: str | Path) -> str:

@@ -5,12 +5,13 @@ from dataclasses import dataclass, field, replace
 from pathlib import Path
 from typing import Any
 
+from crate_transformer.checkpoints.reading import INDEX
 from crate_transformer.models import Backbone
 from crate_transformer.storage import as_record, printable, read_json, read_record
 
 EPS = {"vit": 1e-12, "dinov2": 1e-6, "dinov2_with_registers": 1e-6}
 """Types of models, with their default for ``layer_norm_eps``."""
-WEIGHTS = ("model.safetensors", "pytorch_model.bin")
+WEIGHTS = ("model.safetensors", INDEX, "pytorch_model.bin")
 PROCESSOR = "preprocessor_config.json"
 RESAMPLE = {2: "bilinear", 3: "bicubic"}
 
@@ -137,7 +138,7 @@ def weights_in(folder: Path) -> Path:
     for name in WEIGHTS:
         if (folder / name).is_file():
             return folder / name
-    raise ValueError(f"{folder} has no weights: expected {' or '.join(WEIGHTS)} (in one piece)")
+    raise ValueError(f"{folder} has no weights: expected one of {', '.join(WEIGHTS)}")
 
 
 def complete(beside: Beside, hints: Mapping[str, Any]) -> dict[str, Any]:

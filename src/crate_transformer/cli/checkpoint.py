@@ -10,10 +10,12 @@ if TYPE_CHECKING:
 
 @dataclass(frozen=True, kw_only=True)
 class Checkpoint:
-    """Weights. The other options give what cannot be inferred from the tensors of an official checkpoint."""
+    """Weights. The other options give what cannot be inferred from the tensors of a file without configuration."""
 
     checkpoint: str = "crate_mini_patch8_64.tiny_imagenet_100"
     """A folder, a file, or the name of bundled weights."""
+    model: str | None = None
+    """Name of the model, for weights of this package without config.json whose model cannot be found by its shapes."""
     num_heads: int | None = None
     """Attention heads per layer."""
     sparsity_weight: float | None = None
@@ -21,7 +23,7 @@ class Checkpoint:
     step_size: float | None = None
     """Eta used in training; official checkpoints do not contain it."""
     weights: str | None = None
-    """Which set of weights to load if the file contains several, such as model_ema for ToST."""
+    """Which set of weights to load if the file contains several, such as model_ema for ToST, or which module."""
     global_pool: Literal["token", "avg"] | None = None
     """Pooling before the classifier: the class token (token) or the mean of all tokens (avg)."""
     num_classes: int | None = None
