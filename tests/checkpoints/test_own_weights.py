@@ -120,7 +120,7 @@ def test_other_weights_in_the_file(model, save):
     assert same(model, average, 0.5) and average.provenance.metadata == {"epoch": 3}
     with pytest.raises(ValueError, match="has no weights called 'head': it contains 'state_dict'"):
         load_checkpoint(file, weights="head")
-    deeper = save(state(model, "task.net.") | state(model, "task.teacher.", 0.5))
+    deeper = save({"steps": torch.tensor(9)} | state(model, "task.net.") | state(model, "task.teacher.", 0.5))
     with pytest.raises(ValueError, match=r"give weights='task\.net' or weights='task\.teacher'"):
         load_checkpoint(deeper)
     assert same(model, load_checkpoint(deeper, weights="task.teacher"), 0.5)
@@ -222,6 +222,7 @@ def test_a_model_card_folder_is_read_as_before(model, tmp_path):
             lambda text: text.replace('"norm.bias": "', '"norm.bias": "a'),
             "is missing: model.safetensors.index.json names",
         ),
+        (lambda text: text.replace("model-00001", "\\u0000\\u001b\\ud800"), r"/\\x00\\x1b\\ud800.* is missing"),
         (lambda text: "{}", "is not valid: .*weight_map"),
         (lambda text: '{"weight_map": {}}', "names no tensors"),
         (lambda text: '{"weight_map": {"a": 1}}', "is not valid"),

@@ -131,15 +131,15 @@ def _recognise(file: Path, tensors: Mapping[str, Tensor]) -> tuple[OfficialForma
     found, shorter = _find(file, tensors)
     if found is not None:
         return found, shorter
-    first = next(iter(tensors))
-    prefix = first.removesuffix(next(iter(shorter)))
+    inner = next(iter(shorter))
+    prefix = next(name for name in tensors if name.endswith(inner)).removesuffix(inner)
     parts = [name for name in module_names(shorter) if _find(file, within(name, shorter))[0]]
     remedy = (
         "it contains more than a model: give " + " or ".join(f"weights={prefix + name!r}" for name in parts)
         if parts
         else f"known formats: {', '.join(known.name for known in FORMATS)}"
     )
-    raise ValueError(f"{file} has an unknown format, with tensors such as {first!r}; {remedy}")
+    raise ValueError(f"{file} has an unknown format, with tensors such as {prefix + inner!r}; {remedy}")
 
 
 def _find(file: Path, tensors: Mapping[str, Tensor]) -> tuple[OfficialFormat | None, Mapping[str, Tensor]]:

@@ -104,7 +104,7 @@ def _read_shards(path: Path, max_expansion: int) -> dict[str, Tensor]:
         if Path(name).name != name or not name.endswith(".safetensors"):
             raise ValueError(f"{path} names {printable(name)}, which is not a .safetensors file beside it")
         if not file.is_file():
-            raise FileNotFoundError(f"{file} is missing: {path.name} names it")
+            raise FileNotFoundError(f"{printable(str(file))} is missing: {path.name} names it")
         found, _ = read_tensors(file, max_expansion=max_expansion)
         if found.keys() != {_INSIDE.sub("", key) for key, place in places.items() if place == name}:
             raise ValueError(f"{file} has other tensors than {path.name} says: copy all files again")
