@@ -87,6 +87,7 @@ def test_without_a_processor_its_values_are_assumed(write):
         ({}, {"num_heads": 2}, "num_heads=2 contradicts config.json, which says 4"),
         ({"config": CONFIG | {"hidden_act": "relu"}}, {}, "the activation is relu, but our ViT has only gelu"),
         ({"config": CONFIG | {"id2label": {"0": "cat"}}}, {}, "id2label has 1 names for 2 classes"),
+        ({"config": {"model_type": "crate", "family": "CRATE"}}, {}, "convert it back with from_transformers"),
         ({"config": CONFIG | {"num_attention_heads": "4"}}, {}, "config.json is not valid"),
         ({"processor": PROCESSOR | {"resample": 1}}, {}, "resample is 1, but only 2 .bilinear. and 3"),
         ({"processor": PROCESSOR | {"rescale_factor": 1.0}}, {}, "their pixels divided by 255"),

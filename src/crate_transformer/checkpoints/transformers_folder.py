@@ -63,9 +63,15 @@ def read_beside(config_file: Path) -> Beside | None:
     """What is stored beside the weights; ``None`` if this is not the ``config.json`` of such a model.
 
     Raises:
-        ValueError: the model needs something that our ViT does not have, or a file is not valid.
+        ValueError: the model needs something that our ViT does not have, a file is not valid, or our own integration
+            wrote it.
     """
     content = read_json(config_file)
+    if isinstance(content, dict) and content.get("model_type") == "crate":
+        raise ValueError(
+            f"{config_file} was written by our transformers integration: load it there, and convert it back with "
+            "from_transformers and save_checkpoint"
+        )
     if not isinstance(content, dict) or content.get("model_type") not in EPS:
         return None
     config: Config = as_record(content, Config, str(config_file))
