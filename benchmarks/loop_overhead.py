@@ -29,7 +29,7 @@ from crate_transformer.configs.classification import ClassificationConfig
 from crate_transformer.configs.execution import ExecutionConfig
 from crate_transformer.configs.loop import LoopConfig
 from crate_transformer.configs.optimiser import OptimiserConfig
-from crate_transformer.configs.schedule import ScheduleConfig
+from crate_transformer.configs.schedule import FittedSchedule
 from crate_transformer.data import ArrayImages, Order, train_loader
 from crate_transformer.models import build_model
 from crate_transformer.training.optimisers import build_optimizers
@@ -89,7 +89,7 @@ def main() -> None:
             task,
             Path(folder),
             optimiser=optimiser,
-            schedule=ScheduleConfig(steps=options.steps + 1, batch_size=options.batch_size, warmup_steps=10),
+            schedule=FittedSchedule(steps=options.steps + 1, batch_size=options.batch_size, warmup_steps=10),
             loop=LoopConfig(precision="float32"),
             execution=ExecutionConfig(checkpoint_every=10**9),
             processes=Processes(),

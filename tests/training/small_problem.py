@@ -9,7 +9,7 @@ from crate_transformer.configs.classification import ClassificationConfig
 from crate_transformer.configs.execution import ExecutionConfig
 from crate_transformer.configs.loop import LoopConfig
 from crate_transformer.configs.optimiser import OptimiserConfig
-from crate_transformer.configs.schedule import ScheduleConfig
+from crate_transformer.configs.schedule import FittedSchedule
 from crate_transformer.data import ArrayImages, train_loader
 from crate_transformer.models import CRATE, CRATEConfig
 from crate_transformer.training.metrics import read_metrics
@@ -20,7 +20,7 @@ from crate_transformer.training.trainer import Trainer
 CONFIG = CRATEConfig(img_size=8, patch_size=4, embed_dim=8, depth=2, num_heads=2, num_classes=2)
 SETTINGS = {
     "optimiser": OptimiserConfig(learning_rate=3e-3),
-    "schedule": ScheduleConfig(batch_size=8, warmup_steps=2),
+    "schedule": FittedSchedule(steps=8, batch_size=8, warmup_steps=2),
     "loop": LoopConfig(),
     "execution": ExecutionConfig(checkpoint_every=100),
 }

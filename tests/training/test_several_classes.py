@@ -11,11 +11,11 @@ from crate_transformer.configs.classification import ClassificationConfig
 from crate_transformer.configs.distillation import DistillationConfig
 from crate_transformer.data import ArrayImages
 from crate_transformer.evaluation.several_classes import mean_average_precision
-from crate_transformer.models import ViT, ViTConfig
+from crate_transformer.models import Preprocessing, ViT, ViTConfig
 from crate_transformer.training.processes import Processes
 from crate_transformer.training.task import Progress
 from crate_transformer.training.tasks.classification import Classification
-from crate_transformer.training.tasks.distillation import Distillation
+from crate_transformer.training.tasks.distillation import Distillation, Teacher
 
 
 def small_model():
@@ -98,7 +98,8 @@ def test_it_learns_every_class():
 
 
 def test_a_teacher_of_one_class_is_refused():
-    student = Distillation(DistillationConfig(teacher="here"), small_model(), PLAIN)
+    teacher = Teacher(small_model(), Preprocessing(img_size=(8, 8)), (0, 1))
+    student = Distillation(DistillationConfig(teacher="here"), small_model(), PLAIN, teacher)
     student.labelled = False
     with pytest.raises(ValueError, match="a teacher's answers are about one class a picture"):
         student(batch_of(several(4)), Progress(0, 1, 0))

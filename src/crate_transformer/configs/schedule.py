@@ -1,6 +1,6 @@
 """Length of a run, and the schedules of learning rate and image size."""
 
-from dataclasses import dataclass, replace
+from dataclasses import dataclass, field
 
 from crate_transformer.configs.checks import check_fraction, check_not_negative, check_positive
 
@@ -45,7 +45,7 @@ class ScheduleConfig:
                 f"warmup_steps is {self.warmup_steps} and warmup_epochs is {self.warmup_epochs}: give one of them"
             )
 
-    def fitted(self, num_images: int) -> "ScheduleConfig":
+    def fitted(self, num_images: int) -> "FittedSchedule":
         """These settings with batch size, steps and warm-up filled in for a training set of this size.
 
         Small data sets get more epochs, because the number of steps matters, not the number of epochs.
@@ -62,6 +62,14 @@ class ScheduleConfig:
             warmup = round(self.warmup_epochs * num_images / batch_size)
         if warmup is None:
             warmup = min(steps // 10, 300)
-        return replace(
-            self, epochs=None, samples=None, warmup_epochs=None, batch_size=batch_size, steps=steps, warmup_steps=warmup
-        )
+        given = {**vars(self), "epochs": None, "samples": None, "warmup_epochs": None}
+        return FittedSchedule(**{**given, "batch_size": batch_size, "steps": steps, "warmup_steps": warmup})
+
+
+@dataclass(frozen=True, kw_only=True)
+class FittedSchedule(ScheduleConfig):
+    """A schedule with its length, see ``ScheduleConfig.fitted``."""
+
+    batch_size: int = field()
+    steps: int = field()
+    warmup_steps: int = field()

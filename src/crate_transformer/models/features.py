@@ -204,7 +204,7 @@ class Features(nn.Module):
         """
         raise ValueError("TorchScript, which PyTorch deprecates, is not supported: use torch.compile or crate export")
 
-    def group_matcher(self, coarse: bool = False) -> dict[str, object]:
+    def group_matcher(self, coarse: bool = False) -> dict[str, Any]:
         """Regular expressions that assign parameters to layers, for timm's layer-wise learning rates.
 
         Parameters that match none of them (the head, a decoder) form the last layer.

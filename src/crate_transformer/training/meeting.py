@@ -81,7 +81,7 @@ def _find_main_process() -> object:
 def _greet(rank: str, host: str, port: int) -> object:
     """The store of the main process, which leaves a note there, as each process does whose place is free."""
     seconds = timedelta(seconds=ANSWER)
-    store = distributed.TCPStore(
+    store = distributed.TCPStore(  # pyright: ignore[reportPrivateImportUsage] -- documented, but not in __all__
         host, port, is_master=rank == "0", timeout=seconds, wait_for_workers=False, multi_tenant=True
     )
     if rank == "0":

@@ -43,7 +43,7 @@ class MetricsLog:
 
     def values(self, name: str) -> dict[int, float]:
         """The value of this name by step."""
-        return {record["step"]: record[name] for record in self.records if name in record}
+        return {int(record["step"]): record[name] for record in self.records if name in record}
 
     def write(self, **values: object) -> None:
         """Append one line; what is no finite number is left out."""

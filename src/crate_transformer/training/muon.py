@@ -1,12 +1,14 @@
 """Muon, an optimiser of matrices."""
 
 from collections import defaultdict
-from collections.abc import Callable, Iterable
+from collections.abc import Callable, Sequence
+from typing import Any
 
 import torch
 from jaxtyping import Float
 from torch import Tensor, nn
 from torch.optim import Optimizer
+from torch.optim.optimizer import ParamsT
 
 from crate_transformer.training.sharding import divided_like, whole
 
@@ -36,7 +38,7 @@ class Muon(Optimizer):
 
     def __init__(
         self,
-        parameters: Iterable[nn.Parameter | dict[str, object]],
+        parameters: ParamsT,
         lr: float,
         *,
         weight_decay: float = 0.1,
@@ -50,34 +52,34 @@ class Muon(Optimizer):
                 raise ValueError(f"Muon moves matrices, and one parameter has the shape {tuple(parameter.shape)}")
 
     @torch.no_grad()
-    def step(self, closure: Callable[[], Tensor] | None = None) -> Tensor | None:
+    def step(self, closure: Callable[[], Any] | None = None) -> Any:
         """Move every parameter that has a gradient; returns what ``closure`` does, which is called first."""
         with torch.enable_grad():
             loss = closure() if closure else None
         for group in self.param_groups:
             alike = defaultdict(list)
             for parameter in group["params"]:
-                if parameter.grad is not None:
-                    alike[parameter.shape, parameter.device, parameter.grad.dtype].append(parameter)
-            for parameters in alike.values():
-                together = max(1, AT_ONCE // max(1, parameters[0].numel()))
-                for start in range(0, len(parameters), together):
-                    self._move(parameters[start : start + together], group)
+                if (gradient := parameter.grad) is not None:
+                    alike[parameter.shape, parameter.device, gradient.dtype].append((parameter, gradient))
+            for (shape, _, _), pairs in alike.items():
+                together = max(1, AT_ONCE // max(1, shape.numel()))
+                for start in range(0, len(pairs), together):
+                    self._move(pairs[start : start + together], group)
         return loss
 
-    def _move(self, parameters: list[nn.Parameter], group: dict[str, object]) -> None:
-        """Parameters of one shape; where they are divided, every process computes the whole step."""
+    def _move(self, pairs: Sequence[tuple[nn.Parameter, Tensor]], group: dict[str, Any]) -> None:
+        """Parameters of one shape, with gradients; where they are divided, every process computes the whole step."""
         rate, momentum = group["lr"], group["momentum"]
         ahead = []
-        for parameter in parameters:
+        for parameter, gradient in pairs:
             state = self.state[parameter]
             if not state:
-                state["momentum_buffer"] = torch.zeros_like(parameter.grad)
-            state["momentum_buffer"].lerp_(parameter.grad, 1 - momentum)
-            ahead.append(whole(parameter.grad.lerp(state["momentum_buffer"], momentum)))
+                state["momentum_buffer"] = torch.zeros_like(gradient)
+            state["momentum_buffer"].lerp_(gradient, 1 - momentum)
+            ahead.append(whole(gradient.lerp(state["momentum_buffer"], momentum)))
         steps = orthogonalised(torch.stack(ahead).to(self.products))
-        scale = 0.2 * max(parameters[0].shape) ** 0.5
-        for parameter, step in zip(parameters, steps, strict=True):
+        scale = 0.2 * max(steps[0].shape) ** 0.5
+        for (parameter, _), step in zip(pairs, steps, strict=True):
             step = divided_like(parameter, step.to(parameter.dtype))
             parameter.mul_(1 - rate * group["weight_decay"]).add_(step, alpha=-rate * scale)
 

@@ -8,6 +8,7 @@ import torch
 from torch import nn
 
 from crate_transformer.configs.optimiser import OptimiserConfig
+from crate_transformer.models import Backbone, Model
 from crate_transformer.training.muon import Muon
 from crate_transformer.training.precision import choose_products
 from crate_transformer.training.task import Task
@@ -28,12 +29,14 @@ def build_optimizers(task: Task, config: OptimiserConfig, device: torch.device) 
         from lion_pytorch import Lion
 
         return [Lion(rest, lr=config.learning_rate, betas=config.betas)]
-    adamw = [torch.optim.AdamW(rest, lr=config.learning_rate, betas=config.betas, fused=True)] if rest else []
-    if not matrices:
-        return adamw
-    groups = parameter_groups(matrices, task, config)
-    rate, products = config.matrix_learning_rate, choose_products(device)
-    return [*adamw, Muon(groups, lr=rate, weight_decay=config.weight_decay, products=products)]
+    optimizers: list[torch.optim.Optimizer] = []
+    if rest:
+        optimizers.append(torch.optim.AdamW(rest, lr=config.learning_rate, betas=config.betas, fused=True))
+    if matrices:
+        groups = parameter_groups(matrices, task, config)
+        rate, products = config.matrix_learning_rate, choose_products(device)
+        optimizers.append(Muon(groups, lr=rate, weight_decay=config.weight_decay, products=products))
+    return optimizers
 
 
 def parameter_groups(named: dict[str, nn.Parameter], task: Task, config: OptimiserConfig) -> list[dict[str, object]]:
@@ -50,11 +53,11 @@ def parameter_groups(named: dict[str, nn.Parameter], task: Task, config: Optimis
     return [{"params": group, "weight_decay": decay, "lr_scale": scale} for (decay, scale), group in groups.items()]
 
 
-def _layer_scales(model: nn.Module, layer_decay: float) -> Callable[[str], float]:
+def _layer_scales(model: Model, layer_decay: float) -> Callable[[str], float]:
     """The fraction of the learning rate of a parameter: 1 in the last layer and outside of ``model``."""
     if layer_decay == 1:
         return lambda _name: 1.0
-    if not hasattr(model, "group_matcher"):
+    if not isinstance(model, Backbone):
         raise ValueError(
             f"layer_decay is {layer_decay}: {type(model).__name__} does not name its layers, leave it at 1"
         )

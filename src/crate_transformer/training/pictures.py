@@ -10,6 +10,9 @@ from crate_transformer.models.preprocessing import Preprocessing
 class Normalise(nn.Module):
     """Bytes to ``(x / 255 - mean) / std`` per channel, on the device where the bytes are."""
 
+    mean: Tensor
+    std: Tensor
+
     def __init__(self, preprocessing: Preprocessing) -> None:
         super().__init__()
         for name in ("mean", "std"):

@@ -1,5 +1,7 @@
 """The precisions that a run computes in, the same ones in every process."""
 
+from typing import Literal
+
 import torch
 from accelerate.utils import broadcast_object_list
 
@@ -8,9 +10,12 @@ from crate_transformer.layers.fast_products import fast_products
 
 BF16_WIDTH_ON_CPU = 64  # measured on an AVX512-BF16 CPU, docs/results.md
 
+MixedPrecision = Literal["no", "bf16", "fp16"]
+"""In Accelerate's words; ``"no"`` is float32."""
 
-def choose_precision(precision: Precision, width: int, device: torch.device) -> str:
-    """``"bf16"``, ``"fp16"`` or ``"no"`` in Accelerate's words; see ``LoopConfig.precision``.
+
+def choose_precision(precision: Precision, width: int, device: torch.device) -> MixedPrecision:
+    """The precision of this run; see ``LoopConfig.precision``.
 
     Raises:
         ValueError: fp16 without a GPU.

@@ -5,8 +5,8 @@ from contextlib import contextmanager
 from typing import TypeVar
 
 import torch
-from accelerate.utils import broadcast_object_list, gather_object, reduce
-from torch import Tensor
+from accelerate.utils import broadcast_object_list, gather_object
+from torch import Tensor, distributed
 
 from crate_transformer.training.meeting import meet
 
@@ -25,7 +25,7 @@ class Processes:
         self._state = meet()
         self.rank, self.world_size = self._state.process_index, self._state.num_processes
         self.is_main = self.rank == 0
-        self.device = self._state.device
+        self.device: torch.device = self._state.device  # pyright: ignore[reportAttributeAccessIssue] -- never None
 
     def on_main(self, work: Callable[[], T]) -> T:
         """What ``work`` returns in the main process; where it fails, all processes fail with the same error."""
@@ -47,7 +47,10 @@ class Processes:
 
     def mean(self, numbers: Tensor) -> Tensor:
         """The mean over all processes, element by element."""
-        return reduce(numbers, "mean")
+        total = numbers.clone()
+        if self.world_size > 1:
+            distributed.all_reduce(total)
+        return total / self.world_size
 
     def wait(self) -> None:
         """Until all processes are here."""
@@ -61,7 +64,7 @@ def told_if_others_end() -> Iterator[None]:
         yield
     except RuntimeError as error:
         lost = ("Connection closed by peer", "Connection reset by peer", "Broken pipe", "Timed out", "NCCL")
-        if not torch.distributed.is_initialized() or not any(sign in str(error) for sign in lost):
+        if not distributed.is_initialized() or not any(sign in str(error) for sign in lost):
             raise
         raise OSError(
             "another process of this run has ended or does not answer: look for its message, then start all of them "

@@ -4,6 +4,7 @@ from dataclasses import dataclass, field
 
 from torch import nn
 
+from crate_transformer.training.precision import MixedPrecision
 from crate_transformer.training.state import Divergence
 
 
@@ -20,7 +21,7 @@ class TrainResult:
     steps: int
     loss: float
     seconds: float
-    precision: str
+    precision: MixedPrecision
     resumed_at: int
     earlier_seconds: float
     restarts: tuple[Divergence, ...] = ()

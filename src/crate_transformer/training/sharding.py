@@ -20,8 +20,9 @@ def shard(model: nn.Module, device: torch.device, world_size: int) -> None:
 
     mesh = init_device_mesh(device.type, (world_size,))
     for name, module in model.named_modules():
-        is_blocks = isinstance(module, nn.ModuleList) and name.rpartition(".")[2] == "blocks"
-        if is_blocks and all(any(True for _ in block.parameters()) for block in module):  # none shares its weights
+        if not isinstance(module, nn.ModuleList) or name.rpartition(".")[2] != "blocks":
+            continue
+        if all(any(True for _ in block.parameters()) for block in module):  # none shares its weights
             for block in module:
                 fully_shard(block, mesh=mesh)
     fully_shard(model, mesh=mesh)

@@ -23,6 +23,7 @@ from torch.optim import Optimizer
 
 from crate_transformer.storage import open_file, read_record, recover, write_file, write_files
 from crate_transformer.storage.records import json_text
+from crate_transformer.training.precision import MixedPrecision
 from crate_transformer.training.processes import Processes
 from crate_transformer.training.sharding import copy_whole, whole
 
@@ -54,7 +55,7 @@ class State(msgspec.Struct, frozen=True, kw_only=True, forbid_unknown_fields=Tru
     format_version: Literal[2] = 2
     step: Step
     run: dict[str, object]
-    precision: Literal["no", "bf16", "fp16"]
+    precision: MixedPrecision
     loss_scale: float = 0.0
     loss_scale_steps: int = 0
     digest: str = ""
@@ -196,7 +197,7 @@ def digest(tensors: Mapping[str, Tensor]) -> str:
     found = hashlib.sha256()
     for name in sorted(tensors):
         found.update(name.encode())
-        found.update(tensors[name].reshape(-1).view(torch.uint8).numpy())
+        found.update(tensors[name].reshape(-1).view(torch.uint8).numpy().data)
     return found.hexdigest()
 
 

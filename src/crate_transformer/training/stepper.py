@@ -9,9 +9,10 @@ from torch import Tensor, nn
 from torch.nn.parallel import DistributedDataParallel
 
 from crate_transformer.configs.optimiser import OptimiserConfig
-from crate_transformer.configs.schedule import ScheduleConfig
+from crate_transformer.configs.schedule import FittedSchedule
 from crate_transformer.training.diagnosis import blame
 from crate_transformer.training.optimisers import build_optimizers
+from crate_transformer.training.precision import MixedPrecision
 from crate_transformer.training.processes import Processes
 from crate_transformer.training.schedule import scale_learning_rates, step_seed, warmup_cosine
 from crate_transformer.training.sharding import is_sharded, whole
@@ -30,7 +31,6 @@ class Stepper:
     Gradients are averaged over the processes, unless ``task`` is sharded, where PyTorch's FSDP2 does so by itself.
 
     Args:
-        precision: ``"no"``, ``"bf16"`` or ``"fp16"``.
         seed: of the run.
         parts: batches that make one step together.
     """
@@ -40,8 +40,8 @@ class Stepper:
         task: Task,
         processes: Processes,
         optimiser: OptimiserConfig,
-        schedule: ScheduleConfig,
-        precision: str,
+        schedule: FittedSchedule,
+        precision: MixedPrecision,
         seed: int,
         parts: int,
     ) -> None:
@@ -67,6 +67,7 @@ class Stepper:
         torch.manual_seed(step_seed(self.seed, step, self.processes.rank))
         factor = warmup_cosine(step, schedule.warmup_steps, schedule.steps, schedule.final_learning_rate)
         scale_learning_rates(self.optimizers, factor)
+        batch: Batch = {}
         total, sums = torch.zeros((), device=self.processes.device), {}
         for part in range(self.parts):
             with waiting():
@@ -85,8 +86,9 @@ class Stepper:
 
     def _exchange_later(self, part: int) -> AbstractContextManager:
         """Leaves the exchange of gradients to the last part of a batch."""
-        later = part + 1 < self.parts and isinstance(self.objective, DistributedDataParallel)
-        return self.objective.no_sync() if later else nullcontext()
+        if part + 1 < self.parts and isinstance(self.objective, DistributedDataParallel):
+            return self.objective.no_sync()
+        return nullcontext()
 
     def _move(self, loss: Tensor, batch: Batch, progress: Progress) -> None:
         """Let the optimisers move the weights, unless a gradient is not finite."""

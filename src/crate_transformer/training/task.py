@@ -1,12 +1,16 @@
 """What a training objective is to the loop."""
 
 from dataclasses import dataclass
-from typing import Protocol, runtime_checkable
+from typing import Generic, Protocol, TypeVar, runtime_checkable
 
 from torch import Tensor, nn
 
 from crate_transformer.data import Batch, Samples, View
 from crate_transformer.layers.random_numbers import Stream, sample_seeds
+from crate_transformer.models import Model
+
+ModelT = TypeVar("ModelT", bound=Model)
+SamplesT = TypeVar("SamplesT", bound=Samples)
 
 
 @dataclass(frozen=True)
@@ -33,16 +37,13 @@ class Processes(Protocol):
     def gather(self, value: object) -> list: ...
 
 
-class Task(nn.Module):
+class Task(nn.Module, Generic[ModelT, SamplesT]):
     """Owns the modules that an objective needs; its ``forward`` is the objective.
 
     Every parameter of the task that requires a gradient is trained, those of ``model`` among them.
     """
 
-    model: nn.Module
-    measure: str
-    """The number of ``evaluate`` that tells which of two models is better."""
-    higher_is_better = True
+    model: ModelT
     samples = "images"
     """What it learns from, in the plural."""
     labelled = True
@@ -51,13 +52,23 @@ class Task(nn.Module):
     """Whether the loss looks at all pictures of a batch together, so that a batch cannot be computed in parts."""
 
     @property
+    def measure(self) -> str:
+        """The number of ``evaluate`` that tells which of two models is better."""
+        raise NotImplementedError
+
+    @property
+    def higher_is_better(self) -> bool:
+        """Whether a higher number is the better one."""
+        return True
+
+    @property
     def fingerprint(self) -> dict[str, object]:
         """What else must be the same for a run to be resumed and no setting tells, by the words for it in a sentence;
         anything that JSON can hold."""
         return {}
 
     @property
-    def exported(self) -> nn.Module:
+    def exported(self) -> ModelT:
         """What is averaged, evaluated and saved: the model, or what the objective makes of it."""
         return self.model
 
@@ -89,7 +100,7 @@ class Task(nn.Module):
         self.model.compile(dynamic=False)
 
     def evaluate(
-        self, model: nn.Module, held_out: Samples, processes: Processes, *, trained_on: Samples, num_workers: int
+        self, model: ModelT, held_out: SamplesT, processes: Processes, *, trained_on: SamplesT, num_workers: int
     ) -> dict[str, object]:
         """Numbers of ``model``, which has the parts of ``self.exported``, on held-out samples.
 

@@ -52,7 +52,7 @@ class Tracking:
 
     def __call__(self, record: Record) -> None:
         if self._tracker is not None:
-            self._tracker.log({key: value for key, value in record.items() if key != "step"}, step=record["step"])
+            self._tracker.log({key: value for key, value in record.items() if key != "step"}, step=int(record["step"]))
 
     def finish(self) -> None:
         """Nothing comes any more."""

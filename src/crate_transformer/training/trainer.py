@@ -14,14 +14,14 @@ from torch import nn
 from crate_transformer.configs.execution import ExecutionConfig
 from crate_transformer.configs.loop import LoopConfig
 from crate_transformer.configs.optimiser import OptimiserConfig
-from crate_transformer.configs.schedule import ScheduleConfig
+from crate_transformer.configs.schedule import FittedSchedule
 from crate_transformer.progress import ProgressLine
 from crate_transformer.training.average import average_of
 from crate_transformer.training.diagnosis import first_not_finite
 from crate_transformer.training.interrupt import stop_between_steps, stop_wanted
 from crate_transformer.training.log_window import LogWindow
 from crate_transformer.training.metrics import MetricsLog
-from crate_transformer.training.precision import choose_precision
+from crate_transformer.training.precision import MixedPrecision, choose_precision
 from crate_transformer.training.processes import Processes, told_if_others_end
 from crate_transformer.training.result import TrainResult
 from crate_transformer.training.sharding import shard, whole
@@ -52,7 +52,6 @@ class Trainer:
     depends on the seed and the places of the samples alone.
 
     Args:
-        schedule: with ``steps``, ``batch_size`` and ``warmup_steps``: see ``ScheduleConfig.fitted``.
         settings: what else, such as the data, must be the same for a run to be resumed; anything that JSON can hold.
         validate: numbers of a model on held-out data, the first one telling which model is better; called by all
             processes every ``loop.evaluate_every`` steps and at the end.
@@ -69,7 +68,7 @@ class Trainer:
         folder: Path,
         *,
         optimiser: OptimiserConfig,
-        schedule: ScheduleConfig,
+        schedule: FittedSchedule,
         loop: LoopConfig,
         execution: ExecutionConfig,
         processes: Processes,
@@ -88,7 +87,7 @@ class Trainer:
             )
         self.show = show and processes.is_main
         configs = {"optimiser": optimiser, "schedule": schedule, "loop": loop, "model": task.model.config}
-        self.settings = {name: dataclasses.asdict(config) for name, config in configs.items()}
+        self.settings: dict[str, object] = {name: dataclasses.asdict(config) for name, config in configs.items()}
         self.settings |= {**(settings or {}), **task.fingerprint}
         self._prepare(processes.on_main(self._find))
         self.log = MetricsLog(folder, self.start, writing=processes.is_main)
@@ -108,7 +107,7 @@ class Trainer:
     def _prepare(self, state: State | None) -> None:
         """Put everything on its device, divide it among processes, and load the state."""
         task, device, execution = self.task, self.processes.device, self.execution
-        self.precision = choose_precision(self.loop.precision, task.model.embed_dim, device)
+        self.precision: MixedPrecision = choose_precision(self.loop.precision, task.model.embed_dim, device)
         if state:
             self.precision = state.precision
         if self.precision == "fp16" and execution.sharding == "fsdp":

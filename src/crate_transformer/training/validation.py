@@ -52,8 +52,8 @@ class Validation:
         self.numbers, before = self.measure(model), self.values()
         if step not in before:
             self.log.write(step=step, seconds=seconds, **self.numbers)
-        if self.keep_best is not None and self.every is not None and self.best_step() == step:
-            self.processes.on_main(lambda: self.keep_best(model, step, self.numbers))
+        if (keep := self.keep_best) is not None and self.every is not None and self.best_step() == step:
+            self.processes.on_main(lambda: keep(model, step, self.numbers))
 
     def values(self) -> dict[int, float]:
         """The number that tells which model is better, by step."""
@@ -62,7 +62,7 @@ class Validation:
     def best_step(self) -> int | None:
         """The first evaluation that no other surpassed."""
         values = self.values()
-        return self.better(values, key=values.get) if values else None
+        return self.better(values, key=values.__getitem__) if values else None
 
     def is_no_longer_better(self) -> bool:
         """Whether ``patience`` evaluations have passed since the best one."""

@@ -5,7 +5,7 @@ import dataclasses
 import numpy as np
 import torch.nn.functional as F
 from jaxtyping import Float
-from torch import Tensor, nn
+from torch import Tensor
 
 from crate_transformer.configs import AugmentConfig
 from crate_transformer.configs.classification import ClassificationConfig
@@ -16,12 +16,13 @@ from crate_transformer.evaluation.several_classes import (
     logits_and_targets,
     mean_average_precision,
 )
+from crate_transformer.models import Backbone
 from crate_transformer.storage import as_record
 from crate_transformer.training.pictures import Normalise
 from crate_transformer.training.task import Processes, Progress, Task
 
 
-class Classification(Task):
+class Classification(Task[Backbone, Source]):
     """Cross entropy with label smoothing against the labels of the data, or of their mixtures.
 
     Of pictures that may have several classes (not ``labelled``, with ``targets``) the mean binary cross entropy of each
@@ -32,7 +33,7 @@ class Classification(Task):
     def measure(self) -> str:
         return "top1" if self.labelled else "mean_average_precision"
 
-    def __init__(self, config: ClassificationConfig, model: nn.Module, augment: AugmentConfig) -> None:
+    def __init__(self, config: ClassificationConfig, model: Backbone, augment: AugmentConfig) -> None:
         super().__init__()
         self.config, self.model, self.augment = config, model, augment
         self.normalise = Normalise(model.preprocessing)
@@ -75,7 +76,7 @@ class Classification(Task):
         return F.cross_entropy(logits, targets, label_smoothing=smoothing)
 
     def evaluate(
-        self, model: nn.Module, held_out: Source, processes: Processes, *, trained_on: Source, num_workers: int
+        self, model: Backbone, held_out: Source, processes: Processes, *, trained_on: Source, num_workers: int
     ) -> dict[str, object]:
         loader = eval_loader(
             held_out,

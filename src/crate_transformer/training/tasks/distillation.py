@@ -7,12 +7,12 @@ from hashlib import sha256
 import torch
 import torch.nn.functional as F
 from jaxtyping import Float
-from torch import Tensor, nn
+from torch import Tensor
 
 from crate_transformer.configs import AugmentConfig
 from crate_transformer.configs.distillation import DistillationConfig
 from crate_transformer.data import Batch
-from crate_transformer.models import Preprocessing
+from crate_transformer.models import Backbone, Preprocessing
 from crate_transformer.training.pictures import Normalise
 from crate_transformer.training.task import Progress
 from crate_transformer.training.tasks.classification import Classification
@@ -52,11 +52,9 @@ class Distillation(Classification):
     (arXiv 1503.02531.) Both see the same crop, mixed with another where the augmentation says so.
     """
 
-    def __init__(
-        self, config: DistillationConfig, model: nn.Module, augment: AugmentConfig, teacher: Teacher | None = None
-    ) -> None:
+    def __init__(self, config: DistillationConfig, model: Backbone, augment: AugmentConfig, teacher: Teacher) -> None:
         super().__init__(config, model, augment)
-        self.teacher = teacher
+        self.temperature, self.label_weight, self.teacher = config.temperature, config.label_weight, teacher
 
     @property
     def fingerprint(self) -> dict[str, object]:
@@ -67,13 +65,13 @@ class Distillation(Classification):
         if not self.labelled:
             raise ValueError("a teacher's answers are about one class a picture, and these pictures may have several")
         images, targets = self.inputs(batch, progress)
-        logits, temperature = self.model(images).float(), self.config.temperature
+        logits, temperature = self.model(images).float(), self.temperature
         answers = self.teacher(undo(self.normalise, images))
         student, teacher = (values.div(temperature).log_softmax(dim=1) for values in (logits, answers))
         softened = temperature**2 * F.kl_div(student, teacher, reduction="batchmean", log_target=True)
         labels = self.loss(logits, targets)
-        weight = self.config.label_weight
         agreed = (logits.argmax(dim=1) == answers.argmax(dim=1)).float().mean()
+        weight = self.label_weight
         return (1 - weight) * softened + weight * labels, {"teacher_loss": softened, "agrees_with_teacher": agreed}
 
 

@@ -15,13 +15,11 @@ from crate_transformer.training.task import Processes, Progress, Task
 EVALUATION_SEED = 0  # held-out pictures always hide the same patches
 
 
-class MaskedAutoencoding(Task):
+class MaskedAutoencoding(Task[CRATEMAE, Source]):
     """Mean squared error on the hidden patches (arXiv 2404.02446).
 
     Whether pixels are normalised is the model's own matter, ``CRATEMAEConfig.normalise_pixels``.
     """
-
-    measure, higher_is_better = "held_out_loss", False
 
     def __init__(self, config: MAEConfig, model: CRATEMAE, augment: AugmentConfig) -> None:
         super().__init__()
@@ -29,6 +27,14 @@ class MaskedAutoencoding(Task):
         self.normalise = Normalise(model.preprocessing)
         for part in model.head.parameters():
             part.requires_grad_(False)  # reconstruction does without it
+
+    @property
+    def measure(self) -> str:
+        return "held_out_loss"
+
+    @property
+    def higher_is_better(self) -> bool:
+        return False
 
     def view(self) -> View:
         return TrainView(self.augment, self.model.preprocessing)

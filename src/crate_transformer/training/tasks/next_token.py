@@ -35,14 +35,22 @@ class NextTokenScore:
         )
 
 
-class NextToken(Task):
+class NextToken(Task[LanguageModel, Tokens]):
     """Cross entropy of next tokens, in nats; ``batch["tokens"]`` holds one token more than the model is given."""
 
-    measure, higher_is_better, samples = "held_out_loss", False, "windows"
+    samples = "windows"
 
     def __init__(self, config: LanguageConfig, model: LanguageModel) -> None:
         super().__init__()
         self.config, self.model = config, model
+
+    @property
+    def measure(self) -> str:
+        return "held_out_loss"
+
+    @property
+    def higher_is_better(self) -> bool:
+        return False
 
     def view(self) -> View:
         return window

@@ -30,7 +30,7 @@ LARGE = 2
 """Crops that the teacher sees."""
 
 
-class SimDINO(Task):
+class SimDINO(Task[Backbone, Source]):
     r"""A student agrees with its own average, the teacher, on crops of a picture, while features stay apart.
 
     .. math:: \mathcal L = -\operatorname{mean}_{s \neq t} \cos\bigl(z_s, \bar z_t\bigr)
@@ -165,12 +165,13 @@ class Projection(nn.Sequential):
         widths = ((dim, hidden_dim), (hidden_dim, hidden_dim), (hidden_dim, feature_dim))
         first, second, third = (nn.Linear(*pair) for pair in widths)
         super().__init__(first, nn.GELU(), second, nn.GELU(), third)
+        self.feature_dim = feature_dim
         for layer in (first, second, third):
             nn.init.trunc_normal_(layer.weight, std=0.02)
             nn.init.zeros_(layer.bias)
 
-    def forward(self, features: Float[Tensor, "batch dim"]) -> Float[Tensor, "batch feature_dim"]:
-        return F.normalize(super().forward(features).float(), dim=-1)
+    def forward(self, input: Float[Tensor, "batch dim"]) -> Float[Tensor, "batch feature_dim"]:
+        return F.normalize(super().forward(input).float(), dim=-1)
 
 
 @dataclasses.dataclass(frozen=True)
@@ -194,7 +195,7 @@ def crop_features(
     """What is compared of each crop; ``weights`` stand in for those of the projection."""
     batch, number = crops.shape[:2]
     if not number:
-        return crops.new_zeros(0, batch, projection[-1].out_features)
+        return crops.new_zeros(0, batch, projection.feature_dim)
     pooled = model(crops.transpose(0, 1).flatten(0, 1))
     found = projection(pooled) if weights is None else functional_call(projection, weights, (pooled,))
     return found.view(number, batch, -1)
