@@ -35,7 +35,8 @@ napoleon_numpy_docstring = False
 
 nitpicky = True
 nitpick_ignore = [("py:class", f"crate_transformer.data.batches.{name}Batches") for name in ("Train", "Ordered")]
-nitpick_ignore += [("py:class", "crate_transformer.data.parts.Part")]  # a type variable
+# type variables
+nitpick_ignore += [("py:class", f"crate_transformer.data.{name}") for name in ("parts.Part", "source._Self")]
 nitpick_ignore_regex = [("py:.*", r"(?!crate_transformer\.).*")]  # other packages' names: the site needs no network
 
 html_theme = "furo"

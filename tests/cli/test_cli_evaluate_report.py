@@ -1,6 +1,7 @@
 """``crate evaluate --report`` and ``--real``."""
 
 import json
+import tarfile
 
 import pytest
 from PIL import Image
@@ -39,6 +40,10 @@ def test_real_labels(crate, refused, trained, pets, tmp_path):
     found = json.loads(ran.out)
     assert found["count"] == 11 and found["real"]["count"] == 10 and found["real"]["left_out"] == 1
     assert found["real"]["top1"] >= 0.5  # whatever is called a dog with a cat, it is right
+    with tarfile.open(tmp_path / "pets.tar", "w") as archive:
+        archive.add(pets, "pets")
+    in_tar = crate("evaluate", trained, "--data", tmp_path / "pets.tar", "--real", tmp_path / "real.json")
+    assert json.loads(in_tar.out)["real"] == found["real"]
     (tmp_path / "real.json").write_text(json.dumps([[1]] * 6 + [[0]] * 6))
     told = refused("evaluate", trained, "--data", pets, "--real", tmp_path / "real.json")
     assert "0 of 11 images have their own class among their ReaL labels" in told

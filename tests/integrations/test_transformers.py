@@ -12,7 +12,7 @@ from safetensors.torch import load_file, save_file
 from crate_transformer.checkpoints import create_model
 from crate_transformer.data import preprocess, read_image
 from crate_transformer.inspection import attention_maps
-from crate_transformer.models import MODELS, Preprocessing
+from crate_transformer.models import MODELS, Preprocessing, build_language_model
 
 TAGGED = "crate_mini_patch8_64.tiny_imagenet_100"
 every_class = pytest.mark.parametrize("name", {c: name for name, (c, _) in MODELS.items()}.values())
@@ -87,6 +87,12 @@ def test_the_configuration_speaks_as_transformers_does(integration, transformers
 def test_a_configuration_of_no_model(integration, changes, sentence):
     with pytest.raises(ValueError, match=sentence):
         integration.CrateModel(integration.CrateConfig(**changes))
+
+
+def test_a_language_model_is_refused(integration):
+    toy = build_language_model("crate_lm_base", vocab_size=11, context_length=4, embed_dim=8, depth=1, num_heads=2)
+    with pytest.raises(ValueError, match="CausalCRATE cannot become a model of transformers: give a vision model"):
+        integration.to_transformers(toy)
 
 
 def test_real_attentions_and_hidden_states(integration):

@@ -108,6 +108,8 @@ def test_a_thousand_unnamed_classes_are_those_of_imagenet(tmp_path):
     assert teacher.columns == (7, 3)
     names = imagenet_names(imagenet_words())
     assert len(set(names)) == 1000 and names[0] == words[0]
+    with pytest.raises(ValueError, match="the classes of the teacher are not ImageNet's"):
+        imagenet_names(["n01440764", "n99999999"])
 
 
 def test_classes_that_the_teacher_does_not_know(model, tmp_path):

@@ -123,20 +123,14 @@ def test_of_two_states_the_newer_counts_and_a_folder_that_a_killed_process_left_
     assert [path.name for path in tmp_path.glob("state-*")] == ["state-00000008"]
 
 
-class Tied(torch.nn.Module):
+class Tied(CRATE):
     """Two names for one matrix, and a layer that is never used."""
 
     def __init__(self):
-        super().__init__()
-        self.config, self.embed_dim, self.not_in_logits = CONFIG, 8, ()
-        self.first, self.unused, self.second = torch.nn.Linear(3, 3), torch.nn.Linear(3, 3), torch.nn.Linear(3, 3)
-        self.second.weight = self.first.weight
-
-    def forward(self, images):
-        return self.second(self.first(images.mean(dim=(2, 3))).relu())[:, :2]
-
-    def no_weight_decay(self):
-        return set()
+        super().__init__(CONFIG)
+        self.unused = torch.nn.Linear(3, 3)
+        first, second = self.blocks
+        second.mssa.subspaces.weight = first.mssa.subspaces.weight
 
 
 @pytest.mark.parametrize("optimizer", ["adamw", "lion"])
@@ -144,9 +138,7 @@ def test_tied_and_unused_weights_go_on_bit_for_bit(run, tmp_path, optimizer):
     def fresh_model():
         with torch.random.fork_rng():
             torch.manual_seed(1)
-            model = Tied()
-        model.preprocessing = CRATE(CONFIG).preprocessing
-        return model
+            return Tied()
 
     run.fresh_model = fresh_model
     run(tmp_path / "whole", optimizer=optimizer)

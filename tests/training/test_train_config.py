@@ -1,4 +1,5 @@
 import math
+from typing import get_args
 
 import pytest
 
@@ -8,6 +9,7 @@ from crate_transformer.configs.execution import ExecutionConfig
 from crate_transformer.configs.loop import LoopConfig
 from crate_transformer.configs.optimiser import OptimiserConfig
 from crate_transformer.configs.schedule import ScheduleConfig
+from crate_transformer.configs.tasks import TASKS, TaskName
 
 CONFIGS = (OptimiserConfig, ScheduleConfig, LoopConfig, ExecutionConfig, AugmentConfig, ClassificationConfig)
 
@@ -64,6 +66,10 @@ def test_a_wrong_value_is_named(name, value, sentence):
 def test_a_word_that_nothing_stands_for_is_refused(name, value, known):
     with pytest.raises(ValueError, match=f"^{name} is '{value}': choose one of {known}$"):
         config(name, value)
+
+
+def test_every_task_has_a_name():
+    assert get_args(TaskName) == tuple(TASKS)
 
 
 def test_edges_are_allowed():

@@ -5,6 +5,7 @@ import os
 import statistics
 from collections.abc import Callable, Iterator, Mapping
 from dataclasses import asdict, dataclass, replace
+from typing import Any
 
 import torch
 
@@ -16,7 +17,8 @@ TOKENS = (256, 512, 1024, 2048, 4096)
 SLOPE_FROM = 1024  # tokens; with fewer, fixed costs matter
 HEADS = (2, 4, 8, 16)
 Points = dict[tuple[str, int], Case]
-Quantity = Callable[[Case, float], float]
+Quantity = Callable[[Any, float], float]
+"""Of a case and the seconds of its run."""
 
 
 def images_per_second(point: Case, seconds: float) -> float:

@@ -3,6 +3,7 @@
 import importlib
 from collections.abc import Callable
 from dataclasses import dataclass
+from typing import Any
 
 import torch
 from torch import Tensor, nn
@@ -38,6 +39,8 @@ class Logits(nn.Module):
 
 
 def _reference(ours: Backbone) -> nn.Module:
+    if not isinstance(ours, CRATE):
+        raise ValueError(f"the reference is of CRATE, not of {type(ours).__name__}")
     reference = ReferenceCRATE(ours.config)
     reference.load_state_dict(ours.state_dict())
     return reference
@@ -47,24 +50,21 @@ def _vit_of_transformers(ours: Backbone) -> nn.Module:
     from transformers import ViTConfig, ViTForImageClassification
 
     config = ours.config
-    return Logits(
-        ViTForImageClassification(
-            ViTConfig(
-                hidden_size=config.embed_dim,
-                num_hidden_layers=config.depth,
-                num_attention_heads=config.num_heads,
-                intermediate_size=4 * config.embed_dim,
-                image_size=config.image_shape[0],
-                patch_size=config.patch_shape[0],
-                num_channels=config.in_chans,
-                num_labels=config.num_classes,
-            )
-        )
+    theirs = ViTConfig(
+        hidden_size=config.embed_dim,
+        num_hidden_layers=config.depth,
+        num_attention_heads=config.num_heads,
+        intermediate_size=4 * config.embed_dim,
+        image_size=config.image_shape[0],
+        patch_size=config.patch_shape[0],
+        num_channels=config.in_chans,
     )
+    theirs.num_labels = config.num_classes
+    return Logits(ViTForImageClassification(theirs))
 
 
 def _vit_of_timm(ours: Backbone) -> nn.Module:
-    from timm.models.vision_transformer import VisionTransformer
+    from timm.models.vision_transformer import VisionTransformer  # pyright: ignore[reportMissingImports]
 
     config = ours.config
     return VisionTransformer(
@@ -95,7 +95,9 @@ def _packed(model: Backbone, training: bool, dtype: torch.dtype) -> nn.Module:
 
 def _compiled(model: Backbone, training: bool, dtype: torch.dtype) -> nn.Module:
     torch.compiler.reset()
-    return torch.compile(_folded(model, training, dtype))
+    ready = _folded(model, training, dtype)
+    ready.compile()
+    return ready
 
 
 def _with_kernels(model: Backbone, training: bool, dtype: torch.dtype) -> nn.Module:
@@ -126,7 +128,7 @@ class Implementation:
     """
 
     plain: Callable[[Backbone], nn.Module] = lambda ours: ours
-    ready: Callable[[nn.Module, bool, torch.dtype], nn.Module] = _as_it_is
+    ready: Callable[[Any, bool, torch.dtype], nn.Module] = _as_it_is
     offered: Callable[[Backbone, torch.device, str], bool] = lambda ours, device, precision: True
     captured: bool = False
 

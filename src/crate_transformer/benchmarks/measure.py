@@ -20,7 +20,7 @@ Key = TypeVar("Key", bound=Hashable)
 
 
 def interleave(
-    runs: Mapping[Key, Callable[[], object]], *, repeats: int, device: torch.device, show: Callable[[str], None] = str
+    runs: Mapping[Key, Callable[[], object]], *, repeats: int, device: torch.device, show: Callable[[str], object] = str
 ) -> dict[Key, list[float]]:
     """Seconds of every run, interleaved, so that other load on the machine affects all of them equally.
 
@@ -39,7 +39,9 @@ def interleave(
     return seconds
 
 
-def time_cases(cases: Mapping[Key, Case], *, repeats: int, show: Callable[[str], None] = str) -> dict[Key, list[float]]:
+def time_cases(
+    cases: Mapping[Key, Case], *, repeats: int, show: Callable[[str], object] = str
+) -> dict[Key, list[float]]:
     """Seconds of every case, interleaved; cases that differ only in their input share a model."""
     shared = {}
     for case in cases.values():
@@ -47,7 +49,10 @@ def time_cases(cases: Mapping[Key, Case], *, repeats: int, show: Callable[[str],
             show(f"{case.implementation}: building")
             module = case.build()
             shared[case.same_module()] = module, case.optimizer(module)
-    runs = {key: case.runner(*shared[case.same_module()], case.feed()) for key, case in cases.items()}
+    runs = {}
+    for key, case in cases.items():
+        module, optimizer = shared[case.same_module()]
+        runs[key] = case.runner(module, optimizer, case.feed())
     return interleave(runs, repeats=repeats, device=torch.device(next(iter(cases.values())).device), show=show)
 
 

@@ -4,7 +4,7 @@ import sys
 from collections.abc import Callable
 from dataclasses import dataclass, fields, replace
 from pathlib import Path
-from typing import TYPE_CHECKING, Annotated, Literal
+from typing import TYPE_CHECKING, Annotated, Any, Literal
 
 import tyro
 
@@ -150,7 +150,7 @@ def usable(device: str) -> None:
         raise ValueError(f"--device {device} is not available: choose cpu, or cuda on a machine with an NVIDIA GPU")
 
 
-def print_rows(result: dict[str, object]) -> None:
+def print_rows(result: dict[str, Any]) -> None:
     """One table for each task and precision."""
     from crate_transformer.reports import print_table
 
@@ -172,7 +172,7 @@ def print_rows(result: dict[str, object]) -> None:
         print_table(titles, rows, title)
 
 
-def print_slopes(curves: list[dict[str, object]]) -> None:
+def print_slopes(curves: list[dict[str, Any]]) -> None:
     """One table for each cost that is measured against the number of tokens."""
     from crate_transformer.reports import print_table
 

@@ -5,7 +5,7 @@ from dataclasses import dataclass, fields
 from typing import TYPE_CHECKING, Literal
 
 if TYPE_CHECKING:
-    from crate_transformer.models import Model, VisionModel
+    from crate_transformer.models import Backbone, Model, VisionModel
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -50,15 +50,20 @@ class Checkpoint:
         except ValueError as error:
             raise ValueError(_as_options(str(error))) from error
 
-    def load(self, *, whole: bool = False) -> "VisionModel":
-        """The vision model, in evaluation mode; of a segmenter, its backbone unless ``whole``."""
+    def load_vision(self) -> "VisionModel":
+        """The vision model, in evaluation mode."""
+        from crate_transformer.models import Segmenter, backbone_of
+
+        model = self.load_any()
+        return model if isinstance(model, Segmenter) else backbone_of(model, self.checkpoint)
+
+    def load(self) -> "Backbone":
+        """The vision model, in evaluation mode; of a segmenter, its backbone."""
         from crate_transformer.cli.terminal import say
         from crate_transformer.models import Segmenter, backbone_of
 
         model = self.load_any()
         if isinstance(model, Segmenter):
-            if whole:
-                return model
             say(f"{self.checkpoint} is a segmenter: this command uses its backbone")
         return backbone_of(model, self.checkpoint)
 

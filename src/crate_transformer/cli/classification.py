@@ -28,7 +28,10 @@ def measure_classes(
     from crate_transformer.evaluation.real_labels import read_real_labels, real_accuracy, real_labels_of
     from crate_transformer.progress import tracked
 
-    real_labels = real_labels_of(images.names, read_real_labels(real)) if real else []
+    real_labels = []
+    if real:
+        names = [images.name(index) for index in range(len(images))]
+        real_labels = real_labels_of(names, read_real_labels(real))
     labels, guesses = torch.tensor(images.labels), torch.full((len(images),), -1)
     # the loader skips unreadable images: each image carries its index instead of a label
     numbered = replace(images, labels=list(range(len(images))))

@@ -94,7 +94,7 @@ class Command(Checkpoint):
             self.check_output(self.output)
         model = self.load_any()
         if not isinstance(model, Backbone):
-            self.measure_other(model)
+            self.measure_other(model, self.data)
             return
         if not model.num_classes:
             raise ValueError(f"{self.checkpoint} has no classifier: num_classes is 0")
@@ -108,7 +108,7 @@ class Command(Checkpoint):
         if self.report:
             settings["checkpoint"] = checksum(model)
             check_output(self.report, settings, overwrite=self.overwrite, writes=FILES)
-        batches = {"batch_size": self.batch_size, "workers": self.workers}
+        batches, counts = {"batch_size": self.batch_size, "workers": self.workers}, None
         several = self.data if getattr(images, "targets", None) is not None else None
         if several is None and not model.exclusive_classes:
             several = self.checkpoint
@@ -131,10 +131,10 @@ class Command(Checkpoint):
         print_json(result)
         if self.output:
             write_json(self.output, result | {"settings": self.settings})
-        if self.report:
+        if self.report and counts is not None:
             write_report(self.report, settings, counts, names, result)
 
-    def measure_other(self, model: "LanguageModel | Segmenter") -> None:
+    def measure_other(self, model: "LanguageModel | Segmenter", data: Path) -> None:
         """Print and save the loss on the text, or the scores on images with masks."""
         from crate_transformer.models import LanguageModel
         from crate_transformer.recipes.masks import evaluate_masks
@@ -145,12 +145,12 @@ class Command(Checkpoint):
             kind = "language model" if isinstance(model, LanguageModel) else "segmenter"
             raise ValueError(f"{self.checkpoint} is a {kind}: leave --class-names, --real and --report out")
         if isinstance(model, LanguageModel):
-            found = evaluate_text(model, self.data, self.tokenizer, num_workers=self.workers)
+            found = evaluate_text(model, data, self.tokenizer, num_workers=self.workers)
         else:
-            found = evaluate_masks(model, self.data, num_workers=self.workers)
+            found = evaluate_masks(model, data, num_workers=self.workers)
         if found["warning"]:
             _LOG.warning("%s", found["warning"])
-        result = plain({"checkpoint": self.checkpoint, "data": self.data, **found})
+        result = plain({"checkpoint": self.checkpoint, "data": data, **found})
         print_json(result)
         if self.output:
             write_json(self.output, result | {"settings": self.settings})
@@ -206,13 +206,14 @@ class Command(Checkpoint):
         from crate_transformer.cli.evaluation_tables import box_tables
         from crate_transformer.storage import write_json
 
-        if self.boxes is not None and self.data is None:
+        boxes, data = self.boxes, self.data
+        if boxes is not None and data is None:
             raise ValueError("--boxes needs the folder or zip of the images: --data FOLDER")
         output = self.output or Path("runs/segmentation/results.json")
         self.check_output(output)
         model = self.load()
-        if self.boxes is not None:
-            results = box_tables(model, self.data, self.boxes, size=self.size, limit=self.limit, seed=self.seed)
+        if boxes is not None and data is not None:
+            results = box_tables(model, data, boxes, size=self.size, limit=self.limit, seed=self.seed)
             write_json(output, {"checkpoint": self.checkpoint, **results, "settings": self.settings})
         else:
             self.measure_emergence(model, output)

@@ -41,7 +41,7 @@ class Command:
         if self.output.suffix not in (".onnx", ".pt2"):
             raise ValueError(f"{self.output} must end in .onnx or .pt2")
         described = self.output.with_name(f"{self.output.name}.json")
-        model = self.weights.load(whole=True)
+        model = self.weights.load_vision()
         made_of = {
             "model": model.provenance.source,
             "hints": dict(model.provenance.hints),

@@ -22,17 +22,23 @@ class Command:
         import torch
 
         from crate_transformer.checkpoints import list_pretrained
-        from crate_transformer.models import LANGUAGE_MODELS, MODELS, list_models
+        from crate_transformer.models import (
+            LANGUAGE_MODELS,
+            BackboneConfig,
+            build_language_model,
+            build_model,
+            list_models,
+        )
 
         names = [*list_models(self.pattern), *sorted(fnmatch.filter(LANGUAGE_MODELS, self.pattern))]
         if not names:
             raise ValueError(f"no model matches {self.pattern!r}: 'crate models' lists all models")
         rows = []
         for name in names:
-            model_class, config = (MODELS | LANGUAGE_MODELS)[name]
             with torch.device("meta"):
-                parameters = sum(p.numel() for p in model_class(config).parameters())
-            if name in MODELS:
+                model = build_language_model(name) if name in LANGUAGE_MODELS else build_model(name)
+            config = model.config
+            if isinstance(config, BackboneConfig):
                 takes = {"image": config.img_size, "patch": config.patch_size, "classes": config.num_classes}
             else:
                 takes = {"vocabulary": config.vocab_size, "context": config.context_length}
@@ -43,7 +49,7 @@ class Command:
                     "width": config.embed_dim,
                     "depth": config.depth,
                     "heads": config.num_heads,
-                    "parameters": parameters,
+                    "parameters": sum(p.numel() for p in model.parameters()),
                     "weights": [tag.partition(".")[2] for tag in list_pretrained() if tag.partition(".")[0] == name],
                 }
             )

@@ -12,6 +12,7 @@ from crate_transformer.cli.terminal import say
 
 if TYPE_CHECKING:
     from crate_transformer.evaluation import KNN, Accuracy, FrozenFeatures, LinearProbe
+    from crate_transformer.evaluation.features import Tokens
     from crate_transformer.models import Backbone
     from crate_transformer.recipes.probe_pictures import ProbePictures
 
@@ -101,7 +102,7 @@ class Command(Checkpoint):
         say(f"all results: {self.output / RESULTS}")
 
     def features(
-        self, model: "Backbone", pictures: "ProbePictures", tokens: str, made_of: dict[str, object]
+        self, model: "Backbone", pictures: "ProbePictures", tokens: "Tokens", made_of: dict[str, object]
     ) -> "FrozenFeatures":
         """The features of both sets, from the cache if it has them."""
         from crate_transformer.data import eval_loader

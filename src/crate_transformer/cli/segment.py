@@ -2,7 +2,7 @@
 
 from dataclasses import dataclass, field
 from pathlib import Path
-from typing import TYPE_CHECKING, Annotated, Literal
+from typing import TYPE_CHECKING, Annotated, Any, Literal
 
 import tyro
 
@@ -96,7 +96,7 @@ class Command:
             raise ValueError(f"--size is {size}: it must be at least one patch, {patch} pixels")
         return size
 
-    def choices(self, model: "Backbone", pictures: "Pictures", size: int) -> dict[str, object]:
+    def choices(self, model: "Backbone", pictures: "Pictures", size: int) -> dict[str, Any]:
         """Everything that the masks depend on, besides the model."""
         from crate_transformer.inspection.best_head import best_head
         from crate_transformer.inspection.reader import reader
@@ -138,7 +138,7 @@ class Command:
         limit = MAX_GRAPH if self.method == "maskcut" else MAX_PATCHES
         return whole_picture(model, picture, size, max_patches=limit)
 
-    def masks(self, model: "Backbone", picture: "Image.Image", choices: dict[str, object]) -> "np.ndarray":
+    def masks(self, model: "Backbone", picture: "Image.Image", choices: dict[str, Any]) -> "np.ndarray":
         """The object masks of one image at its own resolution, ``(objects, height, width)``."""
         from crate_transformer.data import normalise, pixels
         from crate_transformer.inspection import foreground, maskcut, upsample

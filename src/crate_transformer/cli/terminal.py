@@ -1,5 +1,6 @@
 """Printing for commands: text from files cannot control the terminal, and unsupported characters do not fail."""
 
+import io
 import logging
 import os
 import sys
@@ -41,7 +42,7 @@ def print_json(data: object) -> None:
 def terminal() -> Iterator[None]:
     """Inside, characters that a stream cannot encode are shown as escapes, and the package's warnings are printed."""
     for stream in (sys.stdout, sys.stderr):
-        if hasattr(stream, "reconfigure"):
+        if isinstance(stream, io.TextIOWrapper):
             stream.reconfigure(errors="backslashreplace")
     log, warnings = logging.getLogger("crate_transformer"), _Warnings(logging.WARNING)
     log.addHandler(warnings)

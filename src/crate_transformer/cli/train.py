@@ -4,7 +4,7 @@ import argparse
 from collections.abc import Sequence
 from dataclasses import dataclass, field
 from pathlib import Path
-from typing import TYPE_CHECKING, Generic, Literal, TypeVar
+from typing import TYPE_CHECKING, Any, Generic, Literal, TypeVar
 
 import tyro
 
@@ -15,13 +15,13 @@ from crate_transformer.configs.language import LanguageConfig
 from crate_transformer.configs.loop import LoopConfig
 from crate_transformer.configs.optimiser import OptimiserConfig
 from crate_transformer.configs.schedule import ScheduleConfig
-from crate_transformer.configs.tasks import TASKS
+from crate_transformer.configs.tasks import TASKS, TaskConfig, TaskName
 
 if TYPE_CHECKING:
     from crate_transformer.data import Split
     from crate_transformer.recipes.experiment import Experiment
 
-Options = TypeVar("Options")
+Options = TypeVar("Options", bound=TaskConfig)
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -35,7 +35,7 @@ class Run(Generic[Options]):
     """Test the settings with two steps of a tiny model."""
     dry_run: bool = False
     """Train a few steps, print the time, memory and disk space of the whole run, and save nothing."""
-    task: Literal[tuple(TASKS)] = "classification"
+    task: TaskName = "classification"
     """The training objective; '--task NAME --help' shows its options."""
     output: Path = Path("runs/train")
     """Folder for the checkpoint, the metrics and, until the run ends, the resumable state."""
@@ -98,7 +98,7 @@ class Run(Generic[Options]):
         """A summary of the training and held-out data."""
         raise NotImplementedError
 
-    def about_data(self) -> dict[str, object]:
+    def about_data(self) -> dict[str, Any]:
         """Settings of the experiment that are specific to this kind of data."""
         return {}
 
@@ -135,7 +135,7 @@ class Command(Run[Options], Generic[Options]):
         classes = f"{len(split.train.classes)} classes" if split.train.classes else "no classes"
         return f"{len(split.train)} training and {len(split.val)} held-out images, {classes}"
 
-    def about_data(self) -> dict[str, object]:
+    def about_data(self) -> dict[str, Any]:
         options = {
             name: getattr(self, name) for name in ("img_size", "patch_size", "stem", "global_pool", "drop_path_rate")
         }
@@ -162,8 +162,8 @@ class TextCommand(Run[Options], Generic[Options]):
         return f"{split.train.num_tokens:,} training and {split.val.num_tokens:,} held-out tokens"
 
 
-def command_of(objective: type) -> type[Run]:
-    """The command for the kind of data that the objective needs."""
+def command_of(objective: type[TaskConfig]) -> Any:
+    """The command for the kind of data that the objective needs, still generic."""
     return TextCommand if objective is LanguageConfig else Command
 
 
@@ -184,9 +184,9 @@ def command(arguments: Sequence[str]) -> tuple[object, Run | None]:
     if named.task not in (None, task):
         raise ValueError(f"recipe {named.recipe} is for the task {task}, not {named.task}: leave --task out")
     settings = {name: getattr(experiment, name) for name in ("model", "start_from", "optimiser", "schedule", "loop")}
-    command = command_of(kind)
-    if command is Command:
+    if kind is not LanguageConfig:
         settings |= {"augment": experiment.augment, "crop_pct": experiment.crop_pct, **experiment.options}
+    command = command_of(kind)
     return command[kind], command(
         data=tyro.MISSING, recipe=named.recipe, task=task, objective=experiment.task, **settings
     )

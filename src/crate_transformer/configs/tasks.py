@@ -1,5 +1,7 @@
 """The training objectives by their names on the command line."""
 
+from typing import Literal
+
 from crate_transformer.configs.classification import ClassificationConfig
 from crate_transformer.configs.distillation import DistillationConfig
 from crate_transformer.configs.language import LanguageConfig
@@ -8,8 +10,9 @@ from crate_transformer.configs.segmentation import SegmentationConfig
 from crate_transformer.configs.simdino import SimDINOConfig
 
 TaskConfig = ClassificationConfig | DistillationConfig | MAEConfig | SegmentationConfig | SimDINOConfig | LanguageConfig
+TaskName = Literal["classification", "distillation", "mae", "segmentation", "simdino", "language"]
 
-TASKS: dict[str, type] = {
+TASKS: dict[TaskName, type[TaskConfig]] = {
     "classification": ClassificationConfig,
     "distillation": DistillationConfig,
     "mae": MAEConfig,

@@ -13,7 +13,6 @@ from PIL import Image
 
 from crate_transformer.data.labelled import LabelledFiles
 from crate_transformer.data.parts import Split
-from crate_transformer.data.source import Source
 from crate_transformer.storage import read_file
 
 SIDE = 32
@@ -89,7 +88,7 @@ class CIFARImages(LabelledFiles):
         return Image.fromarray(np.ascontiguousarray(self.pixels[self.rows[index]].transpose(1, 2, 0)))
 
 
-def find_cifar(path: Path) -> Split[Source] | None:
+def find_cifar(path: Path) -> Split[CIFARImages] | None:
     """The training and test images of CIFAR in a folder or one of its sub-folders; ``None`` if there are none.
 
     Raises:
@@ -108,7 +107,7 @@ def find_cifar(path: Path) -> Split[Source] | None:
     return None
 
 
-def _open(folder: Path, layout: _Layout) -> Split[Source]:
+def _open(folder: Path, layout: _Layout) -> Split[CIFARImages]:
     names = tuple(read_file(folder / layout.names, limit=1 << 16).decode("utf-8", "replace").split())
     train, test = (_read(folder, files, layout, names) for files in (layout.training, (layout.test,)))
     train, test = (

@@ -4,7 +4,7 @@ import json
 from collections.abc import Callable, Sequence
 from dataclasses import replace
 from hashlib import sha256
-from typing import Any
+from typing import Any, ClassVar
 
 from PIL import Image
 
@@ -19,6 +19,7 @@ class LabelledFiles:
     classes they are ``None``. ``unreadable`` collects the images that could not be read: index -> reason.
     """
 
+    __dataclass_fields__: ClassVar[dict[str, Any]]
     root: Any
     labels: Any
     classes: tuple[str, ...]
@@ -65,7 +66,7 @@ class LabelledFiles:
         """
         labels = relabelled(self.labels, self.classes, classes, self.where)
         changes: dict[str, Any] = {"labels": labels, "classes": tuple(classes), "unreadable": {}}
-        return replace(self, **changes)  # pyright: ignore[reportArgumentType] -- subclasses are dataclasses
+        return replace(self, **changes)
 
     def read(self, index: int, at_least: Callable[[int, int], tuple[float, float]] | None = None) -> Image.Image:
         """One image as upright RGB; ``at_least`` as in ``read_image``.

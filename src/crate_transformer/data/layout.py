@@ -14,15 +14,17 @@ from crate_transformer.data.folder import ImageFolder
 from crate_transformer.data.hub_dataset import PREFIX, is_saved_dataset, load_parts
 from crate_transformer.data.images import choose_images, is_image
 from crate_transformer.data.label_table import LabelTable, read_table
+from crate_transformer.data.labelled import LabelledFiles
 from crate_transformer.data.multi_label import MultiLabelFolder
-from crate_transformer.data.parts import Source, Split, check_several, find_parts, folders_at, open_parts, role_of
+from crate_transformer.data.parts import Split, check_several, find_parts, folders_at, open_parts, role_of
 from crate_transformer.data.shard_layout import find_in_tars
+from crate_transformer.data.source import AnySource
 
 _LOG = logging.getLogger("crate_transformer.data")
 _KAGGLE = "Data/CLS-LOC/"  # contains train, val and test of ImageNet, beside other folders
 
 
-def open_images(path: str | Path) -> Source:
+def open_images(path: str | Path) -> LabelledFiles:
     """The labelled images of a folder or zip file with one sub-folder per class, or of tar files.
 
     Classes are sorted by folder name.
@@ -47,14 +49,14 @@ def open_images(path: str | Path) -> Source:
     return _undivided(Path(path))
 
 
-def _undivided(path: Path, *, labelled: bool = True) -> Source:
+def _undivided(path: Path, *, labelled: bool = True) -> LabelledFiles:
     found = find(path, labelled=labelled)
     if isinstance(found, Split):
         raise ValueError(f"{path} is divided into parts ({found.how}), not into classes: choose one of the parts")
     return found
 
 
-def open_split(path: str | Path, *, labelled: bool = True, val_fraction: float = 0.1) -> Split[Source]:
+def open_split(path: str | Path, *, labelled: bool = True, val_fraction: float = 0.1) -> Split[LabelledFiles]:
     """Training and held-out images: as divided on disk, otherwise divided here, class by class.
 
     A division on disk is a part for training (``train`` or ``training``) beside one for validation (``val``, ``valid``,
@@ -78,13 +80,13 @@ def open_split(path: str | Path, *, labelled: bool = True, val_fraction: float =
     return found if isinstance(found, Split) else divide(found, val_fraction)
 
 
-def open_evaluation(path: str | Path) -> Source:
+def open_evaluation(path: str | Path) -> LabelledFiles:
     """Labelled images for evaluation: the held-out part of a division on disk (see ``open_split``), else all."""
     found = find(Path(path))
     return found.val if isinstance(found, Split) else found
 
 
-def find(path: Path, *, labelled: bool = True) -> Source | Split[Source]:
+def find(path: Path, *, labelled: bool = True) -> LabelledFiles | Split[LabelledFiles]:
     """The data at ``path``: classes, or parts with classes in them; raises the same errors as ``open_split``."""
     if str(path).startswith(PREFIX) or is_saved_dataset(path):
         return _found_by_datasets(path)
@@ -102,7 +104,7 @@ def find(path: Path, *, labelled: bool = True) -> Source | Split[Source]:
     def open_folder(prefix: str) -> ImageFolder:
         return _classes(path, names, prefix, labelled=labelled)
 
-    def open_archive(part: Path) -> Source:
+    def open_archive(part: Path) -> LabelledFiles:
         return _undivided(part, labelled=labelled)
 
     return find_parts(path, names, images, archives, open_folder, open_archive, start)
@@ -142,7 +144,7 @@ def _classes(path: Path, names: Sequence[str], prefix: str, *, labelled: bool) -
     )
 
 
-def _found_by_datasets(path: Path) -> Source | Split[Source]:
+def _found_by_datasets(path: Path) -> LabelledFiles | Split[LabelledFiles]:
     """The parts of a Hugging Face data set."""
     found = load_parts(str(path))
     parts = {name: role for name in found if (role := role_of(name))}
@@ -163,7 +165,7 @@ def _labelled(path: Path, names: Sequence[str], prefix: str, table: LabelTable) 
     return ImageFolder(labels=table.labels, **settings)
 
 
-def divide(images: Source, val_fraction: float, *, by: str = "file names and sizes") -> Split[Source]:
+def divide(images: AnySource, val_fraction: float, *, by: str = "file names and sizes") -> Split[AnySource]:
     """Hold out the images with the lowest keys, of every class if they have labels."""
     if not 0 < val_fraction < 1:
         raise ValueError(f"val_fraction is {val_fraction}: it must be greater than 0 and less than 1")

@@ -14,7 +14,7 @@ _LOOKED_AT = 1000  # masks that are read to find the classes
 _MOST_CLASSES = 255  # that fit in a byte beside the value for none
 
 
-def open_masked(path: str | Path, *, val_fraction: float = 0.1) -> Split:
+def open_masked(path: str | Path, *, val_fraction: float = 0.1) -> Split[MaskedFiles]:
     """Training and held-out images with masks, in a layout of ``open_segmentation``.
 
     A division is used if it exists: sub-folders such as ``train`` and ``val``, each in such a layout, or the lists of

@@ -6,7 +6,7 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import Generic, TypeVar
 
-from crate_transformer.data.source import Samples, Source
+from crate_transformer.data.source import AnySource, Samples
 
 _ROLES = {
     "training": ("train", "training"),
@@ -15,7 +15,7 @@ _ROLES = {
 }
 
 
-Part = TypeVar("Part", bound=Samples)
+Part = TypeVar("Part", bound=Samples, covariant=True)
 
 
 @dataclass(frozen=True, eq=False)
@@ -36,10 +36,10 @@ def find_parts(
     names: Sequence[str],
     images: Sequence[str],
     archives: Collection[str],
-    open_classes: Callable[[str], Source],
-    open_archive: Callable[[Path], Source] | None = None,
+    open_classes: Callable[[str], AnySource],
+    open_archive: Callable[[Path], AnySource] | None = None,
     start: str = "",
-) -> Source | Split[Source]:
+) -> AnySource | Split[AnySource]:
     """Classes, or parts with classes in them, among the names of files and folders; parts are looked for at
     ``start``."""
     prefix, heads = start, _heads(images, start)
@@ -56,7 +56,7 @@ def find_parts(
     if not parts or (len(parts) == 1 and (not others or (len(others) > 1 and not holds_classes))):
         return open_classes(prefix)  # "train" among cars and ships is a class
 
-    def open_part(part: str) -> Source:
+    def open_part(part: str) -> AnySource:
         if part in archives:
             assert open_archive is not None
             return open_archive(path / part)
@@ -67,8 +67,8 @@ def find_parts(
 
 
 def open_parts(
-    path: Path, parts: dict[str, str], others: list[str], open_part: Callable[[str], Source]
-) -> Split[Source]:
+    path: Path, parts: dict[str, str], others: list[str], open_part: Callable[[str], AnySource]
+) -> Split[AnySource]:
     """The ``parts`` (name -> role) of ``path`` as a split; ``others`` are beside them and belong to no part.
 
     Raises:

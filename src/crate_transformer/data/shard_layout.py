@@ -14,13 +14,12 @@ from crate_transformer.data.files import list_files, with_folders
 from crate_transformer.data.images import SUFFIXES
 from crate_transformer.data.parts import Split, check_several, find_parts, open_parts, pass_wrappers, role_of, role_word
 from crate_transformer.data.shards import ShardImages
-from crate_transformer.data.source import Source
 from crate_transformer.data.tar_index import TarIndex, open_index
 
 _LOG = logging.getLogger("crate_transformer.data")
 
 
-def find_in_tars(path: Path, tars: list[str], *, labelled: bool = True) -> Source | Split[Source]:
+def find_in_tars(path: Path, tars: list[str], *, labelled: bool = True) -> ShardImages | Split[ShardImages]:
     """Classes or parts in the tar files ``tars`` of the folder ``path``, or in the tar file ``path``.
 
     Parts are recognised by the names of the tar files or of their folders, otherwise by folders inside.

@@ -1,11 +1,13 @@
 """Protocols of data sources, and of views of their samples."""
 
 from collections.abc import Callable, Sequence
-from typing import Any, Protocol, runtime_checkable
+from typing import Any, ClassVar, Protocol, TypeVar, runtime_checkable
 
 from jaxtyping import Int64
 from PIL import Image
 from torch import Tensor
+
+_Self = TypeVar("_Self", bound="Source")
 
 
 @runtime_checkable
@@ -62,7 +64,7 @@ class Source(Samples, Protocol):
         """
         ...
 
-    def subset(self, indices: Sequence[int]) -> "Source":
+    def subset(self: _Self, indices: Sequence[int]) -> _Self:
         """The images at these positions, in this order, with the same classes."""
         ...
 
@@ -70,6 +72,35 @@ class Source(Samples, Protocol):
         """16 hex digits that identify each image wherever the data is stored."""
         ...
 
+
+@runtime_checkable
+class FileSource(Source, Protocol):
+    """A source in files, a dataclass: the part ``prefix`` of what is stored at ``root``."""
+
+    __dataclass_fields__: ClassVar[dict[str, Any]]
+
+    @property
+    def root(self) -> Any:
+        """A path, or the name of a data set."""
+        ...
+
+    @property
+    def prefix(self) -> str:
+        """The part."""
+        ...
+
+    @property
+    def labels(self) -> Sequence[int] | None:
+        """The class of every image, an index of ``classes``."""
+        ...
+
+    def content_key(self, index: int, key: str) -> str:
+        """32 hex digits from the image's key and its content, which differ for images of the same name and size."""
+        ...
+
+
+AnySource = TypeVar("AnySource", bound=Source)
+AnyFileSource = TypeVar("AnyFileSource", bound=FileSource)
 
 View = Callable[[Any, int, Any, tuple[int, int]], dict[str, Tensor]]
 """``view(source, index, random, (height, width))``: the inputs made from one sample; images as bytes, channels

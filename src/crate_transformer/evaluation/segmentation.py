@@ -45,6 +45,17 @@ class SegmentationReport:
     input_size: tuple[int, int]
     grid: tuple[int, int]
 
+    def chosen_head(self, row: str) -> tuple[int, int]:
+        """Layer and head of the map that was chosen for this row by AUC.
+
+        Raises:
+            ValueError: it is a cue without layers and heads.
+        """
+        score = self.auc[row]
+        if score.layer is None or score.head is None:
+            raise ValueError(f"{row} has no layers and heads")
+        return score.layer, score.head
+
     def beats(self, name: str, metric: Literal["auc", "miou"] = "auc") -> dict[str, bool]:
         """For each control of a model: whether the model is above it by more than two standard errors of their
         difference, paired over images."""

@@ -5,6 +5,7 @@ import io
 import os
 from collections.abc import Callable, Mapping, Sequence
 from pathlib import Path
+from typing import Any
 
 import numpy as np
 from PIL import Image
@@ -31,7 +32,7 @@ def collect(
     bits: Bits = 8,
     references: Mapping[str, Reference] | None = None,
     progress: Callable[[int], object] | None = None,
-) -> dict[str, object]:
+) -> dict[str, Any]:
     """Measure everything that the page shows.
 
     Args:
@@ -57,7 +58,8 @@ def collect(
         if progress:
             progress(done)
 
-    shown, columns, described = None, [], []
+    shown: list[Image.Image] = []
+    columns, described = [], []
     for name, model in models.items():
         reference = (references or {}).get(name)
         whole = [whole_picture(model, picture, short_side) for _, picture in pictures]

@@ -36,7 +36,8 @@ class Explorer:
     """
 
     def __init__(self, models: Mapping[str, Backbone], *, short_side: int | None = None, bits: Bits = 8) -> None:
-        self.models, self.short_side, self.bits = dict(models), short_side, bits
+        self.models, self.short_side = dict(models), short_side
+        self.bits: Bits = bits
         self.references = {name: package_reference(model) for name, model in self.models.items()}
         self._lock = threading.Lock()
 

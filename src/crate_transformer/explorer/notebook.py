@@ -85,7 +85,7 @@ def explore(
 
 
 def _pictures(given: Sequence[Picture]) -> list[tuple[str, Image.Image]]:
-    found = []
+    found: list[tuple[str | Path, Image.Image]] = []
     for number, picture in enumerate(given):
         if isinstance(picture, str | Path):
             found += [(Path(path), image) for path, image in read_images([picture])]
@@ -100,7 +100,7 @@ def _pictures(given: Sequence[Picture]) -> list[tuple[str, Image.Image]]:
             )
     paths = [name for name, _ in found if isinstance(name, Path)]
     names = dict(zip(paths, picture_names(paths), strict=True))
-    return [(names.get(name, name), picture.convert("RGB")) for name, picture in found]
+    return [(names[name] if isinstance(name, Path) else name, picture.convert("RGB")) for name, picture in found]
 
 
 def _unnormalised(model: Backbone, images: Tensor) -> list[tuple[str, Image.Image]]:

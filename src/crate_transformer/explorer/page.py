@@ -16,7 +16,7 @@ from crate_transformer.storage import printable
 if TYPE_CHECKING:
     from crate_transformer.reports.page import Illustration, Section
 
-_FOLDER = resources.files(__package__) / "page"
+_FOLDER = resources.files("crate_transformer.explorer") / "page"
 
 
 def explorer_page(data: dict, *, sections: Sequence["Section"] = (), lead: str = "") -> bytes:

@@ -5,6 +5,7 @@ from collections.abc import AsyncIterator, Awaitable, Callable
 from contextlib import asynccontextmanager
 from dataclasses import dataclass
 from functools import wraps
+from typing import Any
 
 from jinja2 import Environment, PackageLoader, StrictUndefined
 from starlette.applications import Starlette
@@ -17,7 +18,7 @@ from starlette.routing import Route
 
 from crate_transformer.data import PHOTOGRAPHS
 from crate_transformer.explorer.explorer import Explorer
-from crate_transformer.explorer.jobs import Job, Jobs, TooBusyError
+from crate_transformer.explorer.jobs import Job, Jobs, Pictures, TooBusyError
 from crate_transformer.explorer.origin import SameOrigin
 from crate_transformer.explorer.uploads import (
     LARGEST,
@@ -94,7 +95,7 @@ class Question:
 class Server:
     """The application; ``hosts`` are the names, with port, by which a browser may call it."""
 
-    def __init__(self, explorer: Explorer, hosts: set[str], **limits: float) -> None:
+    def __init__(self, explorer: Explorer, hosts: set[str], **limits: Any) -> None:
         self.explorer, self.token = explorer, secrets.token_urlsafe(16)
         self.jobs = Jobs(self._make, **limits)
         forms, questions = ([Middleware(BodyLimit, most=most)] for most in (LARGEST_REQUEST, _LARGEST_QUESTION))
@@ -117,7 +118,7 @@ class Server:
         yield
         self.jobs.close()
 
-    def _make(self, pictures: list, models: tuple[str, ...]) -> bytes:
+    def _make(self, pictures: Pictures, models: tuple[str, ...]) -> bytes:
         return self.explorer.page(pictures, models, {"url": ".", "token": self.token})
 
     async def start(self, request: Request) -> Response:
@@ -186,5 +187,7 @@ class Server:
         return job
 
 
-async def _not_found(request: Request, error: HTTPException) -> Response:
+async def _not_found(request: Request, error: Exception) -> Response:
+    if not isinstance(error, HTTPException):
+        raise error
     return failed(request, "That is not here", str(error.detail), error.status_code)

@@ -55,8 +55,8 @@ async def read_form(request: Request) -> tuple[list[tuple[str, Image.Image]], li
     """
     try:
         async with request.form(max_files=MOST_FILES, max_fields=64, max_part_size=1 << 16) as form:
-            sent = [file for file in form.getlist("pictures") if isinstance(file, UploadFile) and file.filename]
-            pictures = [await _picture(file) for file in sent]
+            files = [file for file in form.getlist("pictures") if isinstance(file, UploadFile)]
+            pictures = [await _picture(file, file.filename) for file in files if file.filename]
             samples = [name for name in form.getlist("sample") if isinstance(name, str)]
             if len(pictures) + len(samples) > MOST_FILES:
                 raise TooLargeError(f"more than {MOST_FILES} pictures at a time: send fewer")
@@ -73,10 +73,10 @@ async def read_form(request: Request) -> tuple[list[tuple[str, Image.Image]], li
     return pictures, models
 
 
-async def _picture(file: UploadFile) -> tuple[str, Image.Image]:
+async def _picture(file: UploadFile, name: str) -> tuple[str, Image.Image]:
     if (file.size or 0) > LARGEST:
-        raise TooLargeError(f"{file.filename} has {file.size:,} bytes, more than {LARGEST:,}: make it smaller")
-    return file.filename, await run_in_threadpool(_small, file.file, file.filename)
+        raise TooLargeError(f"{name} has {file.size:,} bytes, more than {LARGEST:,}: make it smaller")
+    return name, await run_in_threadpool(_small, file.file, name)
 
 
 def _small(file: IO[bytes], name: str) -> Image.Image:

@@ -9,7 +9,7 @@ from pathlib import Path
 import torch
 from torch.export import Dim, ExportedProgram
 
-from crate_transformer.models import VisionModel
+from crate_transformer.models import Backbone, VisionModel
 from crate_transformer.storage import write_file
 
 LARGEST_GRID = 256  # patches per side
@@ -26,7 +26,7 @@ def export_program(model: VisionModel, *, dynamic: bool = True) -> ExportedProgr
     Raises:
         ValueError: the image size of the model cannot change, or PyTorch cannot export the model.
     """
-    backbone = getattr(model, "backbone", model)
+    backbone = model if isinstance(model, Backbone) else model.backbone
     if dynamic and not backbone.config.dynamic_img_size:
         raise ValueError("this model has a fixed image size (dynamic_img_size is off): export with --no-dynamic")
     rows, columns = backbone.grid_size(*backbone.img_size)
@@ -94,7 +94,7 @@ def check_export(exported: Path | bytes, model: VisionModel, *, dynamic: bool = 
         ImportError: it is an ONNX file and onnxruntime is not installed.
         ValueError: the logits differ by more than 1e-4 of the largest one, and by more than 1e-4.
     """
-    backbone = getattr(model, "backbone", model)
+    backbone = model if isinstance(model, Backbone) else model.backbone
     height, width = backbone.img_size
     sizes = [(2, height, width)]
     if dynamic:

@@ -3,7 +3,8 @@
 from collections.abc import Callable
 from contextlib import AbstractContextManager
 from dataclasses import asdict
-from pathlib import Path
+from os import PathLike
+from typing import Any
 
 from jaxtyping import Float, Int
 from torch import Tensor, nn
@@ -36,17 +37,18 @@ except ImportError as error:
 class CratePreTrainedModel(PreTrainedModel):
     """The common part of both models: initialisation, and saving with the image processor."""
 
+    config: CrateConfig
     config_class = CrateConfig
     base_model_prefix = "crate"
     main_input_name = "pixel_values"
-    input_modalities = ("image",)
+    input_modalities = ["image"]  # noqa: RUF012
     supports_gradient_checkpointing = True
     _supports_sdpa = True
     _no_split_modules = ["Block"]  # noqa: RUF012
 
     @property
     def _body(self) -> Backbone:
-        return getattr(self, "crate", self).backbone
+        raise NotImplementedError
 
     def get_input_embeddings(self) -> nn.Module:
         """The patch embedding."""
@@ -60,9 +62,9 @@ class CratePreTrainedModel(PreTrainedModel):
         """The image processor for these weights."""
         return CrateImageProcessor.of(self._body.preprocessing)
 
-    def save_pretrained(self, save_directory: str | Path, **kwargs: object) -> None:
+    def save_pretrained(self, save_directory: str | PathLike, *args: Any, **kwargs: Any) -> None:
         """Save weights, configuration and image processor."""
-        super().save_pretrained(save_directory, **kwargs)
+        super().save_pretrained(save_directory, *args, **kwargs)
         destination = {name: kwargs[name] for name in ("push_to_hub", "repo_id", "token", "private") if name in kwargs}
         self.image_processor().save_pretrained(save_directory, **destination)
 
@@ -71,7 +73,7 @@ class CratePreTrainedModel(PreTrainedModel):
         if module is getattr(self, "classifier", None):
             super()._init_weights(module)
         elif isinstance(module, Backbone):
-            fresh = type(module)(module.config)
+            fresh = type(module)(module.config)  # pyright: ignore[reportCallIssue] -- a family needs no more
             for old, new in ((module.named_parameters, fresh.get_parameter), (module.named_buffers, fresh.get_buffer)):
                 for name, tensor in old():
                     initialization.copy_(tensor, new(name).to(tensor))
@@ -96,9 +98,14 @@ class CrateModel(CratePreTrainedModel):
     def __init__(self, config: CrateConfig, num_classes: int = 0) -> None:
         super().__init__(config)
         self.backbone = config.build(num_classes)
-        self.backbone._is_hf_initialized = not any(p.is_meta for p in self.backbone.parameters())
+        initialised = not any(p.is_meta for p in self.backbone.parameters())
+        self.backbone._is_hf_initialized = initialised  # pyright: ignore[reportArgumentType] -- transformers' own mark
         self.layers = nn.ModuleList(CrateLayer() for _ in self.backbone.blocks)
         self.post_init()
+
+    @property
+    def _body(self) -> Backbone:
+        return self.backbone
 
     def _attentions(self, wanted: bool) -> AbstractContextManager[list[Tensor]]:
         """The attention maps of the forward pass inside the ``with`` block, if wanted."""
@@ -135,7 +142,7 @@ class CrateModel(CratePreTrainedModel):
         with_states = self.config.output_hidden_states if output_hidden_states is None else output_hidden_states
         z = body.embed(pixel_values.to(self.dtype))
         states, context = [z], body.context(z, height, width)
-        with self._attentions(with_maps) as maps:
+        with self._attentions(bool(with_maps)) as maps:
             for index, layer in enumerate(self.layers):
                 z = layer(z, body.run_block, index, **context)
                 states = [*states, z] if with_states else []
@@ -153,10 +160,14 @@ class CrateForImageClassification(CratePreTrainedModel):
 
     def __init__(self, config: CrateConfig) -> None:
         super().__init__(config)
-        self.num_labels = config.num_labels
-        self.crate = CrateModel(config, config.num_labels)
+        self.num_labels = config.num_labels or 0
+        self.crate = CrateModel(config, self.num_labels)
         self.classifier, self.crate.backbone.head = self.crate.backbone.head, nn.Identity()
         self.post_init()
+
+    @property
+    def _body(self) -> Backbone:
+        return self.crate.backbone
 
     @can_return_tuple
     def forward(
@@ -179,8 +190,14 @@ class CrateForImageClassification(CratePreTrainedModel):
 
 
 def to_transformers(model: nn.Module) -> CratePreTrainedModel:
-    """The same weights as a transformers model in evaluation mode; a classifier if the model has classes."""
+    """The same weights as a transformers model in evaluation mode; a classifier if the model has classes.
+
+    Raises:
+        ValueError: it is no vision model, or it is folded.
+    """
     model = innermost(model)
+    if not isinstance(model, Backbone):
+        raise ValueError(f"{type(model).__name__} cannot become a model of transformers: give a vision model")
     if model.folded:
         raise ValueError("a folded model is for inference only: convert the original model")
     own = asdict(model.config)
@@ -199,16 +216,18 @@ def to_transformers(model: nn.Module) -> CratePreTrainedModel:
     converted.load_state_dict(
         {f"classifier{k[4:]}" if k.startswith("head.") else body + k: t for k, t in model.state_dict().items()}
     )
-    return converted.to(next(model.parameters())).eval()
+    nn.Module.to(converted, next(model.parameters()))
+    return converted.eval()
 
 
 def from_transformers(model: CratePreTrainedModel) -> Backbone:
     """The inverse of ``to_transformers``."""
-    config, has_head = model.config, isinstance(model, CrateForImageClassification)
-    converted = config.build(config.num_labels if has_head else 0)
+    config = model.config
+    converted = config.build(model.num_labels if isinstance(model, CrateForImageClassification) else 0)
     state = {k.removeprefix("crate.").removeprefix("backbone."): t for k, t in model.state_dict().items()}
     converted.load_state_dict({k.replace("classifier.", "head.", 1): t for k, t in state.items()})
-    names = tuple(config.id2label[index] for index in range(converted.num_classes))
+    labels: dict[Any, str] = {**(config.id2label or {})}
+    names = tuple(labels[index] for index in range(converted.num_classes))
     if names and names != tuple(f"LABEL_{index}" for index in range(len(names))):
         converted.class_names = names
     converted.exclusive_classes = config.problem_type != "multi_label_classification"

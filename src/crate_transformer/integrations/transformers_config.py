@@ -1,11 +1,12 @@
 """The transformers configuration of our models."""
 
 from dataclasses import fields
+from typing import Any
 
 from transformers import PreTrainedConfig
 
 from crate_transformer.checkpoints.native import FAMILIES
-from crate_transformer.models import Backbone, Preprocessing
+from crate_transformer.models import Backbone, Preprocessing, new_backbone
 from crate_transformer.storage import as_record
 
 NAMES = {
@@ -39,7 +40,7 @@ class CrateConfig(PreTrainedConfig):
         num_hidden_layers: int = 12,
         num_attention_heads: int = 12,
         preprocessing: dict | None = None,
-        **kwargs: object,
+        **kwargs: Any,
     ) -> None:
         self.family = family
         self.image_size, self.patch_size, self.num_channels = image_size, patch_size, num_channels
@@ -56,10 +57,10 @@ class CrateConfig(PreTrainedConfig):
         """
         if self.family not in FAMILIES:
             raise ValueError(f"there is no model family {self.family!r}; choose one of {', '.join(FAMILIES)}")
-        model_class, config_class = FAMILIES[self.family]
+        _, config_class = FAMILIES[self.family]
         given = {field.name: getattr(self, NAMES.get(field.name, field.name), None) for field in fields(config_class)}
         given = {name: value for name, value in given.items() if value is not None} | {"num_classes": num_classes}
-        model = model_class(as_record(given, config_class, f"the configuration of a {self.family}"))
+        model = new_backbone(as_record(given, config_class, f"the configuration of a {self.family}"))
         if self.preprocessing:
             model.preprocessing = as_record(self.preprocessing, Preprocessing, "the configuration's preprocessing")
         return model

@@ -1,7 +1,10 @@
 """The transformers image processor for our models."""
 
+from typing import Any
+
 from PIL import Image
-from transformers.image_processing_utils import BaseImageProcessor, BatchFeature
+from transformers.image_processing_base import BatchFeature
+from transformers.image_processing_utils import BaseImageProcessor
 from transformers.image_transforms import to_pil_image
 
 from crate_transformer.data import preprocess
@@ -46,7 +49,7 @@ class CrateImageProcessor(BaseImageProcessor):
             image_std=preprocessing.std,
         )
 
-    def preprocess(self, images: object, return_tensors: str | None = None) -> BatchFeature:
+    def preprocess(self, images: Any, return_tensors: str | None = None) -> BatchFeature:
         """Pixel values of one or several images: PIL images, arrays, tensors, paths or URLs."""
         stored = {
             "img_size": (self.size.get("height"), self.size.get("width")),
@@ -58,7 +61,7 @@ class CrateImageProcessor(BaseImageProcessor):
         preprocessing = as_record(stored, Preprocessing, "the image processor")
         pictures = (
             image if isinstance(image, Image.Image) else to_pil_image(image)
-            for image in self._prepare_images_structure(images)
+            for image in self._prepare_images_structure(images)  # pyright: ignore[reportGeneralTypeIssues] -- a list
         )
         pixels = [preprocess(to_rgb(picture), preprocessing).numpy() for picture in pictures]
         return BatchFeature({"pixel_values": pixels}, tensor_type=return_tensors)

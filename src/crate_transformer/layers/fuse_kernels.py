@@ -26,7 +26,7 @@ def fuse_kernels(model: nn.Module, *, tune: bool = True) -> None:
         RuntimeError: Triton is not installed.
     """
     try:
-        import triton  # noqa: F401 # pyright: ignore[reportMissingImports]
+        import triton  # noqa: F401
     except ImportError as error:
         raise RuntimeError(
             "fuse_kernels needs triton, which is not installed: pip install triton (on Linux)"

@@ -29,6 +29,7 @@ from crate_transformer.models.registry import (
     build_model,
     canonical_name,
     list_models,
+    new_backbone,
 )
 from crate_transformer.models.segmenter import Segmenter, SegmenterConfig, backbone_of
 from crate_transformer.models.tost import ToST, ToSTConfig
@@ -91,4 +92,5 @@ __all__ = [
     "choices",
     "innermost",
     "list_models",
+    "new_backbone",
 ]

@@ -7,8 +7,7 @@ import torch
 
 from crate_transformer.checkpoints import save_checkpoint
 from crate_transformer.data import (
-    ArrayImages,
-    ImageFolder,
+    Source,
     crop_foregrounds,
     eval_loader,
     normalise,
@@ -16,7 +15,7 @@ from crate_transformer.data import (
     open_split,
 )
 from crate_transformer.evaluation import SegmentationReport, accuracy, attention_segmentation
-from crate_transformer.models import Backbone
+from crate_transformer.models import Backbone, backbone_of
 from crate_transformer.recipes.run import fit
 from crate_transformer.recipes.tiny_imagenet import tiny_imagenet_100, tiny_imagenet_100_128
 
@@ -31,11 +30,11 @@ def pack_bundled(data: Path, coco: Path, runs: Path, checkpoint: Path) -> Segmen
     split = open_split(data)
     fit(tiny_imagenet_100(), split, runs / "bundled-64", data_name=data.name)
     done = fit(tiny_imagenet_100_128(str(runs / "bundled-64")), split, runs / "bundled", data_name=data.name)
-    return pack(done.model, split.val, coco, checkpoint, done.metrics)
+    return pack(backbone_of(done.model, done.folder.name), split.val, coco, checkpoint, done.metrics)
 
 
 def pack(
-    model: Backbone, held_out: ArrayImages | ImageFolder, coco: Path, checkpoint: Path, training: dict[str, object]
+    model: Backbone, held_out: Source, coco: Path, checkpoint: Path, training: dict[str, object]
 ) -> SegmentationReport:
     """Round the weights, measure accuracy and attention, and write weights, metrics and model card."""
     with torch.no_grad():

@@ -1,5 +1,7 @@
 """CRATE-alpha in two stages (arXiv 2405.20299): ImageNet-21k, then ImageNet-1k."""
 
+from dataclasses import replace
+
 from crate_transformer.configs.augmentation import AugmentConfig
 from crate_transformer.configs.classification import ClassificationConfig
 from crate_transformer.configs.optimiser import OptimiserConfig
@@ -8,7 +10,7 @@ from crate_transformer.recipes.experiment import Experiment
 from crate_transformer.recipes.recipe import IMAGENET_1K, IMAGENET_21K_WINTER, Recipe, published, result_of
 
 _BATCH = 4096
-_MIXED = {"min_area": 0.08, "mixup": 0.8, "cutmix": 1.0, "cutmix_fraction": 0.5}
+_MIXED = AugmentConfig(min_area=0.08, mixup=0.8, cutmix=1.0, cutmix_fraction=0.5)
 
 
 def _optimiser(learning_rate: float) -> OptimiserConfig:
@@ -28,7 +30,7 @@ def pretrain(model: str) -> Experiment:
         task=ClassificationConfig(label_smoothing=0.0),
         optimiser=_optimiser(rate),
         schedule=_schedule(rate),
-        augment=AugmentConfig(**_MIXED),
+        augment=_MIXED,
         crop_pct=224 / 256,
     )
 
@@ -42,7 +44,7 @@ def fine_tune(model: str, start_from: str) -> Experiment:
         task=ClassificationConfig(label_smoothing=0.1),
         optimiser=_optimiser(rate),
         schedule=_schedule(rate),
-        augment=AugmentConfig(**_MIXED, randaugment=2, randaugment_magnitude=9.0),
+        augment=replace(_MIXED, randaugment=2, randaugment_magnitude=9.0),
         crop_pct=224 / 256,
     )
 

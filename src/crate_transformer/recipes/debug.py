@@ -2,7 +2,8 @@
 
 import dataclasses
 
-from crate_transformer.models import LANGUAGE_MODELS, MODELS, canonical_name
+from crate_transformer.configs.language import LanguageConfig
+from crate_transformer.models import MODELS, canonical_name
 from crate_transformer.recipes.experiment import Experiment
 
 STEPS, BATCH_SIZE, DEPTH, WIDTH, HEADS, PATCHES, TOKENS = 2, 6, 2, 32, 2, 2, 32
@@ -16,7 +17,7 @@ def shrink(experiment: Experiment) -> Experiment:
     """
     options = {**experiment.options, "depth": DEPTH, "embed_dim": WIDTH, "num_heads": HEADS}
     task = experiment.task
-    if experiment.model in LANGUAGE_MODELS:
+    if isinstance(task, LanguageConfig):
         task = dataclasses.replace(task, context_length=min(task.context_length, TOKENS))
     else:
         config = MODELS[canonical_name(experiment.model)][1]

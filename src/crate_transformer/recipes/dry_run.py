@@ -74,9 +74,9 @@ def dry_run(experiment: Experiment, split: Split, folder: Path, *, execution: Ex
     """
     processes = Processes()
     processes.on_main(lambda: check_output(folder))
-    experiment = dataclasses.replace(experiment, schedule=experiment.schedule.fitted(len(split.train)))
-    schedule = experiment.schedule
-    ready = make_ready(experiment, prepare(experiment, split, show=False), show=False)
+    fitted = experiment.fitted(len(split.train))
+    schedule = fitted.schedule
+    ready = make_ready(fitted, prepare(fitted, split, show=False), show=False)
     there = next(parent for parent in (folder.absolute(), *folder.absolute().parents) if parent.is_dir())
     with tempfile.TemporaryDirectory(prefix=".crate-dry-run-", dir=there) as scratch:
         trainer = Trainer(

@@ -2,6 +2,7 @@
 
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
+from typing import Any
 
 import numpy as np
 
@@ -68,7 +69,7 @@ def box_segmentation(attention: Mapping[str, object]) -> Finding:
     return _segmentation("Segmentation emerges in the bundled model, on photographs", attention, "crate")
 
 
-def _segmentation(phenomenon: str, report: Mapping[str, object], name: str) -> Finding:
+def _segmentation(phenomenon: str, report: Mapping[str, Any], name: str) -> Finding:
     beaten, auc = report["beats"][name]["auc"], report["auc"]
     unbeaten = [control.removeprefix(f"{name}_").replace("_", " ") for control, above in beaten.items() if not above]
     seen = not unbeaten

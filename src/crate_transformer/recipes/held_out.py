@@ -5,7 +5,8 @@ from dataclasses import dataclass, replace
 
 import numpy as np
 
-from crate_transformer.data import ArrayImages, Source, Split
+from crate_transformer.data import Split
+from crate_transformer.data.source import AnyFileSource, AnySource, FileSource, Source
 from crate_transformer.models import Model
 from crate_transformer.storage import as_record
 
@@ -31,24 +32,25 @@ def held_out_of(model: Model) -> HeldOut | None:
     return as_record(provenance.metadata["split"], HeldOut, f"the metadata of {provenance.source}")
 
 
-def keys_held_out(split: Split) -> set[str] | None:
+def keys_held_out(split: Split[Source]) -> set[str] | None:
     """Keys that distinguish held-out images from training images; ``None`` for images in memory, which have no keys.
 
     These are the images' keys, or ``content_key`` if a training image in another folder has the same name and size. An
     image that is also a training image is not held out.
     """
-    if isinstance(split.train, ArrayImages) or isinstance(split.val, ArrayImages):
+    train, val = split.train, split.val
+    if not isinstance(train, FileSource) or not isinstance(val, FileSource):
         return None
-    trained, kept = split.train.keys(), split.val.keys()
+    trained, kept = train.keys(), val.keys()
     shared = set(trained) & set(kept)
-    return (set(kept) - shared) | (_contents(split.val, kept, shared) - _contents(split.train, trained, shared))
+    return (set(kept) - shared) | (_contents(val, kept, shared) - _contents(train, trained, shared))
 
 
-def _contents(images: Source, keys: Sequence[str], shared: Collection[str]) -> set[str]:
+def _contents(images: FileSource, keys: Sequence[str], shared: Collection[str]) -> set[str]:
     return {images.content_key(index, key) for index, key in enumerate(keys) if key in shared}
 
 
-def _among(images: Source, known: Collection[str]) -> list[int]:
+def _among(images: FileSource, known: Collection[str]) -> list[int]:
     """The positions of the images whose keys are in ``known`` (from ``keys_held_out``)."""
     known = set(known)
     by_content = {key[:16] for key in known if len(key) > 16}
@@ -59,41 +61,41 @@ def _among(images: Source, known: Collection[str]) -> list[int]:
     ]
 
 
-def hold_out_again(split: Split, keys: Collection[str]) -> tuple[Split, int]:
+def hold_out_again(split: Split[AnySource], keys: Collection[str]) -> tuple[Split[AnySource], int]:
     """The split without the images with these keys in its training part, and the number of these images.
 
     If both parts are in one folder, zip file or set of tar files, the images are added to the held-out part.
     """
-    if not keys or isinstance(split.train, ArrayImages):
+    whole, val = split.train, split.val
+    if not keys or not isinstance(whole, FileSource):
         return split, 0
-    found = _among(split.train, keys)
+    found = _among(whole, keys)
     if not found:
         return split, 0
-    kept = sorted(set(range(len(split.train))) - set(found))
-    train, val, moved = split.train.subset(kept), split.val, split.train.subset(found)
-    if train.labels is not None and (lost := set(split.train.labels) - set(train.labels)):
+    train, moved = whole.subset(sorted(set(range(len(whole))) - set(found))), whole.subset(found)
+    if whole.labels is not None and train.labels is not None and (lost := set(whole.labels) - set(train.labels)):
         names = ", ".join(repr(train.classes[label]) for label in sorted(lost)[:3])
         raise ValueError(
             f"the checkpoint to start from held out all images of {names} in {train.root}: nothing is left to train "
             "on, add other images of these classes"
         )
-    if (val.root, val.prefix) == (moved.root, moved.prefix):
+    if isinstance(val, FileSource) and (val.root, val.prefix) == (moved.root, moved.prefix):
         val = _joined(val, moved)
     return replace(split, train=train, val=val), len(found)
 
 
-def _joined(first: Source, second: Source) -> Source:
+def _joined(first: AnyFileSource, second: FileSource) -> AnyFileSource:
     """The images of both, which are parts of one data set."""
     columns = {}
     for name in ("names", "rows", "labels", "targets"):
-        ours, theirs = getattr(first, name, None), getattr(second, name, None)
-        if ours is not None:
+        if (ours := vars(first).get(name)) is not None:
+            theirs = vars(second)[name]
             columns[name] = np.concatenate([ours, theirs]) if isinstance(ours, np.ndarray) else [*ours, *theirs]
     joined = replace(first, **columns)
     return joined.subset(range(len(joined)))
 
 
-def unseen(images: Source, held_out: HeldOut | None) -> tuple[Source, str, str | None]:
+def unseen(images: AnyFileSource, held_out: HeldOut | None) -> tuple[AnyFileSource, str, str | None]:
     """The images for evaluation: those that training held out, even if they were moved, else all.
 
     Also returns a description of them, and a warning if some may have been used in training.

@@ -1,7 +1,6 @@
 """The objective in every layer during training."""
 
 import numpy as np
-from torch import nn
 
 from crate_transformer.data import EvalView, Source, normalise, ordered_loader
 from crate_transformer.inspection import to_model
@@ -28,7 +27,7 @@ class LayerCurves:
         )
         self.images = normalise(next(iter(loader))["images"], model.preprocessing)
 
-    def __call__(self, model: nn.Module) -> dict[str, float]:
+    def __call__(self, model: Backbone) -> dict[str, float]:
         found = measure_layers(model, to_model(model, self.images))
         return {
             f"layer_{layer:02d}_{quantity}": float(value)

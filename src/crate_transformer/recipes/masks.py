@@ -5,10 +5,11 @@ from pathlib import Path
 
 import torch
 
-from crate_transformer.data import Split, open_masked
+from crate_transformer.configs.segmentation import SegmentationConfig
+from crate_transformer.data import Masked, Split, open_masked
 from crate_transformer.data.classes import same_names
-from crate_transformer.models import DEPICTConfig, Segmenter, SegmenterConfig
-from crate_transformer.recipes.experiment import Experiment
+from crate_transformer.models import DEPICTConfig, Segmenter, SegmenterConfig, backbone_of
+from crate_transformer.recipes.experiment import FittedExperiment
 from crate_transformer.recipes.held_out import held_out_of, hold_out_again
 from crate_transformer.recipes.pictures import prepare_pictures
 from crate_transformer.recipes.prepared import Prepared
@@ -18,13 +19,15 @@ EPS_FOR_TWO = 1e-2
 """Of the norm over two classes; see ``DEPICTConfig``."""
 
 
-def prepare_masks(experiment: Experiment, split: Split, *, show: bool) -> Prepared:
+def prepare_masks(experiment: FittedExperiment, split: Split[Masked], *, show: bool) -> Prepared:
     """As ``prepare_pictures``, with a new decoder for the classes of the pixels.
 
     Raises:
         ValueError: as in ``prepare_pictures``; or the augmentation mixes images.
     """
     task, classes = experiment.task, tuple(split.train.classes)
+    if not isinstance(task, SegmentationConfig):
+        raise ValueError(f"masks are for the task segmentation, not for {type(task).__name__}")
     if experiment.augment.mixes:
         raise ValueError("mixup and cutmix mix whole images, but here each pixel has a class: leave them out")
     prepared = prepare_pictures(experiment, split, show=show)
@@ -38,7 +41,8 @@ def prepare_masks(experiment: Experiment, split: Split, *, show: bool) -> Prepar
     )
     with torch.random.fork_rng(devices=[]):
         torch.manual_seed(experiment.loop.seed)
-        model = Segmenter(SegmenterConfig(backbone=prepared.model.config, decoder=decoder), prepared.model)
+        backbone = backbone_of(prepared.model, experiment.model)
+        model = Segmenter(SegmenterConfig(backbone=backbone.config, decoder=decoder), backbone)
     model.class_names = classes
     return dataclasses.replace(prepared, model=model)
 

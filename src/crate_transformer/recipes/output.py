@@ -6,7 +6,7 @@ from collections.abc import Iterator, Mapping
 from contextlib import contextmanager, suppress
 from dataclasses import dataclass
 from pathlib import Path
-from typing import TypedDict, get_args
+from typing import Any, TypedDict, get_args
 
 from crate_transformer.checkpoints import load_checkpoint
 from crate_transformer.checkpoints.native import CONFIG, WEIGHTS
@@ -38,7 +38,7 @@ class Finished:
     """The record of a finished run in its checkpoint."""
 
     experiment: dict[str, object]
-    metrics: dict[str, object]
+    metrics: dict[str, Any]
 
 
 def check_output(folder: Path) -> None:

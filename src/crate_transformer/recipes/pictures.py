@@ -3,14 +3,14 @@
 import dataclasses
 import functools
 
-from crate_transformer.data import Split
-from crate_transformer.recipes.experiment import Experiment
+from crate_transformer.data import Source, Split
+from crate_transformer.recipes.experiment import Experiment, FittedExperiment
 from crate_transformer.recipes.held_out import HeldOut, held_out_of, hold_out_again, keys_held_out
 from crate_transformer.recipes.prepared import Prepared
 from crate_transformer.recipes.start import scaled_size, seeded_model, training_size
 
 
-def prepare_pictures(experiment: Experiment, split: Split, *, show: bool) -> Prepared:
+def prepare_pictures(experiment: FittedExperiment, split: Split[Source], *, show: bool) -> Prepared:
     """A model for the classes and the image size; images held out by the checkpoint to start from are held out again.
 
     Raises:
@@ -30,6 +30,7 @@ def prepare_pictures(experiment: Experiment, split: Split, *, show: bool) -> Pre
     if experiment.task.teaches_classes:
         model.class_names = tuple(split.train.classes)
         model.exclusive_classes = getattr(split.train, "targets", None) is None
+    kept = None
     if (keys := keys_held_out(split)) is not None:
         kept = HeldOut(how=split.how, divided_here=split.divided_here, held_out=sorted({*keys, *known}))
     return Prepared(
@@ -43,11 +44,11 @@ def prepare_pictures(experiment: Experiment, split: Split, *, show: bool) -> Pre
             small_until=schedule.small_until,
             steps=schedule.steps,
         ),
-        split=None if keys is None else kept,
+        split=kept,
     )
 
 
-def check_labels(experiment: Experiment, split: Split) -> None:
+def check_labels(experiment: Experiment, split: Split[Source]) -> None:
     """Raise ``ValueError`` if the labels do not allow balanced sampling or evaluation."""
     if experiment.augment.balanced and split.train.labels is None:
         raise ValueError(f"balanced needs one class per image, which {split.train.where} does not have")

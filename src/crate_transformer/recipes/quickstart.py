@@ -5,12 +5,13 @@ import sys
 import time
 from dataclasses import dataclass
 from pathlib import Path
+from typing import Any
 
 import numpy as np
 import torch
 
 import crate_transformer
-from crate_transformer.checkpoints import load_checkpoint
+from crate_transformer.checkpoints import create_model
 from crate_transformer.configs.augmentation import AugmentConfig
 from crate_transformer.configs.execution import ExecutionConfig
 from crate_transformer.configs.loop import LoopConfig
@@ -18,9 +19,10 @@ from crate_transformer.configs.optimiser import OptimiserConfig
 from crate_transformer.configs.schedule import ScheduleConfig
 from crate_transformer.configs.tasks import ClassificationConfig
 from crate_transformer.data import Split, digits, normalise, photograph
-from crate_transformer.evaluation import attention_segmentation
+from crate_transformer.evaluation import SegmentationReport, attention_segmentation
 from crate_transformer.inspection import (
     attention_maps,
+    class_names,
     frozen,
     head_summary,
     layerwise_objective,
@@ -97,11 +99,11 @@ def quickstart(folder: Path, config: QuickstartConfig, *, show: bool = True) -> 
     experiments = {"crate": crate_digits(config), "vit": vit_digits(config)}
     stages = Stages(expected_seconds(config), show=show)
     stages.begin("the bundled model")
-    bundled = load_checkpoint(BUNDLED)
+    bundled = create_model(BUNDLED, pretrained=True)
     about = bundled.provenance.metadata
     looks = [look(bundled, photograph(name), name, short_side=24 * bundled.patch_size[0]) for name in SUBJECTS]
-    answers = {seen.name: answer(seen.name, seen, bundled.class_names) for seen in looks}
-    knows = knowledge(bundled.class_names, about["metrics"]["top1"], about["metrics"]["count"])
+    answers = {seen.name: answer(seen.name, seen, class_names(bundled)) for seen in looks}
+    knows = knowledge(class_names(bundled), about["metrics"]["top1"], about["metrics"]["count"])
     if show:
         print("\n".join([knows, *answers.values()]))
 
@@ -126,7 +128,7 @@ def quickstart(folder: Path, config: QuickstartConfig, *, show: bool = True) -> 
         test.images[reported],
         selection=(normalise(selection.images, preprocessing), selection.masks, selection.images),
     )
-    measured, layer = images[:256], report.auc["crate"].layer
+    measured, (layer, _) = images[:256], report.chosen_head("crate")
     untrained = [untrained_twin(models["crate"], seed) for seed in range(UNTRAINED_MODELS)]
     objectives = [layerwise_objective(models["crate"], measured, untrained=twin) for twin in untrained]
     heads = [head_summary(models["crate"], measured, layer=layer, untrained=twin) for twin in untrained]
@@ -168,7 +170,7 @@ def quickstart(folder: Path, config: QuickstartConfig, *, show: bool = True) -> 
         heads=heads[0],
         records={key: read_metrics(done.folder / "metrics.jsonl") for key, done in fits.items()},
         metrics=metrics,
-        findings=statuses,
+        findings=[(found.phenomenon, found.sentence) for found in statuses],
         how=how_it_was_made(metrics),
         command=f"crate quickstart --output {folder} --steps {config.steps} --seed {config.seed}",
     )
@@ -184,7 +186,7 @@ def expected_seconds(config: QuickstartConfig) -> dict[str, float]:
     return {stage: slower * value * (training if "training" in stage else 1) for stage, value in SECONDS.items()}
 
 
-def quickstart_metrics(fits: dict[str, Fit], report: object) -> dict[str, object]:
+def quickstart_metrics(fits: dict[str, Fit], report: SegmentationReport) -> dict[str, object]:
     """Accuracy, attention scores with controls, parameters and times of both models."""
     rows = ("crate", "crate_untrained", "crate_shuffled", "vit", "vit_untrained", "vit_shuffled")
     rows += ("mean_mask_prior", "brightness", "contrast", "median_difference", "crate_centred", "vit_centred")
@@ -204,7 +206,7 @@ def quickstart_metrics(fits: dict[str, Fit], report: object) -> dict[str, object
 def predictions(model: Backbone, images: torch.Tensor) -> list[str]:
     """Names of the predicted classes."""
     with frozen(model):
-        return [model.class_names[i] for i in model(images).argmax(dim=1).tolist()]
+        return [class_names(model)[i] for i in model(images).argmax(dim=1).tolist()]
 
 
 def versions() -> dict[str, str]:
@@ -230,7 +232,7 @@ def peak_memory_mb() -> float:
     return peak / (2**20 if sys.platform == "darwin" else 2**10)
 
 
-def how_it_was_made(metrics: dict[str, object]) -> str:
+def how_it_was_made(metrics: dict[str, Any]) -> str:
     """A sentence with seed, versions and cost."""
     software = ", ".join(f"{name} {version}" for name, version in metrics["versions"].items())
     return (

@@ -8,7 +8,7 @@ from crate_transformer.configs.execution import ExecutionConfig
 from crate_transformer.data import ArrayImages, Masked, Order, Samples, Source, in_memory, train_loader
 from crate_transformer.data.batches import BatchLoader
 from crate_transformer.progress import ProgressLine
-from crate_transformer.recipes.experiment import Experiment
+from crate_transformer.recipes.experiment import FittedExperiment
 from crate_transformer.recipes.prepared import Prepared
 from crate_transformer.recipes.tasks import build_task
 from crate_transformer.training.processes import Processes
@@ -17,9 +17,9 @@ from crate_transformer.training.task import Task
 
 @dataclass(frozen=True, kw_only=True, eq=False)
 class Ready:
-    """An experiment with its final schedule, its task, and its data (in memory if small)."""
+    """An experiment with its task and its data (in memory if small)."""
 
-    experiment: Experiment
+    experiment: FittedExperiment
     prepared: Prepared
     task: Task
     train: Samples
@@ -28,7 +28,7 @@ class Ready:
     def batches(self, execution: ExecutionConfig, processes: Processes, start_step: int) -> BatchLoader:
         """The batches of this process, starting at this step."""
         schedule, seed, augment = self.experiment.schedule, self.experiment.loop.seed, self.experiment.augment
-        labels = list(map(int, self.train.labels)) if augment.balanced else None
+        labels = list(map(int, getattr(self.train, "labels", ()))) if augment.balanced else None
         return train_loader(
             self.train,
             self.task.view(),
@@ -45,7 +45,7 @@ class Ready:
         )
 
 
-def make_ready(experiment: Experiment, prepared: Prepared, *, show: bool) -> Ready:
+def make_ready(experiment: FittedExperiment, prepared: Prepared, *, show: bool) -> Ready:
     """Load small data into memory, and build the task."""
     train, held_out = read_all(prepared.train, show=show), read_all(prepared.held_out, show=show)
     labelled = getattr(held_out, "labels", None) is not None

@@ -6,12 +6,10 @@ from contextlib import nullcontext
 from dataclasses import dataclass
 from pathlib import Path
 
-from torch import nn
-
 from crate_transformer.checkpoints import load_checkpoint, save_checkpoint
 from crate_transformer.configs.execution import ExecutionConfig
-from crate_transformer.configs.schedule import ENOUGH_STEPS, ScheduleConfig
-from crate_transformer.data import Split
+from crate_transformer.configs.schedule import ENOUGH_STEPS, FittedSchedule, ScheduleConfig
+from crate_transformer.data import Source, Split
 from crate_transformer.models import Backbone, Model
 from crate_transformer.recipes.experiment import Experiment
 from crate_transformer.recipes.layer_curves import LayerCurves
@@ -89,9 +87,8 @@ def _fit(
 ) -> Fit:
     show = show and processes.is_main
     processes.on_main(lambda: check_output(folder))
-    given, schedule = experiment.schedule, experiment.schedule.fitted(len(split.train))
-    experiment = dataclasses.replace(experiment, schedule=schedule)
-    settings = plain({**dataclasses.asdict(experiment), **describe_data(split)})
+    fitted = experiment.fitted(len(split.train))
+    settings = plain({**dataclasses.asdict(fitted), **describe_data(split)})
     check_alike(processes, settings)
     if finished := processes.on_main(lambda: finished_run(folder, settings)):
         model, record = finished
@@ -101,16 +98,16 @@ def _fit(
         summary = describe(experiment.task, record.metrics)
         return Fit(model, folder, dict(record.metrics), summary, record.metrics["seconds"])
 
-    prepared = prepare(experiment, split, show=show)
+    prepared = prepare(fitted, split, show=show)
     model = prepared.model
     processes.on_main(lambda: make_output(folder))
     if not all(processes.gather(folder.is_dir())):
         raise OSError(f"{folder} is not visible to all processes of this run: choose a folder shared by all machines")
-    ready = make_ready(experiment, prepared, show=show)
+    ready = make_ready(fitted, prepared, show=show)
     task, images, held_out = ready.task, ready.train, ready.held_out
     check_alike(processes, task.fingerprint)
     if show:
-        print(plan(given, schedule, len(images), task.samples))
+        print(plan(experiment.schedule, fitted.schedule, len(images), task.samples))
 
     def metadata(metrics: dict[str, object]) -> dict[str, object]:
         found: dict[str, object] = {"experiment": {**settings, "data": data_name}, "metrics": plain(metrics)}
@@ -118,20 +115,22 @@ def _fit(
             found["split"] = plain(prepared.split)
         return found
 
-    layers = LayerCurves(held_out, model) if execution.layerwise and isinstance(model, Backbone) else None
+    layers = None
+    if execution.layerwise and isinstance(model, Backbone) and isinstance(held_out, Source):
+        layers = LayerCurves(held_out, model)
 
-    def validate(model: nn.Module) -> dict[str, object]:
+    def validate(model: Model) -> dict[str, object]:
         numbers = task.evaluate(model, held_out, processes, trained_on=images, num_workers=execution.workers)
-        return numbers if layers is None else {**numbers, **layers(model)}
+        return {**numbers, **layers(model)} if layers and isinstance(model, Backbone) else numbers
 
-    def keep_best(model: nn.Module, step: int, numbers: dict[str, object]) -> None:
+    def keep_best(model: Model, step: int, numbers: dict[str, object]) -> None:
         save_checkpoint(model, folder / BEST, metadata=metadata({"steps": step, **numbers}))
 
     trainer = Trainer(
         task,
         folder,
         optimiser=experiment.optimiser,
-        schedule=schedule,
+        schedule=fitted.schedule,
         loop=experiment.loop,
         execution=execution,
         processes=processes,
@@ -181,7 +180,7 @@ def describe_data(split: Split) -> dict[str, object]:
     return {"images": len(split.train), "classes": classes, "data_hash": digest}
 
 
-def plan(given: ScheduleConfig, schedule: ScheduleConfig, count: int, samples: str) -> str:
+def plan(given: ScheduleConfig, schedule: FittedSchedule, count: int, samples: str) -> str:
     """The planned steps, which settings were chosen automatically, and a warning if there are too few steps."""
     chosen = ["batch_size"] if given.batch_size is None else []
     if given.warmup_steps is None and given.warmup_epochs is None:

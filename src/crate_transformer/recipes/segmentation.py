@@ -27,6 +27,10 @@ def digits_segmentation(attention: Literal["self", "cross"]) -> Experiment:
     )
 
 
+_RUNS: tuple[tuple[str, Literal["self", "cross"], float], ...] = (
+    ("digits_segmentation", "self", 64.4),
+    ("digits_segmentation_cross", "cross", 63.5),
+)
 RECIPES = {
     name: Recipe(
         experiment=digits_segmentation(attention),
@@ -35,8 +39,5 @@ RECIPES = {
         cost="16 seconds of CPU time on one core, measured",
         notes=("docs/how-to/train-segmentation.md makes the images",),
     )
-    for name, attention, miou in (
-        ("digits_segmentation", "self", 64.4),
-        ("digits_segmentation_cross", "cross", 63.5),
-    )
+    for name, attention, miou in _RUNS
 }

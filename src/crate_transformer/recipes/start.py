@@ -1,6 +1,7 @@
 """The initial model of a run, and its image sizes."""
 
 import dataclasses
+from typing import Any
 
 import torch
 
@@ -41,7 +42,7 @@ def seeded_model(experiment: Experiment, classes: tuple[str, ...]) -> Backbone:
         return _checked(model, f"start_from {experiment.start_from}", objective)
 
 
-def change_model(model: Backbone, classes: tuple[str, ...], options: dict[str, object]) -> None:
+def change_model(model: Backbone, classes: tuple[str, ...], options: dict[str, Any]) -> None:
     """Change a trained model to these classes and options; the head is kept if the classes are the same.
 
     Raises:
@@ -66,10 +67,8 @@ def _checked(model: Backbone, name: str, objective: ObjectiveConfig) -> Backbone
 
 def scaled_size(model: Backbone, scale: float) -> tuple[int, int]:
     """Height and width, multiples of the patch size, about ``scale`` times those of the model."""
-    return tuple(
-        max(1, round(scale * side / patch)) * patch
-        for side, patch in zip(model.img_size, model.patch_size, strict=True)
-    )
+    (height, width), (rows, columns) = model.img_size, model.patch_size
+    return max(1, round(scale * height / rows)) * rows, max(1, round(scale * width / columns)) * columns
 
 
 def training_size(
@@ -78,4 +77,5 @@ def training_size(
     """Height and width in pixels at this step: three quarters of the size until ``small_until * steps``."""
     if step >= small_until * steps:
         return img_size
-    return tuple(max(1, 3 * side // patch // 4) * patch for side, patch in zip(img_size, patch_size, strict=True))
+    (height, width), (rows, columns) = img_size, patch_size
+    return max(1, 3 * height // rows // 4) * rows, max(1, 3 * width // columns // 4) * columns

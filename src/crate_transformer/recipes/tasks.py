@@ -16,7 +16,7 @@ from crate_transformer.configs.tasks import (
     TaskConfig,
 )
 from crate_transformer.data import Samples, Split, open_masked, open_split, open_text
-from crate_transformer.recipes.experiment import Experiment
+from crate_transformer.recipes.experiment import FittedExperiment
 from crate_transformer.recipes.masks import prepare_masks
 from crate_transformer.recipes.pictures import prepare_pictures
 from crate_transformer.recipes.prepared import Prepared
@@ -30,7 +30,7 @@ from crate_transformer.training.tasks.next_token import NextToken
 from crate_transformer.training.tasks.segmentation import Segmentation
 from crate_transformer.training.tasks.simdino import SimDINO
 
-_TASKS: dict[type, Callable[..., Task]] = {
+_TASKS: dict[type, type[Task]] = {
     ClassificationConfig: Classification,
     DistillationConfig: NamedTeacher,
     MAEConfig: MaskedAutoencoding,
@@ -64,7 +64,7 @@ def figures(config: TaskConfig, model: nn.Module, held_out: Samples) -> dict[str
     return draw(config, model, held_out) if draw else {}
 
 
-def prepare(experiment: Experiment, split: Split, *, show: bool) -> Prepared:
+def prepare(experiment: FittedExperiment, split: Split, *, show: bool) -> Prepared:
     """The model to train, and the data for its task.
 
     Raises:
@@ -78,4 +78,6 @@ def open_data(config: TaskConfig, path: Path) -> Split:
     """The data of the objective; raises the same errors as ``open_split``, ``open_masked`` and ``open_text``."""
     if isinstance(config, SegmentationConfig):
         return open_masked(path)
-    return open_text(path, config) if type(config) in _TEXT else open_split(path, labelled=config.teaches_classes)
+    if isinstance(config, LanguageConfig):
+        return open_text(path, config)
+    return open_split(path, labelled=config.teaches_classes)

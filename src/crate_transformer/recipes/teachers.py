@@ -13,6 +13,7 @@ from crate_transformer.configs.distillation import DistillationConfig
 from crate_transformer.data import imagenet_words
 from crate_transformer.data.classes import relabelled, told_apart
 from crate_transformer.data.wordnet import wordnet_words
+from crate_transformer.inspection import class_names
 from crate_transformer.integrations.torchvision import import_torchvision
 from crate_transformer.models import Backbone, Preprocessing
 from crate_transformer.storage import as_record, read_file, read_json
@@ -27,7 +28,7 @@ class Opened(NamedTuple):
     logits: Callable[[Tensor], Tensor]
     digest: str
     preprocessing: Preprocessing
-    count: int
+    num_classes: int
     names: Sequence[str] | None
     exclusive: bool = True
 
@@ -35,8 +36,8 @@ class Opened(NamedTuple):
 class NamedTeacher(Distillation):
     """Distillation from the teacher given in the configuration."""
 
-    def __init__(self, config: DistillationConfig, model: nn.Module, augment: AugmentConfig) -> None:
-        super().__init__(config, model, augment, load_teacher(config.teacher, model.class_names))
+    def __init__(self, config: DistillationConfig, model: Backbone, augment: AugmentConfig) -> None:
+        super().__init__(config, model, augment, load_teacher(config.teacher, class_names(model)))
 
 
 def load_teacher(name: str, classes: Sequence[str]) -> Teacher:
@@ -59,10 +60,10 @@ def load_teacher(name: str, classes: Sequence[str]) -> Teacher:
     if not found.exclusive:
         raise ValueError(f"the teacher {name} is a multi-label model: give one with exactly one class per image")
     known = found.names
-    if known is None and found.count == len(imagenet_words()):
+    if known is None and found.num_classes == len(imagenet_words()):
         known = imagenet_names(imagenet_words())
     if known is None:
-        raise ValueError(f"the teacher {name} has {found.count} classes without names: give one with class names")
+        raise ValueError(f"the teacher {name} has {found.num_classes} classes without names: give one with class names")
     columns = columns_of(classes, known, f"the data for the teacher {name}")
     return Teacher(found.logits, found.preprocessing, columns, found.digest)
 
@@ -84,9 +85,15 @@ def columns_of(classes: Sequence[str], known: Sequence[str], where: str) -> tupl
 
 
 def imagenet_names(ids: Iterable[str]) -> tuple[str, ...]:
-    """The names of these WordNet ids, as in ``open_images``."""
+    """The names of these WordNet ids, as in ``open_images``.
+
+    Raises:
+        ValueError: one of them has no name.
+    """
     ids = list(ids)
-    return told_apart(wordnet_words(ids), ids)
+    if (words := wordnet_words(ids)) is None:
+        raise ValueError("the classes of the teacher are not ImageNet's: give one with class names")
+    return told_apart(words, ids)
 
 
 def _own(name: str) -> Opened:
@@ -115,8 +122,8 @@ def _onnx(path: str) -> Opened:
 def _timm(rest: str, name: str) -> Opened:
     try:
         import_torchvision()
-        import timm
-        from timm.data import ImageNetInfo, infer_imagenet_subset
+        import timm  # pyright: ignore[reportMissingImports]
+        from timm.data import ImageNetInfo, infer_imagenet_subset  # pyright: ignore[reportMissingImports]
     except ImportError as error:
         raise ImportError(f"{name} needs timm: pip install 'crate-transformer[timm]'") from error
     try:

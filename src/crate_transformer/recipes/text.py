@@ -11,7 +11,7 @@ from crate_transformer.checkpoints import load_checkpoint
 from crate_transformer.configs.language import VOCABULARY, LanguageConfig, TokenizerName
 from crate_transformer.data import Split, Tokens, open_evaluation_text
 from crate_transformer.models import LanguageModel, build_language_model
-from crate_transformer.recipes.experiment import Experiment
+from crate_transformer.recipes.experiment import Experiment, FittedExperiment
 from crate_transformer.recipes.prepared import Prepared
 from crate_transformer.storage import as_record
 from crate_transformer.training.processes import Processes
@@ -28,17 +28,20 @@ class HeldOutText:
     first: Annotated[int, msgspec.Meta(ge=0)]
 
 
-def prepare_text(experiment: Experiment, split: Split, *, show: bool) -> Prepared:
+def prepare_text(experiment: FittedExperiment, split: Split[Tokens], *, show: bool) -> Prepared:
     """A model for the vocabulary and context length; text held out by the checkpoint to start from is held out again.
 
     Raises:
         ValueError: the checkpoint to start from is not a language model or has another tokenizer; it held out the whole
             text; or a setting is for images.
     """
-    schedule, length = experiment.schedule, experiment.task.context_length
+    schedule, task = experiment.schedule, experiment.task
+    if not isinstance(task, LanguageConfig):
+        raise ValueError(f"text is for the task language, not for {type(task).__name__}")
+    length = task.context_length
     if schedule.scale != 1 or schedule.small_until:
         raise ValueError("scale and small_until are for images: leave them out")
-    model, train, held_out = language_model(experiment), split.train, split.val
+    model, train, held_out = language_model(experiment, task), split.train, split.val
     provenance = getattr(model, "provenance", None)
     if provenance and "split" in provenance.metadata:
         earlier = as_record(provenance.metadata["split"], HeldOutText, f"the metadata of {provenance.source}")
@@ -55,9 +58,9 @@ def prepare_text(experiment: Experiment, split: Split, *, show: bool) -> Prepare
     return Prepared(model=model, train=train, held_out=held_out, size=lambda _step: (1, length + 1), split=kept)
 
 
-def language_model(experiment: Experiment) -> LanguageModel:
+def language_model(experiment: Experiment, task: LanguageConfig) -> LanguageModel:
     """The model to train; the same seed gives the same new parameters."""
-    task, start = experiment.task, experiment.start_from
+    start = experiment.start_from
     if start is None:
         with torch.random.fork_rng(devices=[]):
             torch.manual_seed(experiment.loop.seed)

@@ -19,7 +19,7 @@ from crate_transformer.recipes.recipe import (
 )
 
 
-def transfer(model: str, start_from: str, *, batch_size: int = 512, epochs: float = 200.0) -> Experiment:
+def transfer(model: str, start_from: str, *, batch_size: int, epochs: float) -> Experiment:
     """AdamW on all weights, RandAugment with 2 operations at magnitude 14 of 30, plain cross entropy (arXiv
     2306.01129).
 
@@ -53,10 +53,12 @@ AFTER_IMAGENET_21K = {  # the same, then ImageNet-1k
 }
 
 
-def _recipe(before: str, data: DataSet, top1: float, source: str, note: str, **schedule: float | int) -> Recipe:
+def _recipe(
+    before: str, data: DataSet, top1: float, source: str, note: str, batch_size: int = 512, epochs: float = 200.0
+) -> Recipe:
     model = PRETRAINED[before].experiment.model
     return Recipe(
-        experiment=transfer(model, result_of(before), **schedule),
+        experiment=transfer(model, result_of(before), batch_size=batch_size, epochs=epochs),
         data=data,
         expected=published(source, {"top-1": top1}),
         after=before,

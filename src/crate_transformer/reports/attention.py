@@ -35,8 +35,9 @@ def attention_figure(
         pictures.draw(row, 0, resize(image, pictures.side))
         for column, heats in enumerate(maps.values(), start=1):
             pictures.draw(row, column, overlay(image, heats[row], pictures.side))
-        for column in range(1 + len(maps)) if masks is not None else ():
-            pictures.outline(row, column, masks[row], strong=column == 0)
+        if masks is not None:
+            for column in range(1 + len(maps)):
+                pictures.outline(row, column, masks[row], strong=column == 0)
     return pictures.finish(title, SCALE_NOTE)
 
 

@@ -32,8 +32,8 @@ def confusion_figure(matrix: Int64[np.ndarray, "labels guesses"], names: Sequenc
     axes = figure.subplots()
     image = axes.imshow(fractions, norm=PowerNorm(0.5, vmin=0, vmax=1), cmap=COLOURS_ON_WHITE, interpolation="nearest")
     size = 9 if len(columns) <= 40 else 5
-    axes.set_xticks(range(len(columns)), [_short(names[index]) for index in columns], rotation=90, fontsize=size)
-    axes.set_yticks(range(len(rows)), [_short(names[index]) for index in rows], fontsize=size)
+    axes.set_xticks(range(len(columns)), [_short(names[int(index)]) for index in columns], rotation=90, fontsize=size)
+    axes.set_yticks(range(len(rows)), [_short(names[int(index)]) for index in rows], fontsize=size)
     axes.grid(visible=False)
     axes.set(title="Fraction of the images of each class", xlabel="predicted class", ylabel="class")
     figure.colorbar(image, ax=axes, shrink=0.6)

@@ -9,7 +9,7 @@ from pathlib import Path
 import numpy as np
 from markupsafe import Markup
 
-from crate_transformer.inspection import Inside, LayerwiseObjective, Look, threshold_mass
+from crate_transformer.inspection import AttentionMaps, Inside, LayerwiseObjective, threshold_mass
 from crate_transformer.reports.attention import mask_figure
 from crate_transformer.reports.heads import layers_figure
 from crate_transformer.reports.layerwise import layerwise_figure
@@ -70,14 +70,17 @@ def inspection_report(
     sections += model_sections(inside, files)
     results = []
     for number, look in enumerate(looks):
-        found = _attention(look, files, file_stem(number, look.name), heads, mask_from, mass) if mask_from else {}
+        found = {}
+        if mask_from and look.attention:
+            stem = file_stem(number, look.name)
+            found = _attention(look.image, look.attention, files, stem, heads, mask_from, mass)
         results.append({"image": look.name, "top": look.top, **found})
     mask = {"layer": mask_from[0], "head": mask_from[1], "mass": mass, "chosen": mask_from_why} if mask_from else None
     data = {
         "checkpoint": about.splitlines(),
         "pictures": results,
         "left_out": left_out,
-        "layers": looks[0].attention.layers if mask_from else [],
+        "layers": looks[0].attention.layers if mask_from and looks[0].attention else [],
         "heads": list(heads),
         "mask": mask,
         **_curves(inside.objective),
@@ -102,14 +105,20 @@ def write_inspection(folder: Path, files: Mapping[str, bytes]) -> Path:
 
 
 def _attention(
-    look: Look, files: dict[str, bytes], stem: str, heads: Sequence[int], mask_from: tuple[int, int], mass: float
+    image: np.ndarray,
+    attention: AttentionMaps,
+    files: dict[str, bytes],
+    stem: str,
+    heads: Sequence[int],
+    mask_from: tuple[int, int],
+    mass: float,
 ) -> dict[str, object]:
     """Add the figures and maps of one image to ``files``; returns the grid and the mask's fraction of it."""
     layer, head = mask_from
-    maps, layers = look.attention.maps[0], look.attention.layers
-    every = layers_figure(look.image, maps[:, list(heads)], layers, heads)
+    maps, layers = attention.maps[0], attention.layers
+    every = layers_figure(image, maps[:, list(heads)], layers, heads)
     mask = threshold_mass(maps[layers.index(layer), head], mass)
-    cut = mask_figure(look.image, mask, f"layer {layer}, head {head}: {mass:.0%} of the attention mass")
+    cut = mask_figure(image, mask, f"layer {layer}, head {head}: {mass:.0%} of the attention mass")
     archive = io.BytesIO()
     np.savez_compressed(archive, maps=maps, layers=layers, mask=mask)
     files[f"{stem}-attention.npz"] = archive.getvalue()

@@ -72,12 +72,12 @@ def steps_figure(steps: LayerSteps) -> Figure:
             [found.rate_after - found.rate_before for found, _, _ in pair],
         )
     ]
-    if steps.trained.sparse:
+    if sparse := [found.sparse for found, _, _ in pair if found.sparse]:
         panels.append(
             (
                 "Sparse step: change of the LASSO objective",
                 "objective of the code minus\nthat of the feasible start",
-                [found.sparse.after - found.sparse.before for found, _, _ in pair],
+                [one.after - one.before for one in sparse],
             )
         )
     figure = new_figure(height=3.3)

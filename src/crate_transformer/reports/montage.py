@@ -67,7 +67,8 @@ def resample(
     values: Float[np.ndarray, "rows columns"], size: tuple[int, ...], how: Image.Resampling
 ) -> Float[np.ndarray, "height width"]:
     """Values on a grid, interpolated to ``(width, height)``."""
-    return np.asarray(Image.fromarray(values).resize(size, how))
+    width, height = size
+    return np.asarray(Image.fromarray(values).resize((width, height), how))
 
 
 class Montage:

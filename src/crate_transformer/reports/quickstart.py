@@ -3,9 +3,11 @@
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from pathlib import Path
+from typing import Any
 
 import numpy as np
 from markupsafe import Markup, escape
+from matplotlib.figure import Figure
 
 from crate_transformer.evaluation import SegmentationReport
 from crate_transformer.inspection import AttentionMaps, HeadSummary, LayerwiseObjective, Look
@@ -24,11 +26,15 @@ NAMES = {"crate": "CRATE", "vit": "ViT"}
 
 @dataclass(frozen=True, kw_only=True)
 class QuickstartResults:
-    """Everything on the page. ``pictures`` are the first test images, ``(images, height, width, 3)`` bytes."""
+    """Everything on the page.
+
+    ``pictures`` are the first test images, ``(images, height, width, 3)`` bytes; ``findings`` are pairs of a phenomenon
+    of the papers and a sentence about it.
+    """
 
     looks: Sequence[Look]
     answers: Mapping[str, str]
-    bundled: Mapping[str, object]
+    bundled: Mapping[str, Any]
     pictures: np.ndarray
     masks: np.ndarray
     labels: Sequence[str]
@@ -38,8 +44,8 @@ class QuickstartResults:
     segmentation: SegmentationReport
     heads: HeadSummary
     records: Mapping[str, Sequence[Mapping[str, object]]]
-    metrics: Mapping[str, object]
-    findings: Sequence[object]
+    metrics: Mapping[str, Any]
+    findings: Sequence[tuple[str, str]]
     how: str
     command: str
 
@@ -70,12 +76,12 @@ def quickstart_page(results: QuickstartResults, folder: Path) -> Path:
     return write_page(folder / "report.html", "CRATE on your machine", lead, sections, footer)
 
 
-def _figure(figure: object, folder: Path, name: str, caption: str, alternative: str) -> tuple[Path, str, str]:
+def _figure(figure: Figure, folder: Path, name: str, caption: str, alternative: str) -> tuple[Path, str, str]:
     return save_figure(figure, folder / "figures" / f"{name}.png"), caption, alternative
 
 
 def _statuses(results: QuickstartResults) -> Section:
-    rows = [[finding.phenomenon, finding.sentence] for finding in results.findings]
+    rows = [list(finding) for finding in results.findings]
     return Section(
         "What is seen here, and what is not", table=Table(["phenomenon of the papers", "on this machine"], rows)
     )
@@ -85,6 +91,8 @@ def _box(results: QuickstartResults, folder: Path) -> Section:
     layer, head = results.bundled["layer"], results.bundled["head"]
     figures = []
     for look in results.looks:
+        if look.attention is None:
+            continue
         chosen = look.attention.maps[:, layer, head]
         last = look.attention.maps[:, -1].mean(axis=1)
         maps = {f"layer {layer}, head {head}": chosen, f"layer {look.attention.layers[-1]}, mean of heads": last}
@@ -153,9 +161,8 @@ def _attention(results: QuickstartResults, folder: Path) -> Section:
     maps = {}
     for key, name in NAMES.items():
         for suffix, word in (("", ""), ("_untrained", " untrained")):
-            score = report.auc[key + suffix]
-            label = f"{name}{word}\nlayer {score.layer}, head {score.head}"
-            maps[label] = results.maps[key + suffix].maps[:, score.layer, score.head]
+            layer, head = report.chosen_head(key + suffix)
+            maps[f"{name}{word}\nlayer {layer}, head {head}"] = results.maps[key + suffix].maps[:, layer, head]
     titles = [
         f"{label}\n" + "\n".join(f"{NAMES[key]}: {answers[i]}" for key, answers in results.predictions.items())
         for i, label in enumerate(results.labels)

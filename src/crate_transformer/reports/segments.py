@@ -24,7 +24,7 @@ def masks_over(
     image: UInt8[np.ndarray, "height width 3"], masks: Bool[np.ndarray, "objects height width"]
 ) -> Image.Image:
     """The photograph with each object tinted in its own colour, a white edge, and the rest darkened."""
-    shown = np.where(masks.any(axis=0)[..., None], image, 0.45 * image)
+    shown = np.where(np.any(masks, axis=0)[..., None], image, 0.45 * image)
     for number in range(len(masks), 0, -1):
         mask = masks[number - 1]
         tint = 255 * np.array(to_rgb(COLOURS[(number - 1) % (len(COLOURS) - 1)]))

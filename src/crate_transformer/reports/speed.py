@@ -2,6 +2,7 @@
 
 import math
 from collections.abc import Mapping, Sequence
+from typing import Any
 
 from matplotlib.figure import Figure
 from matplotlib.ticker import FuncFormatter, LogLocator, NullLocator
@@ -16,7 +17,7 @@ LOOKS = [
 
 
 @styled
-def curves_figure(panels: Sequence[Mapping[str, object]]) -> Figure:
+def curves_figure(panels: Sequence[Mapping[str, Any]]) -> Figure:
     """Panels with logarithmic axes, on which a power law is a straight line; a name has the same style in all panels.
 
     Args:

@@ -6,7 +6,7 @@ from collections.abc import Callable, Iterator, Mapping
 from contextlib import contextmanager
 from functools import wraps
 from pathlib import Path
-from typing import TypeVar
+from typing import Any, ParamSpec
 
 import matplotlib
 from matplotlib.axes import Axes
@@ -37,7 +37,7 @@ OTHER_LETTERS = (
 )
 """Fonts for characters that DejaVu Sans lacks; the installed ones are used."""
 
-STYLE = {
+STYLE: dict[Any, Any] = {
     "font.family": ["DejaVu Sans", *(font for font in OTHER_LETTERS if font in get_font_names())],
     "font.size": 9.5,
     "axes.titlesize": 10.5,
@@ -65,24 +65,26 @@ STYLE = {
 }
 NOTHING_DATED = {".png": {"Software": None}, ".pdf": {"CreationDate": None, "Creator": None, "Producer": None}}
 
-Draw = TypeVar("Draw", bound=Callable[..., Figure])
+Options = ParamSpec("Options")
 
 
 @contextmanager
 def house_style() -> Iterator[None]:
     """Inside, matplotlib uses our settings; afterwards the user's settings are restored."""
-    defaults = {key: value for key, value in matplotlib.rcParamsDefault.items() if key != "backend"}
+    defaults: dict[Any, Any] = {key: value for key, value in matplotlib.rcParamsDefault.items() if key != "backend"}
     with matplotlib.rc_context(defaults | STYLE):
         yield
 
 
-def styled(draw: Draw) -> Draw:
+def styled(draw: Callable[Options, Figure]) -> Callable[Options, Figure]:
     """Run a drawing function in our style, with control characters in its texts shown as escapes."""
 
+    printed: Callable[..., Figure] = draw
+
     @wraps(draw)
-    def inner(*args: object, **kwargs: object) -> Figure:
+    def inner(*args: Options.args, **kwargs: Options.kwargs) -> Figure:
         with house_style():
-            return draw(*map(_shown, args), **{name: _shown(value) for name, value in kwargs.items()})
+            return printed(*map(_shown, args), **{name: _shown(value) for name, value in kwargs.items()})
 
     return inner
 
@@ -91,8 +93,9 @@ def _shown(value: object) -> object:
     """Strings, sequences of strings and mappings with control characters as escapes; anything else unchanged."""
     if isinstance(value, str):
         return printable(value, lines=True)
-    if type(value) in (list, tuple):
-        return type(value)(_shown(item) if isinstance(item, str) else item for item in value)
+    if type(value) is list or type(value) is tuple:
+        items = [_shown(item) if isinstance(item, str) else item for item in value]
+        return items if type(value) is list else tuple(items)
     if isinstance(value, Mapping):
         return {_shown(key): _shown(item) if isinstance(item, str) else item for key, item in value.items()}
     return value

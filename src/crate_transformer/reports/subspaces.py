@@ -82,13 +82,13 @@ def gram_figure(
     per_head = columns // geometry.trained.coherence.shape[-1]
     for row, (name, one) in enumerate((("trained", geometry.trained), ("untrained", geometry.untrained))):
         for panel, layer in zip(panels[row], chosen, strict=True):
-            shown = panel.imshow(one.gram[layer], vmin=0, vmax=largest, cmap="magma", interpolation="nearest")
+            panel.imshow(one.gram[layer], vmin=0, vmax=largest, cmap="magma", interpolation="nearest")
             panel.grid(visible=False)
             panel.set_xticks(np.arange(0, columns + 1, per_head) - 0.5, labels=[])
             panel.set_yticks(np.arange(0, columns + 1, per_head) - 0.5, labels=[])
             panel.set_title("" if row else f"layer {layer}")
         panels[row, 0].set_ylabel(name)
-    figure.colorbar(shown, ax=panels, label="|cos|; the diagonal is 1", shrink=0.8, extend="max")
+    figure.colorbar(panels[0, 0].images[0], ax=panels, label="|cos|; the diagonal is 1", shrink=0.8, extend="max")
     figure.suptitle(title)
     figure.supxlabel(f"{per_head} columns of each head, drawn at random; ticks separate the heads", fontsize=8.5)
     return figure

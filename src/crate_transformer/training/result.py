@@ -2,8 +2,7 @@
 
 from dataclasses import dataclass, field
 
-from torch import nn
-
+from crate_transformer.models import Model
 from crate_transformer.training.precision import MixedPrecision
 from crate_transformer.training.state import Divergence
 
@@ -17,7 +16,7 @@ class TrainResult:
     with lower learning rates.
     """
 
-    model: nn.Module
+    model: Model
     steps: int
     loss: float
     seconds: float

@@ -9,12 +9,12 @@ from pathlib import Path
 from typing import NoReturn
 
 import torch
-from torch import nn
 
 from crate_transformer.configs.execution import ExecutionConfig
 from crate_transformer.configs.loop import LoopConfig
 from crate_transformer.configs.optimiser import OptimiserConfig
 from crate_transformer.configs.schedule import FittedSchedule
+from crate_transformer.models import Model, innermost
 from crate_transformer.progress import ProgressLine
 from crate_transformer.training.average import average_of
 from crate_transformer.training.diagnosis import first_not_finite
@@ -73,8 +73,8 @@ class Trainer:
         execution: ExecutionConfig,
         processes: Processes,
         settings: Mapping[str, object] | None = None,
-        validate: Callable[[nn.Module], dict[str, object]] | None = None,
-        keep_best: Callable[[nn.Module, int, dict[str, object]], None] | None = None,
+        validate: Callable[[Model], dict[str, object]] | None = None,
+        keep_best: Callable[[Model, int, dict[str, object]], None] | None = None,
         title: str = "training",
         show: bool = True,
     ) -> None:
@@ -114,7 +114,7 @@ class Trainer:
             raise ValueError("precision is fp16, which cannot be had with sharding: choose bf16 or float32")
         task.to(device)
         self.average = average_of(task.exported, self.loop.ema_decay) if self.loop.ema_decay else None
-        self.complete: nn.Module | None = None
+        self.complete: Model | None = None
         if execution.save_memory:
             task.model.set_grad_checkpointing(True)
         if execution.sharding == "fsdp":
@@ -195,9 +195,9 @@ class Trainer:
             self._stop_diverged(step, f"the loss has risen from {first:.3g} to {loss:.3g}")
         self.log.write(step=step, **numbers, learning_rate=self.stepper.learning_rate, seconds=seconds)
 
-    def _plain_model(self) -> nn.Module:
+    def _plain_model(self) -> Model:
         """The model, or the average, as an ordinary module that every process has as a whole."""
-        model = self.task.exported if self.average is None else self.average.module
+        model = innermost(self.task.exported if self.average is None else self.average)
         if self.complete is None:
             return model
         self.complete.load_state_dict({name: whole(tensor) for name, tensor in model.state_dict().items()})

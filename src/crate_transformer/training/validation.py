@@ -2,8 +2,7 @@
 
 from collections.abc import Callable
 
-from torch import nn
-
+from crate_transformer.models import Model
 from crate_transformer.training.metrics import MetricsLog
 from crate_transformer.training.processes import Processes
 from crate_transformer.training.task import Task
@@ -28,8 +27,8 @@ class Validation:
         task: Task,
         log: MetricsLog,
         processes: Processes,
-        measure: Callable[[nn.Module], Numbers] | None,
-        keep_best: Callable[[nn.Module, int, Numbers], None] | None,
+        measure: Callable[[Model], Numbers] | None,
+        keep_best: Callable[[Model, int, Numbers], None] | None,
         *,
         steps: int,
         every: int | None,
@@ -46,7 +45,7 @@ class Validation:
         wanted = step == self.steps or (self.every is not None and step > 0 and step % self.every == 0)
         return self.measure is not None and wanted
 
-    def __call__(self, model: nn.Module, step: int, seconds: float) -> None:
+    def __call__(self, model: Model, step: int, seconds: float) -> None:
         if self.measure is None:
             return
         self.numbers, before = self.measure(model), self.values()

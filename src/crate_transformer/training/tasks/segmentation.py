@@ -4,7 +4,7 @@ import dataclasses
 
 import torch
 import torch.nn.functional as F
-from torch import Tensor, nn
+from torch import Tensor
 
 from crate_transformer.configs import AugmentConfig
 from crate_transformer.configs.segmentation import SegmentationConfig
@@ -18,10 +18,8 @@ from crate_transformer.training.task import Processes, Progress, Task
 _IN_PRIOR = 500  # training masks, evenly spaced
 
 
-class Segmentation(Task):
+class Segmentation(Task[Segmenter, Masked]):
     """Mean cross entropy over the pixels that have a class; a decoder on a backbone (arXiv 2411.03033)."""
-
-    measure = "miou"
 
     def __init__(self, config: SegmentationConfig, model: Segmenter, augment: AugmentConfig) -> None:
         super().__init__()
@@ -31,6 +29,10 @@ class Segmentation(Task):
             if name.startswith(model.not_in_logits) or (config.freeze_backbone and name.startswith("backbone.")):
                 parameter.requires_grad_(False)
         self.prior: Tensor | None = None
+
+    @property
+    def measure(self) -> str:
+        return "miou"
 
     def train(self, mode: bool = True) -> "Segmentation":
         super().train(mode)
@@ -48,7 +50,7 @@ class Segmentation(Task):
         return loss / (targets != VOID).sum().clamp(min=1), {}
 
     def evaluate(
-        self, model: nn.Module, held_out: Masked, processes: Processes, *, trained_on: Masked, num_workers: int
+        self, model: Segmenter, held_out: Masked, processes: Processes, *, trained_on: Masked, num_workers: int
     ) -> dict[str, object]:
         shares = {"rank": processes.rank, "world_size": processes.world_size}
         if self.prior is None:
