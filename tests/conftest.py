@@ -13,19 +13,26 @@ import numpy as np
 import pytest
 import torch
 from PIL import Image
+from shape_checks import checked
 
+jaxtyping.jaxtyped = checked  # before the package is imported, whose functions --jaxtyping-packages decorates
 SHARED = Path(__file__).resolve().parents[2] / "shared"
 LONGEST = (
     "test_every_path.py",
     "test_docs_pages.py",
+    "test_processes.py",
     "test_architecture.py",
-    "test_cli_ending.py",
-    "test_cli_inspect.py",
+    "test_examples.py",
     "test_quickstart.py",
-    "test_cli_outputs.py",
+    "test_cli_ending.py",
+    "test_explorer_actions.py",
+    "test_cli_inspect.py",
+    "test_fold.py",
     "test_export.py",
+    "test_explorer_server_pages.py",
+    "test_measure.py",
 )
-"""Files that take more than fifteen seconds: two processes divide the files, so these come first."""
+"""Files that take more than nine seconds: two processes divide the files, so these come first."""
 
 
 def pytest_addoption(parser: pytest.Parser) -> None:
@@ -95,6 +102,12 @@ def small_defaults(monkeypatch: pytest.MonkeyPatch) -> None:
         kind, config = models[name]
         small = dataclasses.replace(config, embed_dim=16 * config.num_heads, depth=2)
         monkeypatch.setitem(models, name, (kind, small))
+
+
+@pytest.fixture
+def two_untrained(monkeypatch: pytest.MonkeyPatch) -> None:
+    """The control of untrained models is the higher of two, not the highest of five, which take most of the time."""
+    monkeypatch.setattr("crate_transformer.inspection.controls.UNTRAINED_MODELS", 2)
 
 
 @pytest.fixture
