@@ -11,7 +11,13 @@ from crate_transformer.checkpoints import load_checkpoint, save_checkpoint
 from crate_transformer.layers import HookPoint
 from crate_transformer.models import MODELS
 
-every_model = pytest.mark.parametrize("name", sorted(MODELS))
+SMALL = {"img_size": 16, "patch_size": 4, "depth": 2, "num_classes": 5}
+KINDS = {
+    (model_class, dataclasses.replace(config, **SMALL, embed_dim=48, num_heads=4)): name
+    for name, (model_class, config) in sorted(MODELS.items(), key=lambda item: -item[1][1].num_heads)
+}
+"""One of the models that differ in their sizes alone: tests/models/test_models_page.py builds each of them."""
+every_model = pytest.mark.parametrize("name", sorted(KINDS.values()))
 PATCHES = {name: entry for name, entry in MODELS.items() if getattr(entry[1], "stem", "patch") == "patch"}
 CLASSES = {model_class: name for name, (model_class, _) in PATCHES.items()}
 every_class = pytest.mark.parametrize("name", CLASSES.values())
@@ -20,8 +26,7 @@ every_class = pytest.mark.parametrize("name", CLASSES.values())
 def toy(name, **changes):
     """The registered architecture, narrow and shallow, with parameters away from symmetric initial values."""
     model_class, config = MODELS[name]
-    small = {"img_size": 16, "patch_size": 4, "embed_dim": 4 * config.num_heads, "depth": 2, "num_classes": 5}
-    model = model_class(dataclasses.replace(config, **small | changes))
+    model = model_class(dataclasses.replace(config, **SMALL | {"embed_dim": 4 * config.num_heads} | changes))
     with torch.no_grad():
         for parameter in model.parameters():
             parameter.add_(0.05 * torch.randn_like(parameter))
@@ -46,7 +51,7 @@ def test_forward_and_backward_are_finite_and_reach_every_parameter(name, global_
 
 
 @every_model
-@pytest.mark.parametrize("size", [(16, 16), (24, 12), (4, 32), (48, 48)])
+@pytest.mark.parametrize("size", [(24, 12), (4, 32)])
 def test_other_and_non_square_sizes(name, size):
     model = toy(name).eval()
     with torch.no_grad():
@@ -88,16 +93,6 @@ def test_every_hook_point_fires_once_and_hooks_change_nothing(name):
     for handle in handles:
         handle.remove()
     assert sorted(fired) == sorted(points)
-
-
-@every_class
-def test_export_with_any_batch_size(name):
-    model = toy(name).eval()
-    batch = torch.export.Dim("batch", min=1, max=64)
-    exported = torch.export.export(model, (torch.randn(2, 3, 16, 16),), dynamic_shapes=({0: batch},))
-    images = torch.randn(5, 3, 16, 16)
-    with torch.no_grad():
-        torch.testing.assert_close(exported.module()(images), model(images), rtol=1e-4, atol=1e-5)
 
 
 @every_model

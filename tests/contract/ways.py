@@ -92,8 +92,6 @@ AUTOCAST = {"autocast": True, "products": torch.bfloat16}
 TO_INPUT = {"prepare": folded, "gradients_of": "input"}
 WAYS = {
     "plain": Way(prepare=plain),
-    "checkpointed": Way(prepare=checkpointed),
-    "hooked": Way(prepare=hooked),
     "folded": Way(**TO_INPUT),
     "folded and hooked": Way(prepare=lambda model: hooked(model.fold()), gradients_of="input"),
     "packed": Way(prepare=packed, gradients_of="nothing"),

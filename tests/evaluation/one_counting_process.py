@@ -4,6 +4,7 @@
 """
 
 import os
+from datetime import timedelta
 
 import torch
 from torch import distributed, nn
@@ -11,10 +12,12 @@ from torch import distributed, nn
 from crate_transformer.evaluation import accuracy_counts
 from crate_transformer.evaluation.accuracy import over_processes
 
+WAIT = timedelta(minutes=3)
 rank, processes = int(os.environ["RANK"]), int(os.environ["WORLD_SIZE"])
 torch.set_num_threads(1)
 if processes > 1:
-    distributed.init_process_group("gloo", init_method=os.environ["INIT"], rank=rank, world_size=processes)
+    meeting = {"init_method": os.environ["INIT"], "timeout": WAIT}
+    distributed.init_process_group("gloo", rank=rank, world_size=processes, **meeting)
 generator = torch.Generator().manual_seed(0)
 logits, labels = torch.randn(103, 12, generator=generator), torch.randint(12, (103,), generator=generator)
 first, last = (0, 103) if processes == 1 else ((0, 70), (70, 103))[rank]

@@ -91,11 +91,13 @@ def test_two_processes_with_uneven_shares_count_what_one_counts(tmp_path, monkey
     def given(rank: int, processes: int) -> dict[str, str]:
         return {"RANK": str(rank), "WORLD_SIZE": str(processes), "INIT": f"file://{tmp_path}/meet"}
 
-    start = {"stdout": subprocess.PIPE, "text": True}
-    running = [subprocess.Popen([sys.executable, script], env=os.environ | given(rank, 2), **start) for rank in (0, 1)]
-    for name, value in given(0, 1).items():
-        monkeypatch.setenv(name, value)
-    runpy.run_path(script)
-    alone = capsys.readouterr().out
-    assert [process.communicate(timeout=120)[0] for process in running] == [alone, alone]
+    def here(rank: int, processes: int) -> str:
+        for name, value in given(rank, processes).items():
+            monkeypatch.setenv(name, value)
+        runpy.run_path(script)
+        return capsys.readouterr().out
+
+    other = subprocess.Popen([sys.executable, script], env=os.environ | given(1, 2), stdout=subprocess.PIPE, text=True)
+    alone = here(0, 1)
+    assert here(0, 2) == other.communicate(timeout=120)[0] == alone
     assert "of 103 images" in alone

@@ -6,6 +6,7 @@
 import copy
 import os
 import sys
+from datetime import timedelta
 
 import torch
 from test_fold import EXACT, build, inputs
@@ -14,7 +15,8 @@ from torch.nn.parallel import DistributedDataParallel
 
 rank, replicas = int(os.environ["RANK"]), int(os.environ["WORLD_SIZE"])
 torch.set_num_threads(1)
-distributed.init_process_group("gloo", init_method=os.environ["INIT"], rank=rank, world_size=replicas)
+meeting = {"init_method": os.environ["INIT"], "timeout": timedelta(minutes=3)}
+distributed.init_process_group("gloo", rank=rank, world_size=replicas, **meeting)
 for family in sys.argv[1:]:
     torch.manual_seed(int(os.environ["SEED"]))
     alone = build(family)

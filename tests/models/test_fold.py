@@ -2,6 +2,7 @@
 
 import copy
 import os
+import runpy
 import subprocess
 import sys
 from pathlib import Path
@@ -83,12 +84,13 @@ def average(model):
     return averaged.module
 
 
-MOVES = [step, load, write_through_data, replace_data, change_a_copy, average]
+MOVES = [(step, False), (step, True), (load, False), (write_through_data, True), (replace_data, False)]
+MOVES += [(change_a_copy, True), (average, False)]
+"""Each with whether the model is in training mode."""
 
 
 @every_family
-@pytest.mark.parametrize("training", [False, True])
-@pytest.mark.parametrize("move", MOVES, ids=lambda move: move.__name__)
+@pytest.mark.parametrize(("move", "training"), MOVES)
 def test_model_and_fold_follow_the_weights_and_an_earlier_fold_does_not(move, training, family):
     torch.manual_seed(1)
     model = build(family)
@@ -241,23 +243,22 @@ def test_only_the_class_token_asks():
         assert counter.get_total_flops() == projections + 2 * 2 * 101 * 24
 
 
-def test_two_processes_have_the_gradients_of_the_joint_batch(tmp_path):
-    script = Path(__file__).with_name("one_replica.py")
-    environment = {**os.environ, "OMP_NUM_THREADS": "1", "WORLD_SIZE": "2", "INIT": f"file://{tmp_path / 'meet'}"}
-    replicas = [
-        subprocess.Popen(
-            [sys.executable, script, *FAMILIES],
-            env=environment | {"RANK": str(rank)},
-            stdout=subprocess.PIPE,
-            stderr=subprocess.PIPE,
-            text=True,
-        )
-        for rank in range(2)
-    ]
-    for replica in replicas:
-        out, err = replica.communicate(timeout=240)
-        assert replica.returncode == 0, err[-2000:]
-        assert out.split() == list(FAMILIES)
+@pytest.mark.filterwarnings("ignore")  # of DistributedDataParallel
+def test_two_processes_have_the_gradients_of_the_joint_batch(tmp_path, monkeypatch, capfd):
+    """One of the two is this one."""
+    script = str(Path(__file__).with_name("one_replica.py"))
+    environment = {"OMP_NUM_THREADS": "1", "WORLD_SIZE": "2", "INIT": f"file://{tmp_path / 'meet'}"}
+    command, piped = [sys.executable, script, *FAMILIES], subprocess.PIPE
+    other = subprocess.Popen(
+        command, env=os.environ | environment | {"RANK": "1"}, stdout=piped, stderr=piped, text=True
+    )
+    for name, value in (environment | {"RANK": "0"}).items():
+        monkeypatch.setenv(name, value)
+    monkeypatch.setattr(sys, "argv", command[1:])
+    runpy.run_path(script)
+    out, err = other.communicate(timeout=240)
+    assert other.returncode == 0, err[-2000:]
+    assert out.split() == capfd.readouterr().out.split() == list(FAMILIES)
 
 
 def test_mixed_precisions_are_refused():
