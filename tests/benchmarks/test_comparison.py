@@ -48,6 +48,7 @@ def data(tmp_path):
     return tmp_path / "data"
 
 
+@pytest.mark.usefixtures("two_untrained")
 def test_runs_and_page(run, data, tmp_path):
     options = ["--models", *MODELS, "--parameters", 30_000, "--steps", 2, "--seeds", 0]
     run("comparison.py", data, tmp_path / "runs", *options)

@@ -48,7 +48,8 @@ def test_errors_over_species_are_larger_where_images_of_a_species_are_alike():
     assert compare(alike, groups=np.zeros(40)).above == {"control": False}  # one species tells nothing about others
 
 
-@pytest.mark.parametrize("folder", ["horses/open", "pets/open"])
+@pytest.mark.parametrize("folder", ["pets/open", pytest.param("horses/open", marks=pytest.mark.slow)])
+@pytest.mark.usefixtures("two_untrained")
 def test_real_animals(shared, folder):
     if not (bundled := list_pretrained()):
         pytest.skip("there are no bundled weights")

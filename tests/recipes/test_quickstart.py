@@ -9,6 +9,7 @@ import signal
 import pytest
 
 from crate_transformer.configs.classification import ClassificationConfig
+from crate_transformer.data import digits
 from crate_transformer.recipes import explorer_pages, run, tasks
 from crate_transformer.recipes import quickstart as recipe
 from crate_transformer.recipes.quickstart import QuickstartConfig, quickstart
@@ -16,6 +17,14 @@ from crate_transformer.training.tasks.classification import Classification
 
 SMALL = QuickstartConfig(steps=2, train_images=128, test_images=40)
 ROWS = {"crate", "crate_untrained", "crate_shuffled", "vit", "vit_untrained", "mean_mask_prior", "brightness"}
+
+
+def fewer(patch):
+    """Photographs, images to choose heads on and untrained models, which take most of the time."""
+    patch.setattr(recipe, "SUBJECTS", {name: recipe.SUBJECTS[name] for name in ("cat", "astronaut")})
+    for place in ("inspection.controls", "recipes.quickstart"):
+        patch.setattr(f"crate_transformer.{place}.UNTRAINED_MODELS", 2)
+    patch.setattr(recipe, "digits", lambda part, count, seed: digits(part, min(count, 128), seed=seed))
 
 
 @pytest.fixture(scope="module")
@@ -32,9 +41,9 @@ def finished(tmp_path_factory):
 
     with pytest.MonkeyPatch.context() as patch:
         patch.setitem(tasks._TASKS, ClassificationConfig, Interrupting)
-        for name, fewer in (("PHOTOGRAPHS", ("cat",)), ("SHOWN", 2), ("REFERENCES", 20)):
-            patch.setattr(explorer_pages, name, fewer)
-        patch.setattr(recipe, "UNTRAINED_MODELS", 3)
+        for name, value in (("PHOTOGRAPHS", ("cat",)), ("SHOWN", 2), ("REFERENCES", 20)):
+            patch.setattr(explorer_pages, name, value)
+        fewer(patch)
         with pytest.raises(KeyboardInterrupt):
             quickstart(folder, SMALL, show=False)
         assert not (folder / "metrics.json").exists()
@@ -94,7 +103,7 @@ def test_run_again_it_trains_nothing_and_says_what_it_does(finished, monkeypatch
     folder = finished[0].parent
     before = json.loads((folder / "metrics.json").read_text())
     monkeypatch.setattr(run, "Trainer", refuse)
-    monkeypatch.setattr(recipe, "UNTRAINED_MODELS", 3)
+    fewer(monkeypatch)
     for page in ("photographs_page", "digits_page", "quickstart_page"):  # which take most of the time
         monkeypatch.setattr(recipe, page, lambda *_: folder)
     quickstart(folder, SMALL, show=True)

@@ -1,5 +1,6 @@
 """A few dozen pictures and nothing but defaults: the model learns, and says what it did and how sure it is."""
 
+import dataclasses
 import re
 import zipfile
 
@@ -10,6 +11,7 @@ from crate_transformer.checkpoints import load_checkpoint
 from crate_transformer.cli import main
 from crate_transformer.data import eval_loader, open_images, photograph
 from crate_transformer.evaluation import accuracy
+from crate_transformer.models import MODELS
 
 TEXTURES = ("brick", "grass", "gravel")
 WNIDS = ("n01443537", "n02279972", "n09428293")  # goldfish, monarch, seashore
@@ -50,7 +52,9 @@ SLOW = pytest.mark.slow
 
 @pytest.mark.usefixtures("unchecked", "undrawn")
 @pytest.mark.parametrize("count", [30, pytest.param(100, marks=SLOW), pytest.param(1000, marks=SLOW)])
-def test_textures(count, tmp_path, capsys):
+def test_textures(count, tmp_path, capsys, monkeypatch):
+    model_class, config = MODELS["crate_micro_patch4_32"]
+    monkeypatch.setitem(MODELS, "crate_micro_patch4_32", (model_class, dataclasses.replace(config, depth=2)))
     data = cut_textures(tmp_path / "data", count, range(256), seed=1)
     unseen = cut_textures(tmp_path / "unseen", 90, range(256, 512), seed=2)
     out, found, model = learn(data, unseen, tmp_path, capsys, "--model", "crate_micro_patch4_32", "--img-size", "16")

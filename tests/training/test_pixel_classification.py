@@ -37,6 +37,7 @@ def test_the_loss_is_the_mean_over_pixels_with_a_class():
     assert task(empty, Progress(0, 1, 0))[0] == 0
 
 
+@pytest.mark.usefixtures("unchecked")
 @pytest.mark.parametrize("attention", ["self", "cross"])
 def test_digits_are_segmented_better_than_by_the_controls(attention, tmp_path):
     data = [

@@ -125,6 +125,7 @@ def torchrun(pictures, output, steps, *options):
     )
 
 
+@pytest.mark.slow
 def test_torchrun_needs_no_more_than_the_command(pictures, tmp_path):
     process = torchrun(pictures, tmp_path / "run", 3)
     said, complaints = process.communicate(timeout=100)
