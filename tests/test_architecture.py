@@ -8,9 +8,9 @@ import sys
 from pathlib import Path
 
 import pytest
+from documented import run_line
 
 import crate_transformer
-from crate_transformer.cli import main
 
 SOURCE = Path(crate_transformer.__file__).parent
 README = Path(__file__).resolve().parents[1] / "README.md"
@@ -101,7 +101,7 @@ def commands(page=README):
     return [line for line in lines if line[:1] == ["crate"] and line[1] != "quickstart"]
 
 
-@pytest.mark.usefixtures("unchecked", "undrawn", "small_defaults")
+@pytest.mark.usefixtures("unchecked", "undrawn", "small_defaults", "two_untrained")
 @pytest.mark.parametrize("page", ["README.md", "docs/explorer.md"])
 def test_the_commands_of_a_page_run(page, inputs, capfd, monkeypatch):
     """Those that README shows too run with README."""
@@ -110,13 +110,7 @@ def test_the_commands_of_a_page_run(page, inputs, capfd, monkeypatch):
     expected = {"train", "evaluate", "classify", "inspect"} if page == "README.md" else {"inspect", "explore"}
     assert expected <= {line[1] for line in lines}
     for line in lines if page == "README.md" else [line for line in lines if line not in commands()]:
-        smaller = ["--maskcut-size", "64", "--size", "64"] if "--segmentation" in line else []  # else it takes minutes
-        try:
-            code = main([*line[1:], *smaller])
-        except SystemExit as end:
-            code = end.code
-        captured = capfd.readouterr()
-        assert code == 0, f"{shlex.join(line)}\n{captured.out}{captured.err}"
+        run_line(line, capfd)
 
 
 def test_the_targets_of_readme_exist():

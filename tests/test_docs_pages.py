@@ -13,7 +13,7 @@ OTHERS = {
     "how-to/attribution.md": "captum",
 }
 """Pages that also show another package; timm's part runs in tests/integrations."""
-pytestmark = pytest.mark.usefixtures("inputs", "unchecked", "undrawn", "small_defaults")
+pytestmark = pytest.mark.usefixtures("inputs", "unchecked", "undrawn", "small_defaults", "two_untrained")
 
 
 @pytest.mark.parametrize("page", [page for page in PAGES if page not in TEXT_ALONE and OTHERS.get(page) != "peft"])

@@ -24,10 +24,13 @@ def test_a_notebook_is_committed_without_outputs(notebook):
 
 
 @every_notebook
+@pytest.mark.usefixtures("unchecked")
 def test_every_cell_runs(notebook, tmp_path, monkeypatch):
+    """With a tenth of the training, which is most of the work."""
     monkeypatch.chdir(tmp_path)
     known = {"__name__": "__main__"}
     for number, cell in enumerate(code_cells(notebook), start=1):
         lines = [line for line in cell["source"] if not line.startswith("%")]  # magics are IPython's
-        exec(compile("".join(lines), f"{notebook.name}, code cell {number}", "exec"), known)
+        source = "".join(lines).replace("steps=150", "steps=15")
+        exec(compile(source, f"{notebook.name}, code cell {number}", "exec"), known)
     assert not list(tmp_path.iterdir()), "a notebook writes no files unasked"

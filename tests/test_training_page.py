@@ -6,9 +6,9 @@ from pathlib import Path
 
 import numpy as np
 import pytest
+from documented import run_line
 from PIL import Image
 
-from crate_transformer.cli import main
 from crate_transformer.recipes.dry_run import MEASURED, WARM_UP
 from crate_transformer.recipes.registry import RECIPES
 
@@ -35,15 +35,10 @@ def inputs(tmp_path, monkeypatch):
 @pytest.mark.usefixtures("inputs", "unchecked", "undrawn", "small_defaults")
 def test_its_commands_run(capfd):
     """Those that README shows too run in its own test."""
-    lines = [line for line in shell(PAGE) if line not in shell(README)]
+    lines = [line for line in shell(PAGE) if line and line not in shell(README)]
     assert len(lines) > 7
     for line in lines:
-        try:
-            code = main(line[1:])
-        except SystemExit as end:
-            code = end.code
-        captured = capfd.readouterr()
-        assert code == 0, f"{line}\n{captured.out}{captured.err}"
+        run_line(line, capfd)
 
 
 def test_every_command_is_one_of_ours_with_options_that_exist():
