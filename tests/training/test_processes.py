@@ -72,14 +72,22 @@ def names(folder):
     return sorted(str(path.relative_to(folder)) for path in folder.rglob("*"))
 
 
+BOTH = ((2, 1), (1, 2))
+"""How many processes begin, and how many go on."""
+OTHERS = [name for name in EXPERIMENTS if name != "classification"]
+
+
 @pytest.mark.parametrize(
-    ("name", "sharding"),
+    ("name", "sharding", "orders"),
     [
-        *((name, "none") for name in EXPERIMENTS),
-        *(pytest.param(n, "fsdp", marks=pytest.mark.slow if n != "classification" else []) for n in EXPERIMENTS),
+        ("classification", "none", BOTH),
+        ("classification", "fsdp", BOTH),
+        *((name, "none", BOTH[:1]) for name in OTHERS),
+        *(pytest.param(name, "none", BOTH[1:], marks=pytest.mark.slow) for name in OTHERS),
+        *(pytest.param(name, "fsdp", BOTH, marks=pytest.mark.slow) for name in OTHERS),
     ],
 )
-def test_any_number_of_processes_follows_the_same_curve(data, tmp_path, name, sharding):
+def test_any_number_of_processes_follows_the_same_curve(data, tmp_path, name, sharding, orders):
     experiment = EXPERIMENTS[name]
 
     def job(folder, count, signal_at=None, **execution):
@@ -94,7 +102,7 @@ def test_any_number_of_processes_follows_the_same_curve(data, tmp_path, name, sh
     assert alone.code == 0, alone.text
     expected, weights = curve(tmp_path / "alone"), load_file(tmp_path / "alone/model.safetensors")
     assert len(expected) == STEPS + 3
-    for first, then in ((2, 1), (1, 2)):
+    for first, then in orders:
         folder = tmp_path / f"{first} then {then}"
         begun = train_with(first, job(folder, first, signal_at=5, accumulate=parts))
         assert [ended.code for ended in begun] == [130] * first, begun
