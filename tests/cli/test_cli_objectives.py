@@ -11,6 +11,7 @@ from PIL import Image
 from crate_transformer.checkpoints import load_checkpoint
 from crate_transformer.data import preprocess
 
+pytestmark = pytest.mark.usefixtures("unchecked")
 MAE = ("--task", "mae", "--model", "crate_mae_micro_patch4_32", "--img-size", "8", "--batch-size", "4")
 FEW = ("--steps", "3", "--warmup-steps", "1")
 

@@ -9,7 +9,7 @@ from PIL import Image
 
 from crate_transformer.data import decode_mask, encode_mask
 
-pytestmark = pytest.mark.usefixtures("two_untrained")
+pytestmark = pytest.mark.usefixtures("two_untrained", "unchecked")
 
 
 @pytest.fixture

@@ -126,6 +126,7 @@ def test_the_best_of_several_untrained_models_is_the_control(monkeypatch):
         assert (rows["model"]["mask"].ap50 > 0.9) != high
 
 
+@pytest.mark.usefixtures("two_untrained")
 def test_undecided_pixels_belong_to_no_mask():
     model, bright = build_model("crate_tiny_patch16_224", **TINY), [sample(seed) for seed in range(4)]
     samples = []

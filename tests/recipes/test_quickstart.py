@@ -6,6 +6,7 @@ import os
 import re
 import signal
 
+import jaxtyping
 import pytest
 
 from crate_transformer.configs.classification import ClassificationConfig
@@ -44,6 +45,7 @@ def finished(tmp_path_factory):
         for name, value in (("PHOTOGRAPHS", ("cat",)), ("SHOWN", 2), ("REFERENCES", 20)):
             patch.setattr(explorer_pages, name, value)
         fewer(patch)
+        patch.setattr(jaxtyping.config, "jaxtyping_disable", True)
         with pytest.raises(KeyboardInterrupt):
             quickstart(folder, SMALL, show=False)
         assert not (folder / "metrics.json").exists()

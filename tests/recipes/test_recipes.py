@@ -52,6 +52,7 @@ def text(tmp_path):
     return file
 
 
+@pytest.mark.usefixtures("unchecked")
 @pytest.mark.parametrize(("name", "experiment"), small().items(), ids=small())
 def test_two_steps(name, experiment, noise, masked, text, tmp_path):
     data = masked if isinstance(experiment.task, SegmentationConfig) else noise

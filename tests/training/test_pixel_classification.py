@@ -38,7 +38,7 @@ def test_the_loss_is_the_mean_over_pixels_with_a_class():
 
 
 @pytest.mark.usefixtures("unchecked")
-@pytest.mark.parametrize("attention", ["self", "cross"])
+@pytest.mark.parametrize("attention", ["cross", pytest.param("self", marks=pytest.mark.slow)])
 def test_digits_are_segmented_better_than_by_the_controls(attention, tmp_path):
     data = [
         masked_digits(digits(part, count, size=16), by_class=False) for part, count in (("train", 2000), ("test", 80))
