@@ -4,6 +4,7 @@ import dataclasses
 import io
 import os
 import random
+import shutil
 import signal
 from collections.abc import Iterator
 from pathlib import Path
@@ -118,28 +119,32 @@ def unchecked() -> Iterator[None]:
     jaxtyping.config.update("jaxtyping_disable", False)
 
 
-@pytest.fixture
-def inputs(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Path:
-    """What the documentation gives to commands, in the working folder: ``photo.jpg``, ``my_images`` with a folder per
-    class, ``my_masks`` with pictures and masks, an official checkpoint of a size that is published, and a ViT."""
+@pytest.fixture(scope="session")
+def _inputs(tmp_path_factory: pytest.TempPathFactory) -> Path:
     from crate_transformer.checkpoints import save_checkpoint, save_official  # after the plugin that checks shapes
     from crate_transformer.models import build_model
 
-    random = np.random.default_rng(0)
+    folder, random = tmp_path_factory.mktemp("inputs"), np.random.default_rng(0)
     masked = [Path("my_masks") / "images" / f"{i}.jpg" for i in range(6)]
     classes = [Path("my_images") / kind / f"{i}.jpg" for kind in ("cat", "dog") for i in range(6)]
     files = [Path("photo.jpg"), *masked, *classes]
     for file in files:
-        (tmp_path / file).parent.mkdir(parents=True, exist_ok=True)
-        Image.fromarray(random.integers(0, 256, (72, 96, 3), dtype=np.uint8)).save(tmp_path / file)
-    (tmp_path / "my_masks" / "masks").mkdir()
+        (folder / file).parent.mkdir(parents=True, exist_ok=True)
+        Image.fromarray(random.integers(0, 256, (72, 96, 3), dtype=np.uint8)).save(folder / file)
+    (folder / "my_masks" / "masks").mkdir()
     for i, file in enumerate(masked):
         mask = np.zeros((72, 96), np.uint8)
         mask[10 + 4 * i : 50, 20 : 50 + 5 * i] = 1
-        Image.fromarray(mask).save(tmp_path / "my_masks" / "masks" / f"{file.stem}.png")
-    save_official(build_model("crate_small_patch16_224", img_size=32), tmp_path / "CRATE-S.pth.tar")
-    save_checkpoint(
-        build_model("vit_tiny_patch16_224", img_size=32, depth=2, num_classes=4), tmp_path / "vit_checkpoint"
-    )
+        Image.fromarray(mask).save(folder / "my_masks" / "masks" / f"{file.stem}.png")
+    save_official(build_model("crate_small_patch16_224", img_size=32), folder / "CRATE-S.pth.tar")
+    save_checkpoint(build_model("vit_tiny_patch16_224", img_size=32, depth=2, num_classes=4), folder / "vit_checkpoint")
+    return folder
+
+
+@pytest.fixture
+def inputs(_inputs: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Path:
+    """What the documentation gives to commands, in the working folder: ``photo.jpg``, ``my_images`` with a folder per
+    class, ``my_masks`` with pictures and masks, an official checkpoint of a size that is published, and a ViT."""
+    shutil.copytree(_inputs, tmp_path, dirs_exist_ok=True)
     monkeypatch.chdir(tmp_path)
     return tmp_path

@@ -12,7 +12,7 @@ import torch
 from test_every_model import CLASSES, toy
 from ways import LANGUAGE, SIZES, VISION, WAYS, build, compare, reference
 
-from crate_transformer.models import CRATE, ToST
+from crate_transformer.models import CRATE
 
 
 @pytest.fixture(autouse=True)
@@ -58,7 +58,7 @@ def test_an_exported_folded_model_answers_the_same(name):
     assert error < 1e-5, error
 
 
-FEW = [CLASSES[CRATE], CLASSES[ToST]]
+FEW = [CLASSES[CRATE]]
 
 
 @pytest.mark.parametrize(
