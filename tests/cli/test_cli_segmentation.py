@@ -7,7 +7,7 @@ import pytest
 from PIL import Image
 
 from crate_transformer.checkpoints import load_checkpoint
-from crate_transformer.data import digits, masked_digits
+from crate_transformer.data import digits, masked_digits, open_masked
 from crate_transformer.models import Segmenter
 
 TASK = ("--task", "segmentation", "--decoder-depth", "1", "--decoder-heads", "1")
@@ -38,6 +38,7 @@ def test_trained_evaluated_and_looked_into(crate, refused, train, masked, tmp_pa
     scores, trained = json.loads(found.out), model.provenance.metadata["metrics"]
     assert scores["miou"] == pytest.approx(trained["miou"]) and scores["count"] == 1
     assert scores["prior_miou"] == pytest.approx(trained["prior_miou"])
+    assert scores["images_used"] == f"1 of the 12 images of {masked}, which training held out"
     assert "is a segmenter: leave" in refused("evaluate", run, "--data", masked, "--real", "real.json")
     assert "has no classifier" in refused("classify", masked, "--checkpoint", run)
     tuned = crate(*train(masked, *TASK)[:3], "--output", tmp_path / "tuned", "--start-from", run, *TASK,
@@ -48,7 +49,7 @@ def test_trained_evaluated_and_looked_into(crate, refused, train, masked, tmp_pa
     assert "has the classes background, 1, 2, 3" in refused("evaluate", run, "--data", masked)
 
 
-def test_faults_of_the_data_are_one_sentence(refused, train, masked):
+def test_faults_of_the_data_are_one_sentence(refused, train, masked, tmp_path):
     (masked / "masks" / "3.png").unlink()
     assert "images/3.png has no mask: add" in refused(*train(masked, *TASK))
     Image.new("L", (4, 4)).save(masked / "masks" / "3.png")
@@ -56,4 +57,9 @@ def test_faults_of_the_data_are_one_sentence(refused, train, masked):
     Image.new("L", (16, 16), 255).save(masked / "masks" / "3.png")
     (masked / "classes.json").write_text(json.dumps(["background", "digit"]))
     assert "the mask of 3 in" in refused(*train(masked, *TASK, "--steps", "20"))
+    held_out = open_masked(masked).val.names[0]
+    Image.new("L", (16, 16), 3).save(masked / "masks" / f"{held_out}.png")
+    assert f"the mask of {held_out} in" in refused(*train(masked, *TASK))
+    assert not (tmp_path / "run" / "metrics.jsonl").exists()  # before the first step
     assert "leave them out" in refused(*train(masked, *TASK, "--mixup", "0.5"))
+    assert "but not their masks: leave it out" in refused(*train(masked, *TASK, "--randaugment", "2"))

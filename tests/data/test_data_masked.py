@@ -23,9 +23,10 @@ def write(folder, names, values=VALUES):
     """Images whose brightness tells the class, with their masks."""
     picture = np.vectorize(SHADES.get)(values).astype(np.uint8)[..., None].repeat(3, axis=2)
     for kind, content in (("images", picture), ("masks", values)):
-        (folder / kind).mkdir(parents=True, exist_ok=True)
         for name in names:
-            Image.fromarray(content).save(folder / kind / f"{name}.png")
+            file = folder / kind / f"{name}.png"
+            file.parent.mkdir(parents=True, exist_ok=True)
+            Image.fromarray(content).save(file)
     return folder
 
 
@@ -50,6 +51,23 @@ def test_parts_and_names_of_classes(tmp_path):
     assert split.val.content_key(0, "k") != split.train.content_key(0, "k")
 
 
+def test_parts_inside_the_two_folders(tmp_path):
+    write(tmp_path, ["train/a", "train/b", "val/a"])
+    split = open_masked(tmp_path)
+    assert (split.train.names, split.val.names) == (["train/a", "train/b"], ["val/a"]) and not split.divided_here
+    write(tmp_path, ["other/c"])
+    with pytest.raises(ValueError, match="contains other beside train and val"):
+        open_masked(tmp_path)
+
+
+def test_the_same_name_with_another_content_is_another_image(tmp_path):
+    here, there = (open_masked(write(tmp_path / name, "ab")) for name in ("here", "there"))
+    assert here.train.keys() == there.train.keys() and here.train.fingerprint() == there.train.fingerprint()
+    file = tmp_path / "there" / "images" / f"{there.train.names[0]}.png"
+    file.write_bytes(file.read_bytes() + b"\0")
+    assert here.train.keys() != there.train.keys() and here.train.fingerprint() != there.train.fingerprint()
+
+
 def test_the_lists_of_voc(tmp_path):
     write(tmp_path, "abc")
     for old, new in (("images", "JPEGImages"), ("masks", "SegmentationClass")):
@@ -60,6 +78,9 @@ def test_the_lists_of_voc(tmp_path):
     (lists / "val.txt").write_text("b\n")
     split = open_masked(tmp_path)
     assert (split.train.names, split.val.names) == (["a", "c"], ["b"])
+    (lists / "val.txt").unlink()
+    with pytest.raises(ValueError, match=r"val.txt is missing"):  # never all masks, those for training among them
+        open_masked(tmp_path)
 
 
 def test_coco_ids_are_numbered(tmp_path):
@@ -70,6 +91,23 @@ def test_coco_ids_are_numbered(tmp_path):
     split = open_masked(tmp_path)
     assert split.train.classes == ("background", "cat") and split.train.ids == {7: 1}
     assert np.array(split.train.read_masked(0)[1])[2:8, 3:9].all()
+
+
+def test_parts_of_coco_may_number_their_categories_differently(tmp_path):
+    masks = np.ones((20, 30), bool)
+    for part, first in (("train", "cat"), ("val", "dog")):
+        write_coco(tmp_path / part, encode_mask(masks))
+        file = tmp_path / part / "instances.json"
+        content = json.loads(file.read_text())
+        content["categories"] = [{"id": 7, "name": first}, {"id": 9, "name": "catdog".replace(first, "")}]
+        file.write_text(json.dumps(content))
+    split = open_masked(tmp_path)
+    assert split.val.classes == split.train.classes == ("background", "cat", "dog")
+    assert [np.unique(np.array(part.read_masked(0)[1])).tolist() for part in (split.train, split.val)] == [[1], [2]]
+    content["categories"][0]["name"] = "cow"
+    file.write_text(json.dumps(content))
+    with pytest.raises(ValueError, match=r"val has the class 'cow', but .*train does not: name all classes in both"):
+        open_masked(tmp_path)
 
 
 @pytest.mark.parametrize("min_area", [0.3, 1.0])

@@ -71,6 +71,9 @@ def test_saved_loaded_and_folded(attention, tmp_path):
     model.class_names = ("background", "cat", "dog")
     loaded = load_checkpoint(save_checkpoint(model, tmp_path / "saved"))
     assert torch.equal(loaded(IMAGES), model(IMAGES)) and loaded.config == model.config
+    load_checkpoint(tmp_path / "saved", num_classes=3)
+    with pytest.raises(ValueError, match="num_classes=4 contradicts"):
+        load_checkpoint(tmp_path / "saved", num_classes=4)
     assert loaded.class_names == model.class_names and loaded.provenance.family == "Segmenter"
     torch.testing.assert_close(loaded.fold()(IMAGES), model(IMAGES), rtol=1e-4, atol=1e-5)
     assert backbone_of(model, "it") is model.backbone
@@ -94,6 +97,7 @@ def test_wrong_decoders():
     ("part", "name", "value", "sentence"),
     [
         ("decoder", "attention", "none", "decoder.*attention|attention is 'none'"),
+        ("decoder", "of_a_newer_version", 1, "'of_a_newer_version' is not an option of this model"),
         ("decoder", "depth", 10**9, "depth is 1000000000, but there are only"),
         ("decoder", "cross_depth", 10**9, "cross_depth is 1000000000, but there are only"),
         ("config", "depth", 10**9, "depth is 1000000000, but there are only"),

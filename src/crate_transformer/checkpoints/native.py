@@ -148,9 +148,13 @@ def load_native(folder: Path, hints: Mapping[str, Any]) -> Model:
             f"{weights_file} is damaged or was replaced: its SHA-256 is not the one in {CONFIG}; copy both again"
         )
     with naming(folder):
-        validate_hints(config_class, dataclasses.asdict(config), {**description.config, **hints})
+        of_decoder = {"num_classes"} if description.decoder is not None else set()
+        of_backbone = {name: hint for name, hint in hints.items() if name not in of_decoder}
+        validate_hints(config_class, dataclasses.asdict(config), {**description.config, **of_backbone})
         if description.decoder is not None:
             decoder = as_record(description.decoder, DEPICTConfig, f"{CONFIG}, its decoder,")
+            given = description.decoder | {name: hint for name, hint in hints.items() if name in of_decoder}
+            validate_hints(DEPICTConfig, dataclasses.asdict(decoder), given)
             model_class, config = Segmenter, SegmenterConfig(backbone=config, decoder=decoder)
         about_pictures = _read_about_pictures(description, config) if description.family in FAMILIES else {}
     tensors = read_tensors(weights_file)[0]

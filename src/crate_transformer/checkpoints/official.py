@@ -11,7 +11,7 @@ from typing import Any
 from einops import EinopsError, rearrange
 from torch import Tensor
 
-from crate_transformer.models import Model, ModelConfig, choices
+from crate_transformer.models import DEPICTConfig, Model, ModelConfig, choices
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -132,7 +132,9 @@ def common_size(tensors: Mapping[str, Tensor], axis: int, pattern: str) -> int:
     return sizes.most_common(1)[0][0]
 
 
-def validate_hints(config_class: type[ModelConfig], inferred: Mapping[str, Any], hints: Mapping[str, Any]) -> None:
+def validate_hints(
+    config_class: type[ModelConfig | DEPICTConfig], inferred: Mapping[str, Any], hints: Mapping[str, Any]
+) -> None:
     """Check hints against the tensors.
 
     Raises:

@@ -112,7 +112,13 @@ def open_coco(root: Path) -> SegmentationSamples:
 
     class_names = {category.id: category.name for category in content.categories}
     return SegmentationSamples(
-        root=root, layout="coco", names=tuple(images), class_names=class_names, has_objects=True, load=load
+        root=root,
+        layout="coco",
+        names=tuple(images),
+        files={name: f"images/{name}" for name in images},
+        class_names=class_names,
+        has_objects=True,
+        load=load,
     )
 
 

@@ -165,7 +165,7 @@ def _labelled(path: Path, names: Sequence[str], prefix: str, table: LabelTable) 
     return ImageFolder(labels=table.labels, **settings)
 
 
-def divide(images: AnySource, val_fraction: float, *, by: str = "file names and sizes") -> Split[AnySource]:
+def divide(images: AnySource, val_fraction: float) -> Split[AnySource]:
     """Hold out the images with the lowest keys, of every class if they have labels."""
     if not 0 < val_fraction < 1:
         raise ValueError(f"val_fraction is {val_fraction}: it must be greater than 0 and less than 1")
@@ -180,5 +180,5 @@ def divide(images: AnySource, val_fraction: float, *, by: str = "file names and 
     held_out[ranked] = places < np.clip(np.rint(val_fraction * counts), 1, counts - 1)[labels[ranked]]
     train, val = (images.subset(np.flatnonzero(chosen).tolist()) for chosen in (~held_out, held_out))
     of_what = f"each class of {images.where}" if images.labels is not None else images.where
-    how = f"{val_fraction:.0%} of {of_what} held out, chosen by {by}"
+    how = f"{val_fraction:.0%} of {of_what} held out, chosen by file names and sizes"
     return Split(train, val, how, divided_here=True)

@@ -93,6 +93,7 @@ def open_mask_pictures(
         root=root,
         layout=layout,
         names=tuple(stems),
+        files={stem: f"{pictures}/{of_pictures[stem][0]}" for stem in stems},
         class_names={1: "object"} if is_binary else {},
         has_objects=bool(of_objects),
         load=load,

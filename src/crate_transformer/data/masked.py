@@ -15,6 +15,7 @@ from torch import Tensor
 
 from crate_transformer.data.arrays import ArrayImages
 from crate_transformer.data.digits import Digits
+from crate_transformer.data.files import file_sizes
 from crate_transformer.data.segmentation_samples import SegmentationSample
 from crate_transformer.data.source import Source
 
@@ -36,11 +37,13 @@ class Masked(Source, Protocol):
 class MaskedFiles:
     """Images with masks in files; made by ``open_masked``.
 
-    ``ids`` maps the class ids of the masks, other than the background's, to positions in ``classes``.
+    ``files`` are the image files by name, as paths below ``root``. ``ids`` maps the class ids of the masks, other than
+    the background's, to positions in ``classes``.
     """
 
     root: Path
     names: list[str]
+    files: Mapping[str, str]
     classes: tuple[str, ...]
     ids: Mapping[int, int]
     load: Callable[[str], SegmentationSample]
@@ -69,16 +72,18 @@ class MaskedFiles:
         return replace(self, names=[self.names[index] for index in indices], unreadable={})
 
     def keys(self) -> list[str]:
-        """16 hex digits from the name of each image."""
-        return [sha256(name.encode()).hexdigest()[:16] for name in self.names]
+        """16 hex digits for each image, from its name and the size of its file in bytes."""
+        sizes = file_sizes(self.root, [self.files[name] for name in self.names])
+        identities = map("{}\0{}".format, self.names, sizes)
+        return [sha256(identity.encode("utf-8", "surrogatepass")).hexdigest()[:16] for identity in identities]
 
     def content_key(self, index: int, key: str) -> str:
-        """32 hex digits from the image's key and its pixels, which differ for images of the same name."""
+        """32 hex digits from the image's key and its pixels, which differ for images of the same name and size."""
         return key + sha256(self.load(self.names[index]).picture.tobytes()).hexdigest()[:16]
 
     def fingerprint(self) -> str:
-        """16 hex digits that depend on the names of images and classes."""
-        return sha256(json.dumps([self.names, self.classes]).encode()).hexdigest()[:16]
+        """16 hex digits that depend on the images' keys, their order, and the classes."""
+        return sha256(json.dumps([self.keys(), self.classes]).encode()).hexdigest()[:16]
 
     def read_masked(self, index: int) -> tuple[Image.Image, Image.Image]:
         """As in ``Masked``.
@@ -94,7 +99,7 @@ class MaskedFiles:
             if label not in self.ids:
                 raise ValueError(
                     f"the mask of {name} in {self.where} has the class {label}, but the classes are "
-                    f"{_listed(self.ids)}: correct the mask, or name all classes in {self.where}/classes.json"
+                    f"{_listed(self.ids)}: correct the mask, or name all classes in classes.json"
                 )
             mask[pixels] = self.ids[label]
         if sample.undecided is not None:

@@ -1,5 +1,6 @@
 """Semantic segmentation: a class for each pixel, compared with masks."""
 
+import functools
 from collections.abc import Iterable
 from dataclasses import dataclass
 
@@ -57,8 +58,8 @@ def class_counts(
     masks: Iterable[UInt8[Tensor, "_ height width"]], num_classes: int
 ) -> Int64[Tensor, "classes height width"]:
     """How often each class occurs at each position in the masks."""
-    counts = [torch.stack([(some == number).sum(dim=0) for number in range(num_classes)]) for some in masks]
-    return torch.stack(counts).sum(dim=0)
+    counts = (torch.stack([(some == number).sum(dim=0) for number in range(num_classes)]) for some in masks)
+    return functools.reduce(torch.add, counts)
 
 
 def count_pixels(model: nn.Module, loader: Iterable, prior: Int64[Tensor, "classes height width"]) -> "PixelCounts":

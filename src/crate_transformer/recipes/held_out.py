@@ -80,11 +80,11 @@ def hold_out_again(split: Split[AnySource], keys: Collection[str]) -> tuple[Spli
             "on, add other images of these classes"
         )
     if isinstance(val, FileSource) and (val.root, val.prefix) == (moved.root, moved.prefix):
-        val = _joined(val, moved)
+        val = joined(val, moved)
     return replace(split, train=train, val=val), len(found)
 
 
-def _joined(first: AnyFileSource, second: FileSource) -> AnyFileSource:
+def joined(first: AnyFileSource, second: FileSource) -> AnyFileSource:
     """The images of both, which are parts of one data set."""
     columns = {}
     for name in ("names", "rows", "labels", "targets"):

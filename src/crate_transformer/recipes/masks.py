@@ -1,35 +1,42 @@
 """Models and data for semantic segmentation."""
 
+import contextlib
 import dataclasses
 from pathlib import Path
 
 import torch
 
 from crate_transformer.configs.segmentation import SegmentationConfig
-from crate_transformer.data import Masked, Split, open_masked
+from crate_transformer.data import BrokenImageError, Masked, Split, open_masked
 from crate_transformer.data.classes import same_names
 from crate_transformer.models import DEPICTConfig, Segmenter, SegmenterConfig, backbone_of
+from crate_transformer.progress import tracked
 from crate_transformer.recipes.experiment import FittedExperiment
-from crate_transformer.recipes.held_out import held_out_of, hold_out_again
+from crate_transformer.recipes.held_out import held_out_of, hold_out_again, joined, unseen
 from crate_transformer.recipes.pictures import prepare_pictures
 from crate_transformer.recipes.prepared import Prepared
 from crate_transformer.training.tasks.segmentation import position_prior, segmentation_counts
 
 EPS_FOR_TWO = 1e-2
 """Of the norm over two classes; see ``DEPICTConfig``."""
+_CHECKED = 1000  # masks
 
 
 def prepare_masks(experiment: FittedExperiment, split: Split[Masked], *, show: bool) -> Prepared:
     """As ``prepare_pictures``, with a new decoder for the classes of the pixels.
 
     Raises:
-        ValueError: as in ``prepare_pictures``; or the augmentation mixes images.
+        ValueError: as in ``prepare_pictures``; the augmentation mixes images, or moves their pixels; or a held-out
+            mask has a fault, which would otherwise end the run when its training is done.
     """
     task, classes = experiment.task, tuple(split.train.classes)
     if not isinstance(task, SegmentationConfig):
         raise ValueError(f"masks are for the task segmentation, not for {type(task).__name__}")
     if experiment.augment.mixes:
         raise ValueError("mixup and cutmix mix whole images, but here each pixel has a class: leave them out")
+    if experiment.augment.randaugment:
+        raise ValueError("randaugment rotates, shears and shifts images, but not their masks: leave it out")
+    check_masks(split.val, show=show)
     prepared = prepare_pictures(experiment, split, show=show)
     decoder = DEPICTConfig(
         num_classes=len(classes),
@@ -47,10 +54,20 @@ def prepare_masks(experiment: FittedExperiment, split: Split[Masked], *, show: b
     return dataclasses.replace(prepared, model=model)
 
 
-def evaluate_masks(model: Segmenter, folder: Path, *, num_workers: int = 0) -> dict[str, object]:
-    """Scores on the held-out part of images with masks (see ``open_masked``), with controls from the other part.
+def check_masks(images: Masked, *, show: bool) -> None:
+    """Read at most 1,000 masks, evenly spaced; raises the same errors as ``read_masked``."""
+    places = range(0, len(images), -(-len(images) // _CHECKED))
+    for index in tracked("held-out masks", places, len(places), show=show):
+        with contextlib.suppress(BrokenImageError):  # loaders skip these images
+            images.read_masked(index)
 
-    Also ``images_used``, and a ``warning`` if training may have used some of them.
+
+def evaluate_masks(model: Segmenter, folder: Path, *, num_workers: int = 0) -> dict[str, object]:
+    """Scores on images with masks (see ``open_masked``): on the held-out part of a division on disk, else on those that
+    training held out, else on all.
+
+    The controls use the masks of the other part; if there is none, those of the same images, which favours the
+    controls. Also ``images_used``, and a ``warning`` if training may have used some of them.
 
     Raises:
         ValueError: as in ``open_masked``; or the classes are not those of the model.
@@ -62,11 +79,10 @@ def evaluate_masks(model: Segmenter, folder: Path, *, num_workers: int = 0) -> d
             f"{folder} has the classes {found} ({len(split.train.classes)}), which are not the {model.num_classes} of "
             "the model: name them alike in classes.json"
         )
-    known = set(held_out.held_out) if held_out else set()
-    split, _ = hold_out_again(split, known)
-    warning = None
-    if not known.issuperset(split.val.keys()):
-        warning = "not all of these images are known to have been held out: training may have used them"
-    counts = segmentation_counts(model, split.val, position_prior(model, split.train), num_workers=num_workers)
-    used = f"{len(split.val)} images ({split.how})"
+    candidates = joined(split.train, split.val) if split.divided_here else split.val
+    images, used, warning = unseen(candidates, held_out)
+    others = hold_out_again(split, held_out.held_out if held_out else ())[0].train
+    if not len(others) or (split.divided_here and len(images) == len(candidates)):
+        others = images
+    counts = segmentation_counts(model, images, position_prior(model, others), num_workers=num_workers)
     return {**dataclasses.asdict(counts.scores()), "images_used": used, "warning": warning}
