@@ -34,7 +34,7 @@ docs: .venv/docs.stamp  ## the documentation site, runs/docs/index.html; a warni
 	$(PIP) -e ".[docs]"
 	touch $@
 
-test: .venv/dev.stamp  ## everything but slow and gpu, 6 to 7 minutes on 2 quiet cores
+test: .venv/dev.stamp  ## everything but slow and gpu, about 6 minutes on 2 quiet cores
 	$(MAKE) --no-print-directory --jobs 2 test-timm test-triton test-datasets test-peers
 	$(BIN)/pytest -n 2 --dist loadfile --no-loadscope-reorder -m "not slow and not gpu"
 
@@ -49,7 +49,7 @@ test-timm: .venv/timm.stamp  ## the integrations beside timm and a torchvision t
 
 # torch for a CPU comes without triton, which exists for Linux alone
 test-triton: .venv/triton.stamp  ## the GPU's kernels, interpreted on the CPU and compiled for a GPU that need not be there
-	PYTHONPATH=.venv/triton TRITON_INTERPRET=1 $(BIN)/pytest -n 2 tests/kernels -m "not gpu"
+	PYTHONPATH=.venv/triton TRITON_INTERPRET=1 $(BIN)/pytest tests/kernels -m "not gpu"
 
 .venv/triton.stamp: .venv/dev.stamp
 	$(PIP) --no-deps --target .venv/triton "triton==3.6.0; sys_platform == 'linux'"

@@ -1,6 +1,7 @@
 """Fixtures and options of every test."""
 
 import dataclasses
+import gc
 import io
 import os
 import random
@@ -53,6 +54,12 @@ def pytest_configure(config: pytest.Config) -> None:
 
 def pytest_collection_modifyitems(items: list[pytest.Item]) -> None:
     items.sort(key=lambda item: LONGEST.index(item.path.name) if item.path.name in LONGEST else len(LONGEST))
+
+
+def pytest_collection_finish() -> None:
+    """What has been imported stays: going through it in every garbage collection takes a twelfth of the time."""
+    gc.collect()
+    gc.freeze()
 
 
 def pytest_report_header(config: pytest.Config) -> str:
