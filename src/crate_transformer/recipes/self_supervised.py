@@ -9,9 +9,9 @@ from crate_transformer.configs.simdino import SimDINOConfig
 from crate_transformer.recipes.experiment import Experiment
 from crate_transformer.recipes.recipe import TINY_IMAGENET_100, Recipe, measured
 
-_GUESS = (
-    "not measured yet; the number of steps is an estimate from timings of both objectives and of supervised training "
-    "on a busy machine: use --dry-run first"
+_UNTUNED = (
+    "these settings do not work yet: after 1,500 steps the features were no better than those of an untrained model "
+    "(docs/results.md)"
 )
 
 
@@ -50,9 +50,9 @@ RECIPES = {
     "simdino_tiny_imagenet_100": Recipe(
         experiment=simdino_tiny_imagenet_100(),
         data=TINY_IMAGENET_100,
-        cost="about 60 minutes on 2 quiet cores, an estimate",
+        cost="82 minutes on one core (docs/results.md)",
         notes=(
-            _GUESS,
+            _UNTUNED,
             "the projection is narrower than the paper's (2048, 256), and there are four local crops instead of ten",
             "the released code adds teacher and student before computing the coding rate; here it is computed for the "
             "student alone, as in the paper, over the images of all processes",
