@@ -197,6 +197,7 @@ def test_bad_input_of_the_evaluation_is_one_sentence(refused, trained, samples, 
     evaluate = ("evaluate", trained, "--segmentation", samples, *to)
     assert "leave --data and --boxes out" in refused(*evaluate, "--data", samples)
     assert "--limit is 2" in refused(*evaluate, "--limit", "2")
+    assert "is not a segmenter: --limit is for" in refused("evaluate", trained, "--data", samples, "--limit", "4")
     assert "less than one patch" in refused(*evaluate, "--size", "3")
     assert "there is no layer 8: the model has layers 0 to 5" in refused(*evaluate, "--layer", "8")
     content = json.loads((samples / "instances.json").read_text())

@@ -63,3 +63,14 @@ def test_equal_images_in_both_parts(tmp_path, segmenter):
     model = segmenter(split)
     assert len(keys_held_out(split)) == 3
     assert evaluate_masks(model, tmp_path)["count"] == 3
+
+
+def test_the_first_images_alone(tmp_path, segmenter):
+    split = open_masked(write(tmp_path / "train", 40))
+    model = segmenter(split)
+    every, some = evaluate_masks(model, tmp_path / "train"), evaluate_masks(model, tmp_path / "train", limit=3)
+    assert every["count"] == 4 and some["count"] == 3 and some["prior_miou"] != every["prior_miou"]
+    assert some["images_used"] == f"the first 3 of {every['images_used']}"
+    assert evaluate_masks(model, tmp_path / "train", limit=9, batch_size=1) == every
+    with pytest.raises(ValueError, match="batch_size is 0"):
+        evaluate_masks(model, tmp_path / "train", batch_size=0)

@@ -8,7 +8,7 @@ from crate_transformer.inspection import layer_steps, layerwise_objective
 from crate_transformer.models import build_model
 from crate_transformer.reports.layerwise import layerwise_figure, steps_figure
 from crate_transformer.reports.model_sections import attention_text, sparse_text
-from crate_transformer.reports.segments import label_picture, masks_over
+from crate_transformer.reports.segments import PALETTE, class_picture, classes_over, label_picture, masks_over
 
 TINY = {"img_size": 16, "patch_size": 8, "embed_dim": 12, "depth": 3, "num_heads": 2, "num_classes": 4}
 
@@ -29,6 +29,17 @@ def test_outside_is_darkened_and_inside_tinted_within_a_white_edge():
     assert (shown[2, 4] == 255).all()
     assert shown[4, 4, 2] > shown[4, 4, 0]
     np.testing.assert_array_equal(np.array(masks_over(image, ~mask & mask)), np.full_like(image, 45))
+
+
+def test_a_class_has_one_colour_of_its_own_in_masks_and_overlays():
+    assert PALETTE.shape == (256, 3) and len(np.unique(PALETTE, axis=0)) == 256
+    labels = np.repeat(np.array([0, 1, 254], np.uint8), 3)[None].repeat(4, axis=0)
+    picture = class_picture(labels)
+    np.testing.assert_array_equal(np.array(picture), labels)
+    np.testing.assert_array_equal(np.array(picture.convert("RGB")), PALETTE[labels])
+    shown = np.array(classes_over(np.full((4, 9, 3), 100, np.uint8), labels)).astype(int)
+    assert (shown[:, [3, 6]] == 255).all()  # borders
+    np.testing.assert_allclose(shown[:, [0, 4, 8]], 60 + 0.4 * PALETTE[labels[:, [0, 4, 8]]], atol=0.5)
 
 
 def test_steps_are_drawn_as_changes_beside_the_untrained_model():

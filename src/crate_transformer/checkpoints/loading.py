@@ -134,6 +134,11 @@ def _recognise(file: Path, tensors: Mapping[str, Tensor]) -> tuple[OfficialForma
     inner = next(iter(shorter))
     prefix = next(name for name in tensors if name.endswith(inner)).removesuffix(inner)
     parts = [name for name in module_names(shorter) if _find(file, within(name, shorter))[0]]
+    if "decoder.classes" in shorter and "backbone" in parts:
+        raise ValueError(
+            f"{file} contains a segmenter, whose decoder needs the config.json saved with it: give the folder with "
+            f"both, or weights={prefix + 'backbone'!r} for its backbone alone"
+        )
     remedy = (
         "it contains more than a model: give " + " or ".join(f"weights={prefix + name!r}" for name in parts)
         if parts

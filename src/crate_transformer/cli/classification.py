@@ -16,7 +16,7 @@ _IN_SHORT = 5
 
 
 def measure_classes(
-    model: "Backbone", images: "LabelledFiles", real: Path | None, *, batch_size: int, workers: int
+    model: "Backbone", images: "LabelledFiles", real: Path | None, *, num_workers: int, batch_size: int = 128
 ) -> tuple[dict[str, object], "AccuracyCounts"]:
     """Accuracy, calibration error, the most frequent confusions and, with the file ``real``, ReaL accuracy."""
     import torch
@@ -35,7 +35,7 @@ def measure_classes(
     labels, guesses = torch.tensor(images.labels), torch.full((len(images),), -1)
     # the loader skips unreadable images: each image carries its index instead of a label
     numbered = replace(images, labels=list(range(len(images))))
-    loader = eval_loader(numbered, model.preprocessing, batch_size=batch_size, num_workers=workers)
+    loader = eval_loader(numbered, model.preprocessing, batch_size=batch_size, num_workers=num_workers)
     counts = AccuracyCounts()
     for logits, places in answers(model, tracked("images", loader, len(loader))):
         places = places.cpu()
@@ -53,13 +53,15 @@ def measure_classes(
     return found, counts
 
 
-def measure_several(model: "Backbone", images: "LabelledFiles", *, batch_size: int, workers: int) -> dict[str, object]:
+def measure_several(
+    model: "Backbone", images: "LabelledFiles", *, num_workers: int, batch_size: int = 128
+) -> dict[str, object]:
     """Mean average precision on images that may have several classes."""
     from crate_transformer.data import eval_loader
     from crate_transformer.evaluation.several_classes import logits_and_targets, mean_average_precision
     from crate_transformer.progress import tracked
 
-    loader = eval_loader(images, model.preprocessing, batch_size=batch_size, num_workers=workers)
+    loader = eval_loader(images, model.preprocessing, batch_size=batch_size, num_workers=num_workers)
     return asdict(mean_average_precision(*logits_and_targets(model, tracked("images", loader, len(loader)))))
 
 
@@ -115,3 +117,27 @@ def read_names(file: Path) -> list[str]:
     except UnicodeDecodeError as error:
         raise ValueError(f"{file} is not UTF-8 text: {error}") from error
     return [line.strip() for line in lines if line.strip()]
+
+
+def names_of(model: "Backbone", checkpoint: str, file: Path | None) -> tuple[str, ...]:
+    """The classes of the model, from its checkpoint or from ``file``.
+
+    Raises:
+        ValueError: neither or both have names, or the number of names differs from the number of classes.
+    """
+    if file is None:
+        if model.class_names is None:
+            raise ValueError(
+                f"{checkpoint} has {model.num_classes} classes without names, so they cannot be matched with the "
+                "folders: give the names in order with --class-names FILE"
+            )
+        return model.class_names
+    if model.class_names is not None:
+        raise ValueError(f"{checkpoint} already contains class names: leave --class-names out")
+    names = read_names(file)
+    if len(names) != model.num_classes or len(set(names)) != len(names):
+        raise ValueError(
+            f"{file} contains {len(set(names))} different names and {checkpoint} has {model.num_classes} classes: give "
+            "one name for each, in order"
+        )
+    return tuple(names)

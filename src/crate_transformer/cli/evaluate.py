@@ -55,10 +55,11 @@ class Command(Checkpoint):
     layer: int = -1
     """Layer for the paper's mIoU (best head per image) and for MaskCut's features."""
     limit: int | None = None
-    """Number of images with masks or boxes to use, of each set; default: all."""
+    """Number of images with masks or boxes to use, of each set; default: all. Refused for other data."""
     seed: int = 0
     """Seed of the untrained model and of the halves on which heads are chosen and evaluated."""
-    batch_size: int = 128
+    batch_size: int | None = None
+    """Images that the model computes at once; default: 128; 32 for a segmenter."""
     workers: int = 0
     """Data-loading processes."""
     real: Path | None = None
@@ -72,10 +73,10 @@ class Command(Checkpoint):
     """Replace an output file even if it does not hold results of the same command with the same settings."""
 
     def __call__(self) -> None:
-        from crate_transformer.cli.classification import FILES, measure_classes, measure_several, write_report
+        from crate_transformer.cli.classification import FILES, measure_classes, measure_several, names_of, write_report
         from crate_transformer.cli.outputs import check_output, checksum
         from crate_transformer.data import open_evaluation
-        from crate_transformer.models import Backbone
+        from crate_transformer.models import Backbone, Segmenter
         from crate_transformer.recipes.held_out import held_out_of, unseen
         from crate_transformer.storage import plain, write_json
 
@@ -93,12 +94,14 @@ class Command(Checkpoint):
         if self.output:
             self.check_output(self.output)
         model = self.load_any()
+        if self.limit and not isinstance(model, Segmenter):
+            raise ValueError(f"{self.checkpoint} is not a segmenter: --limit is for images with masks or boxes")
         if not isinstance(model, Backbone):
             self.measure_other(model, self.data)
             return
         if not model.num_classes:
             raise ValueError(f"{self.checkpoint} has no classifier: num_classes is 0")
-        names = self.names_of(model)
+        names = names_of(model, self.checkpoint, self.class_names)
         images, images_used, warning = unseen(open_evaluation(self.data), held_out_of(model))
         images = images.relabel(names)
         if warning:
@@ -108,16 +111,16 @@ class Command(Checkpoint):
         if self.report:
             settings["checkpoint"] = checksum(model)
             check_output(self.report, settings, overwrite=self.overwrite, writes=FILES)
-        batches, counts = {"batch_size": self.batch_size, "workers": self.workers}, None
+        counts = None
         several = self.data if getattr(images, "targets", None) is not None else None
         if several is None and not model.exclusive_classes:
             several = self.checkpoint
         if several is not None:
             if self.report or self.real:
                 raise ValueError(f"{several} has several classes per image: leave --report and --real out")
-            found = measure_several(model, images, **batches)
+            found = measure_several(model, images, **self.loading)
         else:
-            found, counts = measure_classes(model, images, self.real, **batches)
+            found, counts = measure_classes(model, images, self.real, **self.loading)
         result = plain(
             {
                 "checkpoint": self.checkpoint,
@@ -145,9 +148,11 @@ class Command(Checkpoint):
             kind = "language model" if isinstance(model, LanguageModel) else "segmenter"
             raise ValueError(f"{self.checkpoint} is a {kind}: leave --class-names, --real and --report out")
         if isinstance(model, LanguageModel):
+            if self.batch_size is not None:
+                raise ValueError(f"{self.checkpoint} is a language model: leave --batch-size out")
             found = evaluate_text(model, data, self.tokenizer, num_workers=self.workers)
         else:
-            found = evaluate_masks(model, data, num_workers=self.workers)
+            found = evaluate_masks(model, data, limit=self.limit, **self.loading)
         if found["warning"]:
             _LOG.warning("%s", found["warning"])
         result = plain({"checkpoint": self.checkpoint, "data": data, **found})
@@ -172,34 +177,14 @@ class Command(Checkpoint):
         return {name: plain(getattr(self, name), None) for name in names}
 
     @property
+    def loading(self) -> dict[str, int]:
+        """The options of the loader, without those not given."""
+        return {"num_workers": self.workers} | ({} if self.batch_size is None else {"batch_size": self.batch_size})
+
+    @property
     def annotated(self) -> tuple[Path, ...]:
         """The folders with masks or parts."""
         return self.segmentation + self.parts
-
-    def names_of(self, model: "Backbone") -> tuple[str, ...]:
-        """The classes of the model, from its checkpoint or from ``class_names``.
-
-        Raises:
-            ValueError: neither or both have names, or the number of names differs from the number of classes.
-        """
-        from crate_transformer.cli.classification import read_names
-
-        if self.class_names is None:
-            if model.class_names is None:
-                raise ValueError(
-                    f"{self.checkpoint} has {model.num_classes} classes without names, so they cannot be matched with "
-                    "the folders: give the names in order with --class-names FILE"
-                )
-            return model.class_names
-        if model.class_names is not None:
-            raise ValueError(f"{self.checkpoint} already contains class names: leave --class-names out")
-        names = read_names(self.class_names)
-        if len(names) != model.num_classes or len(set(names)) != len(names):
-            raise ValueError(
-                f"{self.class_names} contains {len(set(names))} different names and {self.checkpoint} has "
-                f"{model.num_classes} classes: give one name for each, in order"
-            )
-        return tuple(names)
 
     def measure_masks(self) -> None:
         """Print and save the tables of masks or boxes."""

@@ -1,51 +1,39 @@
-"""The results of ``crate segment``: a set of files per image, then two lists of all objects and images."""
+"""The folder of results of ``crate segment``: a set of files per image, then the lists of all images."""
 
 import io
 import re
 from collections.abc import Mapping, Sequence
-from dataclasses import asdict, dataclass
+from dataclasses import dataclass
 from pathlib import Path
+from typing import Any, ClassVar, Generic, TypeVar
 
-import numpy as np
 from PIL import Image
 
 from crate_transformer.cli.outputs import SETTINGS, check_output, read_settings
-from crate_transformer.data import encode_mask
-from crate_transformer.evaluation.average_precision import mask_box
-from crate_transformer.reports.segments import label_picture, masks_over
 from crate_transformer.storage import file_stem, json_bytes, read_record, write_files
 
 _LISTS = ("coco_results.json", "results.json")
-_FOLDERS = {"masks": ".png", "overlays": ".png", "objects": ".json"}
+_FOLDERS = {"masks": ".png", "overlays": ".png", "objects": ".json", "classes": ".json"}
 _OURS = re.compile(r"\d{4,}-")
-_LARGEST_ID = 2**53  # smaller integers are exact in every JSON parser
-
-
-@dataclass(frozen=True)
-class Found:
-    """One object in COCO's results format."""
-
-    segmentation: dict[str, str | list[int]]
-    bbox: list[float]
-    score: float
-    category_id: int = 1
 
 
 @dataclass(frozen=True)
 class Record:
-    """The objects of an image, and its file size and modification time."""
+    """An image with its file size and modification time."""
 
     image: str
     bytes: int
     changed: int
-    objects: list[Found]
 
 
-class SegmentFolder:
+Found = TypeVar("Found", bound=Record)
+
+
+class SegmentFolder(Generic[Found]):
     """Every finished image is saved at once, so that the same command resumes where it was stopped.
 
-    The two lists are written when all images are finished. Results of another run are kept until the first image of
-    this run is finished.
+    The lists are written when all images are finished. Results of another run are kept until the first image of this
+    run is finished.
 
     Args:
         settings: everything that the masks of an image depend on.
@@ -55,51 +43,51 @@ class SegmentFolder:
         ValueError: the folder contains the results of another run.
     """
 
+    record: ClassVar[type[Record]]
+    records: ClassVar[str]
+    """The sub-folder of the records."""
+
     def __init__(self, folder: Path, paths: Sequence[Path], settings: Mapping[str, object], *, overwrite: bool) -> None:
         self.folder, self.settings = folder, {**settings, "pictures": [str(path) for path in paths]}
         self.stems = {path: file_stem(index, str(path)) for index, path in enumerate(paths)}
         goes_on = check_output(folder, self.settings, overwrite=overwrite, writes=(*_FOLDERS, *_LISTS))
         self.taken = False
         found = {path: self._read(path) for path in paths} if goes_on else {}
-        self.finished: dict[Path, Record] = {path: record for path, record in found.items() if record}
+        self.finished: dict[Path, Found] = {path: record for path, record in found.items() if record}
 
-    def add(self, path: Path, picture: Image.Image, masks: np.ndarray) -> None:
+    def describe(self, picture: Image.Image, found: Any) -> tuple[dict[str, Any], Image.Image, Image.Image]:
+        """The other fields of the record, the mask and the overlay of what was found in an image."""
+        raise NotImplementedError
+
+    def lists(self) -> tuple[dict[str, Any], list[str]]:
+        """The lists of all images by the name of their file, and sentences about them."""
+        raise NotImplementedError
+
+    def add(self, path: Path, picture: Image.Image, found: Any) -> None:
         """Write all files of one image, or none of them."""
-        kept = [mask for mask in masks if mask.any()]
-        objects = [Found(encode_mask(mask), mask_box(mask), 1 / (1 + rank)) for rank, mask in enumerate(kept)]
-        record = Record(str(path), *_stamp(path), objects)
-        contents = (_png(label_picture(masks)), _png(masks_over(np.asarray(picture), masks)), json_bytes(record))
-        self._write(dict(zip(self._names(path), contents, strict=True)))
+        fields, mask, overlay = self.describe(picture, found)
+        record: Any = self.record(str(path), *_stamp(path), **fields)
+        contents = _png(mask), _png(overlay), json_bytes(record)
+        self._write(dict(zip(self.names(path), contents, strict=True)))
         self.finished[path] = record
 
-    def finish(self, about: Mapping[str, object]) -> tuple[int, list[str]]:
-        """Write the lists; returns the number of objects, and the images without any."""
-        found, pictures = [], []
-        for path, image_id in self._ids().items():
-            record = self.finished[path]
-            found += [{"image_id": image_id, **asdict(entry)} for entry in record.objects]
-            masks, *_ = self._names(path)
-            pictures.append(
-                {"image": record.image, "image_id": image_id, "objects": len(record.objects), "masks": masks}
-            )
-        empty = [entry["image"] for entry in pictures if not entry["objects"]]
-        results = {**about, "pictures": pictures, "nothing_found": empty}
-        self._write(dict(zip(_LISTS, (json_bytes(found), json_bytes(results)), strict=True)))
-        return len(found), empty
+    def finish(self, about: Mapping[str, object]) -> list[str]:
+        """Write the lists; returns the sentences about them."""
+        lists, sentences = self.lists()
+        lists["results.json"] = {**about, **lists["results.json"]}
+        self._write({name: json_bytes(content) for name, content in lists.items()})
+        return sentences
 
-    def _ids(self) -> dict[Path, int]:
-        """COCO id of every finished image: its name if all names are different numbers, else its index."""
-        order = {path: place for place, path in enumerate(self.stems) if path in self.finished}
-        numbers = {path: int(path.stem) for path in order if path.stem.isdecimal()}
-        named = len(set(numbers.values())) == len(order) and max(numbers.values(), default=0) < _LARGEST_ID
-        return numbers if named else order
+    def names(self, path: Path) -> list[str]:
+        """The files of an image: mask, overlay and record."""
+        return [f"{folder}/{self.stems[path]}{_FOLDERS[folder]}" for folder in ("masks", "overlays", self.records)]
 
     def _write(self, files: dict[str, bytes]) -> None:
         """Write files; the first call also writes the settings and removes the lists and results of another run."""
         if self.taken:
             write_files(self.folder, files)
             return
-        current = {name for path in self.finished for name in self._names(path)}
+        current = {name for path in self.finished for name in self.names(path)}
         old = [f"{folder}/{file.name}" for folder, suffix in _FOLDERS.items() for file in self._ours(folder, suffix)]
         gone = {*_LISTS, *old} - current - files.keys()
         write_files(self.folder, {SETTINGS: json_bytes(self.settings), **files}, remove=sorted(gone))
@@ -111,14 +99,11 @@ class SegmentFolder:
             return []
         return [file for file in (self.folder / folder).glob(f"*{suffix}") if _OURS.match(file.name)]
 
-    def _names(self, path: Path) -> list[str]:
-        return [f"{folder}/{self.stems[path]}{suffix}" for folder, suffix in _FOLDERS.items()]
-
-    def _read(self, path: Path) -> Record | None:
+    def _read(self, path: Path) -> Any:
         """The record of an image that has not changed since, if all its result files exist."""
-        *pictures, record = (self.folder / name for name in self._names(path))
+        *pictures, record = (self.folder / name for name in self.names(path))
         try:
-            found = read_record(record, Record)
+            found = read_record(record, self.record)
             fits = (found.image, found.bytes, found.changed) == (str(path), *_stamp(path))
         except (OSError, ValueError):
             return None

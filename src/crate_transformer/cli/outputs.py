@@ -8,7 +8,7 @@ from typing import TYPE_CHECKING
 from crate_transformer.storage import plain, read_file, read_json, recover
 
 if TYPE_CHECKING:
-    from crate_transformer.models import Backbone
+    from crate_transformer.models import VisionModel
 
 SETTINGS = "crate_run.json"
 """Settings of the results in the same folder; by this name ``data`` recognises images in the folder as results."""
@@ -88,7 +88,7 @@ def read_settings(folder: Path) -> dict[str, object]:
     return settings if isinstance(settings, dict) else {}
 
 
-def checksum(model: "Backbone") -> str:
+def checksum(model: "VisionModel") -> str:
     """SHA-256 of everything that a model's outputs depend on: configuration, preprocessing, class names, weights."""
     import torch
 

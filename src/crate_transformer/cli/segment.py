@@ -14,27 +14,30 @@ if TYPE_CHECKING:
     from PIL import Image
 
     from crate_transformer.cli.pictures import Pictures
-    from crate_transformer.models import Backbone
+    from crate_transformer.models import Backbone, VisionModel
 
 _HEAD_SAMPLE = 32
+_OF_OBJECTS = ("layer", "head", "mass", "num_masks", "tau")
 
 
 @dataclass(frozen=True, kw_only=True)
 class Command:
-    """Segment objects without labels: masks as PNG, overlays, COCO results."""
+    """Segment images: masks as PNG and overlays. Any vision model marks objects, without names; a segmenter gives each
+    pixel a class."""
 
     images: Annotated[tuple[Path, ...], tyro.conf.Positional]
     """Images, or folders of images."""
     weights: Checkpoint = field(default_factory=Checkpoint)
     output: Path = Path("runs/segment")
-    """Folder for masks/, overlays/, objects/, coco_results.json and results.json."""
+    """Folder for masks/, overlays/, results.json, and objects/ and coco_results.json (of a segmenter: classes/)."""
     overwrite: bool = False
     """Replace the results of another run; without it the same command resumes where it was stopped."""
-    method: Literal["maskcut", "attention"] = "maskcut"
-    """maskcut: normalised cuts of the patch graph; attention: threshold the attention of the class token."""
+    method: Literal["maskcut", "attention"] | None = None
+    """maskcut: normalised cuts of the patch graph; attention: threshold the attention of the class token; default: the
+    classes of a model of 'crate train --task segmentation', maskcut for other models."""
     size: int | None = None
     """Shorter side of the images for the model, in pixels; default: 480 for maskcut, but at most 60 patches; twice the
-    training size for attention."""
+    training size for attention; the size of the evaluation for a segmenter's classes."""
     layer: int | None = None
     """Zero-based layer; negative ones count from the end; default: the last (attention: the one stored with the
     weights)."""
@@ -48,12 +51,15 @@ class Command:
     """Cosine similarity above which maskcut connects two patches."""
 
     def __call__(self) -> int:
-        from crate_transformer.cli.mask_files import SegmentFolder
+        from crate_transformer.cli.class_files import ClassFolder
+        from crate_transformer.cli.object_files import ObjectFolder
         from crate_transformer.cli.outputs import checksum
-        from crate_transformer.cli.pictures import Pictures, listing
+        from crate_transformer.cli.pictures import Pictures
+        from crate_transformer.inspection import class_names
+        from crate_transformer.models import Segmenter
 
         self.check()
-        model = self.weights.load()
+        model = self.load()
         size = self.side(model)
         pictures = Pictures(
             self.images,
@@ -63,7 +69,11 @@ class Command:
         )
         choices = self.choices(model, pictures, size)
         settings = {"command": "segment", "checkpoint": checksum(model), **choices}
-        folder = SegmentFolder(self.output, pictures.paths, settings, overwrite=self.overwrite)
+        run: dict[str, Any] = {"paths": pictures.paths, "settings": settings, "overwrite": self.overwrite}
+        if isinstance(model, Segmenter):
+            folder = ClassFolder(self.output, **run, class_names=class_names(model))
+        else:
+            folder = ObjectFolder(self.output, **run)
         try:
             for path in pictures.one_by_one():
                 if path not in folder.finished and (picture := pictures.read(path)):
@@ -72,11 +82,7 @@ class Command:
             count = f"{len(folder.finished)} of {len(pictures.paths)} images are finished and kept"
             raise KeyboardInterrupt(f"{count}: the same command continues with the others") from stop
         about = {"checkpoint": str(model.provenance).splitlines(), "choices": choices, "left_out": pictures.left_out}
-        objects, empty = folder.finish(about)
-        count = len(folder.finished)
-        say(f"{objects} object{'s' * (objects != 1)} in {count} image{'s' * (count > 1)}: {self.output}")
-        if empty:
-            say(f"no objects found (empty mask): {listing(empty)}")
+        say(*folder.finish(about))
         return pictures.ending()
 
     def check(self) -> None:
@@ -88,20 +94,45 @@ class Command:
         if not 0 <= self.tau < 1:
             raise ValueError(f"--tau is {self.tau}: it must be at least 0 and below 1, such as 0.15")
 
-    def side(self, model: "Backbone") -> int:
+    def load(self) -> "VisionModel":
+        """The segmenter if its classes are wanted, else a backbone.
+
+        Raises:
+            ValueError: an option does not apply to the classes of a segmenter.
+        """
+        from crate_transformer.models import Backbone
+
+        model = self.weights.load() if self.method else self.weights.load_vision()
+        changed = [name for name in _OF_OBJECTS if getattr(self, name) != getattr(Command, name)]
+        if changed and not isinstance(model, Backbone):
+            option = f"--{changed[0].replace('_', '-')}"
+            raise ValueError(
+                f"{self.weights.checkpoint} is a segmenter, whose classes do not depend on {option}: leave it out, or "
+                "segment with its backbone by --method maskcut or attention"
+            )
+        return model
+
+    def side(self, model: "VisionModel") -> int:
         """The shorter side of the images for the model."""
+        from crate_transformer.inspection.class_mask import evaluation_side
+        from crate_transformer.models import Segmenter
+
         native, patch = min(model.preprocessing.img_size), min(model.patch_size)
-        size = self.size or (min(480, 60 * patch) if self.method == "maskcut" else 2 * native)
+        default = 2 * native if self.method == "attention" else min(480, 60 * patch)
+        size = self.size or (evaluation_side(model) if isinstance(model, Segmenter) else default)
         if size < patch:
             raise ValueError(f"--size is {size}: it must be at least one patch, {patch} pixels")
         return size
 
-    def choices(self, model: "Backbone", pictures: "Pictures", size: int) -> dict[str, Any]:
+    def choices(self, model: "VisionModel", pictures: "Pictures", size: int) -> dict[str, Any]:
         """Everything that the masks depend on, besides the model."""
         from crate_transformer.inspection.best_head import best_head
         from crate_transformer.inspection.reader import reader
+        from crate_transformer.models import Segmenter
 
-        if self.method == "maskcut":
+        if isinstance(model, Segmenter):
+            return {"method": "classes", "size": size}
+        if self.method != "attention":
             layer = -1 if self.layer is None else self.layer
             return {"method": "maskcut", "size": size, "layer": layer, "num_masks": self.num_masks, "tau": self.tau}
         source, stored = reader(model), best_head(model)
@@ -130,21 +161,25 @@ class Command:
         seen = foreground(model, torch.stack(sample), layer=layer, fraction=self.mass)
         return seen.head, f"{seen.choice}, on the first {len(sample)} images"
 
-    def whole(self, model: "Backbone", picture: "Image.Image", size: int) -> "Image.Image":
+    def whole(self, model: "VisionModel", picture: "Image.Image", size: int) -> "Image.Image":
         """The image at the model's input size, with no more patches than the method can handle."""
         from crate_transformer.inspection.look import MAX_PATCHES, whole_picture
         from crate_transformer.inspection.maskcut import MAX_GRAPH
+        from crate_transformer.models import Segmenter
 
-        limit = MAX_GRAPH if self.method == "maskcut" else MAX_PATCHES
-        return whole_picture(model, picture, size, max_patches=limit)
+        few = self.method != "attention" and not isinstance(model, Segmenter)
+        return whole_picture(model, picture, size, max_patches=MAX_GRAPH if few else MAX_PATCHES)
 
-    def masks(self, model: "Backbone", picture: "Image.Image", choices: dict[str, Any]) -> "np.ndarray":
-        """The object masks of one image at its own resolution, ``(objects, height, width)``."""
+    def masks(self, model: "VisionModel", picture: "Image.Image", choices: dict[str, Any]) -> "np.ndarray":
+        """The masks of one image at its own resolution: ``(objects, height, width)``, or the class of every pixel."""
         from crate_transformer.data import normalise, pixels
-        from crate_transformer.inspection import foreground, maskcut, upsample
+        from crate_transformer.inspection import class_mask, foreground, maskcut, upsample
+        from crate_transformer.models import Segmenter
 
+        if isinstance(model, Segmenter):
+            return class_mask(model, picture, short_side=choices["size"])
         inputs = normalise(pixels(self.whole(model, picture, choices["size"])), model.preprocessing)[None]
-        if self.method == "maskcut":
+        if choices["method"] == "maskcut":
             found = maskcut(model, inputs, num_masks=self.num_masks, tau=self.tau, layer=choices["layer"]).masks[0]
         else:
             found = foreground(model, inputs, layer=choices["layer"], head=choices["head"], fraction=self.mass).masks

@@ -1,6 +1,7 @@
 """Measurements of a frozen model, returned as frozen dataclasses of arrays together with their controls."""
 
 from crate_transformer.inspection.attention import AttentionMaps, attention_maps
+from crate_transformer.inspection.class_mask import class_mask
 from crate_transformer.inspection.classify import class_names, classify
 from crate_transformer.inspection.controls import untrained_twin, untrained_twins
 from crate_transformer.inspection.effects import (
@@ -63,6 +64,7 @@ __all__ = [
     "attention_maps",
     "attention_rollout",
     "batches",
+    "class_mask",
     "class_names",
     "classify",
     "cut_objects",

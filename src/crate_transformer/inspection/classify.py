@@ -8,7 +8,7 @@ from torch import Tensor
 from crate_transformer.data import preprocess
 from crate_transformer.inspection.frozen import batches, frozen, to_model
 from crate_transformer.inspection.normalisation import at_least_float32
-from crate_transformer.models import Backbone
+from crate_transformer.models import Backbone, VisionModel
 
 Top = tuple[tuple[str, float], ...]
 """Names and probabilities of the most likely classes, in descending order."""
@@ -46,6 +46,6 @@ def probabilities(model: Backbone, logits: Float[Tensor, "*batch classes"]) -> F
     return logits.softmax(dim=-1) if model.exclusive_classes else logits.sigmoid()
 
 
-def class_names(model: Backbone) -> tuple[str, ...]:
+def class_names(model: VisionModel) -> tuple[str, ...]:
     """The class names stored with the weights, or numbers."""
     return model.class_names or tuple(f"class {index}" for index in range(model.num_classes))

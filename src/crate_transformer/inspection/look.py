@@ -9,7 +9,7 @@ from PIL import Image
 from crate_transformer.data import MAX_ASPECT, normalise, pixels
 from crate_transformer.inspection.attention import AttentionMaps, attention_maps
 from crate_transformer.inspection.classify import classify
-from crate_transformer.models import Backbone, attention_of
+from crate_transformer.models import Backbone, VisionModel, attention_of
 
 MAX_PATCHES = 16_384
 """Largest number of patches of an image in one forward pass."""
@@ -74,7 +74,7 @@ def has_attention(model: Backbone) -> bool:
 
 
 def whole_picture(
-    model: Backbone, picture: Image.Image, short_side: int, *, max_patches: int = MAX_PATCHES
+    model: VisionModel, picture: Image.Image, short_side: int, *, max_patches: int = MAX_PATCHES
 ) -> Image.Image:
     """The image resized to whole patches, with a shorter side of about ``short_side`` pixels; nothing is cropped.
 

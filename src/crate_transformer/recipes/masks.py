@@ -62,12 +62,16 @@ def check_masks(images: Masked, *, show: bool) -> None:
             images.read_masked(index)
 
 
-def evaluate_masks(model: Segmenter, folder: Path, *, num_workers: int = 0) -> dict[str, object]:
+def evaluate_masks(model: Segmenter, folder: Path, *, limit: int | None = None, **loading: int) -> dict[str, object]:
     """Scores on images with masks (see ``open_masked``): on the held-out part of a division on disk, else on those that
     training held out, else on all.
 
     The controls use the masks of the other part; if there is none, those of the same images, which favours the
     controls. Also ``images_used``, and a ``warning`` if training may have used some of them.
+
+    Args:
+        limit: use only the first images.
+        loading: ``batch_size`` and ``num_workers``.
 
     Raises:
         ValueError: as in ``open_masked``; or the classes are not those of the model.
@@ -84,5 +88,7 @@ def evaluate_masks(model: Segmenter, folder: Path, *, num_workers: int = 0) -> d
     others = hold_out_again(split, held_out.held_out if held_out else ())[0].train
     if not len(others) or (split.divided_here and len(images) == len(candidates)):
         others = images
-    counts = segmentation_counts(model, images, position_prior(model, others), num_workers=num_workers)
+    if limit is not None and limit < len(images):
+        images, used = images.subset(range(limit)), f"the first {limit} of {used}"
+    counts = segmentation_counts(model, images, position_prior(model, others), **loading)
     return {**dataclasses.asdict(counts.scores()), "images_used": used, "warning": warning}

@@ -14,7 +14,7 @@ def prepare_pictures(experiment: FittedExperiment, split: Split[Source], *, show
     """A model for the classes and the image size; images held out by the checkpoint to start from are held out again.
 
     Raises:
-        ValueError: as in ``check_labels`` and ``seeded_model``.
+        ValueError: as in ``check_labels`` and ``seeded_model``; or that checkpoint held out all training images.
     """
     check_labels(experiment, split)
     model = seeded_model(experiment, tuple(split.train.classes))
@@ -24,7 +24,12 @@ def prepare_pictures(experiment: FittedExperiment, split: Split[Source], *, show
     model.preprocessing = dataclasses.replace(model.preprocessing, img_size=size, crop_pct=experiment.crop_pct)
     earlier = held_out_of(model) if experiment.start_from else None
     known = earlier.held_out if earlier else ()
+    where = split.train.where
     split, again = hold_out_again(split, known)
+    if not len(split.train):
+        raise ValueError(
+            f"{experiment.start_from} held out all training images of {where}: nothing is left to train on, give others"
+        )
     if show and again:
         print(f"{again} images held out by {experiment.start_from} are not used for training")
     if experiment.task.teaches_classes:

@@ -75,8 +75,6 @@ def segmentation_counts(model: Segmenter, images: Masked, prior: Tensor, **loadi
     return count_pixels(model, pairs, prior)
 
 
-def _batches(model: Segmenter, images: Masked, **loading: int) -> "torch.utils.data.DataLoader":
-    preprocessing = model.preprocessing
-    return ordered_loader(
-        images, MaskedView(None, preprocessing), size=preprocessing.img_size, batch_size=32, **loading
-    )
+def _batches(model: Segmenter, images: Masked, batch_size: int = 32, **loading: int) -> "torch.utils.data.DataLoader":
+    view, size = MaskedView(None, model.preprocessing), model.preprocessing.img_size
+    return ordered_loader(images, view, size=size, batch_size=batch_size, **loading)
