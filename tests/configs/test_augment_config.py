@@ -21,6 +21,7 @@ from crate_transformer.configs import AugmentConfig, MultiCropConfig
         ("randaugment_magnitude", 14.0, "randaugment_magnitude is 14.0: it must be between 0 and 10"),
         ("mixup", math.inf, "mixup is inf"),
         ("cutmix", -1.0, "cutmix is -1.0"),
+        ("blur_radius", 0.0, "blur_radius is 0.0: it must be at least 0.1 pixels"),
         ("repeats", 0, "repeats is 0: it must be at least 1"),
     ],
 )

@@ -64,6 +64,16 @@ def test_each_change_has_its_probability(cat, name):
     assert abs(changed / draws - 0.3) < 4 * math.sqrt(0.3 * 0.7 / draws)
 
 
+def test_the_blur_has_at_most_its_radius(cat):
+    def detail(radius):
+        random, config = np.random.default_rng(0), AugmentConfig(blur=1.0, blur_radius=radius)
+        blurred = [np.asarray(change_colours(cat, config, random)).astype(float) for _ in range(20)]
+        return np.mean([np.abs(np.diff(pixels, axis=1)).mean() for pixels in blurred])
+
+    sharp = np.abs(np.diff(np.asarray(cat).astype(float), axis=1)).mean()
+    assert sharp >= detail(0.1) > 0.95 * sharp > detail(2.0) > detail(8.0)
+
+
 def test_jitter_stays_within_its_factors():
     grey = Image.new("RGB", (8, 8), (100, 100, 100))  # contrast and saturation leave it alone
     random, config = np.random.default_rng(0), AugmentConfig(colour_jitter=0.4)

@@ -43,7 +43,9 @@ class AugmentConfig:
     grayscale: float = 0.0
     """Probability of converting an image to greyscale."""
     blur: float = 0.0
-    """Probability of a Gaussian blur, with a standard deviation of 0.1 to 2 pixels."""
+    """Probability of a Gaussian blur."""
+    blur_radius: float = 2.0
+    """Largest standard deviation of the blur in pixels of the crop; it is drawn uniformly, from 0.1 on."""
     solarise: float = 0.0
     """Probability of solarisation, which inverts values above 127."""
     erase: float = 0.0
@@ -80,6 +82,8 @@ class AugmentConfig:
         for name in ("randaugment", "mixup", "cutmix"):
             if not 0 <= getattr(self, name) < math.inf:
                 raise ValueError(f"{name} is {getattr(self, name)}: it must not be negative")
+        if not 0.1 <= self.blur_radius < math.inf:
+            raise ValueError(f"blur_radius is {self.blur_radius}: it must be at least 0.1 pixels")
         if self.repeats < 1:
             raise ValueError(f"repeats is {self.repeats}: it must be at least 1")
 

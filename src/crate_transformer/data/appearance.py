@@ -23,7 +23,7 @@ def change_colours(image: Image.Image, config: AugmentConfig, random: np.random.
     if random.random() < config.grayscale:
         image = image.convert("L").convert("RGB")
     if random.random() < config.blur:
-        image = image.filter(ImageFilter.GaussianBlur(random.uniform(0.1, 2)))
+        image = image.filter(ImageFilter.GaussianBlur(random.uniform(0.1, config.blur_radius)))
     if random.random() < config.solarise:
         image = ImageOps.solarize(image, 128)
     return image

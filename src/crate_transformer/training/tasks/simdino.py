@@ -52,7 +52,7 @@ class SimDINO(Task[Backbone, Source]):
         if dataclasses.replace(augment, repeats=1, balanced=False) != AugmentConfig():
             raise ValueError("the crops of simdino are changed as its paper has it: leave the options of augment out")
         self.config, self.model, self.augment = config, model, augment
-        self.crops = MultiCropConfig(local_crops=config.local_crops, local_size=config.local_size or _small(model))
+        self.crops = _crops(config, model)
         if any(self.crops.local_size % side for side in model.patch_size):
             raise ValueError(f"local_size is {config.local_size}: give a multiple of the patch, {model.patch_size}")
         self.normalise = Normalise(model.preprocessing)
@@ -214,6 +214,16 @@ def crop_seeds(seed: int, positions: Int64[Tensor, " batch"], crops: int) -> Int
     """A seed for each crop of each picture."""
     places = positions[:, None] * crops + torch.arange(crops, device=positions.device)
     return sample_seeds(seed, places.flatten(), Stream.MODEL).view(len(positions), crops)
+
+
+def _crops(config: SimDINOConfig, model: Backbone) -> MultiCropConfig:
+    """The crops of the paper; the blur, which is stated for images of 224 pixels, is in proportion to the size."""
+    crops = MultiCropConfig(local_crops=config.local_crops, local_size=config.local_size or _small(model))
+    radius = max(0.1, crops.first.blur_radius * min(model.preprocessing.img_size) / 224)
+    kinds = {name: getattr(crops, name) for name in ("first", "second", "local")}
+    return dataclasses.replace(
+        crops, **{name: dataclasses.replace(kind, blur_radius=radius) for name, kind in kinds.items()}
+    )
 
 
 def _small(model: Backbone) -> int:
