@@ -11,7 +11,7 @@ from torch import nn
 from crate_transformer.data import SegmentationArrays
 from crate_transformer.evaluation import attention_miou, coarse_miou, corloc
 from crate_transformer.evaluation.candidates import Candidates, cross_fit, halves
-from crate_transformer.evaluation.localisation import box_iou, largest_box
+from crate_transformer.evaluation.localisation import box_iou, largest_boxes
 from crate_transformer.inspection import preprocessing_of, threshold_entries, threshold_mass
 from crate_transformer.models import Preprocessing, build_model
 from crate_transformer.storage import plain
@@ -90,8 +90,7 @@ def oracle(monkeypatch):
             choices = tuple({"layer": layer, "head": head} for layer in range(2) for head in range(3))
             return Candidates(maps=maps, choices=choices)
 
-        for module in ("miou", "localisation"):
-            monkeypatch.setattr(f"crate_transformer.evaluation.{module}.of_model", of_model)
+        monkeypatch.setattr("crate_transformer.evaluation.candidates.of_model", of_model)
 
     return install
 
@@ -115,7 +114,7 @@ def test_a_map_equal_to_the_mask_is_chosen_and_beats_every_control(oracle):
 def test_the_untrained_model_that_happens_to_be_the_best_is_the_control(oracle):
     masks = squares(40)
     oracle(masks)
-    boxes = 4.0 * np.array([largest_box(mask) for mask in masks])
+    boxes = 4.0 * largest_boxes(masks)
     several = [Blind(), HalfBlind(), Blind()]
     shown = samples(masks)
     chance = corloc(Seer(), shown.pixels, boxes, untrained=several[:1]).rows["untrained"].corloc
@@ -136,7 +135,7 @@ def test_undecided_patches_count_in_no_box(oracle):
     shown = found.any(axis=(1, 2))
     masks, found = masks[shown], found[shown]
     oracle(masks)
-    boxes = 4.0 * np.array([largest_box(mask) for mask in found])
+    boxes = 4.0 * largest_boxes(found)
     pixels = torch.randint(0, 256, (len(masks), 3, 32, 32), dtype=torch.uint8)
     undecided = torch.zeros(len(masks), 32, 32, dtype=torch.bool)
     undecided[:, :, 16:] = True
@@ -202,7 +201,7 @@ def test_the_choice_for_one_half_is_made_on_the_other():
 def test_boxes_around_the_right_map_are_found(oracle):
     masks = squares(40)
     oracle(masks)
-    boxes = 4.0 * np.array([largest_box(mask) for mask in masks])
+    boxes = 4.0 * largest_boxes(masks)
     pixels = torch.randint(0, 256, (40, 3, 32, 32), dtype=torch.uint8)
     report = corloc(Seer(), pixels, boxes, untrained=[Blind()])
     assert set(report.rows) == ROWS
@@ -215,7 +214,7 @@ def test_boxes_around_the_right_map_are_found(oracle):
 def test_a_head_that_marks_the_background_is_inverted(oracle):
     masks = squares(40)
     oracle(~masks)
-    boxes = 4.0 * np.array([largest_box(mask) for mask in masks])
+    boxes = 4.0 * largest_boxes(masks)
     shown = samples(masks)
     found = corloc(Seer(), shown.pixels, boxes, untrained=[Blind()]).rows["model"]
     assert found.corloc > 0.9
@@ -234,11 +233,12 @@ def test_boxes_that_do_not_fit_are_refused():
 
 
 def test_the_largest_part_has_the_box_and_boxes_overlap_as_areas_do():
-    mask = np.zeros((6, 7), dtype=bool)
-    assert largest_box(mask) == (0, 0, 0, 0)
+    empty, mask, equal = np.zeros((3, 6, 7), dtype=bool)
     mask[0, 0] = mask[1, 1] = True
     mask[3:5, 2:6] = True
-    assert largest_box(mask) == (2, 3, 6, 5)
+    equal[0, 5] = equal[5, 0] = True
+    boxes = [[0, 0, 0, 0], [2, 3, 6, 5], [5, 0, 6, 1], [2, 3, 6, 5]]
+    assert largest_boxes(np.stack([empty, mask, equal, mask])).tolist() == boxes
     found = box_iou(np.array([[0.0, 0, 2, 2], [0, 0, 0, 0]]), np.array([[1.0, 1, 3, 3], [1, 1, 2, 2]]))
     np.testing.assert_allclose(found, [1 / 7, 0])
 

@@ -54,7 +54,10 @@ def test_real_animals(shared, folder):
     if not (bundled := list_pretrained()):
         pytest.skip("there are no bundled weights")
     samples = open_segmentation(shared / "data" / folder).first(20)
-    found = emergence(load_checkpoint(bundled[-1]), samples, size=64, maskcut_size=0)
+    model, seen = load_checkpoint(bundled[-1]), []
+    model.blocks[0].register_forward_pre_hook(lambda _, inputs: seen.append(len(inputs[0])))
+    found = emergence(model, samples, size=64, maskcut_size=0)
+    assert sum(seen) == len(samples)  # all measures are of the same maps
     assert set(found.measures) == {"auc", "miou", "miou_entries", "miou_mass", "corloc"}
     auc = found.measures["auc"]
     assert auc.rows["model"].mean > 0.7 and auc.above["brightness"] and auc.above["untrained"]

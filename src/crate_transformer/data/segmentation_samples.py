@@ -76,10 +76,11 @@ class SegmentationArrays:
 @dataclass(frozen=True, eq=False, kw_only=True)
 class Foregrounds:
     """Samples cropped to squares of one size: bytes, and the union of the masks of each image; ``undecided`` as in
-    ``SegmentationArrays``."""
+    ``SegmentationArrays``, of which these are the images ``index``."""
 
     pixels: UInt8[Tensor, "images 3 side side"]
     masks: Bool[Tensor, "images side side"]
+    index: Int[np.ndarray, " images"]
     names: tuple[str, ...]
     undecided: Bool[Tensor, "images side side"] | None = None
 
@@ -138,6 +139,7 @@ def foregrounds(arrays: SegmentationArrays, *, coverage: tuple[float, float] = (
     return Foregrounds(
         pixels=arrays.pixels[kept],
         masks=masks[kept],
+        index=kept.numpy(),
         names=tuple(arrays.names[index] for index in kept),
         undecided=None if arrays.undecided is None else arrays.undecided[kept],
     )

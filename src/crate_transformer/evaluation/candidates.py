@@ -1,6 +1,6 @@
 """Candidate maps for segmenting objects: every head of a model, and trivial cues."""
 
-from collections.abc import Iterable, Mapping, Sequence
+from collections.abc import Iterable, Iterator, Mapping, Sequence
 from dataclasses import dataclass, replace
 from typing import Any
 
@@ -10,7 +10,7 @@ from jaxtyping import Float, Int, UInt8
 from torch import Tensor, nn
 
 from crate_transformer.data import normalise
-from crate_transformer.inspection import attention_maps, patch_luminance
+from crate_transformer.inspection import attention_maps, patch_luminance, preprocessing_of, untrained_twins
 from crate_transformer.models import Preprocessing
 from crate_transformer.progress import tracked
 
@@ -53,6 +53,21 @@ def of_batches(
         raise ValueError(f"the attention of {name} is not finite: its weights or the images contain NaN or infinity")
     choices = tuple({"layer": layer, "head": head} for layer in seen[0].layers for head in seen[0].heads)
     return Candidates(maps=rearrange(maps, "i l h r c -> (l h) i r c"), choices=choices)
+
+
+def with_controls(
+    model: nn.Module,
+    pixels: UInt8[Tensor, "images 3 height width"],
+    *,
+    untrained: Iterable[nn.Module] | None = None,
+    seed: int = 0,
+    show: bool = False,
+) -> Iterator[Candidates]:
+    """Attention of a model, then of each control: ``untrained``, or ``untrained_twins(model, seed)``."""
+    preprocessing = preprocessing_of(model)
+    yield of_model(model, pixels, preprocessing, show=show)
+    for control in untrained or untrained_twins(model, seed, show=show):
+        yield of_model(control, pixels, preprocessing)
 
 
 def both_signs(candidates: Candidates) -> Candidates:

@@ -11,8 +11,9 @@ from crate_transformer.data import (
     normalise,
     resize_and_centre_crop,
 )
+from crate_transformer.evaluation.candidates import with_controls
 from crate_transformer.evaluation.comparison import Comparison, compare, compare_draws
-from crate_transformer.evaluation.localisation import LOCATED, CorLoc, corloc, largest_box
+from crate_transformer.evaluation.localisation import LOCATED, CorLoc, corloc, largest_boxes
 from crate_transformer.evaluation.maskcut_ap import MaskCutPrecision, maskcut_average_precision
 from crate_transformer.evaluation.miou import AttentionMIoU, attention_miou
 from crate_transformer.evaluation.segmentation import SegmentationReport, attention_segmentation
@@ -83,17 +84,20 @@ def emergence(
     """
     arrays = resize_and_centre_crop(tracked("images", samples, len(samples), show=show), size)
     options = {"seed": seed, "show": show}
-    miou = attention_miou(model, arrays, layer=layer, **options)
+    maps = list(with_controls(model, arrays.pixels, **options))
+    miou = attention_miou(model, arrays, layer=layer, maps=maps, **options)
     coverage = COCO_COVERAGE if samples.layout == "coco" else (0.0, 1.0)
     whole = foregrounds(arrays, coverage=coverage)
     images = normalise(whole.pixels, model.preprocessing)
+    maps = [some.on(whole.index) for some in maps]
     segmentation = attention_segmentation(
-        {"model": model}, images, whole.masks, whole.pixels, undecided=whole.undecided, signs=True, **options
+        {"model": model}, images, whole.masks, whole.pixels, undecided=whole.undecided, signs=True, maps=maps, **options
     )
     shown = np.flatnonzero(whole.masks.any(dim=2).any(dim=1).numpy())
-    boxes = np.array([largest_box(mask) for mask in whole.masks.numpy()[shown]], dtype=np.float64)
+    boxes = largest_boxes(whole.masks.numpy()[shown]).astype(np.float64)
     undecided = None if whole.undecided is None else whole.undecided[shown]
-    located = corloc(model, whole.pixels[shown], boxes, undecided=undecided, **options)
+    maps = [some.on(shown) for some in maps]
+    located = corloc(model, whole.pixels[shown], boxes, undecided=undecided, maps=maps, **options)
     measures = {
         "auc": _of_report(segmentation, "auc"),
         "miou": _of_report(segmentation, "miou"),

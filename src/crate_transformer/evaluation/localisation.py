@@ -1,13 +1,13 @@
 """CorLoc: localisation of labelled objects by boxes around attention maps."""
 
-from collections.abc import Mapping, Sequence
+from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import dataclass
 from itertools import chain
 from typing import Any
 
 import numpy as np
 import scipy.ndimage
-from jaxtyping import Bool, Float, UInt8
+from jaxtyping import Bool, Float, Int, UInt8
 from torch import Tensor, nn
 
 from crate_transformer.evaluation.candidates import (
@@ -18,12 +18,12 @@ from crate_transformer.evaluation.candidates import (
     halves,
     means_of_others,
     of_cues,
-    of_model,
     of_prior,
     shifts,
+    with_controls,
 )
 from crate_transformer.evaluation.comparison import keep_highest
-from crate_transformer.inspection import on_grid, preprocessing_of, threshold_entries, untrained_twins
+from crate_transformer.inspection import on_grid, threshold_entries
 
 FRACTIONS = (0.05, 0.1, 0.2, 0.3, 0.4, 0.6)
 """Candidates for the fraction of entries above the threshold."""
@@ -80,6 +80,7 @@ def corloc(
     *,
     undecided: Bool[Tensor, "images height width"] | None = None,
     untrained: Sequence[nn.Module] | None = None,
+    maps: Iterable[Candidates] | None = None,
     seed: int = 0,
     show: bool = False,
 ) -> CorLoc:
@@ -91,6 +92,7 @@ def corloc(
         undecided: pixels that are not scored: patches of which they are more than half count in no mask around which a
             box is drawn.
         untrained: the controls; default: ``untrained_twins(model, seed)``.
+        maps: the result of ``with_controls`` for these images, if it is there; ``untrained`` is then not used.
         seed: also used for the division into halves.
 
     Raises:
@@ -102,18 +104,17 @@ def corloc(
     if len(empty):
         raise ValueError(f"box {empty[0]} is empty: give left, top, right and bottom edge in pixels")
     fold = halves(len(boxes), seed)
-    preprocessing = preprocessing_of(model)
-    ours = of_model(model, pixels, preprocessing, show=show)
+    of_models = iter(maps or with_controls(model, pixels, untrained=untrained, seed=seed, show=show))
+    ours = next(of_models)
     height, width = pixels.shape[-2:]
     grid = ours.maps.shape[-2:]
     scale = np.array([grid[1] / width, grid[0] / height] * 2)
     truth = boxes * scale
     scored = None if undecided is None else ~on_grid(undecided.cpu().numpy(), grid)
-    twins = untrained or untrained_twins(model, seed, show=show)
     rows = chain(
         [("model", ours), ("mean_mask_prior", of_prior(means_of_others(_filled(truth, grid), fold)))],
         of_cues(pixels, grid).items(),
-        (("untrained", of_model(twin, pixels, preprocessing)) for twin in twins),
+        (("untrained", control) for control in of_models),
     )
     scores: dict[str, CorLocScore] = {}
     each = np.arange(len(truth))
@@ -149,19 +150,24 @@ def _boxes(candidates: Candidates, scored: np.ndarray | None) -> tuple[np.ndarra
     boxes, choices = [], []
     for fraction in FRACTIONS:
         for maps, choice in zip(threshold_entries(candidates.maps, fraction), candidates.choices, strict=True):
-            boxes.append([largest_box(mask) for mask in (maps if scored is None else maps & scored)])
+            boxes.append(largest_boxes(maps if scored is None else maps & scored))
             choices.append({**choice, "fraction": fraction})
     return np.array(boxes, dtype=np.float64), choices
 
 
-def largest_box(mask: Bool[np.ndarray, "rows columns"]) -> tuple[int, int, int, int]:
-    """Left, top, right and bottom edge of the largest 4-connected part; zeros for an empty mask."""
-    labels, count = scipy.ndimage.label(mask)  # pyright: ignore[reportGeneralTypeIssues]
-    if not count:
-        return 0, 0, 0, 0
-    largest = np.bincount(labels.ravel())[1:].argmax()
-    rows, columns = scipy.ndimage.find_objects(labels)[largest]
-    return columns.start, rows.start, columns.stop, rows.stop
+def largest_boxes(masks: Bool[np.ndarray, "masks rows columns"]) -> Int[np.ndarray, "masks 4"]:
+    """Left, top, right and bottom edge of the largest 4-connected part of each mask, of the first one if several are
+    equally large; zeros for an empty mask."""
+    within = scipy.ndimage.generate_binary_structure(2, 1)
+    connected = np.stack([np.zeros_like(within), within, np.zeros_like(within)])
+    labels, count = scipy.ndimage.label(masks, connected)  # pyright: ignore[reportGeneralTypeIssues]
+    parts = scipy.ndimage.find_objects(labels)
+    sizes = np.bincount(labels.ravel(), minlength=count + 1)[1:]
+    boxes = np.zeros((len(masks), 4), dtype=np.int64)
+    for number in np.argsort(-sizes, kind="stable")[::-1]:  # the largest part of a mask is written last
+        mask, rows, columns = parts[number]
+        boxes[mask.start] = columns.start, rows.start, columns.stop, rows.stop
+    return boxes
 
 
 def box_iou(

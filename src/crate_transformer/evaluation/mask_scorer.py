@@ -4,7 +4,7 @@ from dataclasses import dataclass, replace
 
 import numpy as np
 import torch
-from jaxtyping import Bool, Shaped
+from jaxtyping import Bool, Int, Shaped
 from torch import Tensor
 
 from crate_transformer.evaluation.candidates import Candidates, both_signs, of_batches, of_cues
@@ -17,10 +17,11 @@ from crate_transformer.models import Backbone
 
 @dataclass(frozen=True)
 class MaskedImages:
-    """Images with a usable mask, their masks on the token grid, the patches to score (``None``: all), and the maps of
-    the trivial cues."""
+    """Images with a usable mask, their ``index`` among all images, their masks on the token grid, the patches to score
+    (``None``: all), and the maps of the trivial cues."""
 
     images: Tensor
+    index: Int[np.ndarray, " images"]
     masks: Bool[np.ndarray, "images rows columns"]
     scored: Bool[np.ndarray, "images rows columns"] | None
     cues: dict[str, Candidates]
@@ -30,7 +31,8 @@ class MaskedImages:
         """Some of the images, by index."""
         cues = {name: cue.on(indices) for name, cue in self.cues.items()}
         scored = None if self.scored is None else self.scored[indices]
-        return MaskedImages(self.images[torch.from_numpy(indices)], self.masks[indices], scored, cues)
+        images = self.images[torch.from_numpy(indices)]
+        return MaskedImages(images, self.index[indices], self.masks[indices], scored, cues)
 
     def maps(self, name: str, model: Backbone) -> Candidates:
         """The model's attention maps of these images."""
@@ -55,7 +57,7 @@ def usable_images(
         objects &= scored
     outside = ~objects if scored is None else ~objects & scored
     usable = np.flatnonzero(objects.any(axis=(1, 2)) & outside.any(axis=(1, 2)))
-    everything = MaskedImages(images, objects, scored, of_cues(pixels, grid))
+    everything = MaskedImages(images, np.arange(len(images)), objects, scored, of_cues(pixels, grid))
     return replace(everything.subset(usable), num_dropped=len(images) - len(usable))
 
 

@@ -1,6 +1,6 @@
 """Coarse segmentation by single heads: the protocol of arXiv 2308.16271, and a stricter one."""
 
-from collections.abc import Callable, Mapping, Sequence
+from collections.abc import Callable, Iterable, Mapping, Sequence
 from dataclasses import dataclass
 from itertools import chain
 from typing import Any, Literal
@@ -11,18 +11,19 @@ from torch import nn
 
 from crate_transformer.data import SegmentationArrays
 from crate_transformer.evaluation.candidates import (
+    Candidates,
     both_signs,
     choices_made,
     cross_fit,
     halves,
     means_of_others,
     of_cues,
-    of_model,
     of_prior,
     shifts,
+    with_controls,
 )
 from crate_transformer.evaluation.comparison import keep_highest
-from crate_transformer.inspection import on_grid, preprocessing_of, threshold_entries, threshold_mass, untrained_twins
+from crate_transformer.inspection import on_grid, threshold_entries, threshold_mass
 
 Reading = Literal["entries", "mass"]
 THRESHOLDS: dict[Reading, Callable] = {"entries": threshold_entries, "mass": threshold_mass}
@@ -168,6 +169,7 @@ def attention_miou(
     layer: int = -1,
     fraction: float = 0.6,
     untrained: Sequence[nn.Module] | None = None,
+    maps: Iterable[Candidates] | None = None,
     seed: int = 0,
     show: bool = False,
 ) -> AttentionMIoU:
@@ -180,13 +182,14 @@ def attention_miou(
         samples: from ``data.resize_and_centre_crop``, with a size that is a multiple of the patch size.
         layer: layer of the paper's protocol; zero-based, negative ones count from the end.
         untrained: the controls; default: ``untrained_twins(model, seed)``.
+        maps: the result of ``with_controls`` for these images, if it is there; ``untrained`` is then not used.
         seed: also used for the division into halves.
 
     Raises:
         ValueError: the layer does not exist, or fewer than four images have a class.
     """
-    preprocessing = preprocessing_of(model)
-    ours = of_model(model, samples.pixels, preprocessing)
+    every = iter(maps or with_controls(model, samples.pixels, untrained=untrained, seed=seed, show=show))
+    ours = next(every)
     depth = 1 + max(choice["layer"] for choice in ours.choices)
     if not -depth <= layer < depth:
         raise ValueError(f"there is no layer {layer}: the model has layers 0 to {depth - 1} (or -1 for the last)")
@@ -202,11 +205,10 @@ def attention_miou(
     truth = ClassMasks(masks=masks[usable], image=image, label=samples.label[usable], scored=scored)
     fold = halves(len(shown), seed)
     covered = np.stack([truth.masks[image == number].any(axis=0) for number in range(len(shown))]).astype(np.float64)
-    twins = untrained or untrained_twins(model, seed, show=show)
     rows = chain(
         [("model", ours.on(shown)), ("mean_mask_prior", of_prior(means_of_others(covered, fold)))],
         of_cues(samples.pixels[shown], grid).items(),
-        (("untrained", of_model(twin, samples.pixels, preprocessing).on(shown)) for twin in twins),
+        (("untrained", control.on(shown)) for control in every),
     )
     best_head: dict[Reading, dict[str, MIoU]] = {reading: {} for reading in THRESHOLDS}
     fixed_head: dict[Reading, dict[str, MIoU]] = {reading: {} for reading in THRESHOLDS}

@@ -1,14 +1,15 @@
 """Segmentation of objects by the class token's attention, without segmentation labels in training."""
 
+from collections.abc import Iterable
 from dataclasses import dataclass, replace
-from itertools import chain
+from itertools import chain, repeat
 from typing import Literal
 
 import numpy as np
 from jaxtyping import Bool, Float, UInt8
 from torch import Tensor
 
-from crate_transformer.evaluation.candidates import TRIVIAL, of_prior
+from crate_transformer.evaluation.candidates import TRIVIAL, Candidates, of_prior
 from crate_transformer.evaluation.mask_scorer import Scorer, usable_images
 from crate_transformer.evaluation.scores import MaskScore
 from crate_transformer.inspection import untrained_twins
@@ -106,6 +107,7 @@ def attention_segmentation(
     selection: tuple[Tensor, ...] | None = None,
     selection_fraction: float = 0.5,
     signs: bool = False,
+    maps: Iterable[Candidates] | None = None,
     seed: int = 0,
     show: bool = False,
 ) -> SegmentationReport:
@@ -127,6 +129,8 @@ def attention_segmentation(
             of ``images`` are then reported.
         selection_fraction: without ``selection``, the fraction of the images for the choices, drawn with ``seed``.
         signs: every head and every control may also be inverted, if that is better on the selection images.
+        maps: of one model, without ``selection``: the result of ``candidates.with_controls`` for these images, if it is
+            there.
         seed: also the seed of the untrained models.
 
     Raises:
@@ -156,9 +160,14 @@ def attention_segmentation(
     selection_auc: dict[str, np.ndarray] = {}
     for name, model in models.items():
         depth, num_heads = len(model.blocks), model.config.num_heads
-        untrained = ((f"{name}_untrained", twin) for twin in untrained_twins(model, seed, show=show))
-        for row, judged in chain([(name, model)], untrained):
-            on_selection, on_reported = chosen_on.maps(row, judged), reported.maps(row, judged)
+        rows = chain([name], repeat(f"{name}_untrained"))
+        if maps is None:
+            judged = zip(rows, chain([model], untrained_twins(model, seed, show=show)), strict=False)
+            seen = ((row, chosen_on.maps(row, each), reported.maps(row, each)) for row, each in judged)
+        else:
+            given = zip(rows, maps, strict=False)
+            seen = ((row, some.on(chosen_on.index), some.on(reported.index)) for row, some in given)
+        for row, on_selection, on_reported in seen:
             before = scorer.auc.get(row)
             aucs = scorer.add(row, on_selection, on_reported, shuffle=row == name)
             average = on_selection.maps.mean(axis=1, keepdims=True, dtype=np.float64)
