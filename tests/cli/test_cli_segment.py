@@ -127,7 +127,10 @@ def test_a_set_that_is_too_small_is_named_before_anything_is_measured(crate, ref
     few = tmp_path / "sets" / "few"
     for folder in ("images", "masks"):
         shutil.copy(few / folder / "0.png", few / folder / "3.png")
-    assert "few: 2 images with a mask are too few" in refused("evaluate", trained, "--segmentation", few, *to)
+    many = few.with_name("many")
+    sentence = refused("evaluate", trained, "--segmentation", many, few, *to)
+    assert "few: 2 images with a mask are too few" in sentence
+    assert list(json.loads((tmp_path / "numbers.json").read_text())["sets"]) == ["many"]  # what was measured is kept
 
 
 def test_results_of_other_settings_are_kept(crate, refused, trained, samples, tmp_path):

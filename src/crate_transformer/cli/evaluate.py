@@ -4,7 +4,7 @@ import logging
 from dataclasses import dataclass, field, fields
 from hashlib import sha256
 from pathlib import Path
-from typing import TYPE_CHECKING, Annotated
+from typing import TYPE_CHECKING, Annotated, Any
 
 import tyro
 
@@ -222,13 +222,19 @@ class Command(Checkpoint):
         shared = {"size": self.size, "seed": self.seed}
         baseline = Checkpoint(checkpoint=self.baseline).load() if self.baseline else None
         options = {"maskcut_size": self.maskcut_size, "layer": self.layer}
-        sets = segmentation_tables(model, masks, **options, **shared)
-        parts = part_tables(model, parts, baseline=baseline, **shared)
         about = {"checkpoint": self.checkpoint, "checksum": checksum(model), "settings": self.settings}
         footer = f"{model.provenance}\nseed {self.seed}, checksum of the weights {about['checksum']}"
-        sections = emergence_sections(sets) + parts_sections(parts)
         lead = f"Agreement of the attention of {self.checkpoint} with objects and their parts, beside its controls."
-        page = page_bytes("Does the attention mark objects and parts?", lead, sections, footer)
-        results = {"sets": sets, "parts": parts}
-        content = about | {kind: {n: found.to_dict() for n, found in some.items()} for kind, some in results.items()}
-        write_files(output.parent, {output.name: json_bytes(content), output.with_suffix(".html").name: page})
+        measured = {
+            "sets": segmentation_tables(model, masks, **options, **shared),
+            "parts": part_tables(model, parts, baseline=baseline, **shared),
+        }
+        results: dict[str, dict[str, Any]] = {kind: {} for kind in measured}
+        for kind, several in measured.items():
+            for name, found in several:  # written after each set, so that nothing is lost if a later one fails
+                results[kind][name] = found
+                sections = emergence_sections(results["sets"]) + parts_sections(results["parts"])
+                page = page_bytes("Does the attention mark objects and parts?", lead, sections, footer)
+                content = {kind: {n: each.to_dict() for n, each in some.items()} for kind, some in results.items()}
+                files = {output.name: json_bytes(about | content), output.with_suffix(".html").name: page}
+                write_files(output.parent, files)

@@ -57,8 +57,8 @@ def segmentation_tables(
     maskcut_size: int,
     layer: int,
     seed: int,
-) -> "dict[str, Emergence]":
-    """Measure the model on every set of images with masks, with controls, and print the tables.
+) -> "Iterator[tuple[str, Emergence]]":
+    """Measure the model on every set of images with masks, with controls; the tables of each are printed.
 
     Args:
         size: image size for attention; default: twice the training size.
@@ -69,13 +69,16 @@ def segmentation_tables(
 
     side = whole_patches(model, size or 2 * min(model.preprocessing.img_size))
     cut_side = whole_patches(model, maskcut_size) if maskcut_size else 0
-    found = {}
-    for name, samples in sets.items():
-        options = {"size": side, "maskcut_size": cut_side, "layer": layer, "seed": seed}
-        with naming(name):
-            found[name] = emergence(model, samples, **options, show=True)
-        show_tables(emergence_tables(name, found[name]), statements(found[name]))
-    return found
+    options = {"size": side, "maskcut_size": cut_side, "layer": layer, "seed": seed}
+
+    def measure() -> "Iterator[tuple[str, Emergence]]":
+        for name, samples in sets.items():
+            with naming(name):
+                found = emergence(model, samples, **options, show=True)
+            show_tables(emergence_tables(name, found), statements(found))
+            yield name, found
+
+    return measure()
 
 
 def part_tables(
@@ -85,8 +88,9 @@ def part_tables(
     baseline: "Backbone | None",
     size: int | None,
     seed: int,
-) -> "dict[str, PartPointing]":
-    """Measure which head marks which part on every set of images with parts, with controls, and print the tables."""
+) -> "Iterator[tuple[str, PartPointing]]":
+    """Measure which head marks which part on every set of images with parts, with controls; the tables
+    of each are printed."""
     from crate_transformer.data import crop_parts
     from crate_transformer.evaluation import part_pointing
     from crate_transformer.progress import tracked
@@ -96,14 +100,16 @@ def part_tables(
     side = whole_patches(model, size or 2 * min(model.preprocessing.img_size))
     if any(side % length for patch in patches for length in patch):
         raise ValueError(f"{side} pixels are no multiple of the patch sizes of both models: choose another --size")
-    found = {}
-    for name, samples in sets.items():
-        with naming(name):
-            arrays = crop_parts(tracked("images", samples, len(samples)), samples.parts, side)
-            found[name] = part_pointing(model, arrays, baseline=baseline, seed=seed, show=True)
-        tables = [parts_table(name, found[name]), consistency_table(name, found[name])]
-        show_tables(tables, parts_statements(found[name]))
-    return found
+
+    def measure() -> "Iterator[tuple[str, PartPointing]]":
+        for name, samples in sets.items():
+            with naming(name):
+                arrays = crop_parts(tracked("images", samples, len(samples)), samples.parts, side)
+                found = part_pointing(model, arrays, baseline=baseline, seed=seed, show=True)
+            show_tables([parts_table(name, found), consistency_table(name, found)], parts_statements(found))
+            yield name, found
+
+    return measure()
 
 
 def named(paths: Iterable[Path]) -> dict[str, Path]:
