@@ -1,6 +1,7 @@
 """Exported models give the logits of PyTorch for any batch and picture size."""
 
 import json
+from dataclasses import replace
 
 import pytest
 import torch
@@ -72,6 +73,16 @@ def test_eight_bits_are_smaller_and_close(tmp_path):
         assert any(isinstance(module, Int8Linear) for module in model.modules())
         assert 0 < (model(images) - before).abs().max() < 0.05 * before.abs().max()
     program = export_program(model, dynamic=False)
+    torch.export.save(program, tmp_path / "model.pt2")
+    assert check_export(tmp_path / "model.pt2", model, dynamic=False) < 1e-5
+
+
+def test_a_fixed_size_is_that_of_the_images(tmp_path):
+    model = toy("crate_tiny_patch16_224")
+    model.preprocessing = replace(model.preprocessing, img_size=(24, 32))  # position embeddings are resampled
+    program = export_program(model, dynamic=False)
+    (images,) = [node.meta["val"] for node in program.graph.nodes if node.name == "images"]
+    assert images.shape[1:] == (3, 24, 32)
     torch.export.save(program, tmp_path / "model.pt2")
     assert check_export(tmp_path / "model.pt2", model, dynamic=False) < 1e-5
 

@@ -26,7 +26,7 @@ class Command:
     int8: bool = False
     """Store the weights in 8 bits; docs/results.md has the effect on accuracy."""
     dynamic: bool = True
-    """Accept any height and width; --no-dynamic fixes the model's input size."""
+    """Accept any height and width; --no-dynamic fixes them to those of the model's preprocessing."""
     overwrite: bool = False
     """Replace a file that was made from another model."""
 

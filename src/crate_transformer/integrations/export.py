@@ -21,7 +21,7 @@ def export_program(model: VisionModel, *, dynamic: bool = True) -> ExportedProgr
 
     Args:
         dynamic: height and width may be any multiple of the patch size, up to 256 patches per side; otherwise they are
-            ``model.img_size``. The batch size is always dynamic.
+            ``model.preprocessing.img_size``. The batch size is always dynamic.
 
     Raises:
         ValueError: the image size of the model cannot change, or PyTorch cannot export the model.
@@ -29,7 +29,7 @@ def export_program(model: VisionModel, *, dynamic: bool = True) -> ExportedProgr
     backbone = model if isinstance(model, Backbone) else model.backbone
     if dynamic and not backbone.config.dynamic_img_size:
         raise ValueError("this model has a fixed image size (dynamic_img_size is off): export with --no-dynamic")
-    rows, columns = backbone.grid_size(*backbone.img_size)
+    rows, columns = backbone.grid_size(*model.preprocessing.img_size)
     if dynamic and min(rows, columns) < 2:
         raise ValueError(f"images of {rows} x {columns} patches cannot have a dynamic size: export with --no-dynamic")
     height, width = model.patch_size
@@ -95,7 +95,7 @@ def check_export(exported: Path | bytes, model: VisionModel, *, dynamic: bool = 
         ValueError: the logits differ by more than 1e-4 of the largest one, and by more than 1e-4.
     """
     backbone = model if isinstance(model, Backbone) else model.backbone
-    height, width = backbone.img_size
+    height, width = model.preprocessing.img_size
     sizes = [(2, height, width)]
     if dynamic:
         sizes.append((1, height + model.patch_size[0], width + 2 * model.patch_size[1]))
