@@ -56,9 +56,9 @@ stated. A model is called as the registered size whose options it has, apart fro
 seeds ± their standard deviation, if there are several. One recipe, chosen for CRATE, is not the best for every family,
 and small models after few steps say little about large ones.
 
-{dates}, {threads} threads, {machine}, trained in {precision}, torch {torch}. Parameters are matched to {target:,}, with
-a head for the classes; all models have the same depth and number of heads. GFLOP are of one image of 64 px
-through the folded model. Attention is measured on squares of {side} px.
+{dates}, threads: {threads}, {machine}, trained in {precision}, torch {torch}. {note}Parameters are
+matched to {target:,}, with a head for the classes; all models have the same depth and number of heads. GFLOP are of
+one image of 64 px through the folded model. Attention is measured on squares of {side} px.
 
 ## Equal parameters, equal steps
 
@@ -69,7 +69,7 @@ through the folded model. Attention is measured on squares of {side} px.
 The steps of a model follow from its own run with equal parameters and the first seed: the seconds that the first model
 of the table took for all its steps, divided by the seconds that this model took per step. They are the same for every
 seed. If they differ by less than {same_time:.0%} from those with equal parameters, these runs are shown. The
-seconds are those that the runs took.
+seconds are those that the runs took. Models that are missing here have not been trained so.
 
 {equal_time}
 
@@ -77,7 +77,9 @@ seconds are those that the runs took.
 
 Equal parameters. Layer, head and sign are chosen on other images than those reported, also for the controls, which are
 those of AUC; **bold** is above every control by two standard errors, paired over images, with every seed. See [what the
-measurements mean](explanation/measurements.md).
+measurements mean](explanation/measurements.md). First AUC on every set, then every measure and control.
+
+{auc}
 
 {emergence}
 
@@ -85,7 +87,7 @@ measurements mean](explanation/measurements.md).
 
 AUC on every set, as above.
 
-{emergence_in_equal_time}
+{auc_in_equal_time}
 
 ## Does each step do what it was derived for?
 
@@ -116,8 +118,12 @@ class Runs:
             raise ValueError(f"{folder} contains no results: run benchmarks/comparison.py first")
 
     def of(self, name: str, budget: str) -> list[dict]:
-        """The seeds of a model; where both budgets give almost the same steps there are only runs for the first."""
-        return self.found.get((name, budget)) or self.found[name, "parameters"]
+        """The seeds of a model, none if it has no runs with this budget; where both budgets give almost the same steps
+        there are only runs with equal parameters."""
+        found, equal = self.found.get((name, budget), []), self.found[name, "parameters"]
+        first, own = self.found[self.names[0], "parameters"][0], equal[0]
+        same = abs(first["seconds"] / own["seconds"] - 1) < SAME_TIME
+        return found or (equal if same else [])
 
     def first(self) -> list[dict]:
         """The first seed of every model with equal parameters."""
@@ -147,7 +153,8 @@ def costs(runs: Runs, budget: str) -> str:
     """Parameters, arithmetic, time and accuracy."""
     rows = []
     for name in runs.names:
-        seeds = runs.of(name, budget)
+        if not (seeds := runs.of(name, budget)):
+            continue
         about, steps = seeds[0], sorted({run["steps"] for run in seeds})
         model = [family(about), f"`{name}`", about["width"], f"{about['parameters']:,}", f"{about['gflop']:.3f}"]
         seconds = spread((run["seconds"] for run in seeds), "{:,.0f}")
@@ -179,12 +186,12 @@ def emergence(runs: Runs) -> str:
     return "\n\n".join(parts)
 
 
-def emergence_in_equal_time(runs: Runs) -> str:
-    """AUC on all sets; empty for a model without attention maps."""
+def auc(runs: Runs, budget: str) -> str:
+    """AUC on every set; empty for a model without attention maps."""
     sets = list(runs.first()[0]["emergence"])
     rows = []
-    for name in runs.names:
-        found = ([run["emergence"][data] for run in runs.of(name, "time")] for data in sets)
+    for name in filter(lambda name: runs.of(name, budget), runs.names):
+        found = ([run["emergence"][data] for run in runs.of(name, budget)] for data in sets)
         rows.append([f"`{name}`", *("" if "refused" in seeds[0] else score(seeds, "auc") for seeds in found)])
     return table(["model", *sets], rows)
 
@@ -225,7 +232,7 @@ def published_masks(runs: Runs) -> str:
     return table(["family", "published, attention against objects of VOC12"], rows)
 
 
-def page(runs: Runs) -> str:
+def page(runs: Runs, note: str) -> str:
     """The whole page."""
     first = runs.first()[0]
     dates = sorted({run["date"] for found in runs.found.values() for run in found})
@@ -235,7 +242,9 @@ def page(runs: Runs) -> str:
         equal_parameters=costs(runs, "parameters"),
         equal_time=costs(runs, "time"),
         emergence=emergence(runs),
-        emergence_in_equal_time=emergence_in_equal_time(runs),
+        auc=auc(runs, "parameters"),
+        auc_in_equal_time=auc(runs, "time"),
+        note=note and f"{note} ",
         steps=steps(runs),
         published=published(runs),
         published_masks=published_masks(runs),
@@ -250,8 +259,9 @@ def main() -> None:
     parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
     parser.add_argument("runs", type=Path)
     parser.add_argument("output", type=Path)
+    parser.add_argument("--note", default="", help="a sentence on the command and the machine")
     arguments = parser.parse_args()
-    write_file(arguments.output, page(Runs(arguments.runs)).encode())
+    write_file(arguments.output, page(Runs(arguments.runs), arguments.note).encode())
 
 
 if __name__ == "__main__":
