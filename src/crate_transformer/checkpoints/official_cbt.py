@@ -7,22 +7,16 @@ from typing import Any
 
 from torch import Tensor
 
-from crate_transformer.checkpoints.official import (
-    Converted,
-    OfficialFormat,
+from crate_transformer.checkpoints.official import Converted, OfficialFormat, validate_hints
+from crate_transformer.checkpoints.official_tost import RENAMED_IN_STEM as TOST_STEM
+from crate_transformer.checkpoints.renaming import permute_axes, rename, rename_back, unfold, weights_and_biases
+from crate_transformer.checkpoints.sizes import (
     common_size,
     count_layers,
     count_positions,
     infer_patches,
-    permute_axes,
-    rename,
-    rename_back,
     resolve_num_heads,
-    unfold,
-    validate_hints,
-    weights_and_biases,
 )
-from crate_transformer.checkpoints.official_tost import RENAMED_IN_STEM as TOST_STEM
 from crate_transformer.models import CBT, CBTConfig
 
 RENAMED = {"pos_embedding": "pos_embed", "cls_token": "cls_token"}
@@ -50,14 +44,10 @@ RENAMED_IN_ATTENTION = {
 TELLS = {".fn.step_x": "cbsa", ".fn.step_rep": "cbsa", ".fn.proj.weight": "cbsa", ".fn.temp": "tssa"}
 """Ends of the names that exist for only one kind of attention."""
 SHAPES = {".step_rep": "heads 1 1 -> heads", ".step_x": "heads 1 1 -> heads", ".temp": "heads 1 -> heads"}
+OFFICIAL_SHAPES = {".step_rep": "heads -> heads 1 1", ".step_x": "heads -> heads 1 1", ".temp": "heads -> heads 1"}
 PUBLISHED_HEADS = {(192, 12): 3, (384, 12): 6, (768, 12): 12, (1024, 24): 16}
 """(embed_dim, depth) -> num_heads; only needed for MSSA, where it cannot be inferred from the tensors."""
-NOT_IN_TENSORS: dict[str, Any] = {
-    "step_size": 0.1,
-    "sparsity_weight": 0.1,
-    "global_pool": "token",
-    "pooling": "shifted",
-}
+NOT_IN_TENSORS = {"step_size": 0.1, "sparsity_weight": 0.1, "global_pool": "token", "pooling": "shifted"}
 
 
 def recognises(keys: AbstractSet[str]) -> bool:
@@ -75,14 +65,13 @@ def convert(tensors: Mapping[str, Tensor], hints: Mapping[str, Any]) -> Converte
     renamed = rename(permute_axes(tensors, SHAPES), table)
     dim = common_size(tensors, 0, r"transformer\.layers\.\d+\.[01]\.norm\.(weight|bias)")
     in_chans = common_size(tensors, 1, r"to_patch_embedding\.proj\.0\.0\.weight")
-    given = {name: value for name, value in hints.items() if name == "img_size"}
     patches = count_positions("pos_embedding", tensors["pos_embedding"], dim) - 1
     inferred = {
         "attention": attention,
         "embed_dim": dim,
         "depth": depth,
         "num_classes": common_size(tensors, 0, r"mlp_head\.1\.(bias|weight)"),
-        **infer_patches(4**stem * in_chans, patches, given | {"patch_size": 2**stem}),
+        **infer_patches(4**stem * in_chans, patches, {**hints, "patch_size": 2**stem}),
     }
     if attention == "mssa":
         inner_dim = common_size(tensors, 0, r"transformer\.layers\.\d+\.0\.fn\.qkv\.weight")
@@ -93,15 +82,7 @@ def convert(tensors: Mapping[str, Tensor], hints: Mapping[str, Any]) -> Converte
             inferred["head_dim"] = inner_dim // inferred["num_heads"]
     else:
         inferred["num_heads"] = common_size(tensors, 0, r"transformer\.layers\.\d+\.0\.fn\.(step_x|step_rep|temp)")
-    validate_hints(CBTConfig, inferred, hints)
-    return Converted(
-        model_class=CBT,
-        config=CBTConfig(**NOT_IN_TENSORS | inferred | dict(hints)),
-        tensors=renamed,
-        stored_names={own: key for key, own in table.items()},
-        inferred={name: value for name, value in inferred.items() if name not in hints},
-        assumed={name: value for name, value in NOT_IN_TENSORS.items() if name not in hints},
-    )
+    return Converted.of(CBT, CBTConfig, renamed, table, inferred, NOT_IN_TENSORS, hints)
 
 
 def renamings(stem: int, depth: int, attention: str) -> dict[str, str]:
@@ -113,13 +94,8 @@ def renamings(stem: int, depth: int, attention: str) -> dict[str, str]:
 def restore(model: CBT) -> dict[str, Any]:
     """The checkpoint that main.py saves, without an optimiser."""
     table = renamings(len(model.patch_embed.convs), len(model.blocks), model.config.attention)
-    tensors = permute_axes(rename_back(model, table), {key: swap(pattern) for key, pattern in SHAPES.items()})
+    tensors = permute_axes(rename_back(model, table), OFFICIAL_SHAPES)
     return {"epoch": 0, "arch": "CBT", "state_dict": {f"module.{key}": tensor for key, tensor in tensors.items()}}
-
-
-def swap(pattern: str) -> str:
-    """The inverse einops pattern."""
-    return " -> ".join(reversed(pattern.split(" -> ")))
 
 
 FORMAT = OfficialFormat("official CBT", recognises, convert, (CBT, restore))

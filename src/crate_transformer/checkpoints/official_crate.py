@@ -7,18 +7,14 @@ from typing import Any
 
 from torch import Tensor
 
-from crate_transformer.checkpoints.official import (
-    Converted,
-    OfficialFormat,
+from crate_transformer.checkpoints.official import Converted, OfficialFormat, validate_hints
+from crate_transformer.checkpoints.renaming import rename, rename_back, unfold
+from crate_transformer.checkpoints.sizes import (
     common_size,
     count_layers,
     count_positions,
     infer_patches,
-    rename,
-    rename_back,
     resolve_num_heads,
-    unfold,
-    validate_hints,
 )
 from crate_transformer.models import CRATE, CRATEConfig
 
@@ -85,21 +81,12 @@ def convert(tensors: Mapping[str, Tensor], hints: Mapping[str, Any]) -> Converte
     elif "num_heads" not in hints and inner_dim == dim and (dim, depth) in PUBLISHED_HEADS:
         inferred["num_heads"] = PUBLISHED_HEADS[dim, depth]
     validate_hints(CRATEConfig, inferred, hints)
-    values = NOT_IN_TENSORS | inferred | dict(hints)
-    num_heads = resolve_num_heads(values.get("num_heads"), inner_dim, dim, depth)
+    num_heads = resolve_num_heads(hints.get("num_heads", inferred.get("num_heads")), inner_dim, dim, depth)
     if has_out and num_heads == 1 and inner_dim == dim:
         raise ValueError("num_heads=1 contradicts the tensors: a single head would have no output projection")
     if inner_dim != dim:
-        inferred["head_dim"] = values["head_dim"] = inner_dim // num_heads
-        validate_hints(CRATEConfig, inferred, hints)
-    return Converted(
-        model_class=CRATE,
-        config=CRATEConfig(**values),
-        tensors=renamed,
-        stored_names={own: key for key, own in table.items()},
-        inferred={name: value for name, value in inferred.items() if name not in hints},
-        assumed={name: value for name, value in NOT_IN_TENSORS.items() if name not in hints},
-    )
+        inferred["head_dim"] = inner_dim // num_heads
+    return Converted.of(CRATE, CRATEConfig, renamed, table, inferred, NOT_IN_TENSORS, hints)
 
 
 def restore(model: CRATE) -> dict[str, Any]:

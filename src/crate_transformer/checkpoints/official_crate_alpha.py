@@ -7,18 +7,14 @@ from typing import Any
 
 from torch import Tensor
 
-from crate_transformer.checkpoints.official import (
-    Converted,
-    OfficialFormat,
+from crate_transformer.checkpoints.official import Converted, OfficialFormat, validate_hints
+from crate_transformer.checkpoints.renaming import rename, rename_back, unfold
+from crate_transformer.checkpoints.sizes import (
     common_size,
     count_layers,
     count_positions,
     infer_patches,
-    rename,
-    rename_back,
     resolve_num_heads,
-    unfold,
-    validate_hints,
 )
 from crate_transformer.models import CRATEAlpha, CRATEAlphaConfig
 
@@ -116,17 +112,8 @@ def describe(
         inferred["head_dim"] = inner_dim // num_heads
     if has_out and num_heads == 1:
         inferred["has_out"] = True
-    validate_hints(CRATEAlphaConfig, inferred, hints)
-    unknown: dict[str, Any] = NOT_IN_TENSORS | {"head_eps": head_eps}
-    return Converted(
-        model_class=CRATEAlpha,
-        config=CRATEAlphaConfig(**unknown | inferred | dict(hints)),
-        tensors=tensors,
-        stored_names=stored_names,
-        inferred={name: value for name, value in inferred.items() if name not in hints},
-        assumed={name: value for name, value in unknown.items() if name not in hints},
-        dropped=dropped or {},
-    )
+    assumed = NOT_IN_TENSORS | {"head_eps": head_eps}
+    return Converted.of(CRATEAlpha, CRATEAlphaConfig, tensors, table, inferred, assumed, hints, dropped=dropped or {})
 
 
 def restore(model: CRATEAlpha) -> dict[str, Tensor]:

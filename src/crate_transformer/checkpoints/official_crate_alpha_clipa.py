@@ -8,16 +8,10 @@ from typing import Any
 import torch
 from torch import Tensor
 
-from crate_transformer.checkpoints.official import (
-    Converted,
-    OfficialFormat,
-    count_layers,
-    drop,
-    permute_axes,
-    rename,
-    unfold,
-)
+from crate_transformer.checkpoints.official import Converted, OfficialFormat
 from crate_transformer.checkpoints.official_crate_alpha import describe
+from crate_transformer.checkpoints.renaming import drop, permute_axes, rename, unfold
+from crate_transformer.checkpoints.sizes import count_layers
 
 RENAMED = {
     "visual.class_embedding": "cls_token",

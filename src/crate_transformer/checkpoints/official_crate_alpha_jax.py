@@ -11,17 +11,10 @@ import torch.nn.functional as F
 from einops import rearrange
 from torch import Tensor
 
-from crate_transformer.checkpoints.official import (
-    Converted,
-    OfficialFormat,
-    common_size,
-    count_layers,
-    drop,
-    permute_axes,
-    rename,
-    unfold,
-)
+from crate_transformer.checkpoints.official import Converted, OfficialFormat
 from crate_transformer.checkpoints.official_crate_alpha import describe
+from crate_transformer.checkpoints.renaming import drop, permute_axes, rename, unfold
+from crate_transformer.checkpoints.sizes import common_size, count_layers
 from crate_transformer.layers import resize_kernel
 from crate_transformer.models import CRATEAlpha
 

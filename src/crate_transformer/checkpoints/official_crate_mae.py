@@ -9,20 +9,16 @@ from typing import Any
 import torch
 from torch import Tensor
 
-from crate_transformer.checkpoints.official import (
-    Converted,
-    OfficialFormat,
+from crate_transformer.checkpoints.official import Converted, OfficialFormat, validate_hints
+from crate_transformer.checkpoints.official_crate import PUBLISHED_HEADS
+from crate_transformer.checkpoints.renaming import rename, rename_back, unfold
+from crate_transformer.checkpoints.sizes import (
     common_size,
     count_layers,
     count_positions,
     infer_patches,
-    rename,
-    rename_back,
     resolve_num_heads,
-    unfold,
-    validate_hints,
 )
-from crate_transformer.checkpoints.official_crate import PUBLISHED_HEADS
 from crate_transformer.models import CRATEMAE, CRATEMAEConfig
 
 RENAMED = {
@@ -101,23 +97,14 @@ def convert(tensors: Mapping[str, Tensor], hints: Mapping[str, Any]) -> Converte
     if "num_heads" not in hints and (dim, depth) in PUBLISHED_HEADS:
         inferred["num_heads"] = PUBLISHED_HEADS[dim, depth]
     validate_hints(CRATEMAEConfig, inferred, hints)
-    values = NOT_IN_TENSORS | inferred | dict(hints)
     inner_dim = common_size(tensors, 0, r"(decoder_)?blocks\.\d+\.layers\.0\.[01]\.fn\.qkv\.weight")
-    num_heads = resolve_num_heads(values.get("num_heads"), inner_dim, dim, depth)
+    num_heads = resolve_num_heads(hints.get("num_heads", inferred.get("num_heads")), inner_dim, dim, depth)
     if inner_dim != dim:
-        inferred["head_dim"] = values["head_dim"] = inner_dim // num_heads
-        validate_hints(CRATEMAEConfig, inferred, hints)
+        inferred["head_dim"] = inner_dim // num_heads
     elif num_heads == 1:
         raise ValueError("num_heads=1 contradicts the tensors: a single head would have no output projection")
-    return Converted(
-        model_class=CRATEMAE,
-        config=CRATEMAEConfig(**values),
-        tensors=renamed,
-        stored_names={own: key for key, own in table.items()},
-        inferred={name: value for name, value in inferred.items() if name not in hints},
-        assumed={name: value for name, value in NOT_IN_TENSORS.items() if name not in hints},
-        dropped={key: reason for key, reason in DROPPED.items() if key in tensors},
-    )
+    dropped = {key: reason for key, reason in DROPPED.items() if key in tensors}
+    return Converted.of(CRATEMAE, CRATEMAEConfig, renamed, table, inferred, NOT_IN_TENSORS, hints, dropped=dropped)
 
 
 def restore(model: CRATEMAE) -> dict[str, Any]:

@@ -8,29 +8,18 @@ from typing import Any
 
 from torch import Tensor
 
-from crate_transformer.checkpoints.official import (
-    Converted,
-    OfficialFormat,
-    as_pair,
-    common_size,
-    count_layers,
-    infer_patches,
+from crate_transformer.checkpoints import official_crate
+from crate_transformer.checkpoints.official import Converted, OfficialFormat, validate_hints
+from crate_transformer.checkpoints.renaming import (
     permute_axes,
     rename,
     rename_back,
-    resolve_num_heads,
     unfold,
-    validate_hints,
     weights,
     weights_and_biases,
 )
-from crate_transformer.models import (
-    HyperSET,
-    HyperSETConfig,
-    Model,
-    RecurrentCRATE,
-    RecurrentCRATEConfig,
-)
+from crate_transformer.checkpoints.sizes import as_pair, common_size, count_layers, infer_patches, resolve_num_heads
+from crate_transformer.models import HyperSET, HyperSETConfig, RecurrentCRATE, RecurrentCRATEConfig
 
 RENAMED = {"cls_token": "cls_token"} | weights_and_biases({"fc.0": "norm", "fc.1": "head"})
 RENAMED_IN_PATCHES = weights_and_biases(
@@ -64,17 +53,9 @@ RENAMED_IN_CHANGE = {
 }
 CRATE_IN_PATCHES = weights_and_biases({"emb": "patch_embed.proj"})
 CRATE_IN_LAYER = {
-    "enc.{l}.attn.fn.qkv.weight": "blocks.{l}.mssa.subspaces.weight",
-    "enc.{l}.ff.fn.weight": "blocks.{l}.ista.dictionary",
-} | weights_and_biases(
-    {
-        "enc.{l}.attn.norm": "blocks.{l}.norm1",
-        "enc.{l}.attn.fn.to_out.0": "blocks.{l}.mssa.out",
-        "enc.{l}.ff.norm": "blocks.{l}.norm2",
-    }
-)
-IMG_SIZES = {14: 224, 4: 32}
-"""Image size by patch size, on ImageNet and CIFAR; no tensor depends on it."""
+    key.replace("transformer.layers.{l}.0", "enc.{l}.attn").replace("transformer.layers.{l}.1", "enc.{l}.ff"): own
+    for key, own in official_crate.RENAMED_IN_LAYER.items()
+}
 
 
 def recognises(keys: AbstractSet[str]) -> bool:
@@ -95,13 +76,13 @@ def convert(tensors: Mapping[str, Tensor], hints: Mapping[str, Any]) -> Converte
     layers, recurrences = count_recurrences(tensors.keys(), hints, changes)
     table = renamings(layers, recurrences, steps, "cls_token" in tensors, changes)
     renamed = rename(tensors, table)
-    inferred: dict[str, Any] = {**shapes(tensors, hints, r"emb\.(0\.(weight|bias)|1\.weight)"), "steps": steps}
+    inferred, assumed = around_layers(tensors, hints, r"emb\.(0\.(weight|bias)|1\.weight)")
+    inferred |= {"steps": steps, "depth": layers * recurrences}
     atoms = common_size(tensors, 0, r"enc\.\d+\.(mlp|ln2)\.weight")
     inferred["num_atoms"] = hints.get("num_atoms") and atoms if atoms == inferred["embed_dim"] else atoms
-    inferred["num_heads"] = inferred["embed_dim"] // max(
-        1, common_size(tensors, 0, r"enc\.\d+\.attn\.ln1_[123]\.weight")
-    )
-    assumed: dict[str, Any] = {"attention": "softmax", "feed_forward": "gelu", "steps_of": "tokens"}
+    head_dim = common_size(tensors, 0, r"enc\.\d+\.attn\.ln1_[123]\.weight")
+    inferred["num_heads"] = inferred["embed_dim"] // max(1, head_dim)
+    assumed |= {"attention": "softmax", "feed_forward": "gelu", "steps_of": "tokens", "recurrences": recurrences}
     if steps == "constant":
         assumed["step_size"] = 0.5
     else:
@@ -110,8 +91,7 @@ def convert(tensors: Mapping[str, Tensor], hints: Mapping[str, Any]) -> Converte
         inferred |= {"rank": common_size(tensors, 0, r"deltaW_\w+_A\.\d+"), "recurrences": changes}
         if "rank_scale" not in hints:
             raise ValueError("the scale of the low-rank changes cannot be inferred from the tensors: give rank_scale=")
-    inferred["depth"], assumed["recurrences"] = layers * recurrences, recurrences
-    return complete(HyperSET, HyperSETConfig, renamed, table, inferred, assumed, hints)
+    return Converted.of(HyperSET, HyperSETConfig, renamed, table, inferred, assumed, hints)
 
 
 def convert_crate(tensors: Mapping[str, Tensor], hints: Mapping[str, Any]) -> Converted:
@@ -122,7 +102,8 @@ def convert_crate(tensors: Mapping[str, Tensor], hints: Mapping[str, Any]) -> Co
     layers, recurrences = count_recurrences(tensors.keys(), hints)
     output = "free" if any(".to_out." in key for key in tensors) else "transposed"
     table = crate_renamings(layers, recurrences, output, "cls_token" in tensors)
-    inferred = shapes(tensors, hints, r"emb\.weight") | {"depth": layers * recurrences}
+    inferred, assumed = around_layers(tensors, hints, r"emb\.weight")
+    inferred["depth"] = layers * recurrences
     dim, inner_dim = inferred["embed_dim"], common_size(tensors, 0, r"enc\.\d+\.attn\.fn\.qkv\.weight")
     num_heads = resolve_num_heads(hints["num_heads"], inner_dim, dim, layers)
     if inner_dim != dim:
@@ -131,8 +112,8 @@ def convert_crate(tensors: Mapping[str, Tensor], hints: Mapping[str, Any]) -> Co
     inferred["output"] = None if output == "free" and means_free else output
     rows, columns = as_pair("patch_size", inferred["patch_size"])
     renamed = rename(permute_axes(tensors, {"emb.weight": "d (r s c) -> d c r s"}, r=rows, s=columns), table)
-    assumed = {"recurrences": recurrences, "step_size": 0.1, "sparsity_weight": 0.1}
-    return complete(RecurrentCRATE, RecurrentCRATEConfig, renamed, table, inferred, assumed, hints)
+    assumed |= {"recurrences": recurrences, "step_size": 0.1, "sparsity_weight": 0.1}
+    return Converted.of(RecurrentCRATE, RecurrentCRATEConfig, renamed, table, inferred, assumed, hints)
 
 
 def kind_of_steps(keys: AbstractSet[str]) -> str:
@@ -150,41 +131,24 @@ def count_recurrences(keys: AbstractSet[str], hints: Mapping[str, Any], changes:
     return layers, hints.get("recurrences", changes or (12 if layers == 1 else 1))
 
 
-def shapes(tensors: Mapping[str, Tensor], hints: Mapping[str, Any], patches: str) -> dict[str, Any]:
-    """Options that follow from the tensors outside the layers."""
+def around_layers(
+    tensors: Mapping[str, Tensor], hints: Mapping[str, Any], patches: str
+) -> tuple[dict[str, Any], dict[str, Any]]:
+    """Options that follow from the tensors outside the layers, and what is assumed: 16 x 16 patches, but images of
+    CIFAR for patches of 4 pixels."""
     given = {name: hints[name] for name in ("patch_size", "in_chans") if name in hints}
-    found = infer_patches(common_size(tensors, -1, patches), 1, given)
-    return {
-        "patch_size": found["patch_size"],
-        "in_chans": found["in_chans"],
+    inferred = infer_patches(common_size(tensors, -1, patches), 16 * 16, given) | {
         "embed_dim": common_size(tensors, 0, r"fc\.0\.(weight|bias)|emb\.([12]\.bias|2\.weight|bias)"),
         "num_classes": common_size(tensors, 0, r"fc\.1\.(weight|bias)"),
         "class_token": "cls_token" in tensors,
     }
-
-
-def complete(
-    model_class: type[Model],
-    config_class: type[HyperSETConfig | RecurrentCRATEConfig],
-    renamed: dict[str, Tensor],
-    table: Mapping[str, str],
-    inferred: dict[str, Any],
-    assumed: dict[str, Any],
-    hints: Mapping[str, Any],
-) -> Converted:
-    """The converted checkpoint, with the options that both families have."""
-    rows, columns = as_pair("patch_size", inferred["patch_size"])
-    assumed["img_size"] = IMG_SIZES.get(rows, 16 * rows) if rows == columns else (16 * rows, 16 * columns)
-    (assumed if inferred["class_token"] else inferred)["global_pool"] = "token" if inferred["class_token"] else "avg"
-    validate_hints(config_class, inferred, hints)
-    return Converted(
-        model_class=model_class,
-        config=config_class(**assumed | inferred | dict(hints)),
-        tensors=renamed,
-        stored_names={own: key for key, own in table.items()},
-        inferred={name: value for name, value in inferred.items() if name not in hints},
-        assumed={name: value for name, value in assumed.items() if name not in hints and name not in inferred},
-    )
+    img_size = inferred.pop("img_size")
+    assumed = {"img_size": 32 if inferred["patch_size"] == 4 else img_size}
+    if inferred["class_token"]:
+        assumed["global_pool"] = "token"
+    else:
+        inferred["global_pool"] = "avg"
+    return inferred, assumed
 
 
 def renamings(layers: int, recurrences: int, steps: str, class_token: bool, rank: int) -> dict[str, str]:

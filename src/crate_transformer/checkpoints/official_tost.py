@@ -7,17 +7,9 @@ from typing import Any
 
 from torch import Tensor
 
-from crate_transformer.checkpoints.official import (
-    Converted,
-    OfficialFormat,
-    common_size,
-    count_layers,
-    permute_axes,
-    rename,
-    rename_back,
-    unfold,
-    validate_hints,
-)
+from crate_transformer.checkpoints.official import Converted, OfficialFormat, validate_hints
+from crate_transformer.checkpoints.renaming import permute_axes, rename, rename_back, unfold
+from crate_transformer.checkpoints.sizes import common_size, count_layers
 from crate_transformer.models import ToST, ToSTConfig
 
 RENAMED = {
@@ -92,18 +84,8 @@ def convert(tensors: Mapping[str, Tensor], hints: Mapping[str, Any]) -> Converte
         "mlp_ratio": common_size(tensors, 0, r"blocks\.\d+\.mlp\.fc1\.(weight|bias)") / max(dim, 1),
         "num_classes": common_size(tensors, 0, r"head\.(weight|bias)"),
     }
-    validate_hints(ToSTConfig, inferred, hints)
     assumed = {"img_size": 224, "global_pool": "token", "layer_scale": 1.0 if depth < 24 else 1e-5}
-    assumed = {name: value for name, value in assumed.items() if name not in hints}
-    return Converted(
-        model_class=ToST,
-        config=ToSTConfig(**assumed | inferred | dict(hints)),
-        tensors=renamed,
-        stored_names={own: key for key, own in table.items()},
-        inferred={name: value for name, value in inferred.items() if name not in hints},
-        assumed=assumed | PREPROCESSING,
-        preprocessing=PREPROCESSING,
-    )
+    return Converted.of(ToST, ToSTConfig, renamed, table, inferred, assumed, hints, preprocessing=PREPROCESSING)
 
 
 def renamings(stem: int, depth: int, class_layers: int) -> dict[str, str]:

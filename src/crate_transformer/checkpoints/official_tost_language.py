@@ -8,17 +8,9 @@ from typing import Any
 import torch
 from torch import Tensor
 
-from crate_transformer.checkpoints.official import (
-    Converted,
-    OfficialFormat,
-    common_size,
-    count_layers,
-    permute_axes,
-    rename,
-    rename_back,
-    unfold,
-    validate_hints,
-)
+from crate_transformer.checkpoints.official import Converted, OfficialFormat, validate_hints
+from crate_transformer.checkpoints.renaming import permute_axes, rename, rename_back, unfold
+from crate_transformer.checkpoints.sizes import common_size, count_layers
 from crate_transformer.models import CausalToST, CausalToSTConfig
 
 EMBEDDING, OUTPUT = "transformer.wte.weight", "lm_head.weight"
@@ -84,15 +76,8 @@ def convert(tensors: Mapping[str, Tensor], hints: Mapping[str, Any]) -> Converte
         "bias": bias,
         "mlp_ratio": common_size(tensors, 0, r"transformer\.h\.\d+\.mlp\.c_fc\.weight") / max(dim, 1),
     }
-    validate_hints(CausalToSTConfig, inferred, hints)
-    return Converted(
-        model_class=CausalToST,
-        config=CausalToSTConfig(**inferred | dict(hints)),
-        tensors=renamed,
-        stored_names={own: key for key, own in table.items()},
-        inferred={name: value for name, value in inferred.items() if name not in hints},
-        dropped={OUTPUT: f"the same as {EMBEDDING}"},
-    )
+    dropped = {OUTPUT: f"the same as {EMBEDDING}"}
+    return Converted.of(CausalToST, CausalToSTConfig, renamed, table, inferred, {}, hints, dropped=dropped)
 
 
 def restore(model: CausalToST) -> dict[str, Any]:

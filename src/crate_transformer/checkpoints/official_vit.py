@@ -9,20 +9,15 @@ from typing import Any
 import torch
 from torch import Tensor
 
-from crate_transformer.checkpoints.official import (
-    Converted,
-    OfficialFormat,
+from crate_transformer.checkpoints.official import Converted, OfficialFormat, validate_hints
+from crate_transformer.checkpoints.renaming import drop, rename, unfold, weights_and_biases
+from crate_transformer.checkpoints.sizes import (
     as_pair,
     common_size,
     count_layers,
     count_positions,
-    drop,
     infer_patches,
-    rename,
     resolve_num_heads,
-    unfold,
-    validate_hints,
-    weights_and_biases,
 )
 from crate_transformer.models import Preprocessing, ViT, ViTConfig
 

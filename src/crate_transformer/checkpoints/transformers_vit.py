@@ -9,15 +9,9 @@ import torch
 from torch import Tensor
 
 from crate_transformer.checkpoints import official_vit
-from crate_transformer.checkpoints.official import (
-    Converted,
-    OfficialFormat,
-    count_layers,
-    drop,
-    rename,
-    unfold,
-    weights_and_biases,
-)
+from crate_transformer.checkpoints.official import Converted, OfficialFormat
+from crate_transformer.checkpoints.renaming import drop, rename, unfold, weights_and_biases
+from crate_transformer.checkpoints.sizes import count_layers
 
 RENAMED = {
     "embeddings.cls_token": "cls_token",

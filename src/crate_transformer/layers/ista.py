@@ -8,7 +8,7 @@ import torch.nn.functional as F
 from jaxtyping import Float
 from torch import Tensor, nn
 
-from crate_transformer.layers.fold_norm import frozen_linear
+from crate_transformer.layers.fold_norm import fold_norm, frozen_linear
 from crate_transformer.layers.full_precision import full_precision, product_dtype
 
 COLUMNS = 192  # of a dictionary, multiplied at a time
@@ -60,10 +60,12 @@ class ISTA(nn.Module):
             return F.relu(F.linear(z, self.folded_dictionary(), threshold))
         return F.relu(z + F.linear(z, self._fold(0.0, products), threshold))
 
-    def folded(self) -> nn.Sequential:
-        """The same step for inference: one linear map and a ReLU, without this layer's parameters."""
+    def folded(self, norm: nn.LayerNorm) -> tuple[nn.LayerNorm, nn.Sequential]:
+        """A norm and the following step for inference, without their parameters: a norm without scale and shift, one
+        linear map and a ReLU."""
         bias = self.dictionary.new_full(self.dictionary.shape[:1], -self.step_size * self.sparsity_weight)
-        return nn.Sequential(frozen_linear(self.folded_dictionary(), bias), nn.ReLU())
+        plain, linear = fold_norm(norm, frozen_linear(self.folded_dictionary(), bias))
+        return plain, nn.Sequential(linear, nn.ReLU())
 
     def extra_repr(self) -> str:
         return f"{self.dictionary.shape[0]}, step_size={self.step_size}, sparsity_weight={self.sparsity_weight}"

@@ -6,7 +6,7 @@ from typing import Any, Literal
 from jaxtyping import Float
 from torch import Tensor, nn
 
-from crate_transformer.layers import CBSA, ISTA, MSSA, TSSA, ConvStem, HookPoint, fold_norm
+from crate_transformer.layers import CBSA, ISTA, MSSA, TSSA, ConvStem, HookPoint
 from crate_transformer.models.backbone import Backbone
 from crate_transformer.models.config import BackboneConfig
 
@@ -32,9 +32,7 @@ class CBTConfig(BackboneConfig):
     def __post_init__(self) -> None:
         super().__post_init__()
         if self.head_dim is not None and self.attention != "mssa":
-            raise ValueError(
-                f"head_dim is {self.head_dim}: only attention 'mssa' allows other values than embed_dim / num_heads"
-            )
+            raise ValueError(f"head_dim is {self.head_dim}: only attention 'mssa' has this option, leave it out")
 
     @property
     def attentions(self) -> list[str]:
@@ -100,9 +98,7 @@ class Block(nn.Module):
 
     def fold_(self) -> None:
         """Replace the sparsifying step by one linear map and a ReLU; both include the norm's affine part."""
-        linear, relu = self.ista.folded()
-        self.norm2, linear = fold_norm(self.norm2, linear)
-        self.ista = nn.Sequential(linear, relu)
+        self.norm2, self.ista = self.ista.folded(self.norm2)
 
 
 class CBT(Backbone):

@@ -3,6 +3,10 @@
 from dataclasses import dataclass
 from typing import Literal, get_args, get_origin, get_type_hints
 
+_COUNTS = (
+    *("in_chans", "embed_dim", "depth", "num_heads", "head_dim", "recurrences", "num_atoms", "num_class_layers"),
+    *("decoder_depth", "cross_depth", "cross_head_dim", "vocab_size", "context_length"),
+)
 _POSITIVE = ("step_size", "mlp_ratio", "head_eps", "norm_eps", "rank_scale")
 _NOT_NEGATIVE = ("sparsity_weight", "layer_scale")
 _LARGEST = 1000.0
@@ -12,11 +16,12 @@ def check_numbers(config: object) -> None:
     """Check the ranges of a family's numbers, such as a step size.
 
     Raises:
-        ValueError: a number is not above 0 (lambda and layer scale: not at least 0), above 1000, or not finite; or
-            there are no atoms.
+        ValueError: a count is below 1, or another number is not above 0 (lambda and layer scale: not at least 0), above
+            1000, or not finite.
     """
-    if (atoms := getattr(config, "num_atoms", None)) is not None and atoms < 1:
-        raise ValueError(f"num_atoms is {atoms}: it must be at least 1")
+    for name in _COUNTS:
+        if (count := getattr(config, name, None)) is not None and count < 1:
+            raise ValueError(f"{name} is {count}: it must be at least 1")
     for name in _POSITIVE + _NOT_NEGATIVE:
         value = getattr(config, name, 1.0)
         if not (0 <= value <= _LARGEST and (value or name in _NOT_NEGATIVE)):
@@ -80,9 +85,7 @@ class BackboneConfig:
         if height % rows or width % columns:
             raise ValueError(f"img_size {self.img_size} is not a multiple of patch_size {self.patch_size}")
         check_choices(self)
-        for name in ("in_chans", "embed_dim", "depth", "num_heads", "recurrences"):
-            if getattr(self, name) < 1:
-                raise ValueError(f"{name} is {getattr(self, name)}: it must be at least 1")
+        check_numbers(self)
         if self.num_classes < 0:
             raise ValueError(f"num_classes is {self.num_classes}: it must be 0 (no head) or more")
         if self.num_classes and not self.global_pool:
@@ -92,7 +95,6 @@ class BackboneConfig:
         for name in ("drop_rate", "drop_path_rate"):
             if not 0 <= getattr(self, name) < 1:
                 raise ValueError(f"{name} is {getattr(self, name)}: it must be at least 0 and below 1")
-        check_numbers(self)
 
     @property
     def image_shape(self) -> tuple[int, int]:

@@ -6,7 +6,7 @@ from typing import Any, Literal
 from jaxtyping import Float
 from torch import Tensor, nn
 
-from crate_transformer.layers import ISTA, MSSA, HookPoint, OutputMap, PatchEmbed, PooledStem, SparseStep, fold_norm
+from crate_transformer.layers import ISTA, MSSA, HookPoint, OutputMap, PatchEmbed, PooledStem, SparseStep
 from crate_transformer.models.backbone import Backbone
 from crate_transformer.models.config import BackboneConfig
 
@@ -86,9 +86,7 @@ class Block(nn.Module):
 
     def fold_(self) -> None:
         """Replace norm and sparsifying step by a norm without scale and shift, one linear map and a ReLU."""
-        linear, relu = self.ista.folded()
-        self.norm2, linear = fold_norm(self.norm2, linear)
-        self.ista = nn.Sequential(linear, relu)
+        self.norm2, self.ista = self.ista.folded(self.norm2)
 
 
 class CRATE(Backbone):

@@ -103,9 +103,7 @@ class MHSABlock(nn.Module):
     def fold_(self) -> None:
         """Fold the affine parts of both norms; the second step becomes one linear map and a ReLU."""
         self.norm1, self.attn.qkv = fold_norm(self.norm1, self.attn.qkv)
-        linear, relu = self.ista.folded()
-        self.norm2, linear = fold_norm(self.norm2, linear)
-        self.ista = nn.Sequential(linear, relu)
+        self.norm2, self.ista = self.ista.folded(self.norm2)
 
 
 class CRATEHybrid(Backbone):

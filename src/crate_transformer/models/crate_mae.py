@@ -41,8 +41,6 @@ class CRATEMAEConfig(CRATEConfig):
 
     def __post_init__(self) -> None:
         super().__post_init__()
-        if self.decoder_depth is not None and self.decoder_depth < 1:
-            raise ValueError(f"decoder_depth is {self.decoder_depth}: it must be at least 1")
         if self.stem != "patch":
             raise ValueError(f"stem is {self.stem!r}: a CRATE-MAE predicts whole patches and needs 'patch'")
         if self.embed_dim % 4:

@@ -35,9 +35,6 @@ class DEPICTConfig:
     def __post_init__(self) -> None:
         check_numbers(self)
         check_choices(self)
-        for name in ("depth", "num_heads", "head_dim", "cross_depth", "cross_head_dim"):
-            if getattr(self, name) < 1:
-                raise ValueError(f"{name} is {getattr(self, name)}: it must be at least 1")
         if self.num_classes < 2:
             raise ValueError(f"num_classes is {self.num_classes}: segmentation needs at least 2")
 

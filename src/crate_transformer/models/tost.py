@@ -39,8 +39,6 @@ class ToSTConfig(BackboneConfig):
         super().__post_init__()
         if self.reg_tokens:
             raise ValueError(f"reg_tokens is {self.reg_tokens}: a ToST has only patches in its blocks, so it must be 0")
-        if self.num_class_layers < 1:
-            raise ValueError(f"num_class_layers is {self.num_class_layers}: it must be at least 1")
 
 
 _PATCH16 = {

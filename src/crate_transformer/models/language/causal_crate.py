@@ -6,7 +6,7 @@ from typing import Any
 from jaxtyping import Float
 from torch import Tensor, nn
 
-from crate_transformer.layers import ISTA, MSSA, HookPoint, fold_norm
+from crate_transformer.layers import ISTA, MSSA, HookPoint
 from crate_transformer.models.language.config import LanguageConfig
 from crate_transformer.models.language.language_model import LanguageModel
 
@@ -49,9 +49,7 @@ class Block(nn.Module):
 
     def fold_(self) -> None:
         """Replace norm and sparsifying step by a norm without scale and shift, one linear map and a ReLU."""
-        linear, relu = self.ista.folded()
-        self.norm2, linear = fold_norm(self.norm2, linear)
-        self.ista = nn.Sequential(linear, relu)
+        self.norm2, self.ista = self.ista.folded(self.norm2)
 
 
 class CausalCRATE(LanguageModel):

@@ -23,9 +23,6 @@ class LanguageConfig:
     bias: bool = False
 
     def __post_init__(self) -> None:
-        for name in ("vocab_size", "context_length", "embed_dim", "depth", "num_heads"):
-            if getattr(self, name) < 1:
-                raise ValueError(f"{name} is {getattr(self, name)}: it must be at least 1")
+        check_numbers(self)
         if self.embed_dim % self.num_heads:
             raise ValueError(f"embed_dim {self.embed_dim} is not a multiple of num_heads {self.num_heads}")
-        check_numbers(self)
