@@ -16,6 +16,7 @@ from crate_transformer.inspection import (
     threshold_entries,
     threshold_mass,
 )
+from crate_transformer.inspection.projection import patch_features
 from crate_transformer.models import build_model
 
 TINY = {"img_size": 16, "patch_size": 4, "embed_dim": 12, "depth": 3, "num_heads": 2, "num_classes": 4}
@@ -145,6 +146,36 @@ def test_a_vit_of_transformers_is_read_by_its_linear_maps():
     for query, token in (("cls", 0), ((1, 2), 11)):
         found = attention_maps(model, images, query=query).maps
         np.testing.assert_allclose(found, over_patches(patches[..., token, :]), atol=1e-5)
+
+
+@pytest.mark.parametrize(
+    ("kind", "options", "prefix", "refusal"),
+    [
+        ("DeiT", {}, 2, None),
+        ("SiglipVision", {}, 0, None),
+        ("Dinov2WithRegisters", {"num_register_tokens": 3}, 4, None),
+        ("Yolos", {"num_detection_tokens": 4, "image_size": [16, 16]}, 1, "YolosModel has 21 tokens for 4 x 4 patches"),
+        ("ViTMAE", {"mask_ratio": 0.0}, 1, "ViTMAEModel shuffles and hides patches"),
+        ("Beit", {"use_relative_position_bias": True}, 1, "the queries and keys of BeitModel cannot be read"),
+    ],
+)
+def test_tokens_that_are_no_patches_are_left_out_or_the_model_is_refused(kind, options, prefix, refusal):
+    transformers = pytest.importorskip("transformers")
+    sizes = {"hidden_size": 12, "num_hidden_layers": 2, "num_attention_heads": 2, "intermediate_size": 24,
+             "image_size": 16, "patch_size": 4}  # fmt: skip
+    config = getattr(transformers, f"{kind}Config")(**sizes | options, attn_implementation="eager")
+    model, images = getattr(transformers, f"{kind}Model")(config).eval(), torch.randn(2, 3, 16, 16)
+    if refusal:
+        for read in (attention_maps, attention_rollout, patch_features):
+            with pytest.raises(ValueError, match=refusal):
+                read(model, images)
+        return
+    with torch.inference_mode():
+        seen = model(images, output_attentions=True).attentions
+    rows = torch.stack(seen, dim=1)[..., prefix + 6, prefix:].unflatten(-1, (4, 4))
+    expected = (rows / rows.sum(dim=(-2, -1), keepdim=True)).numpy()
+    np.testing.assert_allclose(attention_maps(model, images, query=(1, 2)).maps, expected, atol=1e-5)
+    assert patch_features(model, images).features.shape == (2, 4, 4, 12)
 
 
 def test_a_vit_of_timm_is_read_by_its_norms():

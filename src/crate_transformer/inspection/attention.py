@@ -118,6 +118,7 @@ def _read_layers(
     def collect(layer: int, name: str, projected: Tensor) -> Tensor:
         rows = source.layers[layer]
         split = by_head(projected, source.num_heads)[:, heads]
+        source.check_tokens(split.shape[2], source.grid(*images.shape[-2:]))
         if name == rows.query:
             held[layer]["queries"] = split[:, :, tokens]
         if name == rows.key:

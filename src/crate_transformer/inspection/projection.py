@@ -53,7 +53,9 @@ def patch_features(
     for batch in images.split(max(1, _MAX_TOKENS // max(1, rows * columns))):
         with frozen(model), record(model, name) as seen:
             source.run(to_model(model, batch), number)
-        patches = by_head(seen[name], source.num_heads)[:, :, source.num_prefix_tokens :]
+        tokens = by_head(seen[name], source.num_heads)
+        source.check_tokens(tokens.shape[2], (rows, columns))
+        patches = tokens[:, :, source.num_prefix_tokens :]
         parts.append(rearrange(patches.float().cpu(), "b heads (r c) p -> b r c (heads p)", r=rows))
     features = torch.cat(parts)
     if not features.isfinite().all():

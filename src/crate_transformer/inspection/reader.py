@@ -13,6 +13,9 @@ from crate_transformer.models import Backbone, Preprocessing, attention_of
 
 _FOREIGN_PAIRS = (("q_norm", "k_norm"), ("query", "key"), ("q_proj", "k_proj"))
 """Names of the modules that output queries and keys: in timm, in transformers 4, and in transformers 5."""
+_PREFIX_TOKENS = ("cls_token", "class_embedding", "distillation_token")
+"""Names of the parameters of transformers that are tokens before the patches, beside registers."""
+_OTHERS = "give one of our models, or a plain ViT of timm or transformers"
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -43,6 +46,15 @@ class Reader:
     def grid(self, height: int, width: int) -> tuple[int, int]:
         """Rows and columns of patches."""
         return height // self.patch_size[0], width // self.patch_size[1]
+
+    def check_tokens(self, tokens: int, grid: tuple[int, int]) -> None:
+        """Raise ``ValueError`` unless these are the prefix tokens and one token for each patch of the grid."""
+        expected = self.num_prefix_tokens + grid[0] * grid[1]
+        if tokens != expected:
+            raise ValueError(
+                f"{type(self.model).__name__} has {tokens} tokens for {grid[0]} x {grid[1]} patches instead of "
+                f"{expected}: which of them are the patches cannot be told, {_OTHERS}"
+            )
 
 
 def _choose(what: str, chosen: Sequence[int] | None, count: int) -> tuple[int, ...]:
@@ -101,16 +113,20 @@ def _foreign(model: Any) -> Reader:
     ]
     config: Any = getattr(model, "config", None)
     kind = type(model).__name__
-    if not pairs or any("rope" in name for name in names):
-        raise ValueError(f"the queries and keys of {kind} cannot be read: give one of our models, or a plain ViT of "
-                         "timm or transformers")  # fmt: skip
+    parameters = [name for name, _ in model.named_parameters()]
+    moved = any("rope" in name for name in names) or any("relative_position" in name for name in parameters)
+    if not pairs or moved:  # a map is then no softmax of the products of queries and keys
+        raise ValueError(f"the queries and keys of {kind} cannot be read: {_OTHERS}")
+    if hasattr(config, "mask_ratio"):
+        raise ValueError(f"{kind} shuffles and hides patches: load its weights into a ViT that does not")
     if hasattr(model, "forward_features"):
         patch, prefix = model.patch_embed.patch_size, model.num_prefix_tokens
         num_heads, forward = model.blocks[0].attn.num_heads, model.forward_features
     elif hasattr(config, "patch_size"):
         resampled = "interpolate_pos_encoding" in inspect.signature(model.forward).parameters
         forward = partial(model, interpolate_pos_encoding=True) if resampled else model
-        patch, prefix = config.patch_size, 1 + getattr(config, "num_register_tokens", 0)
+        special = sum(name.endswith(_PREFIX_TOKENS) for name in parameters)
+        patch, prefix = config.patch_size, special + getattr(config, "num_register_tokens", 0)
         num_heads = config.num_attention_heads
     else:
         raise ValueError(f"{kind} does not define its patch size: give a ViT of timm or transformers")

@@ -39,6 +39,7 @@ def attention_rollout(
         with frozen(model), record(model, *names, reduce=lambda seen: by_head(seen, source.num_heads)) as seen:
             source.run(to_model(model, image), len(source.layers) - 1)
         last = seen[source.layers[-1].key]
+        source.check_tokens(last.shape[2], (rows, columns))
         precision = torch.promote_types(last.dtype, torch.float32)
         reach = torch.zeros(1, last.shape[2], dtype=precision, device=last.device)
         reach[:, tokens] = 1 / len(tokens)
