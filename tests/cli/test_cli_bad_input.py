@@ -208,6 +208,30 @@ def test_options_that_do_not_go_together(refused, train, trained, pets, picture,
     )
 
 
+@pytest.mark.parametrize(
+    ("given", "ignored"),
+    [
+        (("--segmentation", "pets"), ("--report", "r")),
+        (("--segmentation", "pets"), ("--batch-size", "7")),
+        (("--parts", "pets"), ("--layer", "2")),
+        (("--parts", "pets"), ("--class-names", "names.txt")),
+        (("--data", "pets", "--boxes", "b.json"), ("--maskcut-size", "0")),
+        (("--data", "pets", "--boxes", "b.json"), ("--real", "real.json")),
+        (("--data", "pets"), ("--size", "32")),
+        (("--data", "pets"), ("--seed", "1")),
+    ],
+)
+def test_options_of_an_evaluation_are_never_ignored(refused, trained, given, ignored):
+    told = refused("evaluate", trained, *given, *ignored)
+    assert told.startswith(f"{ignored[0]} would be ignored: ")
+
+
+def test_an_evaluation_of_masks_needs_another_name_for_its_numbers_than_for_its_page(refused, trained, pets):
+    told = refused("evaluate", trained, "--segmentation", pets, "--output", "o.html")
+    assert told == "--output is o.html: give a JSON file, a page is written beside it"
+    assert "leave --tokenizer out" in refused("evaluate", trained, "--data", pets, "--tokenizer", "bytes")
+
+
 def test_hints_are_told_as_options(crate, refused, pets, tmp_path):
     model = build_model("crate_micro_patch4_32", embed_dim=24, num_heads=2, depth=1, img_size=16, num_classes=2)
     ours = save_checkpoint(model, tmp_path / "ours")

@@ -74,28 +74,21 @@ class Command(Checkpoint):
 
     def __call__(self) -> None:
         from crate_transformer.cli.classification import FILES, measure_classes, measure_several, names_of, write_report
+        from crate_transformer.cli.evaluation_options import check_kind, check_options
         from crate_transformer.cli.outputs import check_output, checksum
         from crate_transformer.data import open_evaluation
-        from crate_transformer.models import Backbone, Segmenter
+        from crate_transformer.models import Backbone
         from crate_transformer.recipes.held_out import held_out_of, unseen
         from crate_transformer.storage import plain, write_json
 
-        if self.limit is not None and self.limit < 4:
-            raise ValueError(f"--limit is {self.limit}: at least 4 images are needed")
-        if self.annotated and (self.data is not None or self.boxes is not None):
-            raise ValueError("--segmentation and --parts contain images and masks: leave --data and --boxes out")
-        if self.baseline and not self.parts:
-            raise ValueError("--baseline is a control of --parts FOLDER, which is missing")
-        if self.annotated or self.boxes is not None:
+        check_options(self)
+        if self.data is None or self.boxes is not None:
             self.measure_masks()
             return
-        if self.data is None:
-            raise ValueError("give the data: --data FOLDER, or --segmentation FOLDER for masks")
         if self.output:
             self.check_output(self.output)
         model = self.load_any()
-        if self.limit and not isinstance(model, Segmenter):
-            raise ValueError(f"{self.checkpoint} is not a segmenter: --limit is for images with masks or boxes")
+        check_kind(self, model)
         if not isinstance(model, Backbone):
             self.measure_other(model, self.data)
             return
@@ -192,8 +185,6 @@ class Command(Checkpoint):
         from crate_transformer.storage import write_json
 
         boxes, data = self.boxes, self.data
-        if boxes is not None and data is None:
-            raise ValueError("--boxes needs the folder or zip of the images: --data FOLDER")
         output = self.output or Path("runs/segmentation/results.json")
         self.check_output(output)
         model = self.load()

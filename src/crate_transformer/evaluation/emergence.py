@@ -89,15 +89,15 @@ def emergence(
     coverage = COCO_COVERAGE if samples.layout == "coco" else (0.0, 1.0)
     whole = foregrounds(arrays, coverage=coverage)
     images = normalise(whole.pixels, model.preprocessing)
-    maps = [some.on(whole.index) for some in maps]
+    kept = (some.on(whole.index) for some in maps)
     segmentation = attention_segmentation(
-        {"model": model}, images, whole.masks, whole.pixels, undecided=whole.undecided, signs=True, maps=maps, **options
+        {"model": model}, images, whole.masks, whole.pixels, undecided=whole.undecided, signs=True, maps=kept, **options
     )
     shown = np.flatnonzero(whole.masks.any(dim=2).any(dim=1).numpy())
     boxes = largest_boxes(whole.masks.numpy()[shown]).astype(np.float64)
     undecided = None if whole.undecided is None else whole.undecided[shown]
-    maps = [some.on(shown) for some in maps]
-    located = corloc(model, whole.pixels[shown], boxes, undecided=undecided, maps=maps, **options)
+    kept = (some.on(whole.index[shown]) for some in maps)
+    located = corloc(model, whole.pixels[shown], boxes, undecided=undecided, maps=kept, **options)
     measures = {
         "auc": _of_report(segmentation, "auc"),
         "miou": _of_report(segmentation, "miou"),

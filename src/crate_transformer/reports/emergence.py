@@ -3,6 +3,7 @@
 from collections.abc import Mapping
 
 from crate_transformer.evaluation import Comparison, Emergence
+from crate_transformer.evaluation.emergence import COCO_COVERAGE
 from crate_transformer.inspection.controls import UNTRAINED_MODELS
 from crate_transformer.reports.page import Section
 from crate_transformer.reports.table import Table
@@ -75,8 +76,14 @@ def statements(found: Emergence) -> list[str]:
     )
     chosen = {key: found.measures[key].rows["model"].choices for key in MEASURES if key in found.measures}
     said.append("chosen: " + "; ".join(f"{MEASURES[key]}: {in_words(made)}" for key, made in chosen.items() if made))
-    if dropped := report.num_dropped:
-        said.append(f"{dropped} images were left out of AUC and mIoU: their mask is empty or full on the grid")
+    least, most = COCO_COVERAGE
+    coverage = f"or, in COCO, covers less than {least:.0%} or more than {most:.0%} of the image"
+    if dropped := found.num_images - report.num_selection - report.num_reported:
+        said.append(
+            f"{dropped} images were left out of AUC and mIoU: their mask is empty or full on the grid {coverage}"
+        )
+    if dropped := found.num_images - found.corloc.num_images:
+        said.append(f"{dropped} images were left out of CorLoc: their mask is empty {coverage}")
     if dropped := found.miou.num_dropped:
         said.append(f"{dropped} images were left out of the mIoU of the classes: none covers more than half a patch")
     return said
