@@ -1,6 +1,8 @@
 """``crate train --task segmentation`` and ``crate evaluate`` on images with masks."""
 
 import json
+import os
+import signal
 
 import numpy as np
 import pytest
@@ -9,6 +11,7 @@ from PIL import Image
 from crate_transformer.checkpoints import load_checkpoint
 from crate_transformer.data import digits, masked_digits, open_masked
 from crate_transformer.models import Segmenter
+from crate_transformer.training.stepper import Stepper
 
 TASK = ("--task", "segmentation", "--decoder-depth", "1", "--decoder-heads", "1")
 
@@ -47,6 +50,61 @@ def test_trained_evaluated_and_looked_into(crate, refused, train, masked, tmp_pa
     mask = Image.fromarray(np.full((16, 16), 3, np.uint8))
     mask.save(masked / "masks" / "0.png")
     assert "has the classes background, 1, 2, 3" in refused("evaluate", run, "--data", masked)
+
+
+OTHERWISE = ("--freeze-backbone", "--attention", "cross", "--optimizer", "adamw")
+
+
+@pytest.mark.parametrize("more", [(), pytest.param(OTHERWISE, marks=pytest.mark.slow)])
+def test_interrupted_and_resumed_is_uninterrupted_bit_for_bit(crate, train, masked, tmp_path, monkeypatch, more):
+    """With a running average, evaluations and the best model, each of which goes on, too; one image is broken."""
+    (masked / "images" / "5.png").write_text("no picture")
+    schedule = (
+        "--steps",
+        "10",
+        "--evaluate-every",
+        "3",
+        "--patience",
+        "9",
+        "--ema-decay",
+        "0.9",
+        "--precision",
+        "float32",
+    )
+    options = (*TASK, *schedule, *more)
+    assert crate(*train(masked, *options)).code == 0
+    step_of, stops = Stepper.__call__, {3, 5}  # counted from 0: after four steps, and after six, where one evaluates
+
+    def interrupted(stepper, batches, step, waiting):
+        if step in stops:
+            stops.remove(step)
+            os.kill(os.getpid(), signal.SIGINT)
+        return step_of(stepper, batches, step, waiting)
+
+    monkeypatch.setattr(Stepper, "__call__", interrupted)
+    parts = tmp_path / "parts"
+    for _ in range(2):
+        ran = crate(*train(masked, *options), "--output", parts)
+        assert ran.code == 130 and ran.err.endswith("crate: interrupted; the same command goes on from here\n"), ran
+    ran = crate(*train(masked, *options), "--output", parts)
+    assert ran.code == 0 and json.loads((parts / "config.json").read_text())["metadata"]["metrics"]["resumed_at"] == 6
+    for file in ("model.safetensors", "best/model.safetensors"):
+        assert (parts / file).read_bytes() == (tmp_path / "run" / file).read_bytes()
+    evaluated = [
+        [(record["step"], record["miou"]) for record in map(json.loads, lines) if "miou" in record]
+        for lines in ((folder / "metrics.jsonl").read_text().splitlines() for folder in (parts, tmp_path / "run"))
+    ]
+    assert evaluated[0] == evaluated[1] and [step for step, _ in evaluated[0]] == [3, 6, 9, 10]
+
+
+def test_images_with_masks_are_no_classes(refused, train, trained, masked, tmp_path):
+    commands = (train(masked), ("check-data", masked), ("probe", trained, masked, "--output", tmp_path / "probe"))
+    for told in (refused(*command) for command in commands):
+        assert told == (
+            f"{masked} contains images and their masks (images/ and masks/), not classes of images: they are for the "
+            "task segmentation and for crate evaluate --segmentation"
+        )
+    assert refused(*train(masked, "--task", "simdino")).endswith(f"give {masked}/images")
 
 
 def test_faults_of_the_data_are_one_sentence(refused, train, masked, tmp_path):

@@ -9,7 +9,16 @@ from PIL import Image
 from written_masks import write_coco
 
 from crate_transformer.configs import AugmentConfig
-from crate_transformer.data import VOID, MaskedView, digits, encode_mask, masked_digits, open_masked
+from crate_transformer.data import (
+    VOID,
+    BrokenImageError,
+    MaskedView,
+    digits,
+    encode_mask,
+    masked_digits,
+    open_masked,
+    open_split,
+)
 from crate_transformer.models import Preprocessing
 
 VALUES = np.zeros((24, 30), np.uint8)
@@ -66,6 +75,46 @@ def test_the_same_name_with_another_content_is_another_image(tmp_path):
     file = tmp_path / "there" / "images" / f"{there.train.names[0]}.png"
     file.write_bytes(file.read_bytes() + b"\0")
     assert here.train.keys() != there.train.keys() and here.train.fingerprint() != there.train.fingerprint()
+
+
+def test_a_corrected_mask_is_other_data(tmp_path):
+    train = open_masked(write(tmp_path, "ab")).train
+    keys, fingerprint = train.keys(), train.fingerprint()
+    file = tmp_path / "masks" / f"{train.names[0]}.png"
+    file.write_bytes(file.read_bytes() + b"\0")
+    assert train.keys() == keys and train.fingerprint() != fingerprint
+
+
+def test_a_broken_image_does_not_hide_the_classes_of_the_others(tmp_path):
+    write(tmp_path, "abc")
+    (tmp_path / "images" / "b.png").write_text("no picture")
+    split = open_masked(tmp_path)
+    assert split.train.classes == ("background", "1", "2") and len(split.train) + len(split.val) == 3
+    for name in "ac":
+        (tmp_path / "images" / f"{name}.png").write_text("no picture")
+    with pytest.raises(BrokenImageError, match=r"images/[abc].png is not a readable image"):
+        open_masked(tmp_path)
+
+
+@pytest.mark.parametrize("part", ["", "train/", "val/"])
+@pytest.mark.parametrize("pair", [("images", "masks"), ("JPEGImages", "SegmentationClass")])
+def test_images_and_masks_are_not_two_classes(tmp_path, part, pair):
+    for folder in ("train", "val"):
+        write(tmp_path / "all" / folder, "ab")
+        for old, new in zip(("images", "masks"), pair, strict=True):
+            (tmp_path / "all" / folder / old).rename(tmp_path / "all" / folder / new)
+    data = tmp_path / "all" / part
+    with pytest.raises(
+        ValueError, match=rf"contains images and their masks \({pair[0]}/ and {pair[1]}/\), not classes"
+    ):
+        open_split(data)
+    with pytest.raises(ValueError, match=rf"give .*/(train|val)/{pair[0]}$"):
+        open_split(data, labelled=False)
+    (tmp_path / "words" / "masks").mkdir(parents=True)
+    for name, kind in (("ghost", "masks"), ("devil", "masks"), ("lake", "images"), ("tree", "images")):
+        (tmp_path / "words" / kind).mkdir(exist_ok=True)
+        Image.new("RGB", (8, 8)).save(tmp_path / "words" / kind / f"{name}.png")
+    assert open_split(tmp_path / "words").train.classes == ("images", "masks")  # without a common name
 
 
 def test_the_lists_of_voc(tmp_path):

@@ -18,7 +18,7 @@ from crate_transformer.training.tasks.segmentation import Segmentation
 TINY = {"img_size": 16, "depth": 2, "embed_dim": 64}
 
 
-def test_the_loss_is_the_mean_over_pixels_with_a_class():
+def test_the_loss_is_the_sum_over_pixels_with_a_class_divided_by_all():
     backbone = build_model("crate_micro_patch4_32", img_size=8, depth=1, embed_dim=8, num_heads=2)
     decoder = DEPICTConfig(num_classes=3, depth=1, num_heads=1, head_dim=4)
     model = Segmenter(SegmenterConfig(backbone=backbone.config, decoder=decoder), backbone)
@@ -29,7 +29,9 @@ def test_the_loss_is_the_mean_over_pixels_with_a_class():
     loss, _ = task(batch, Progress(0, 1, 0))
     log = model(task.normalise(images)).log_softmax(dim=1)
     pixels = [-log[i, int(masks[i, y, x]), y, x] for i, y, x in (masks != VOID).nonzero().tolist()]
-    torch.testing.assert_close(loss, torch.stack(pixels).mean())
+    torch.testing.assert_close(loss, torch.stack(pixels).sum() / masks.numel())
+    parts = [task({name: values[[i]] for name, values in batch.items()}, Progress(0, 1, 0))[0] for i in range(2)]
+    torch.testing.assert_close(torch.stack(parts).mean(), loss)  # as --accumulate and processes add them up
     loss.backward()
     assert all((p.grad is None) == name.startswith("backbone.") for name, p in model.named_parameters())
     assert not task.train().model.backbone.training

@@ -116,6 +116,7 @@ def open_coco(root: Path) -> SegmentationSamples:
         layout="coco",
         names=tuple(images),
         files={name: f"images/{name}" for name in images},
+        mask_files=dict.fromkeys(images, file.name),
         class_names=class_names,
         has_objects=True,
         load=load,

@@ -17,6 +17,7 @@ from crate_transformer.data.label_table import LabelTable, read_table
 from crate_transformer.data.labelled import LabelledFiles
 from crate_transformer.data.multi_label import MultiLabelFolder
 from crate_transformer.data.parts import Split, check_several, find_parts, folders_at, open_parts, role_of
+from crate_transformer.data.segmentation import masks_among
 from crate_transformer.data.shard_layout import find_in_tars
 from crate_transformer.data.source import AnySource
 
@@ -113,6 +114,10 @@ def find(path: Path, *, labelled: bool = True) -> LabelledFiles | Split[Labelled
 def _classes(path: Path, names: Sequence[str], prefix: str, *, labelled: bool) -> ImageFolder:
     """Every folder at ``prefix`` as a class; names that differ only in their Unicode normal form are one class."""
     where = f"{path}/{prefix}".rstrip("/")
+    if pair := masks_among(names, prefix):
+        what = f"{where} contains images and their masks ({pair[0]}/ and {pair[1]}/), not classes of images"
+        other = "they are for the task segmentation and for crate evaluate --segmentation"
+        raise ValueError(f"{what}: {other if labelled else f'give {where}/{pair[0]}'}")
     below = [name for name in names if name.startswith(prefix)]
     images = choose_images([name for name in below if "/" in name[len(prefix) :] or is_image(name)], where)
     inside = [name for name in images if "/" in name[len(prefix) :]]

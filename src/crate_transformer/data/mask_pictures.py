@@ -94,6 +94,7 @@ def open_mask_pictures(
         layout=layout,
         names=tuple(stems),
         files={stem: f"{pictures}/{of_pictures[stem][0]}" for stem in stems},
+        mask_files={stem: f"{masks}/{of_masks[stem][0]}" for stem in stems},
         class_names={1: "object"} if is_binary else {},
         has_objects=bool(of_objects),
         load=load,

@@ -37,13 +37,14 @@ class Masked(Source, Protocol):
 class MaskedFiles:
     """Images with masks in files; made by ``open_masked``.
 
-    ``files`` are the image files by name, as paths below ``root``. ``ids`` maps the class ids of the masks, other than
-    the background's, to positions in ``classes``.
+    ``files`` and ``mask_files`` are the files by name, as paths below ``root``. ``ids`` maps the class ids of the
+    masks, other than the background's, to positions in ``classes``.
     """
 
     root: Path
     names: list[str]
     files: Mapping[str, str]
+    mask_files: Mapping[str, str]
     classes: tuple[str, ...]
     ids: Mapping[int, int]
     load: Callable[[str], SegmentationSample]
@@ -82,8 +83,10 @@ class MaskedFiles:
         return key + sha256(self.load(self.names[index]).picture.tobytes()).hexdigest()[:16]
 
     def fingerprint(self) -> str:
-        """16 hex digits that depend on the images' keys, their order, and the classes."""
-        return sha256(json.dumps([self.keys(), self.classes]).encode()).hexdigest()[:16]
+        """16 hex digits that depend on the images' keys, their order, the sizes of their masks' files, and the
+        classes."""
+        masks = file_sizes(self.root, dict.fromkeys(self.mask_files[name] for name in self.names))
+        return sha256(json.dumps([self.keys(), masks, self.classes]).encode()).hexdigest()[:16]
 
     def read_masked(self, index: int) -> tuple[Image.Image, Image.Image]:
         """As in ``Masked``.

@@ -3,6 +3,7 @@
 from collections.abc import Iterable, Mapping
 from pathlib import Path
 
+from crate_transformer.data.decode import BrokenImageError
 from crate_transformer.data.files import is_clutter
 from crate_transformer.data.layout import divide
 from crate_transformer.data.masked import MaskedFiles
@@ -65,8 +66,15 @@ def _roles(names: Iterable[str]) -> dict[str, str]:
 def _masked(samples: SegmentationSamples, like: MaskedFiles | None = None) -> MaskedFiles:
     """The samples with their classes, or with those of ``like``."""
     classes, ids = (like.classes, _ids_like(samples, like)) if like else _find_classes(samples)
-    names, files = list(samples.names), samples.files
-    return MaskedFiles(root=samples.root, names=names, files=files, classes=classes, ids=ids, load=samples.load)
+    return MaskedFiles(
+        root=samples.root,
+        names=list(samples.names),
+        files=samples.files,
+        mask_files=samples.mask_files,
+        classes=classes,
+        ids=ids,
+        load=samples.load,
+    )
 
 
 def _ids_like(samples: SegmentationSamples, like: MaskedFiles) -> Mapping[int, int]:
@@ -84,6 +92,19 @@ def _file_of_names(root: Path) -> Path | None:
     return next((file for at in (root, root.parent) if (file := at / "classes.json").is_file()), None)
 
 
+def _largest_class(samples: SegmentationSamples) -> int:
+    """The largest number in the masks; images that cannot be read are left out, since loaders skip them."""
+    names, largest, broken = samples.names[:: -(-len(samples) // _LOOKED_AT)], [], None
+    for name in tracked("masks", names, len(names)):
+        try:
+            largest.append(max(samples.load(name).classes, default=0))
+        except BrokenImageError as error:
+            broken = error
+    if broken and not largest:
+        raise broken
+    return max(largest)
+
+
 def _find_classes(samples: SegmentationSamples) -> tuple[tuple[str, ...], dict[int, int]]:
     """The names of the classes, and the position among them of each class id but the background's."""
     if file := _file_of_names(samples.root):
@@ -92,9 +113,7 @@ def _find_classes(samples: SegmentationSamples) -> tuple[tuple[str, ...], dict[i
     else:
         named, where = samples.class_names, str(samples.root)
         if not named:
-            every = -(-len(samples) // _LOOKED_AT)
-            seen = [samples.load(name) for name in tracked("masks", samples.names[::every], len(samples) // every)]
-            named = {number: str(number) for number in range(1, 1 + max(max(s.classes, default=0) for s in seen))}
+            named = {number: str(number) for number in range(1, 1 + _largest_class(samples))}
         names = ["background", *(named[number] for number in sorted(named))]
         ids = {number: place for place, number in enumerate(sorted(named), 1)}
     if not 2 <= len(names) <= _MOST_CLASSES:

@@ -1,9 +1,11 @@
 """Images with masks, in COCO or Pascal VOC layout, or as pairs of folders."""
 
+from collections.abc import Collection
 from pathlib import Path
 
 from crate_transformer.data.coco import open_coco
 from crate_transformer.data.files import is_clutter
+from crate_transformer.data.images import is_image
 from crate_transformer.data.mask_pictures import open_mask_pictures
 from crate_transformer.data.part_files import is_part_folder
 from crate_transformer.data.segmentation_samples import SegmentationSamples
@@ -60,6 +62,20 @@ def find_segmentation(root: str | Path) -> dict[str, Path]:
     if not found:
         raise ValueError(f"{root} is not a segmentation data set and contains none: a set needs {_NEEDS}")
     return {str(path.relative_to(root)): path for path in found}
+
+
+def masks_among(names: Collection[str], prefix: str) -> tuple[str, str] | None:
+    """The folders of images and of their masks at ``prefix``, if such are among the names of files and folders."""
+    for pair in (("images", "masks"), ("JPEGImages", "SegmentationClass")):
+        starts = [f"{prefix}{folder}/" for folder in pair]
+        if all(start in names for start in starts):
+            images, masks = (
+                {name[len(start) :].rpartition(".")[0] for name in names if name.startswith(start) and is_image(name)}
+                for start in starts
+            )
+            if images & masks:
+                return pair
+    return None
 
 
 def _layout(root: Path) -> str | None:

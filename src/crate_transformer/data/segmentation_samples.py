@@ -34,14 +34,15 @@ class SegmentationSample:
 class SegmentationSamples:
     """Samples below ``root``, read one at a time when iterated; made by ``open_segmentation``.
 
-    ``files`` are the image files by name, as paths below ``root``. ``has_objects`` says whether the data separates
-    single objects.
+    ``files`` are the image files by name, as paths below ``root``, and ``mask_files`` the files of their masks.
+    ``has_objects`` says whether the data separates single objects.
     """
 
     root: Path
     layout: Literal["coco", "voc", "masks"]
     names: tuple[str, ...]
     files: dict[str, str]
+    mask_files: dict[str, str]
     class_names: dict[int, str]
     has_objects: bool
     load: Callable[[str], SegmentationSample]

@@ -56,10 +56,13 @@ def prepare_masks(experiment: FittedExperiment, split: Split[Masked], *, show: b
 
 def check_masks(images: Masked, *, show: bool) -> None:
     """Read at most 1,000 masks, evenly spaced; raises the same errors as ``read_masked``."""
-    places = range(0, len(images), -(-len(images) // _CHECKED))
+    places, readable = range(0, len(images), -(-len(images) // _CHECKED)), 0
     for index in tracked("held-out masks", places, len(places), show=show):
         with contextlib.suppress(BrokenImageError):  # loaders skip these images
             images.read_masked(index)
+            readable += 1
+    if not readable:
+        raise ValueError(f"none of the held-out images of {images.where} can be read: repair or remove them")
 
 
 def evaluate_masks(model: Segmenter, folder: Path, *, limit: int | None = None, **loading: int) -> dict[str, object]:

@@ -19,7 +19,8 @@ _IN_PRIOR = 500  # training masks, evenly spaced
 
 
 class Segmentation(Task[Segmenter, Masked]):
-    """Mean cross entropy over the pixels that have a class; a decoder on a backbone (arXiv 2411.03033)."""
+    """Cross entropy of the pixels that have a class, divided by the number of all pixels, so that the parts of a batch
+    add up to the whole; a decoder on a backbone (arXiv 2411.03033)."""
 
     def __init__(self, config: SegmentationConfig, model: Segmenter, augment: AugmentConfig) -> None:
         super().__init__()
@@ -46,8 +47,7 @@ class Segmentation(Task[Segmenter, Masked]):
     def forward(self, batch: Batch, progress: Progress) -> tuple[Tensor, dict[str, Tensor]]:
         self.seed_model(batch, progress)
         logits, targets = self.model(self.normalise(batch["images"])).float(), batch["masks"].long()
-        loss = F.cross_entropy(logits, targets, ignore_index=VOID, reduction="sum")
-        return loss / (targets != VOID).sum().clamp(min=1), {}
+        return F.cross_entropy(logits, targets, ignore_index=VOID, reduction="sum") / targets.numel(), {}
 
     def evaluate(
         self, model: Segmenter, held_out: Masked, processes: Processes, *, trained_on: Masked, num_workers: int
