@@ -105,6 +105,8 @@ def test_evaluate_measures_what_training_held_out(crate, refused, text, tmp_path
         "a single token: there is nothing to predict"
     )
     assert refused("evaluate", run, "--data", text, "--report", tmp_path / "report").endswith("--report out")
+    told = refused(*TRAIN, "--data", text, "--output", tmp_path / "curves", "--steps", "2", "--layerwise")
+    assert told == "layerwise measures vision models on images: leave it out for text"
 
 
 def test_evaluate_a_language_model_that_does_not_tell_its_tokenizer(crate, refused, text, tmp_path):

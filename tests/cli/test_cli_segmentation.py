@@ -29,8 +29,9 @@ def masked(tmp_path):
 
 def test_trained_evaluated_and_looked_into(crate, refused, train, masked, tmp_path):
     run = tmp_path / "run"
-    ran = crate(*train(masked, *TASK))
+    ran = crate(*train(masked, *TASK, "--layerwise"))
     assert ran.code == 0, ran
+    assert "layer_00_subspace_rate" in (run / "metrics.jsonl").read_text()
     assert (
         "11 training and 1 held-out images, 2 classes" in ran.out and "mIoU" in ran.out and "prior of each" in ran.out
     )

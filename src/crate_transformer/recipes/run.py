@@ -9,8 +9,8 @@ from pathlib import Path
 from crate_transformer.checkpoints import load_checkpoint, save_checkpoint
 from crate_transformer.configs.execution import ExecutionConfig
 from crate_transformer.configs.schedule import ENOUGH_STEPS, FittedSchedule, ScheduleConfig
-from crate_transformer.data import Source, Split
-from crate_transformer.models import Backbone, Model
+from crate_transformer.data import Split
+from crate_transformer.models import Model
 from crate_transformer.recipes.experiment import Experiment
 from crate_transformer.recipes.layer_curves import LayerCurves
 from crate_transformer.recipes.output import BEST, check_output, finished_run, make_output, no_empty_folder, remove_run
@@ -115,13 +115,11 @@ def _fit(
             found["split"] = plain(prepared.split)
         return found
 
-    layers = None
-    if execution.layerwise and isinstance(model, Backbone) and isinstance(held_out, Source):
-        layers = LayerCurves(held_out, model)
+    layers = LayerCurves(held_out, model) if execution.layerwise else None
 
     def validate(model: Model) -> dict[str, object]:
         numbers = task.evaluate(model, held_out, processes, trained_on=images, num_workers=execution.workers)
-        return {**numbers, **layers(model)} if layers and isinstance(model, Backbone) else numbers
+        return {**numbers, **layers(model)} if layers else numbers
 
     def keep_best(model: Model, step: int, numbers: dict[str, object]) -> None:
         save_checkpoint(model, folder / BEST, metadata=metadata({"steps": step, **numbers}))
