@@ -116,6 +116,7 @@ def test_bad_input_is_one_sentence(refused, pets, coloured, weights, tmp_path):
     assert "does not exist" in refused("probe", weights, tmp_path / "nowhere")
     assert "images per class to fit on is 0" in refused("probe", weights, pets, "--limit", 0)
     assert "--k is (0,)" in refused("probe", weights, pets, "--k", 0)
+    assert "--k would be ignored" in refused("probe", weights, pets, "--k", 5, "--method", "linear")
     assert "layers is 3, but the model has" in refused("probe", weights, pets, "--layers", 3)
     assert "unknown classes: cat, dog" in refused("probe", weights, pets, "--reference", coloured)
     assert "use k-NN instead" in refused("probe", weights, pets, "--limit", 1, "--output", tmp_path / "out")

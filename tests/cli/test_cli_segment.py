@@ -194,6 +194,8 @@ def test_bad_input_of_segment_is_one_sentence(refused, trained, photos, tmp_path
         ((*attention, "--layer", "-9"), "there is no layer -9"),
         ((*attention, "--head", "7"), "there is no head 7: the model has heads 0 to 3"),
         (("--size", "4000"), "choose a smaller --size"),
+        (("--head", "1"), "--head would be ignored: it is for --method attention"),
+        ((*attention, "--num-masks", "1"), "--num-masks would be ignored: it is for --method maskcut"),
     ):
         assert message in refused("segment", photos, "--checkpoint", trained, "--output", tmp_path, *options)
     assert "does not exist" in refused("segment", tmp_path / "nowhere", "--checkpoint", trained)

@@ -105,6 +105,8 @@ def test_a_model_of_one_patch_is_told_what_to_do(tmp_path, capsys):
     assert sorted(path.name for path in tmp_path.iterdir()) == ["one", "one.pt2", "one.pt2.json"]
 
 
-def test_another_ending_is_refused(tmp_path, capsys):
+def test_another_ending_and_an_option_without_effect_are_refused(tmp_path, capsys):
     assert main(["export", str(tmp_path / "model.tflite")]) == 2
-    assert "must end in .onnx or .pt2" in capsys.readouterr().err
+    assert main(["export", str(tmp_path / "model.pt2"), "--int8", "--no-fold"]) == 2
+    told = capsys.readouterr().err
+    assert "must end in .onnx or .pt2" in told and "--no-fold would be ignored" in told

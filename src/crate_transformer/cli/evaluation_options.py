@@ -3,6 +3,8 @@
 from collections.abc import Sequence
 from typing import TYPE_CHECKING
 
+from crate_transformer.cli.options import given
+
 if TYPE_CHECKING:
     from crate_transformer.cli.evaluate import Command
     from crate_transformer.models import Model
@@ -49,6 +51,5 @@ def check_kind(command: "Command", model: "Model") -> None:
 
 
 def _refuse(command: "Command", names: Sequence[str], why: str) -> None:
-    for name in names:
-        if getattr(command, name) != getattr(type(command), name):
-            raise ValueError(f"--{name.replace('_', '-')} would be ignored: {why}")
+    for option in given(command, names):
+        raise ValueError(f"{option} would be ignored: {why}")

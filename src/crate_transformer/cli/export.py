@@ -40,6 +40,8 @@ class Command:
 
         if self.output.suffix not in (".onnx", ".pt2"):
             raise ValueError(f"{self.output} must end in .onnx or .pt2")
+        if self.int8 and not self.fold:
+            raise ValueError("--no-fold would be ignored: with --int8 the matrices are always folded")
         described = self.output.with_name(f"{self.output.name}.json")
         model = self.weights.load_vision()
         made_of = {

@@ -8,6 +8,7 @@ from typing import TYPE_CHECKING, Annotated, Literal
 import tyro
 
 from crate_transformer.cli.checkpoint import Checkpoint
+from crate_transformer.cli.options import given
 from crate_transformer.cli.terminal import say
 
 if TYPE_CHECKING:
@@ -66,6 +67,8 @@ class Command(Checkpoint):
 
         if not self.k or min(self.k) < 1:
             raise ValueError(f"--k is {self.k}: give at least one number of neighbours, each at least 1")
+        if self.method == "linear" and given(self, ("k",)):
+            raise ValueError("--k would be ignored: it is for k nearest neighbours, not for --method linear")
         model = self.load()
         tokens = tokens_of(model, self.tokens, self.layers)
         pictures = probe_pictures(self.data, held_out_of(model), reference=self.reference, per_class=self.limit)

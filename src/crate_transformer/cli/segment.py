@@ -7,6 +7,7 @@ from typing import TYPE_CHECKING, Annotated, Any, Literal
 import tyro
 
 from crate_transformer.cli.checkpoint import Checkpoint
+from crate_transformer.cli.options import given
 from crate_transformer.cli.terminal import say
 
 if TYPE_CHECKING:
@@ -17,7 +18,8 @@ if TYPE_CHECKING:
     from crate_transformer.models import Backbone, VisionModel
 
 _HEAD_SAMPLE = 32
-_OF_OBJECTS = ("layer", "head", "mass", "num_masks", "tau")
+_OF_ATTENTION, _OF_MASKCUT = ("head", "mass"), ("num_masks", "tau")
+_OF_OBJECTS = ("layer", *_OF_ATTENTION, *_OF_MASKCUT)
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -98,18 +100,20 @@ class Command:
         """The segmenter if its classes are wanted, else a backbone.
 
         Raises:
-            ValueError: an option does not apply to the classes of a segmenter.
+            ValueError: an option does not apply to the method, or to the classes of a segmenter.
         """
         from crate_transformer.models import Backbone
 
         model = self.weights.load() if self.method else self.weights.load_vision()
-        changed = [name for name in _OF_OBJECTS if getattr(self, name) != getattr(Command, name)]
+        changed = given(self, _OF_OBJECTS)
         if changed and not isinstance(model, Backbone):
-            option = f"--{changed[0].replace('_', '-')}"
             raise ValueError(
-                f"{self.weights.checkpoint} is a segmenter, whose classes do not depend on {option}: leave it out, or "
-                "segment with its backbone by --method maskcut or attention"
+                f"{self.weights.checkpoint} is a segmenter, whose classes do not depend on {changed[0]}: leave it out, "
+                "or segment with its backbone by --method maskcut or attention"
             )
+        if ignored := given(self, _OF_MASKCUT if self.method == "attention" else _OF_ATTENTION):
+            other = "maskcut" if self.method == "attention" else "attention"
+            raise ValueError(f"{ignored[0]} would be ignored: it is for --method {other}")
         return model
 
     def side(self, model: "VisionModel") -> int:
