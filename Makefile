@@ -4,7 +4,7 @@ PIP := $(BIN)/python -m pip --disable-pip-version-check install --quiet
 
 unexport PYTHONDONTWRITEBYTECODE  # which some images set: every process would compile anew what it imports
 
-.PHONY: quickstart setup check docs test test-timm test-triton test-datasets test-peers test-suites test-slow test-oldest test-gpu test-seeds bench gallery format
+.PHONY: quickstart setup check docs test test-peers test-triton test-datasets test-suites test-slow test-oldest test-gpu test-seeds bench gallery format
 
 quickstart: .venv/core.stamp  ## train a small CRATE here and open up what it does: runs/quickstart/report.html
 	$(BIN)/crate quickstart
@@ -35,16 +35,21 @@ docs: .venv/docs.stamp  ## the documentation site, runs/docs/index.html; a warni
 	touch $@
 
 test: .venv/dev.stamp  ## everything but slow and gpu, about 6 minutes on 2 quiet cores
-	$(MAKE) --no-print-directory --jobs 2 test-timm test-triton test-datasets test-peers
+	$(MAKE) --no-print-directory --jobs 2 test-peers test-triton test-datasets
 	$(BIN)/pytest -n 2 --dist loadfile --no-loadscope-reorder -m "not slow and not gpu"
 
 # timm needs torchvision, whose releases on PyPI are for CUDA builds of torch: the other tests run without both
-test-timm: .venv/timm.stamp  ## the integrations beside timm and a torchvision that was built for another torch
-	PYTHONPATH=.venv/timm $(BIN)/pytest tests/integrations/test_timm.py tests/integrations/test_timm_page.py \
-		tests/integrations/test_transformers.py::test_the_pipeline
+test-peers: .venv/timm.stamp .venv/peers.stamp  ## beside timm, a torchvision that was built for another torch, captum and peft
+	PYTHONPATH=.venv/timm:.venv/peers $(BIN)/pytest tests/integrations/test_timm.py tests/integrations/test_timm_page.py \
+		tests/integrations/test_transformers.py::test_the_pipeline \
+		tests/test_docs_pages.py::test_a_page_for_another_package_runs
 
 .venv/timm.stamp: .venv/dev.stamp
 	$(PIP) --no-deps --target .venv/timm timm torchvision==0.28.0
+	touch $@
+
+.venv/peers.stamp: .venv/dev.stamp
+	$(PIP) --no-deps --target .venv/peers captum peft
 	touch $@
 
 # torch for a CPU comes without triton, which exists for Linux alone
@@ -62,13 +67,6 @@ test-datasets: .venv/datasets.stamp  ## data sets of Hugging Face
 
 .venv/datasets.stamp: .venv/dev.stamp
 	$(PIP) --no-deps --target .venv/datasets datasets dill multiprocess pandas pyarrow xxhash
-	touch $@
-
-test-peers: .venv/peers.stamp  ## what docs/how-to shows of captum and peft
-	PYTHONPATH=.venv/peers $(BIN)/pytest tests/test_docs_pages.py -k another_package
-
-.venv/peers.stamp: .venv/dev.stamp
-	$(PIP) --no-deps --target .venv/peers captum peft
 	touch $@
 
 # unchanged, with warnings and markers of their own; fx cannot trace through our tests' checks of shapes

@@ -13,7 +13,6 @@ from pathlib import Path
 import jaxtyping
 import numpy as np
 import pytest
-import torch
 from PIL import Image
 from shape_checks import checked
 
@@ -47,7 +46,9 @@ def pytest_configure(config: pytest.Config) -> None:
     seed = config.getoption("seed")
     os.environ["SEED"] = str(seed)
     config.option.hypothesis_seed = config.getoption("hypothesis_seed", None) or seed
-    _draw_from(seed)
+    if not config.getoption("numprocesses", None):  # where others run the tests, this process needs no torch
+        gc.disable()  # until all are collected
+        _draw_from(seed)
     if signal.getsignal(signal.SIGINT) == signal.SIG_IGN:  # so a shell starts what runs in the background
         signal.signal(signal.SIGINT, signal.default_int_handler)
 
@@ -58,8 +59,8 @@ def pytest_collection_modifyitems(items: list[pytest.Item]) -> None:
 
 def pytest_collection_finish() -> None:
     """What has been imported stays: going through it in every garbage collection takes a twelfth of the time."""
-    gc.collect()
     gc.freeze()
+    gc.enable()
 
 
 def pytest_report_header(config: pytest.Config) -> str:
@@ -67,6 +68,8 @@ def pytest_report_header(config: pytest.Config) -> str:
 
 
 def _draw_from(seed: int) -> None:
+    import torch
+
     torch.manual_seed(seed)
     np.random.seed(seed)  # noqa: NPY002 - scikit-learn draws from it
     random.seed(seed)
@@ -88,6 +91,8 @@ def shared() -> Path:
 @pytest.fixture(autouse=True, scope="session")
 def _one_thread() -> None:
     """Models as small as those of the tests are fastest, and leave the other cores alone."""
+    import torch
+
     torch.set_num_threads(1)
 
 

@@ -7,12 +7,22 @@ from pathlib import Path
 from crate_transformer.cli import main
 
 DOCS = Path(__file__).resolve().parents[1] / "docs"
-SMALLER = {"--segmentation": ("--maskcut-size", "64", "--size", "64")}
+SMALLER = {
+    "--segmentation": ("--maskcut-size", "64", "--size", "64"),
+    "inspect": ("--size", "64"),
+    "segment": ("--size", "128"),
+    "export": ("--no-dynamic",),
+}
 """Options that leave little of the work of a command with this word, where it does not say otherwise itself."""
 FASTER = {"crate-small.onnx": "crate-small.pt2", "20": "10"}
-"""What stands for the longest work in shell: docs/how-to/export.md converts a model of half the layers to ONNX, and
-training runs for half of 20 steps or epochs."""
-LEARNING = "steps, batch = 60, 64", "steps, batch = 6, 16"
+"""What stands for the longest work in shell: docs/how-to/export.md converts to ONNX, and training runs for half of 20
+steps or epochs."""
+SHORTER = {
+    r"steps, batch = 60, 64": "steps, batch = 6, 16",
+    r"(ct\.explore\(model, [^()]+)\)": r"\1, size=48, effects=False)",
+    r"(export_program\(folded|program\), folded)\)": r"\1, dynamic=False)",
+}
+"""The same in Python."""
 
 
 def shown(file):
@@ -33,12 +43,19 @@ def run_page(page, capfd, *, without=None):
         if without and re.search(rf"\b{without}\b", code):
             continue
         if language == "python":
-            exec(compile(code.replace(*LEARNING), page, "exec"), known)
+            run_python(code, page, known)
             continue
         for line in code.splitlines():
             if line and line not in of_readme:
                 run_line(shlex.split(line, comments=True), capfd)
     return known
+
+
+def run_python(code, name, known):
+    """Run a block in this namespace."""
+    for long, short in SHORTER.items():
+        code = re.sub(long, short, code)
+    exec(compile(code, name, "exec"), known)
 
 
 def run_line(words, capfd):

@@ -1,26 +1,30 @@
 """Rules of docs/design.md that a linter does not know; what README and docs/explorer.md show runs as it is written."""
 
 import ast
+import functools
 import re
 import shlex
-import subprocess
-import sys
 from pathlib import Path
 
 import pytest
-from documented import run_line
+from documented import run_line, run_python
 
 import crate_transformer
 
 SOURCE = Path(crate_transformer.__file__).parent
 README = Path(__file__).resolve().parents[1] / "README.md"
 FILES = sorted(SOURCE.rglob("*.py"))
-TREES = {str(file.relative_to(SOURCE)): ast.parse(file.read_text()) for file in FILES}
+
+
+@functools.cache
+def trees():
+    """Name of every file -> its syntax tree."""
+    return {str(file.relative_to(SOURCE)): ast.parse(file.read_text()) for file in FILES}
 
 
 def nodes(kind):
     """(place, node) of every node of this kind in the package."""
-    for name, tree in TREES.items():
+    for name, tree in trees().items():
         for node in ast.walk(tree):
             if isinstance(node, kind):
                 yield f"{name}:{node.lineno}", node
@@ -37,7 +41,7 @@ def test_files_can_be_read_in_a_sitting():
 
 
 def test_every_module_says_what_it_is():
-    assert not [name for name, tree in TREES.items() if not ast.get_docstring(tree)]
+    assert not [name for name, tree in trees().items() if not ast.get_docstring(tree)]
 
 
 def test_nothing_is_loaded_loosely_or_trustingly():
@@ -120,12 +124,12 @@ def test_the_targets_of_readme_exist():
     assert not [target for target in targets if not re.search(rf"(?m)^{target}:", makefile)]
 
 
-def test_the_python_of_readme_runs(inputs):
+@pytest.mark.usefixtures("inputs", "unchecked")
+def test_the_python_of_readme_runs():
     whole = [block for block in blocks("python") if block.startswith("import torch\n")]
     assert whole, "README shows no Python that runs by itself"
     for block in whole:
-        done = subprocess.run([sys.executable, "-W", "error", "-c", block], capture_output=True, text=True)
-        assert done.returncode == 0, done.stderr
+        run_python(block, "README.md", {})
 
 
 @pytest.mark.usefixtures("inputs", "unchecked")
@@ -133,7 +137,7 @@ def test_the_python_of_the_explorer_page_runs():
     first, *rest = blocks("python", page=README.parent / "docs" / "explorer.md")
     known = {}
     for block in (first, *rest):
-        exec(block, known)
+        run_python(block, "docs/explorer.md", known)
     assert known["logits"].shape == (1, 100) and Path("photo.html").stat().st_size > 100_000
 
 

@@ -200,20 +200,17 @@ def test_a_link_keeps_settings_masks_and_what_is_off(open_page) -> None:
     assert other.locator(".says").all_inner_texts() == says
 
 
-@pytest.mark.parametrize(
-    "address",
-    [
+def test_an_address_that_says_nonsense(open_page) -> None:
+    data = Example().data
+    usual = state(open_page(data))
+    for address in (
         "#layer=99&head=-1&patch=5,700&picture=9",
         "#patch=<script>&show=%3Cb%3E",
         "#%E0%A4%A",
         "#pins=1;2;;9,9&region=3,3,1,1",
         "#mask=pca&mass=7&above=x&inverted=2&features=4&off=9,9&atomsoff=1,1&atom=0&over=yes",
-    ],
-)
-def test_an_address_that_says_nonsense(open_page, address: str) -> None:
-    data = Example().data
-    found, usual = state(open_page(data, address)), state(open_page(data))
-    assert found == usual
+    ):
+        assert state(open_page(data, address)) == usual, address
 
 
 @pytest.mark.parametrize("kind", KINDS)
@@ -265,8 +262,9 @@ def test_copying_is_left_to_the_browser(open_page) -> None:
 
 
 @pytest.mark.filterwarnings("ignore:__array__ implementation:DeprecationWarning")  # pycocotools
-@pytest.mark.parametrize("source", ["class", "pca,1", "maskcut,0"])
-@pytest.mark.parametrize("inverted", [False, True])
+@pytest.mark.parametrize(
+    ("source", "inverted"), [("class", False), ("pca,1", False), ("maskcut,0", False), ("maskcut,0", True)]
+)
 def test_masks_as_files(open_page, source: str, inverted: bool) -> None:
     data = Example().data
     page = open_page(data, "#show=masks&layer=2&head=1")

@@ -26,7 +26,7 @@ DROP = """(files) => {
 
 @pytest.fixture(scope="module")
 def address():
-    command = [sys.executable, "-m", "crate_transformer", "explore", "--port", "0"]
+    command = [sys.executable, "-m", "crate_transformer", "explore", "--size", "48", "--port", "0"]
     with subprocess.Popen(command, stdout=subprocess.PIPE, text=True) as process:
         yield re.search(r"http://\S+", process.stdout.readline())[0]
         process.terminate()

@@ -164,7 +164,7 @@ def little_room(size):
 @pytest.mark.filterwarnings("ignore::FutureWarning", "ignore::DeprecationWarning")
 @pytest.mark.usefixtures("unchecked")
 @pytest.mark.parametrize("command", [["convert", "ck", "out"], ["convert", "ck", "m.pth", "--to", "official"],
-                                     ["export", "m.pt2", "--checkpoint", "ck"]])  # fmt: skip
+                                     ["export", "m.pt2", "--checkpoint", "ck", "--no-dynamic"]])  # fmt: skip
 def test_without_room_there_is_one_sentence_and_the_old_file_stays(crate, refused, tmp_path, monkeypatch, command):
     monkeypatch.chdir(tmp_path)
     model = build_model("crate_micro_patch4_32", **TOY | {"embed_dim": 48})

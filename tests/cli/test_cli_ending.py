@@ -98,7 +98,7 @@ def test_other_signals_interrupt_too_and_have_their_own_code(crate, monkeypatch,
 
 def test_nobody_reads_the_output():
     """The pipe is closed before the first line is written."""
-    command, piped = [*CRATE, "models", "crate_small*"], subprocess.PIPE
+    command, piped = [*CRATE, "--help"], subprocess.PIPE
     with subprocess.Popen(command, stdout=piped, stderr=piped, text=True) as process:
         process.stdout.close()
         assert process.stderr.read() == ""
@@ -197,7 +197,7 @@ def test_segment_goes_on_where_it_was_stopped(crate, draw, tmp_path, number):
     for index in range(24):
         draw(tmp_path / "many" / f"{index}.png", (64, 64), seed=index)
     output = tmp_path / "out"
-    command = ("segment", tmp_path / "many", "--output", output, "--size", "160")
+    command = ("segment", tmp_path / "many", "--output", output, "--size", "112")
     environment, pipes = {**os.environ, "OMP_NUM_THREADS": "1"}, {"stdout": subprocess.PIPE, "stderr": subprocess.PIPE}
     process = subprocess.Popen([*CRATE, *command], env=environment, start_new_session=True, text=True, **pipes)
     try:

@@ -16,14 +16,14 @@ pytest.importorskip("uvicorn")
 pytest.importorskip("starlette")
 pytest.importorskip("multipart")
 
-COMMAND = [sys.executable, "-m", "crate_transformer", "explore"]
+COMMAND = [sys.executable, "-m", "crate_transformer", "explore", "--size", "48", "--port", "0"]
 
 
 @pytest.fixture
 def served():
     """The address of a running server, which is ended by Ctrl-C."""
     piped = {"stdout": subprocess.PIPE, "stderr": subprocess.PIPE, "text": True, "encoding": "utf-8"}
-    with subprocess.Popen([*COMMAND, "--port", "0"], **piped) as process:
+    with subprocess.Popen(COMMAND, **piped) as process:
         try:
             line = process.stdout.readline()
             found = re.fullmatch(r"open http://127\.0\.0\.1:(\d+)/ in a browser; Ctrl-C stops the server\n", line)

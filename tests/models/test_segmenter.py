@@ -83,7 +83,7 @@ def test_saved_loaded_and_folded(attention, tmp_path):
 
 @pytest.mark.usefixtures("unchecked")
 def test_a_program_takes_images_of_any_size():
-    model = segmenter(attention="cross")
+    model = segmenter(attention="cross", depth=1)
     assert check_export(program_content(export_program(model)), model) < 1e-4
 
 

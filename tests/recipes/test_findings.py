@@ -67,7 +67,7 @@ def test_sparsification(nonzero, seen, layer, least):
 
 @pytest.mark.usefixtures("unchecked")
 def test_untrained_models_show_nothing_beside_untrained_ones():
-    images = torch.rand(32, 3, 32, 32, generator=torch.Generator().manual_seed(1))
+    images = torch.rand(16, 3, 32, 32, generator=torch.Generator().manual_seed(1))
     model = build_model("crate_micro_patch4_32", num_classes=10)
     for seed in range(2):
         model = untrained_twin(model, seed + 100)

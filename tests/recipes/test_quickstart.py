@@ -25,7 +25,7 @@ def fewer(patch):
     patch.setattr(recipe, "SUBJECTS", {name: recipe.SUBJECTS[name] for name in ("cat", "astronaut")})
     for place in ("inspection.controls", "recipes.quickstart"):
         patch.setattr(f"crate_transformer.{place}.UNTRAINED_MODELS", 2)
-    patch.setattr(recipe, "digits", lambda part, count, seed: digits(part, min(count, 128), seed=seed))
+    patch.setattr(recipe, "digits", lambda part, count, seed: digits(part, min(count, 64), seed=seed))
 
 
 @pytest.fixture(scope="module")

@@ -1,5 +1,7 @@
 """Several real processes that share a run are one process with the whole batch."""
 
+import functools
+
 import numpy as np
 import pytest
 from safetensors.torch import load_file
@@ -72,51 +74,68 @@ def names(folder):
     return sorted(str(path.relative_to(folder)) for path in folder.rglob("*"))
 
 
-BOTH = ((2, 1), (1, 2))
-"""How many processes begin, and how many go on."""
 OTHERS = [name for name in EXPERIMENTS if name != "classification"]
 
 
-@pytest.mark.parametrize(
-    ("name", "sharding", "orders"),
-    [
-        ("classification", "none", BOTH),
-        ("classification", "fsdp", BOTH),
-        *((name, "none", BOTH[:1]) for name in OTHERS),
-        *(pytest.param(name, "none", BOTH[1:], marks=pytest.mark.slow) for name in OTHERS),
-        *(pytest.param(name, "fsdp", BOTH, marks=pytest.mark.slow) for name in OTHERS),
-    ],
-)
-def test_any_number_of_processes_follows_the_same_curve(data, tmp_path, name, sharding, orders):
-    experiment = EXPERIMENTS[name]
-
-    def job(folder, count, signal_at=None, **execution):
-        shared = sharding if count > 1 else "none"
-        execution = ExecutionConfig(log_every=1, checkpoint_every=100, sharding=shared, **execution)
+@pytest.fixture(scope="module")
+def job(data):
+    def make(name, folder, sharding="none", signal_at=None, **execution):
+        execution = ExecutionConfig(log_every=1, checkpoint_every=100, sharding=sharding, **execution)
+        experiment = EXPERIMENTS[name]
         return Job(
             experiment=experiment, execution=execution, data=data(experiment.task), folder=folder, signal_at=signal_at
         )
 
-    parts = 1 if isinstance(experiment.task, SimDINOConfig) else 2  # its coding rate is that of a whole batch
-    (alone,) = train_with(1, job(tmp_path / "alone", 1))
-    assert alone.code == 0, alone.text
-    expected, weights = curve(tmp_path / "alone"), load_file(tmp_path / "alone/model.safetensors")
-    assert len(expected) == STEPS + 3
-    for first, then in orders:
-        folder = tmp_path / f"{first} then {then}"
-        begun = train_with(first, job(folder, first, signal_at=5, accumulate=parts))
-        assert [ended.code for ended in begun] == [130] * first, begun
-        resumed = train_with(then, job(folder, then, accumulate=parts, workers=then - 1))
-        assert [ended.code for ended in resumed] == [0] * then, resumed
+    return make
 
-        seen = sorted(pair for ended in begun + resumed for pair in ended.positions)
-        assert seen == [(position // BATCH, position) for position in range(STEPS * BATCH)]
-        assert names(folder) == names(tmp_path / "alone")
-        found = curve(folder)
-        assert found.keys() == expected.keys()
-        for key, numbers in expected.items():  # some hundred roundings in float32 of numbers near 1
-            np.testing.assert_allclose(
-                list(found[key].values()), list(numbers.values()), rtol=1e-5, atol=1e-5, err_msg=key
-            )
-        for name, tensor in load_file(folder / "model.safetensors").items():
-            np.testing.assert_allclose(tensor, weights[name], rtol=0, atol=1e-5, err_msg=name)
+
+@pytest.fixture(scope="module")
+def alone(job, tmp_path_factory):
+    """The folder of the run in one process."""
+
+    @functools.cache
+    def run(name):
+        folder = tmp_path_factory.mktemp(name) / "run"
+        (ended,) = train_with(1, job(name, folder))
+        assert ended.code == 0, ended.text
+        return folder
+
+    return run
+
+
+@pytest.mark.parametrize(
+    ("name", "sharding", "counts"),
+    [
+        ("classification", "none", (1, 2, 1)),
+        ("classification", "fsdp", (1, 2, 1)),
+        *((name, "none", (2, 1)) for name in OTHERS),
+        *(pytest.param(name, "none", (1, 2), marks=pytest.mark.slow) for name in OTHERS),
+        *(pytest.param(name, "fsdp", (1, 2, 1), marks=pytest.mark.slow) for name in OTHERS),
+    ],
+)
+def test_any_number_of_processes_follows_the_same_curve(job, alone, tmp_path, name, sharding, counts):
+    """Each of the counts goes on where the one before was interrupted."""
+    expected, weights = curve(alone(name)), load_file(alone(name) / "model.safetensors")
+    assert len(expected) == STEPS + 3
+    accumulate = 1 if name == "simdino" else 2  # its coding rate is that of a whole batch
+    seen = []
+    for part, count in enumerate(counts, start=1):
+        last = part == len(counts)
+        settings = {
+            "sharding": sharding if count > 1 else "none",
+            "workers": count - 1 if part > 1 else 0,
+            "accumulate": accumulate,
+            "signal_at": None if last else STEPS * part // len(counts),
+        }
+        ended = train_with(count, job(name, tmp_path / "run", **settings))
+        assert [one.code for one in ended] == [0 if last else 130] * count, ended
+        seen += [pair for one in ended for pair in one.positions]
+
+    assert sorted(seen) == [(position // BATCH, position) for position in range(STEPS * BATCH)]
+    assert names(tmp_path / "run") == names(alone(name))
+    found = curve(tmp_path / "run")
+    assert found.keys() == expected.keys()
+    for key, numbers in expected.items():  # some hundred roundings in float32 of numbers near 1
+        np.testing.assert_allclose(list(found[key].values()), list(numbers.values()), rtol=1e-5, atol=1e-5, err_msg=key)
+    for key, tensor in load_file(tmp_path / "run/model.safetensors").items():
+        np.testing.assert_allclose(tensor, weights[key], rtol=0, atol=1e-5, err_msg=key)

@@ -12,11 +12,13 @@ import psutil
 import pytest
 from shared_run import Job, Started, make_pictures, train_with
 
+from crate_transformer.cli import main
 from crate_transformer.configs.execution import ExecutionConfig
 from crate_transformer.configs.loop import LoopConfig
 from crate_transformer.configs.optimiser import OptimiserConfig
 from crate_transformer.configs.schedule import ScheduleConfig
 from crate_transformer.recipes.experiment import Experiment
+from crate_transformer.training import meeting
 from crate_transformer.training.metrics import read_metrics
 
 LOST = "crate: another process of this run has ended or does not answer: look for its message"
@@ -78,8 +80,18 @@ def test_one_process_cannot_be_sharded(job):
     assert_all_say(train_with(1, job(execution={"sharding": "fsdp"})), "sharding is fsdp in one process")
 
 
+@pytest.fixture(scope="module")
+def undisturbed(pictures, tmp_path_factory):
+    """The losses of the whole run in two processes."""
+    execution = ExecutionConfig(log_every=1, checkpoint_every=2)
+    folder = tmp_path_factory.mktemp("undisturbed") / "run"
+    ended = train_with(2, Job(experiment=experiment(), execution=execution, data=pictures, folder=folder))
+    assert [one.code for one in ended] == [0, 0], ended
+    return losses(folder)
+
+
 @pytest.mark.parametrize("victim", [0, 1])
-def test_one_killed_ends_the_others_and_the_run_goes_on(job, tmp_path, victim):
+def test_one_killed_ends_the_others_and_the_run_goes_on(job, undisturbed, tmp_path, victim):
     began = time.monotonic()
     ended = train_with(2, job(signal_at=5, number=signal.SIGKILL, victim=victim))
     assert time.monotonic() - began < 60
@@ -87,10 +99,15 @@ def test_one_killed_ends_the_others_and_the_run_goes_on(job, tmp_path, victim):
     assert LOST in ended[1 - victim].said and "Traceback" not in ended[1 - victim].said
     assert sorted(path.name for path in (tmp_path / "run").iterdir()) == ["metrics.jsonl", "state-00000004"]
     assert [one.code for one in train_with(2, job())] == [0, 0]
-    found = losses(tmp_path / "run")
-    (tmp_path / "run").rename(tmp_path / "killed")
-    assert [one.code for one in train_with(2, job())] == [0, 0]
-    assert losses(tmp_path / "run") == found
+    assert losses(tmp_path / "run") == undisturbed
+
+
+class ImpatientJob(Job):
+    """Waits for an answer at its port for a second instead of ten."""
+
+    def __call__(self, rank: int) -> None:
+        meeting.ANSWER = 0.5
+        super().__call__(rank)
 
 
 def test_a_port_in_use_is_named_by_every_process(job):
@@ -99,7 +116,7 @@ def test_a_port_in_use_is_named_by_every_process(job):
         taken.bind(("127.0.0.1", 0))
         taken.listen()
         number = taken.getsockname()[1]
-        ended = Started(job(), 2, port=number).wait(60)
+        ended = Started(ImpatientJob(**vars(job())), 2, port=number).wait(60)
         assert_all_say(ended, f"do not meet at 127.0.0.1:{number}: something else uses this port")
 
 
@@ -155,13 +172,11 @@ def test_torchrun_ends_all_and_goes_on(pictures, tmp_path, number):
 
 
 @pytest.mark.parametrize("command", ["quickstart", "evaluate", "inspect"])
-def test_other_commands_are_for_one_process(command):
-    done = subprocess.run(
-        [sys.executable, "-m", "crate_transformer", command],
-        env={**os.environ, "WORLD_SIZE": "2", "RANK": "1"},
-        capture_output=True,
-        text=True,
-        timeout=60,
+def test_other_commands_are_for_one_process(command, monkeypatch, capsys):
+    monkeypatch.setenv("WORLD_SIZE", "2")
+    monkeypatch.setenv("RANK", "1")
+    assert main([command]) == 2
+    said = capsys.readouterr()
+    assert not said.out and said.err.startswith(
+        f"crate: crate {command} runs in one process: start it without torchrun"
     )
-    assert done.returncode == 2 and not done.stdout
-    assert done.stderr.startswith(f"crate: crate {command} runs in one process: start it without torchrun")
