@@ -66,6 +66,12 @@ def test_without_arguments_there_is_help(crate):
         assert f"\n  {name} " in ran.out
 
 
+def test_the_help_of_an_objective_tells_its_data(crate):
+    for task, words in (("classification", "one sub-folder per class"), ("segmentation", "images with masks")):
+        told = " ".join(crate("train", "--task", task, "--help").out.replace("│", " ").split())
+        assert words in told and ("sub-folder per class" in told) == (task == "classification")
+
+
 def test_an_unknown_command(refused):
     assert refused("xyz").startswith("there is no command 'xyz'; choose one of quickstart, models, train")
 

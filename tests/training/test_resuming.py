@@ -210,7 +210,7 @@ def test_a_second_interrupt_does_not_wait(run, tmp_path, monkeypatch):
             os.kill(os.getpid(), signal.SIGINT)
             pytest.fail("the second interrupt was ignored")
 
-    with pytest.raises(KeyboardInterrupt):
+    with pytest.raises(KeyboardInterrupt, match="goes on from the last state, if there is one"):
         run(tmp_path, before=impatient)
     assert names(tmp_path) == []
 

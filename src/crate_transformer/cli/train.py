@@ -15,6 +15,7 @@ from crate_transformer.configs.language import LanguageConfig
 from crate_transformer.configs.loop import LoopConfig
 from crate_transformer.configs.optimiser import OptimiserConfig
 from crate_transformer.configs.schedule import ScheduleConfig
+from crate_transformer.configs.segmentation import SegmentationConfig
 from crate_transformer.configs.tasks import TASKS, TaskConfig, TaskName
 
 if TYPE_CHECKING:
@@ -144,6 +145,19 @@ class Command(Run[Options], Generic[Options]):
 
 
 @dataclass(frozen=True, kw_only=True)
+class MaskCommand(Command[Options], Generic[Options]):
+    """Train a model on your own images with masks; 'crate segment' then gives each pixel of an image a class.
+
+    DATA is a folder with images/ and masks/ (PNG, the class of each pixel) with the same names, Pascal VOC, or COCO.
+    'train' and 'val' (or 'test') folders of this kind are used if present; otherwise a tenth of the images is held out,
+    and the checkpoint stores the list of held-out images.
+    """
+
+    data: Path
+    """Folder of images with masks."""
+
+
+@dataclass(frozen=True, kw_only=True)
 class TextCommand(Run[Options], Generic[Options]):
     """Train a language model on your own text; 'crate generate' continues a text with it.
 
@@ -164,7 +178,7 @@ class TextCommand(Run[Options], Generic[Options]):
 
 def command_of(objective: type[TaskConfig]) -> Any:
     """The command for the kind of data that the objective needs, still generic."""
-    return TextCommand if objective is LanguageConfig else Command
+    return {LanguageConfig: TextCommand, SegmentationConfig: MaskCommand}.get(objective, Command)
 
 
 def command(arguments: Sequence[str]) -> tuple[object, Run | None]:

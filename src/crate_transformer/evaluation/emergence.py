@@ -94,7 +94,7 @@ def emergence(
         {"model": model}, images, whole.masks, whole.pixels, undecided=whole.undecided, signs=True, maps=kept, **options
     )
     shown = np.flatnonzero(whole.masks.any(dim=2).any(dim=1).numpy())
-    boxes = largest_boxes(whole.masks.numpy()[shown]).astype(np.float64)
+    boxes = np.concatenate([largest_boxes(mask[None]) for mask in whole.masks.numpy()[shown]]).astype(np.float64)
     undecided = None if whole.undecided is None else whole.undecided[shown]
     kept = (some.on(whole.index[shown]) for some in maps)
     located = corloc(model, whole.pixels[shown], boxes, undecided=undecided, maps=kept, **options)

@@ -43,7 +43,7 @@ def stop_between_steps() -> Iterator[Stop]:
         if not stop.wanted:
             stop.wanted, stop.number, stop.since = True, number, time.monotonic()
         elif time.monotonic() - stop.since > SAME_WISH:
-            raise KeyboardInterrupt
+            raise KeyboardInterrupt("the same command goes on from the last state, if there is one", number)
 
     previous = {number: signal.signal(number, handler) for number in (signal.SIGINT, signal.SIGTERM)}
     try:
