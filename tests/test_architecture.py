@@ -48,7 +48,7 @@ def test_nothing_is_loaded_loosely_or_trustingly():
     loose = [
         place
         for place, call in nodes(ast.Call)
-        if ast.unparse(call.func) != "zip"
+        if ast.unparse(call.func) not in ("zip", "torch.export.export")  # "strict" has another meaning there
         for keyword in call.keywords
         if keyword.arg in ("strict", "weights_only") and ast.unparse(keyword.value) != "True"
     ]

@@ -19,6 +19,12 @@ def test_all_recipes_are_listed(crate, monkeypatch):
     assert {entry["expected"][0]["kind"] for entry in listed if entry["expected"]} == {"published"}
 
 
+def test_80_columns_break_no_word(crate, monkeypatch):
+    monkeypatch.setenv("COLUMNS", "80")
+    words = crate("recipes").out.split()
+    assert {"Tiny-ImageNet-100", "published", "measured", "1,277.7"} <= set(words) and "d" not in words
+
+
 def test_one_recipe_is_shown_whole(crate):
     ran = crate("recipes", "crate_base_pets")
     assert ran.code == 0

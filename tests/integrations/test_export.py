@@ -94,6 +94,9 @@ def test_a_wrong_file_is_noticed(tmp_path):
         other.head.bias.add_(0.1)
     with pytest.raises(ValueError, match="differ"):
         check_export(tmp_path / "model.pt2", other, dynamic=False)
+    pytest.importorskip("onnxruntime")
+    with pytest.raises(ValueError, match="ONNX Runtime cannot run the exported model"):
+        check_export(b"no model", other)
 
 
 def test_a_model_of_one_patch_is_told_what_to_do(tmp_path, capsys):

@@ -50,7 +50,9 @@ def test_exported_it_takes_any_batch(monkeypatch):
     monkeypatch.setattr(MODULE, "IN_CACHE", 100)
     layer = MSSA(16, 2).bfloat16().requires_grad_(False)
     shapes = ({0: torch.export.Dim("batch", min=1, max=64)},)
-    exported = torch.export.export(layer, (torch.randn(2, 9, 16).bfloat16(),), dynamic_shapes=shapes).module()
+    exported = torch.export.export(
+        layer, (torch.randn(2, 9, 16).bfloat16(),), dynamic_shapes=shapes, strict=False
+    ).module()
     z = torch.randn(5, 9, 16).bfloat16()
     torch.testing.assert_close(exported(z), layer(z), rtol=0.05, atol=0.02)
 

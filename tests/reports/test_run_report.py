@@ -47,6 +47,13 @@ def test_every_number_is_drawn_where_it_belongs():
     assert rates == [[[10, 9]], [[10, 7]]]
 
 
+def test_no_axis_exceeds_100_percent():
+    (axes,) = (
+        axes for axes in run_figure([*RECORDS[:2], {"step": 10, "top1": 1.0}]).axes if "top-1" in axes.get_title()
+    )
+    assert axes.get_ylim()[1] == 1
+
+
 def test_a_run_without_validation_is_drawn_too():
     assert set(panels(run_figure(RECORDS[:2]))) >= {"Training loss", "Learning rate"}
     with pytest.raises(ValueError, match="no loss"):

@@ -44,7 +44,7 @@ class Provenance:
             "assumed (not in the checkpoint)": self.assumed,
             "dropped": _by_reason(self.dropped),
             "stored with the weights": {
-                name: "{...}" if isinstance(value, Mapping | list | tuple) else value
+                name: "(not shown)" if isinstance(value, Mapping | list | tuple) else value
                 for name, value in self.metadata.items()
             },
         }

@@ -42,10 +42,12 @@ class Command:
 
         from crate_transformer.reports.table import print_rich
 
-        table = Table(box=None, padding=(0, 2, 0, 0))
+        table = Table(box=None, padding=(0, 1, 0, 0))
         for heading in ("name", "data", "images seen", "result"):
             justify = "right" if "seen" in heading else "left"
-            table.add_column(heading, no_wrap=heading == "name", overflow="fold", justify=justify)
+            table.add_column(
+                heading, no_wrap=heading in ("name", "data"), min_width=9, overflow="fold", justify=justify
+            )
         for name in names:
             one = RECIPES[name]
             table.add_row(name, one.data.name, _images(one), _result(one))

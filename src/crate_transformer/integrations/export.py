@@ -40,8 +40,8 @@ def export_program(model: VisionModel, *, dynamic: bool = True) -> ExportedProgr
     images = torch.zeros(3, backbone.config.in_chans, rows * height, columns * width)
     with warnings.catch_warnings():
         warnings.simplefilter("ignore", FutureWarning)  # PyTorch's exporter uses deprecated functions of PyTorch
-        try:
-            return torch.export.export(model.eval(), (images,), dynamic_shapes=(shapes,))
+        try:  # not strict is the default of later versions than 2.6, in which strict means one batch and one size
+            return torch.export.export(model.eval(), (images,), dynamic_shapes=(shapes,), strict=False)
         except Exception as error:  # PyTorch's exporter may raise anything
             raise ValueError(f"PyTorch cannot export this {type(model).__name__}: {_first_line(error)}") from error
 
@@ -92,7 +92,8 @@ def check_export(exported: Path | bytes, model: VisionModel, *, dynamic: bool = 
 
     Raises:
         ImportError: it is an ONNX file and onnxruntime is not installed.
-        ValueError: the logits differ by more than 1e-4 of the largest one, and by more than 1e-4.
+        ValueError: ONNX Runtime cannot run it, or the logits differ by more than 1e-4 of the largest one, and by more
+            than 1e-4.
     """
     backbone = model if isinstance(model, Backbone) else model.backbone
     height, width = model.preprocessing.img_size
@@ -118,7 +119,10 @@ def _onnx_forward(content: bytes) -> Callable[[torch.Tensor], torch.Tensor]:
         import onnxruntime
     except ImportError as error:
         raise ImportError("checking the export needs onnxruntime: pip install 'crate-transformer[onnx]'") from error
-    session = onnxruntime.InferenceSession(content, providers=["CPUExecutionProvider"])
+    try:
+        session = onnxruntime.InferenceSession(content, providers=["CPUExecutionProvider"])
+    except Exception as error:  # its errors have no class in common
+        raise ValueError(f"ONNX Runtime cannot run the exported model: {_first_line(error)}") from error
     return lambda images: torch.from_numpy(session.run(None, {"images": images.numpy()})[0])
 
 

@@ -12,6 +12,11 @@ def full_precision(device: torch.device) -> AbstractContextManager:
     return nullcontext() if device.type == "meta" else torch.autocast(device.type, enabled=False)
 
 
+def wide_dtype(dtype: torch.dtype) -> torch.dtype:
+    """float32, or float64 for float64; PyTorch 2.6 cannot load exported programs that contain ``promote_types``."""
+    return dtype if dtype == torch.float64 else torch.float32
+
+
 def product_dtype(operand: Tensor) -> torch.dtype:
     """The precision of a matrix product with this tensor: that of autocast if it is enabled."""
     kind = operand.device.type

@@ -29,7 +29,7 @@ def grid_means(
         ValueError: no grid is given and the patches do not form a square.
     """
     rows, columns = grid or _square(w.shape[2] - 1)
-    end = w.shape[2] - (pooling == "shifted")
+    end = w.shape[2] - int(pooling == "shifted")  # a bool cannot be traced by PyTorch 2.6
     patches = w[:, :, end - rows * columns : end].unflatten(2, (rows, columns))
     by_row = torch.einsum("ir, bhrcp -> bhicp", _cell_means(rows, w), patches)
     return torch.einsum("jc, bhicp -> bhijp", _cell_means(columns, w), by_row).flatten(2, 3)

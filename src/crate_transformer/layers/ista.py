@@ -9,7 +9,7 @@ from jaxtyping import Float
 from torch import Tensor, nn
 
 from crate_transformer.layers.fold_norm import fold_norm, frozen_linear
-from crate_transformer.layers.full_precision import full_precision, product_dtype
+from crate_transformer.layers.full_precision import full_precision, product_dtype, wide_dtype
 
 COLUMNS = 192  # of a dictionary, multiplied at a time
 
@@ -83,7 +83,7 @@ class FoldDictionary(torch.autograd.Function):
     def forward(
         dictionary: Float[Tensor, "dim dim"], step_size: float, diagonal: float, dtype: torch.dtype
     ) -> Float[Tensor, "dim dim"]:
-        exact = dictionary.to(torch.promote_types(dictionary.dtype, torch.float32))
+        exact = dictionary.to(wide_dtype(dictionary.dtype))
         identity = torch.eye(exact.shape[0], dtype=exact.dtype, device=exact.device)
         return identity.mul_(diagonal).add_(exact.T - _gram(exact), alpha=step_size).to(dtype)
 

@@ -6,6 +6,8 @@ from einops import rearrange
 from jaxtyping import Float
 from torch import Tensor
 
+from crate_transformer.layers.full_precision import wide_dtype
+
 
 def resample_position(
     position: Float[Tensor, "1 tokens dim"],
@@ -20,8 +22,6 @@ def resample_position(
     if all(isinstance(side, int) for side in new_grid) and old_grid == new_grid:  # sizes are symbolic during export
         return position
     prefix, patches = position[:, :num_prefix_tokens], position[:, num_prefix_tokens:]
-    image = rearrange(patches, "1 (h w) d -> 1 d h w", h=old_grid[0]).to(
-        torch.promote_types(position.dtype, torch.float32)
-    )
+    image = rearrange(patches, "1 (h w) d -> 1 d h w", h=old_grid[0]).to(wide_dtype(position.dtype))
     image = F.interpolate(image, size=new_grid, mode="bicubic", antialias=True).to(position.dtype)
     return torch.cat([prefix, rearrange(image, "1 d h w -> 1 (h w) d")], dim=1)

@@ -5,11 +5,13 @@ import torch.nn.functional as F
 from jaxtyping import Float
 from torch import Tensor, nn
 
+from crate_transformer.layers.full_precision import wide_dtype
+
 
 def rms_norm(x: Float[Tensor, "*batch dim"], gain: Float[Tensor, " dim"] | None = None) -> Float[Tensor, "*batch dim"]:
     r""":math:`g \odot x / \sqrt{\mathrm{mean}(x^2) + \epsilon}` (arXiv 1910.07467), computed in float32 or better,
     with :math:`\epsilon` the machine epsilon of that precision."""
-    wide = torch.promote_types(x.dtype, torch.float32)
+    wide = wide_dtype(x.dtype)
     gain = gain if gain is None else gain.to(wide)
     return F.rms_norm(x.to(wide), x.shape[-1:], gain, torch.finfo(wide).eps).to(x.dtype)
 

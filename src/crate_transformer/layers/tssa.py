@@ -5,7 +5,7 @@ from einops import rearrange
 from jaxtyping import Float
 from torch import Tensor, nn
 
-from crate_transformer.layers.full_precision import full_precision
+from crate_transformer.layers.full_precision import full_precision, wide_dtype
 from crate_transformer.layers.hook_point import HookPoint
 
 
@@ -50,7 +50,7 @@ class TSSA(nn.Module):
     def forward(self, z: Float[Tensor, "batch tokens dim"]) -> Float[Tensor, "batch tokens dim"]:
         projected = self.projection(self.project(z))
         with full_precision(z.device):
-            w = projected.to(torch.promote_types(projected.dtype, torch.float32))
+            w = projected.to(wide_dtype(projected.dtype))
             squares = w.square()
             lengths = squares.sum(dim=2).clamp_min(1e-24)
             fraction = (squares @ (1 / lengths).unsqueeze(-1)).squeeze(-1)

@@ -5,7 +5,7 @@ from einops import rearrange
 from jaxtyping import Float
 from torch import Tensor, nn
 
-from crate_transformer.layers.full_precision import full_precision
+from crate_transformer.layers.full_precision import full_precision, wide_dtype
 from crate_transformer.layers.hook_point import HookPoint
 
 
@@ -43,7 +43,7 @@ class CausalTSSA(nn.Module):
     def forward(self, z: Float[Tensor, "batch tokens dim"]) -> Float[Tensor, "batch tokens dim"]:
         projected = self.projection(rearrange(self.subspaces(z), "b n (h p) -> b h n p", h=self.num_heads))
         with full_precision(z.device):
-            w = projected.to(torch.promote_types(projected.dtype, torch.float32))
+            w = projected.to(wide_dtype(projected.dtype))
             squares = w.square()
             fraction = squares / squares.cumsum(dim=2).clamp_min(1e-12)
             # the first fraction is 1: autograd would compute its gradient from rounding errors of 1 / w, unbounded

@@ -79,9 +79,11 @@ def run_figure(records: Sequence[Mapping[str, int | float]]) -> Figure:
             _layer_curves(axes, records, name)
         else:
             points = [(record["step"], record[name]) for record in records if name in record]
-            axes.plot(*zip(*points, strict=True), color=COLOURS[0], marker="o" if len(points) < 30 else None, ms=3)
+            marker = "o" if len(points) < 30 else None
+            axes.plot(*zip(*points, strict=True), color=COLOURS[0], marker=marker, ms=3, clip_on=False)
         if name in _SHARES:
             axes.yaxis.set_major_formatter(PercentFormatter(xmax=1))
+            axes.set_ylim(top=min(1, axes.get_ylim()[1]))
         if name.endswith("_per_second") or name in ("learning_rate", "waiting_for_data"):
             axes.set_ylim(bottom=0)
     return figure
