@@ -5,7 +5,7 @@ import numpy as np
 from crate_transformer.data import EvalView, Samples, Source, normalise, ordered_loader
 from crate_transformer.inspection import to_model
 from crate_transformer.inspection.layerwise import measure_layers
-from crate_transformer.models import Model, backbone_of
+from crate_transformer.models import LanguageModel, Model, backbone_of
 
 IMAGES = 64
 
@@ -21,7 +21,7 @@ class LayerCurves:
     """
 
     def __init__(self, held_out: Samples, model: Model) -> None:
-        if not isinstance(held_out, Source):
+        if not isinstance(held_out, Source) or isinstance(model, LanguageModel):
             raise ValueError("layerwise measures vision models on images: leave it out for text")
         chosen = np.unique(np.linspace(0, len(held_out) - 1, IMAGES).round().astype(int)).tolist()
         loader = ordered_loader(
