@@ -116,9 +116,15 @@ def test_faults_of_the_data_are_one_sentence(refused, train, masked, tmp_path):
     Image.new("L", (16, 16), 255).save(masked / "masks" / "3.png")
     (masked / "classes.json").write_text(json.dumps(["background", "digit"]))
     assert "the mask of 3 in" in refused(*train(masked, *TASK, "--steps", "20"))
+    assert not (tmp_path / "run").exists()  # before the first step
     held_out = open_masked(masked).val.names[0]
     Image.new("L", (16, 16), 3).save(masked / "masks" / f"{held_out}.png")
+    (masked / "masks" / "3.png").unlink()
+    (masked / "images" / "3.png").unlink()
     assert f"the mask of {held_out} in" in refused(*train(masked, *TASK))
-    assert not (tmp_path / "run" / "metrics.jsonl").exists()  # before the first step
+    picture = masked / "images" / f"{held_out}.png"
+    picture.write_bytes(bytes(picture.stat().st_size))  # as long as before, so that it is held out again
+    assert f"none of the held-out images of {masked} can be read" in refused(*train(masked, *TASK))
+    assert not (tmp_path / "run").exists()
     assert "leave them out" in refused(*train(masked, *TASK, "--mixup", "0.5"))
     assert "but not their masks: leave it out" in refused(*train(masked, *TASK, "--randaugment", "2"))

@@ -26,8 +26,8 @@ def prepare_masks(experiment: FittedExperiment, split: Split[Masked], *, show: b
     """As ``prepare_pictures``, with a new decoder for the classes of the pixels.
 
     Raises:
-        ValueError: as in ``prepare_pictures``; the augmentation mixes images, or moves their pixels; or a held-out
-            mask has a fault, which would otherwise end the run when its training is done.
+        ValueError: as in ``prepare_pictures``; the augmentation mixes images, or moves their pixels; or a mask has a
+            fault, which would otherwise end the run later, perhaps when its training is done.
     """
     task, classes = experiment.task, tuple(split.train.classes)
     if not isinstance(task, SegmentationConfig):
@@ -36,7 +36,8 @@ def prepare_masks(experiment: FittedExperiment, split: Split[Masked], *, show: b
         raise ValueError("mixup and cutmix mix whole images, but here each pixel has a class: leave them out")
     if experiment.augment.randaugment:
         raise ValueError("randaugment rotates, shears and shifts images, but not their masks: leave it out")
-    check_masks(split.val, show=show)
+    for part, images in {"training": split.train, "held-out": split.val}.items():
+        check_masks(images, part, show=show)
     prepared = prepare_pictures(experiment, split, show=show)
     decoder = DEPICTConfig(
         num_classes=len(classes),
@@ -54,15 +55,15 @@ def prepare_masks(experiment: FittedExperiment, split: Split[Masked], *, show: b
     return dataclasses.replace(prepared, model=model)
 
 
-def check_masks(images: Masked, *, show: bool) -> None:
+def check_masks(images: Masked, part: str, *, show: bool) -> None:
     """Read at most 1,000 masks, evenly spaced; raises the same errors as ``read_masked``."""
     places, readable = range(0, len(images), -(-len(images) // _CHECKED)), 0
-    for index in tracked("held-out masks", places, len(places), show=show):
+    for index in tracked(f"{part} masks", places, len(places), show=show):
         with contextlib.suppress(BrokenImageError):  # loaders skip these images
             images.read_masked(index)
             readable += 1
     if not readable:
-        raise ValueError(f"none of the held-out images of {images.where} can be read: repair or remove them")
+        raise ValueError(f"none of the {part} images of {images.where} can be read: repair or remove them")
 
 
 def evaluate_masks(model: Segmenter, folder: Path, *, limit: int | None = None, **loading: int) -> dict[str, object]:
