@@ -2,6 +2,7 @@
 
 from crate_transformer.evaluation.accuracy import Accuracy, AccuracyCounts, accuracy, accuracy_counts
 from crate_transformer.evaluation.average_precision import AveragePrecision, average_precision
+from crate_transformer.evaluation.candidates import Candidates, attention_with_controls
 from crate_transformer.evaluation.comparison import Comparison, Estimate, compare, compare_draws
 from crate_transformer.evaluation.emergence import Emergence, emergence
 from crate_transformer.evaluation.features import FrozenFeatures, frozen_features
@@ -20,6 +21,7 @@ __all__ = [
     "AccuracyCounts",
     "AttentionMIoU",
     "AveragePrecision",
+    "Candidates",
     "Comparison",
     "CorLoc",
     "Emergence",
@@ -36,6 +38,7 @@ __all__ = [
     "accuracy_counts",
     "attention_miou",
     "attention_segmentation",
+    "attention_with_controls",
     "average_precision",
     "coarse_miou",
     "compare",

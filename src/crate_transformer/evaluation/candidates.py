@@ -55,7 +55,7 @@ def of_batches(
     return Candidates(maps=rearrange(maps, "i l h r c -> (l h) i r c"), choices=choices)
 
 
-def with_controls(
+def attention_with_controls(
     model: nn.Module,
     pixels: UInt8[Tensor, "images 3 height width"],
     *,

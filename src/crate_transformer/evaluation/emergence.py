@@ -11,7 +11,7 @@ from crate_transformer.data import (
     normalise,
     resize_and_centre_crop,
 )
-from crate_transformer.evaluation.candidates import with_controls
+from crate_transformer.evaluation.candidates import attention_with_controls
 from crate_transformer.evaluation.comparison import Comparison, compare, compare_draws
 from crate_transformer.evaluation.localisation import LOCATED, CorLoc, corloc, largest_boxes
 from crate_transformer.evaluation.maskcut_ap import MaskCutPrecision, maskcut_average_precision
@@ -84,7 +84,7 @@ def emergence(
     """
     arrays = resize_and_centre_crop(tracked("images", samples, len(samples), show=show), size)
     options = {"seed": seed, "show": show}
-    maps = list(with_controls(model, arrays.pixels, **options))
+    maps = list(attention_with_controls(model, arrays.pixels, **options))
     miou = attention_miou(model, arrays, layer=layer, maps=maps, **options)
     coverage = COCO_COVERAGE if samples.layout == "coco" else (0.0, 1.0)
     whole = foregrounds(arrays, coverage=coverage)

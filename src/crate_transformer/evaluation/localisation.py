@@ -12,6 +12,7 @@ from torch import Tensor, nn
 
 from crate_transformer.evaluation.candidates import (
     Candidates,
+    attention_with_controls,
     both_signs,
     choices_made,
     cross_fit,
@@ -20,7 +21,6 @@ from crate_transformer.evaluation.candidates import (
     of_cues,
     of_prior,
     shifts,
-    with_controls,
 )
 from crate_transformer.evaluation.comparison import keep_highest
 from crate_transformer.inspection import on_grid, threshold_entries
@@ -92,7 +92,7 @@ def corloc(
         undecided: pixels that are not scored: patches of which they are more than half count in no mask around which a
             box is drawn.
         untrained: the controls; default: ``untrained_twins(model, seed)``.
-        maps: the result of ``with_controls`` for these images, if it is there; ``untrained`` is then not used.
+        maps: of ``attention_with_controls`` for these images, if they are there; ``untrained`` is then not used.
         seed: also used for the division into halves.
 
     Raises:
@@ -104,7 +104,7 @@ def corloc(
     if len(empty):
         raise ValueError(f"box {empty[0]} is empty: give left, top, right and bottom edge in pixels")
     fold = halves(len(boxes), seed)
-    of_models = iter(maps or with_controls(model, pixels, untrained=untrained, seed=seed, show=show))
+    of_models = iter(maps or attention_with_controls(model, pixels, untrained=untrained, seed=seed, show=show))
     ours = next(of_models)
     height, width = pixels.shape[-2:]
     grid = ours.maps.shape[-2:]

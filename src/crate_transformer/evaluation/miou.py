@@ -12,6 +12,7 @@ from torch import nn
 from crate_transformer.data import SegmentationArrays
 from crate_transformer.evaluation.candidates import (
     Candidates,
+    attention_with_controls,
     both_signs,
     choices_made,
     cross_fit,
@@ -20,7 +21,6 @@ from crate_transformer.evaluation.candidates import (
     of_cues,
     of_prior,
     shifts,
-    with_controls,
 )
 from crate_transformer.evaluation.comparison import keep_highest
 from crate_transformer.inspection import on_grid, threshold_entries, threshold_mass
@@ -182,13 +182,13 @@ def attention_miou(
         samples: from ``data.resize_and_centre_crop``, with a size that is a multiple of the patch size.
         layer: layer of the paper's protocol; zero-based, negative ones count from the end.
         untrained: the controls; default: ``untrained_twins(model, seed)``.
-        maps: the result of ``with_controls`` for these images, if it is there; ``untrained`` is then not used.
+        maps: of ``attention_with_controls`` for these images, if they are there; ``untrained`` is then not used.
         seed: also used for the division into halves.
 
     Raises:
         ValueError: the layer does not exist, or fewer than four images have a class.
     """
-    every = iter(maps or with_controls(model, samples.pixels, untrained=untrained, seed=seed, show=show))
+    every = iter(maps or attention_with_controls(model, samples.pixels, untrained=untrained, seed=seed, show=show))
     ours = next(every)
     depth = 1 + max(choice["layer"] for choice in ours.choices)
     if not -depth <= layer < depth:

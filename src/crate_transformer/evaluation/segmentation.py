@@ -129,7 +129,7 @@ def attention_segmentation(
             of ``images`` are then reported.
         selection_fraction: without ``selection``, the fraction of the images for the choices, drawn with ``seed``.
         signs: every head and every control may also be inverted, if that is better on the selection images.
-        maps: of one model, without ``selection``: the result of ``candidates.with_controls`` for these images, if it is
+        maps: of one model, without ``selection``: the result of ``attention_with_controls`` for these images, if it is
             there.
         seed: also the seed of the untrained models.
 
