@@ -58,8 +58,12 @@ def pytest_collection_modifyitems(items: list[pytest.Item]) -> None:
 
 
 def pytest_collection_finish() -> None:
-    """What has been imported stays: going through it in every garbage collection takes a twelfth of the time."""
+    """What has been imported stays: going through it in every garbage collection takes a twelfth of the time.
+
+    Fewer collections take another sixteenth less.
+    """
     gc.freeze()
+    gc.set_threshold(20_000, 10, 10)
     gc.enable()
 
 
