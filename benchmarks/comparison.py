@@ -3,12 +3,13 @@
 python benchmarks/comparison.py ../shared/data runs/comparison
 python benchmarks/comparison_page.py runs/comparison docs/comparison.md
 
-The first size of every family in the registry is taken, with the depth, heads, image and patch size below and the width
-that gives the number of parameters closest to ``--parameters``. All learn Tiny-ImageNet-100 by one recipe: that of
-``tiny_imagenet_100`` with ``--steps`` steps. The runs "time" have as many steps as fit into the time that the first
-model took with the first seed. Of every run one JSON file is written; a run whose file exists is not repeated, and one
-that was interrupted goes on. Emergence is measured on all sets with masks below DATA, as by ``crate evaluate
---segmentation DATA --size 128 --maskcut-size 0``.
+The first size of every family in the registry is taken, with the depth, heads, image and patch size below and the
+width that gives the number of parameters closest to ``--parameters``. All learn Tiny-ImageNet-100 by one recipe: that
+of ``tiny_imagenet_100`` with ``--steps`` steps. The runs "time" have as many steps as the first model makes in the
+same processor time: ``times.json`` has that of a forward and backward pass of every model, medians of interleaved
+repeats in one process, since the time of a run depends on what runs beside it. Of every run one JSON file is written;
+a run whose file exists is not repeated, and one that was interrupted goes on. Emergence is measured on all sets with
+masks below DATA, as by ``crate evaluate --segmentation DATA --size 128 --maskcut-size 0``.
 """
 
 import argparse
@@ -17,10 +18,13 @@ import dataclasses
 import functools
 import logging
 import platform
+import statistics
+import time
 from datetime import date
 from pathlib import Path
 
 import torch
+from torch.nn import functional
 
 from crate_transformer.benchmarks.flops import count_flops
 from crate_transformer.configs.loop import LoopConfig
@@ -40,6 +44,8 @@ SAME_TIME = 0.05
 """Up to this relative difference in steps, the run with equal parameters also counts as that with equal time."""
 SIDE = 128
 """Pixels of the squares on which attention is measured."""
+REPEATS = 5
+"""Times that a forward and backward pass of every model is timed, after one that is not."""
 STEP_IMAGES = 64
 """Held-out images on which the steps of the layers are measured."""
 
@@ -109,6 +115,17 @@ def spread(count: int) -> list[int]:
     return [i * count // STEP_IMAGES for i in range(STEP_IMAGES)] if count > STEP_IMAGES else list(range(count))
 
 
+def processor_seconds(name: str, width: int, classes: int, batch_size: int, *, bf16: bool) -> float:
+    """Processor time of one forward and backward pass of a model, all threads together."""
+    model = build_model(name, **options(name, width), num_classes=classes)
+    images, labels = torch.randn(batch_size, 3, IMG_SIZE, IMG_SIZE), torch.randint(classes, (batch_size,))
+    started = time.process_time()
+    with torch.autocast("cpu", torch.bfloat16, enabled=bf16):
+        loss = functional.cross_entropy(model(images).float(), labels)
+    loss.backward()
+    return time.process_time() - started
+
+
 class Comparison:
     """The runs in a folder, and what they are made of."""
 
@@ -123,12 +140,29 @@ class Comparison:
         """The results of a run."""
         return self.folder / f"{name}-{budget}-seed{seed}.json"
 
+    def measure_times(self) -> None:
+        """Write ``times.json``, unless it has every model."""
+        file, widths = self.folder / "times.json", {name: self.width(name) for name in self.names}
+        if file.exists() and read_json(file)["seconds"].keys() >= widths.keys():
+            return
+        batch, bf16 = recipe("tiny_imagenet_100").schedule.batch_size or 128, self.given.precision == "bf16"
+        rounds = [
+            {name: processor_seconds(name, width, self.classes, batch, bf16=bf16) for name, width in widths.items()}
+            for _ in range(1 + REPEATS)
+        ][1:]
+        seconds = {name: statistics.median(one[name] for one in rounds) for name in widths}
+        write_file(file, json_bytes({"seconds": seconds, "batch_size": batch, "date": date.today().isoformat()}))
+
+    def width(self, name: str) -> int:
+        """The width that gives the wanted number of parameters."""
+        return matched_width(name, self.given.parameters, self.classes)
+
     def steps(self, name: str, budget: str) -> int:
-        """Steps of a run; those in equal time follow from the first seed's runs with equal parameters."""
+        """Steps of a run; those in equal time follow from ``times.json``."""
         if budget == "parameters":
             return self.given.steps
-        first, own = (read_json(self.file(who, "parameters", self.given.seeds[0])) for who in (self.names[0], name))
-        return max(1, round(first["seconds"] / (own["seconds"] / own["steps"])))
+        seconds = read_json(self.folder / "times.json")["seconds"]
+        return max(1, round(self.given.steps * seconds[self.names[0]] / seconds[name]))
 
     def run(self, name: str, budget: str, seed: int) -> None:
         """Train and measure, unless that is done.
@@ -139,7 +173,7 @@ class Comparison:
         file, steps = self.file(name, budget, seed), self.steps(name, budget)
         if budget == "time" and abs(steps / self.given.steps - 1) < SAME_TIME:
             return
-        width = matched_width(name, self.given.parameters, self.classes)
+        width = self.width(name)
         base = recipe("tiny_imagenet_100")
         experiment = Experiment(
             model=name,
@@ -197,6 +231,7 @@ def main() -> None:
     logging.getLogger("crate_transformer.data").setLevel(logging.ERROR)
     comparison = Comparison(arguments)
     comparison.folder.mkdir(parents=True, exist_ok=True)
+    comparison.measure_times()
     for seed in arguments.seeds:
         for budget in arguments.budgets:
             for name in comparison.names:

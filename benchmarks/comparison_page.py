@@ -56,9 +56,10 @@ stated. A model is called as the registered size whose options it has, apart fro
 seeds ± their standard deviation, if there are several. One recipe, chosen for CRATE, is not the best for every family,
 and small models after few steps say little about large ones.
 
-{dates}, threads: {threads}, {machine}, trained in {precision}, torch {torch}. {note}Parameters are
-matched to {target:,}, with a head for the classes; all models have the same depth and number of heads. GFLOP are of
-one image of 64 px through the folded model. Attention is measured on squares of {side} px.
+{dates}, threads: {threads}, {machine}, trained in {precision}, torch {torch}. {note}Parameters are matched to
+{target:,}, with a head for the classes; all models have the same depth and number of heads. GFLOP are of one image of
+64 px through the folded model; seconds are the processor time of the forward and backward pass of one batch of
+{batch_size} images, medians of interleaved repeats. Attention is measured on squares of {side} px.
 
 ## Equal parameters, equal steps
 
@@ -66,10 +67,9 @@ one image of 64 px through the folded model. Attention is measured on squares of
 
 ## Equal training time
 
-The steps of a model follow from its own run with equal parameters and the first seed: the seconds that the first model
-of the table took for all its steps, divided by the seconds that this model took per step. They are the same for every
-seed. If they differ by less than {same_time:.0%} from those with equal parameters, these runs are shown. The
-seconds are those that the runs took. Models that are missing here have not been trained so.
+As many steps as the first model of the table makes with equal parameters in the same processor time of forward and
+backward passes. If they differ by less than {same_time:.0%} from those with equal parameters, these runs are shown.
+Models that are missing here have not been trained so.
 
 {equal_time}
 
@@ -110,7 +110,8 @@ class Runs:
 
     def __init__(self, folder: Path) -> None:
         self.found: dict[tuple[str, str], list[dict]] = {}
-        for file in sorted(folder.glob("*.json")):
+        self.times = read_json(folder / "times.json")
+        for file in sorted(folder.glob("*-seed*.json")):
             run = read_json(file)
             self.found.setdefault((run["model"], run["budget"]), []).append(run)
         self.names = [name for name in MODELS if (name, "parameters") in self.found]
@@ -121,8 +122,8 @@ class Runs:
         """The seeds of a model, none if it has no runs with this budget; where both budgets give almost the same steps
         there are only runs with equal parameters."""
         found, equal = self.found.get((name, budget), []), self.found[name, "parameters"]
-        first, own = self.found[self.names[0], "parameters"][0], equal[0]
-        same = abs(first["seconds"] / own["seconds"] - 1) < SAME_TIME
+        seconds = self.times["seconds"]
+        same = abs(seconds[self.names[0]] / seconds[name] - 1) < SAME_TIME
         return found or (equal if same else [])
 
     def first(self) -> list[dict]:
@@ -157,7 +158,7 @@ def costs(runs: Runs, budget: str) -> str:
             continue
         about, steps = seeds[0], sorted({run["steps"] for run in seeds})
         model = [family(about), f"`{name}`", about["width"], f"{about['parameters']:,}", f"{about['gflop']:.3f}"]
-        seconds = spread((run["seconds"] for run in seeds), "{:,.0f}")
+        seconds = f"{runs.times['seconds'][name]:.2f}"
         top1 = spread(run["top1"] for run in seeds)
         rows.append([*model, " to ".join(f"{count:,}" for count in steps), seconds, top1, len(seeds)])
     return table(["family", "model", "width", "parameters", "GFLOP", "steps", "seconds", "top-1", "seeds"], rows)
@@ -249,6 +250,7 @@ def page(runs: Runs, note: str) -> str:
         published=published(runs),
         published_masks=published_masks(runs),
         same_time=SAME_TIME,
+        batch_size=runs.times["batch_size"],
         precision=" and ".join(sorted({run["precision"] for found in runs.found.values() for run in found})),
         **{key: first[key] for key in ("threads", "machine", "torch", "side")},
     )
