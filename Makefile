@@ -34,7 +34,7 @@ docs: .venv/docs.stamp  ## the documentation site, runs/docs/index.html; a warni
 	$(PIP) -e ".[docs]"
 	touch $@
 
-test: .venv/dev.stamp  ## everything but slow and gpu, about 6 minutes on 2 quiet cores
+test: .venv/dev.stamp  ## everything but slow and gpu, about 5 minutes on 2 quiet cores
 	$(MAKE) --no-print-directory --jobs 2 test-peers test-triton test-datasets
 	$(BIN)/pytest -n 2 --dist loadfile --no-loadscope-reorder -m "not slow and not gpu"
 
