@@ -7,6 +7,7 @@ import argparse
 import re
 import statistics
 import sys
+import textwrap
 from collections.abc import Iterable
 from pathlib import Path
 
@@ -56,10 +57,10 @@ stated. A model is called as the registered size whose options it has, apart fro
 seeds ± their standard deviation, if there are several. One recipe, chosen for CRATE, is not the best for every family,
 and small models after few steps say little about large ones.
 
-{dates}, threads: {threads}, {machine}, trained in {precision}, torch {torch}. {note}Parameters are matched to
-{target:,}, with a head for the classes; all models have the same depth and number of heads. GFLOP are of one image of
-64 px through the folded model; seconds are the processor time of the forward and backward pass of one batch of
-{batch_size} images, medians of interleaved repeats. Attention is measured on squares of {side} px.
+{note}{dates}, threads: {threads}, {machine}, trained in {precision}, torch {torch}. Parameters are matched to
+{target:,}, with a head for the classes; all models have the same depth and number of heads. GFLOP are of one
+image of 64 px through the folded model; seconds are the processor time of the forward and backward pass of one
+batch of {batch_size} images, medians of interleaved repeats. Attention is measured on squares of {side} px.
 
 ## Equal parameters, equal steps
 
@@ -245,7 +246,7 @@ def page(runs: Runs, note: str) -> str:
         emergence=emergence(runs),
         auc=auc(runs, "parameters"),
         auc_in_equal_time=auc(runs, "time"),
-        note=note and f"{note} ",
+        note=note and f"{textwrap.fill(note, 118)}\n\n",
         steps=steps(runs),
         published=published(runs),
         published_masks=published_masks(runs),
