@@ -141,16 +141,21 @@ class Comparison:
         return self.folder / f"{name}-{budget}-seed{seed}.json"
 
     def measure_times(self) -> None:
-        """Write ``times.json``, unless it has every model."""
-        file, widths = self.folder / "times.json", {name: self.width(name) for name in self.names}
-        if file.exists() and read_json(file)["seconds"].keys() >= widths.keys():
+        """Write ``times.json``, or add the models that it lacks, timed beside one it has and scaled to its time."""
+        file = self.folder / "times.json"
+        known: dict[str, float] = read_json(file)["seconds"] if file.exists() else {}
+        if not (missing := [name for name in self.names if name not in known]):
             return
+        beside = list(known)[:1]
+        widths = {name: self.width(name) for name in [*beside, *missing]}
         batch, bf16 = recipe("tiny_imagenet_100").schedule.batch_size or 128, self.given.precision == "bf16"
         rounds = [
             {name: processor_seconds(name, width, self.classes, batch, bf16=bf16) for name, width in widths.items()}
             for _ in range(1 + REPEATS)
         ][1:]
-        seconds = {name: statistics.median(one[name] for one in rounds) for name in widths}
+        found = {name: statistics.median(one[name] for one in rounds) for name in widths}
+        scale = known[beside[0]] / found[beside[0]] if beside else 1.0
+        seconds = {name: scale * own for name, own in found.items()} | known
         write_file(file, json_bytes({"seconds": seconds, "batch_size": batch, "date": date.today().isoformat()}))
 
     def width(self, name: str) -> int:

@@ -63,6 +63,11 @@ def test_runs_and_page(run, data, tmp_path):
     assert files == {file.name: file.read_bytes() for file in (tmp_path / "runs").glob("*.json")}
     with pytest.raises(ValueError, match=r"seed0.json is of a run with other settings: choose another output folder"):
         run("comparison.py", data, tmp_path / "runs", *options, "--steps", 3)
+    times = json.loads((tmp_path / "runs/times.json").read_text())["seconds"]
+    assert list(times) == list(MODELS) and min(times.values()) > 0
+    run("comparison.py", data, tmp_path / "runs", *options, "--models", "vit_tiny_patch16_224")
+    more = json.loads((tmp_path / "runs/times.json").read_text())["seconds"]
+    assert more.keys() == {*times, "vit_tiny_patch16_224"} and more.items() >= times.items()  # what was there is kept
     run("comparison_page.py", tmp_path / "runs", tmp_path / "comparison.md")
     page = (tmp_path / "comparison.md").read_text()
     assert f"| {crate['parameters']:,} | {crate['gflop']:.3f} | 2 |" in page and "arxiv.org/abs/2412.17810" in page

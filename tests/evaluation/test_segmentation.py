@@ -8,7 +8,8 @@ import torch
 from squares import GRID, PATCH, SIDE, noise, squares
 from torch import nn
 
-from crate_transformer.evaluation import attention_segmentation
+from crate_transformer.data import normalise
+from crate_transformer.evaluation import attention_segmentation, attention_with_controls
 from crate_transformer.layers import AttentionRows, HookPoint
 from crate_transformer.models import Backbone, BackboneConfig, build_model
 
@@ -184,6 +185,20 @@ def test_the_split_is_seeded_and_disjoint():
     assert (first.num_selection, first.num_reported) == (9, 21)
     np.testing.assert_array_equal(first.auc["m_shuffled"].per_image, again.auc["m_shuffled"].per_image)
     assert not np.array_equal(first.auc["m_shuffled"].per_image, other.auc["m_shuffled"].per_image)
+
+
+def test_maps_that_are_given_are_those_that_would_be_computed():
+    model, masks, pixels = looker(), squares(24), noise(24)
+    images = normalise(pixels, model.preprocessing)
+    maps = list(attention_with_controls(model, pixels, seed=1))
+    computed = attention_segmentation({"m": model}, images, masks, pixels, seed=1)
+    given = attention_segmentation({"m": model}, images, masks, pixels, maps=maps, seed=1)
+    for row in ("m", "m_untrained", "m_shuffled", "m_centred"):
+        np.testing.assert_allclose(given.auc[row].per_image, computed.auc[row].per_image, atol=1e-3)
+    for others in ({"selection": (images, masks, pixels)}, {"models": {"m": model, "n": model}}):
+        arguments = {"models": {"m": model}, **others}
+        with pytest.raises(ValueError, match="maps are of one model and of the images"):
+            attention_segmentation(**arguments, images=images, masks=masks, pixels=pixels, maps=maps)
 
 
 def test_wrong_input_is_refused_in_one_sentence():

@@ -134,10 +134,12 @@ def attention_segmentation(
         seed: also the seed of the untrained models.
 
     Raises:
-        ValueError: sizes do not match, there is no usable selection image or fewer than two reported ones, or the
-            outputs of a model are not finite.
+        ValueError: sizes do not match, maps are given for several models or with ``selection``, there is no usable
+            selection image or fewer than two reported ones, or the outputs of a model are not finite.
     """
     grid = _common_grid(models, images)
+    if maps is not None and (selection is not None or len(models) > 1):
+        raise ValueError("maps are of one model and of the images: leave them out for several models or with selection")
     reported = usable_images(grid, images, masks, pixels, undecided)
     num_dropped = reported.num_dropped
     if selection is not None:
