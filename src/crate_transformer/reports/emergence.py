@@ -10,7 +10,7 @@ from crate_transformer.reports.table import Table
 
 ROWS = {
     "model": "the model",
-    "untrained": f"untrained, highest of {UNTRAINED_MODELS}",
+    "untrained": f"highest of {UNTRAINED_MODELS} untrained",
     "shuffled": "masks of other images",
     "mean_mask_prior": "mean-mask prior",
     "brightness": "brightness",
