@@ -5,7 +5,7 @@ python benchmarks/comparison_page.py runs/comparison docs/comparison.md
 
 The first size of every family in the registry is taken, with the depth, heads, image and patch size below and the
 width that gives the number of parameters closest to ``--parameters``. All learn Tiny-ImageNet-100 by one recipe: that
-of ``tiny_imagenet_100`` with ``--steps`` steps. The runs "time" have as many steps as the first model makes in the
+of ``tiny_imagenet_100`` with ``--steps`` steps. The runs "time" have as many steps as CRATE makes in the
 same processor time: ``times.json`` has that of a forward and backward pass of every model, medians of interleaved
 repeats in one process, since the time of a run depends on what runs beside it. Of every run one JSON file is written;
 a run whose file exists is not repeated, and one that was interrupted goes on. Emergence is measured on all sets with
@@ -40,6 +40,8 @@ from crate_transformer.storage import json_bytes, plain, read_json, write_file
 
 IMG_SIZE, PATCH_SIZE, DEPTH, HEADS = 64, 8, 6, 4
 WIDTHS = range(16, 4096, 8)
+REFERENCE = "crate_tiny_patch16_224"
+"""The model whose processor time the runs with equal time have."""
 SAME_TIME = 0.05
 """Up to this relative difference in steps, the run with equal parameters also counts as that with equal time."""
 SIDE = 128
@@ -144,7 +146,7 @@ class Comparison:
         """Write ``times.json``, or add the models that it lacks, timed beside one it has and scaled to its time."""
         file = self.folder / "times.json"
         known: dict[str, float] = read_json(file)["seconds"] if file.exists() else {}
-        if not (missing := [name for name in self.names if name not in known]):
+        if not (missing := [name for name in dict.fromkeys([REFERENCE, *self.names]) if name not in known]):
             return
         beside = list(known)[:1]
         widths = {name: self.width(name) for name in [*beside, *missing]}
@@ -167,7 +169,7 @@ class Comparison:
         if budget == "parameters":
             return self.given.steps
         seconds = read_json(self.folder / "times.json")["seconds"]
-        return max(1, round(self.given.steps * seconds[self.names[0]] / seconds[name]))
+        return max(1, round(self.given.steps * seconds[REFERENCE] / seconds[name]))
 
     def run(self, name: str, budget: str, seed: int) -> None:
         """Train and measure, unless that is done.
