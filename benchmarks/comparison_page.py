@@ -68,7 +68,8 @@ batch of {batch_size} images, medians of interleaved repeats. Attention is measu
 
 ## Equal training time
 
-As many steps as CRATE makes with equal parameters in the same processor time of forward and backward passes. If they differ by less than {same_time:.0%} from those with equal parameters, these runs are shown.
+As many steps as CRATE makes with equal parameters in the same processor time of forward and backward passes.
+If they differ by less than {same_time:.0%} from those with equal parameters, these runs are shown.
 Models that are missing here have not been trained so.
 
 {equal_time}

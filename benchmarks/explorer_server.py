@@ -27,7 +27,7 @@ from crate_transformer.data import PHOTOGRAPHS, photograph
 def main() -> None:
     """Start a server, measure it, end it."""
     parser = argparse.ArgumentParser(description=__doc__.splitlines()[0])
-    parser.add_argument("--checkpoint", default="crate_mini_patch8_64.tiny_imagenet_100")
+    parser.add_argument("--checkpoint", default="crate_compact_patch8_64.tiny_imagenet_100_caltech")
     parser.add_argument("--clients", type=int, default=20)
     parser.add_argument("--seconds", type=float, default=120.0)
     options = parser.parse_args()

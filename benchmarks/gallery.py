@@ -140,7 +140,7 @@ def main() -> None:
     parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
     parser.add_argument("data", type=Path, help="folder with the sets, " + ", ".join(SETS))
     parser.add_argument("output", type=Path)
-    parser.add_argument("--checkpoint", default="crate_mini_patch8_64.tiny_imagenet_100")
+    parser.add_argument("--checkpoint", default="crate_compact_patch8_64.tiny_imagenet_100_caltech")
     parser.add_argument("--side", type=int, default=128, help="pixels")
     names = list(dict.fromkeys([*SETS, *PART_SETS]))
     parser.add_argument("--sets", nargs="+", choices=names, default=names)

@@ -245,7 +245,7 @@ def test_the_model_in_the_box_names_a_picture(crate, picture):
     ran = crate("classify", picture, "--json")
     ((result,),) = [json.loads(ran.out)]
     assert ran.code == 0 and len(result["top"]) == 5
-    model = load_checkpoint("crate_mini_patch8_64.tiny_imagenet_100")
+    model = load_checkpoint("crate_compact_patch8_64.tiny_imagenet_100_caltech")
     assert {entry["class"] for entry in result["top"]} <= set(model.class_names)
     assert "always predict one of their 100 classes, even if none fits the image" in ran.err
 

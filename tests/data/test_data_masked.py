@@ -227,6 +227,16 @@ def test_a_fault_is_one_sentence(tmp_path, fault, sentence):
     assert "\n" not in str(error.value)
 
 
+def test_255_beside_several_classes_is_not_an_object(tmp_path):
+    write(tmp_path / "train", "abc")
+    write(tmp_path / "val", "de", values=np.where(VALUES == VOID, VOID, 0).astype(np.uint8))
+    (tmp_path / "classes.json").write_text(json.dumps(["wall", "cat", "dog"]))
+    with pytest.raises(ValueError, match=r"val contain only 0 and 255, but there are 3 classes"):
+        open_masked(tmp_path)
+    (tmp_path / "classes.json").write_text(json.dumps(["wall", "cat"]))
+    assert np.unique(open_masked(tmp_path).val.read_masked(0)[1]).tolist() == [0, 1]
+
+
 def test_no_such_folder(tmp_path):
     with pytest.raises(FileNotFoundError, match="does not exist"):
         open_masked(tmp_path / "nothing")

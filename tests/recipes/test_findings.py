@@ -119,11 +119,22 @@ def test_segmentation_that_a_control_explains():
     assert finding.sentence.endswith("; not clearly above mean mask prior, brightness.")
 
 
-def test_the_model_in_the_box_is_judged_alike():
-    report = segmentation_report(crate_shuffled=0.7)
-    finding = findings.box_segmentation(report.to_dict())
-    assert "bundled model" in finding.phenomenon and not finding.seen
-    assert finding.sentence == findings.segmentation(report, "crate", "CRATE").sentence
+def test_the_bundled_model_is_judged_on_every_set():
+    sets = {
+        "pets": segmentation_report().to_dict(),
+        "horses": segmentation_report(brightness=0.71).to_dict(),
+        "mine": segmentation_report().to_dict(),
+    }
+    for scores in sets.values():  # as they are stored: of one model, called "model"
+        scores["auc"] = {key.replace("crate", "model"): value for key, value in scores["auc"].items()}
+        beaten = {key.replace("crate", "model"): above for key, above in scores["beats"]["crate"]["auc"].items()}
+        scores["beats"] = {"model": {"auc": beaten}}
+    finding = findings.bundled_segmentation({"sets": sets})
+    assert "bundled model" in finding.phenomenon and finding.seen
+    assert finding.sentence.startswith("Seen here: on 2 of 3 sets of photographs")
+    assert "horses 0.700 (brightness 0.710), not clearly above brightness;" in finding.sentence
+    del sets["mine"]
+    assert not findings.bundled_segmentation({"sets": sets}).seen
 
 
 def head_summary(consistency, shuffled, untrained):

@@ -68,10 +68,19 @@ def test_a_decoder_without_layers_is_refused():
         SegmentationConfig(decoder_depth=0)
 
 
-def test_mixing_images_is_refused(tmp_path):
+@pytest.mark.parametrize(
+    ("augment", "options", "sentence"),
+    [
+        (AugmentConfig(mixup=0.2), {}, "here each pixel has a class: leave them out"),
+        (AugmentConfig(randaugment=2), {}, "shifts images, but not their masks: leave it out"),
+        (AugmentConfig(erase=0.2), {}, "not their classes: leave it out"),
+        (AugmentConfig(), {"global_pool": "avg"}, "global_pool is for one class per image"),
+    ],
+)
+def test_what_does_not_fit_pixels_is_refused(tmp_path, augment, options, sentence):
     data = masked_digits(digits("train", 8, size=16))
     experiment = Experiment(
-        model="crate_micro_patch4_32", options=TINY, task=SegmentationConfig(), augment=AugmentConfig(mixup=0.2)
+        model="crate_micro_patch4_32", options=TINY | options, task=SegmentationConfig(), augment=augment
     )
-    with pytest.raises(ValueError, match="here each pixel has a class: leave them out"):
+    with pytest.raises(ValueError, match=sentence):
         fit(experiment, Split(data, data, "generated", divided_here=False), tmp_path / "run", data_name="digits")

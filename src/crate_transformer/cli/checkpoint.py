@@ -12,7 +12,7 @@ if TYPE_CHECKING:
 class Checkpoint:
     """Weights. The other options give what cannot be inferred from the tensors of a file without configuration."""
 
-    checkpoint: str = "crate_mini_patch8_64.tiny_imagenet_100"
+    checkpoint: str = "crate_compact_patch8_64.tiny_imagenet_100_caltech"
     """A folder, a file, or the name of bundled weights."""
     model: str | None = None
     """Name of the model, for weights of this package without config.json whose model cannot be found by its shapes."""

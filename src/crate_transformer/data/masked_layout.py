@@ -66,6 +66,11 @@ def _roles(names: Iterable[str]) -> dict[str, str]:
 def _masked(samples: SegmentationSamples, like: MaskedFiles | None = None) -> MaskedFiles:
     """The samples with their classes, or with those of ``like``."""
     classes, ids = (like.classes, _ids_like(samples, like)) if like else _find_classes(samples)
+    if samples.layout == "masks" and samples.class_names and len(classes) > 2:
+        raise ValueError(
+            f"the masks in {samples.root} contain only 0 and 255, but there are {len(classes)} classes: 255 marks "
+            "undecided pixels beside classes, so add a mask with a class, or name two classes"
+        )
     return MaskedFiles(
         root=samples.root,
         names=list(samples.names),

@@ -26,8 +26,9 @@ def prepare_masks(experiment: FittedExperiment, split: Split[Masked], *, show: b
     """As ``prepare_pictures``, with a new decoder for the classes of the pixels.
 
     Raises:
-        ValueError: as in ``prepare_pictures``; the augmentation mixes images, or moves their pixels; or a mask has a
-            fault, which would otherwise end the run later, perhaps when its training is done.
+        ValueError: as in ``prepare_pictures``; the augmentation mixes images, or moves or erases their pixels; an
+            option has no effect here; or a mask has a fault, which would otherwise end the run later, perhaps when its
+            training is done.
     """
     task, classes = experiment.task, tuple(split.train.classes)
     if not isinstance(task, SegmentationConfig):
@@ -36,6 +37,10 @@ def prepare_masks(experiment: FittedExperiment, split: Split[Masked], *, show: b
         raise ValueError("mixup and cutmix mix whole images, but here each pixel has a class: leave them out")
     if experiment.augment.randaugment:
         raise ValueError("randaugment rotates, shears and shifts images, but not their masks: leave it out")
+    if experiment.augment.erase:
+        raise ValueError("erase replaces pixels by noise, but not their classes: leave it out")
+    if "global_pool" in experiment.options:
+        raise ValueError("global_pool is for one class per image, but here each patch has its own: leave it out")
     for part, images in {"training": split.train, "held-out": split.val}.items():
         check_masks(images, part, show=show)
     prepared = prepare_pictures(experiment, split, show=show)

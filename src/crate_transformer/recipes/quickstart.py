@@ -42,7 +42,7 @@ from crate_transformer.reports.quickstart import NAMES, QuickstartResults, quick
 from crate_transformer.storage import write_json
 from crate_transformer.training.metrics import read_metrics
 
-BUNDLED = "crate_mini_patch8_64.tiny_imagenet_100"
+BUNDLED = "crate_compact_patch8_64.tiny_imagenet_100_caltech"
 SECONDS = {
     "the bundled model": 1.0,
     "generating images of digits": 2.0,
@@ -135,7 +135,7 @@ def quickstart(folder: Path, config: QuickstartConfig, *, show: bool = True) -> 
     shown = images[:SHOWN]
     twins = {f"{key}_untrained": untrained_twin(model) for key, model in models.items()}
     statuses = [
-        findings.box_segmentation(about["attention"]),
+        findings.bundled_segmentation(about["attention"]),
         findings.segmentation(report, "crate", "CRATE"),
         findings.segmentation(report, "vit", "the ViT"),
         findings.comparison(report, "crate", "vit", NAMES),

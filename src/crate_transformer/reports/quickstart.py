@@ -103,8 +103,7 @@ def _box(results: QuickstartResults, folder: Path) -> Section:
         )
     text = (
         f"{results.bundled['knows']} These photographs come with scikit-image. The prediction is shown only if the "
-        f"subject is one of the model's classes. Layer {layer}, head {head} was chosen on COCO images with masks, not "
-        "on these photographs."
+        f"subject is one of the model's classes. Layer {layer}, head {head} was chosen on other photographs."
     )
     return Section("The bundled model on photographs", text, figures)
 
