@@ -1,6 +1,7 @@
 """Average precision has the values that can be worked out by hand, and MaskCut's carries its controls."""
 
 import json
+import tracemalloc
 from dataclasses import replace
 from types import SimpleNamespace
 
@@ -138,6 +139,28 @@ def test_undecided_pixels_belong_to_no_mask():
     scored = maskcut_average_precision(model, samples, size=40).rows["brightness"]["mask"].ap50
     forgotten = [replace(each, undecided=None) for each in samples]
     assert scored > 0.9 > 0.5 > maskcut_average_precision(model, forgotten, size=40).rows["brightness"]["mask"].ap50
+
+
+@pytest.mark.usefixtures("two_untrained")
+def test_masks_of_many_large_images_do_not_stay_in_memory(monkeypatch):
+    monkeypatch.setattr("crate_transformer.evaluation.maskcut_ap.DRAWS", 2)
+
+    def large(seed):
+        small, scale = sample(seed), np.ones((8, 8), dtype=bool)
+        mask = np.kron(small.objects[0], scale)
+        picture = small.picture.resize(mask.shape[::-1])
+        return replace(small, picture=picture, classes={1: mask}, objects=(mask,) * 4, crowd=(False,) * 4)
+
+    model, peaks = build_model("crate_tiny_patch16_224", **TINY), []
+    maskcut_average_precision(model, map(large, range(2)), size=32)  # what is imported and cached stays
+    for count in (2, 8):
+        tracemalloc.start()
+        maskcut_average_precision(model, map(large, range(count)), size=32)
+        peaks.append(tracemalloc.get_traced_memory()[1])
+        tracemalloc.stop()
+    print("bytes at the peak:", peaks)
+    one = 40 * 60 * 8**2  # of a mask, of which there are 4 of each image besides those of every row
+    assert peaks[1] - peaks[0] < 20 * one
 
 
 def test_black_pictures_have_no_objects_and_one_scene_is_too_few():

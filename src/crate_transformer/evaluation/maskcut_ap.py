@@ -2,13 +2,14 @@
 
 from collections.abc import Iterable, Sequence
 from dataclasses import dataclass
+from typing import Any
 
 import numpy as np
 import scipy.ndimage
 from PIL import Image
 from torch import nn
 
-from crate_transformer.data import SegmentationSample, normalise, pixels
+from crate_transformer.data import SegmentationSample, decode_mask, encode_mask, normalise, pixels
 from crate_transformer.evaluation.average_precision import AveragePrecision, average_precision
 from crate_transformer.evaluation.candidates import TRIVIAL, of_cues
 from crate_transformer.evaluation.comparison import keep_highest
@@ -51,6 +52,22 @@ class MaskCutPrecision:
         }
 
 
+class _Masks(Sequence[list[np.ndarray]]):
+    """Lists of masks, one for each image: in memory as run lengths, because all masks of COCO need many gigabytes."""
+
+    def __init__(self) -> None:
+        self.runs: list[list[dict[str, Any]]] = []
+
+    def append(self, masks: Iterable[np.ndarray]) -> None:
+        self.runs.append([encode_mask(mask) for mask in masks])
+
+    def __len__(self) -> int:
+        return len(self.runs)
+
+    def __getitem__(self, image: Any) -> Any:
+        return [decode_mask(runs, *runs["size"]) for runs in self.runs[image]]
+
+
 def maskcut_average_precision(
     model: nn.Module,
     samples: Iterable[SegmentationSample],
@@ -80,9 +97,8 @@ def maskcut_average_precision(
     judges = {"model": [model], "untrained": list(untrained or untrained_twins(model, seed))}
     found: dict[str, list[list[np.ndarray]]] = {row: [[] for _ in models] for row, models in judges.items()}
     found |= {cue: [[]] for cue in TRIVIAL}
-    truth: list[tuple[np.ndarray, ...]] = []
+    truth, decided = _Masks(), _Masks()
     crowd: list[tuple[bool, ...]] = []
-    decided: list[np.ndarray] = []
     covered: list[np.ndarray] = []
     cuts = None
     for sample in samples:
@@ -99,7 +115,7 @@ def maskcut_average_precision(
         truth.append(sample.objects)
         crowd.append(sample.crowd)
         everywhere = np.ones((sample.picture.height, sample.picture.width), dtype=bool)
-        decided.append(everywhere if sample.undecided is None else ~sample.undecided)
+        decided.append([everywhere if sample.undecided is None else ~sample.undecided])
         covered.append(_coverage(sample, grid))
     if cuts is None or len(truth) < 2:
         raise ValueError(f"average precision with controls needs at least two images, not {len(truth)}")
@@ -111,7 +127,9 @@ def maskcut_average_precision(
     rows: dict[str, dict[str, AveragePrecision]] = {row: {} for row in found}
     for row, several in found.items():
         for every in several:
-            stretched = [list(upsample(some, shown.shape) & shown) for some, shown in zip(every, decided, strict=True)]
+            stretched = _Masks()
+            for some, (shown,) in zip(every, decided, strict=True):
+                stretched.append(upsample(some, shown.shape) & shown)
             ranks = [[1.0 / (1 + step) for step in range(len(some))] for some in every]
             for kind, precision in average_precision(stretched, ranks, truth, crowd, resampled).items():
                 keep_highest(rows[row], kind, precision, by="ap")
