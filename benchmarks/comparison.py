@@ -14,16 +14,19 @@ masks below DATA, as by ``crate evaluate --segmentation DATA --size 128 --maskcu
 
 import argparse
 import bisect
+import contextlib
 import dataclasses
 import functools
 import logging
 import platform
 import statistics
 import time
+from collections.abc import Iterator
 from datetime import date
 from pathlib import Path
 
 import torch
+from torch import nn
 from torch.nn import functional
 
 from crate_transformer.benchmarks.flops import count_flops
@@ -32,6 +35,7 @@ from crate_transformer.configs.schedule import ScheduleConfig
 from crate_transformer.data import Split, find_segmentation, open_segmentation, open_split, preprocess
 from crate_transformer.evaluation import emergence
 from crate_transformer.inspection import LayerSteps, energy_steps, has_energies, layer_steps
+from crate_transformer.layers import ISTA
 from crate_transformer.models import MODELS, Backbone, build_model, canonical_name
 from crate_transformer.recipes.experiment import Experiment
 from crate_transformer.recipes.registry import recipe
@@ -42,6 +46,14 @@ IMG_SIZE, PATCH_SIZE, DEPTH, HEADS = 64, 8, 6, 4
 WIDTHS = range(16, 4096, 8)
 REFERENCE = "crate_tiny_patch16_224"
 """The model whose processor time the runs with equal time have."""
+BOUNDED = "crate_bounded"
+VARIANTS: dict[str, tuple[str, dict[str, object]]] = {
+    "crate_negative": ("crate_tied_mini_patch8_64", {"output": "negative"}),
+    "crate_transposed": ("crate_tied_mini_patch8_64", {"output": "transposed"}),
+    "crate_identity": ("crate_tied_mini_patch8_64", {"output": "identity"}),
+    BOUNDED: (REFERENCE, {}),
+}
+"""Further models for ``--models``: the registered one and its options. ``crate_bounded`` has ||D||^2 <= 1 / eta."""
 SAME_TIME = 0.05
 """Up to this relative difference in steps, the run with equal parameters also counts as that with equal time."""
 SIDE = 128
@@ -60,19 +72,45 @@ def families() -> list[str]:
     return [name for kind, name in first.items() if not kind.not_in_logits]
 
 
-def options(name: str, width: int) -> dict[str, object]:
-    """The changes to the registered configuration; blocks that share weights are the same fraction of the depth."""
-    config = MODELS[name][1]
+def options(name: str, width: int) -> tuple[str, dict[str, object]]:
+    """The registered model, and the changes to its configuration; blocks that share weights are the same fraction of
+    the depth."""
+    registered, more = VARIANTS.get(name, (name, {}))
+    config = MODELS[registered][1]
     sizes = {"img_size": IMG_SIZE, "patch_size": PATCH_SIZE, "depth": DEPTH, "num_heads": HEADS, "embed_dim": width}
     if (shared := config.recurrences) > 1:
         sizes["recurrences"] = max(1, DEPTH * shared // config.depth)
-    return sizes
+    return registered, sizes | more
+
+
+def build(name: str, classes: int, width: int) -> Backbone:
+    """A new model of this width."""
+    registered, changes = options(name, width)
+    return build_model(registered, **changes, num_classes=classes)
+
+
+@torch.no_grad()
+def bound(module: nn.Module, *_: object) -> None:
+    """Scale a dictionary down to ||D||^2 = 1 / eta if it is above."""
+    if isinstance(module, ISTA):
+        module.dictionary.div_(max(1.0, float(torch.linalg.matrix_norm(module.dictionary, 2)) * module.step_size**0.5))
+
+
+@contextlib.contextmanager
+def bounded_dictionaries(bounded: bool) -> Iterator[None]:
+    """If so, every dictionary is scaled before each forward pass so that the proximal step's guarantee holds."""
+    hook = nn.modules.module.register_module_forward_pre_hook(bound) if bounded else None
+    try:
+        yield
+    finally:
+        if hook:
+            hook.remove()
 
 
 def parameters_of(name: str, classes: int, width: int) -> int:
     """Number of parameters of a model of this width."""
     with torch.device("meta"):
-        model = build_model(name, **options(name, width), num_classes=classes)
+        model = build(name, classes, width)
     return sum(parameter.numel() for parameter in model.parameters())
 
 
@@ -119,7 +157,7 @@ def spread(count: int) -> list[int]:
 
 def processor_seconds(name: str, width: int, classes: int, batch_size: int, *, bf16: bool) -> float:
     """Processor time of one forward and backward pass of a model, all threads together."""
-    model = build_model(name, **options(name, width), num_classes=classes)
+    model = build(name, classes, width)
     images, labels = torch.randn(batch_size, 3, IMG_SIZE, IMG_SIZE), torch.randint(classes, (batch_size,))
     started = time.process_time()
     with torch.autocast("cpu", torch.bfloat16, enabled=bf16):
@@ -133,7 +171,7 @@ class Comparison:
 
     def __init__(self, arguments: argparse.Namespace) -> None:
         self.given, self.folder = arguments, arguments.output
-        self.names = [canonical_name(name) for name in arguments.models] or families()
+        self.names = [name if name in VARIANTS else canonical_name(name) for name in arguments.models] or families()
         self.split = open_split(arguments.data / "tiny_imagenet_100")
         self.classes = len(self.split.train.classes)
         self.sets = find_segmentation(arguments.data)
@@ -181,10 +219,11 @@ class Comparison:
         if budget == "time" and abs(steps / self.given.steps - 1) < SAME_TIME:
             return
         width = self.width(name)
+        registered, changes = options(name, width)
         base = recipe("tiny_imagenet_100")
         experiment = Experiment(
-            model=name,
-            options=options(name, width),
+            model=registered,
+            options=changes,
             optimiser=base.optimiser,
             schedule=ScheduleConfig(
                 steps=steps, batch_size=base.schedule.batch_size, small_until=base.schedule.small_until
@@ -197,10 +236,10 @@ class Comparison:
                 raise ValueError(f"{file} is of a run with other settings: choose another output folder")
             return
         print(f"{file.stem}: width {width}, {steps} steps", flush=True)
-        done = fit(experiment, self.split, file.with_suffix(""), data_name="tiny_imagenet_100")
-        write_file(
-            file, json_bytes(plain({"made_of": made_of, "budget": budget, **self.results(name, width, seed, done)}))
-        )
+        with bounded_dictionaries(name == BOUNDED):
+            done = fit(experiment, self.split, file.with_suffix(""), data_name="tiny_imagenet_100")
+            results = self.results(name, width, seed, done)
+        write_file(file, json_bytes(plain({"made_of": made_of, "budget": budget, **results})))
 
     def results(self, name: str, width: int, seed: int, done: Fit) -> dict[str, object]:
         """Everything that is measured of a trained model."""

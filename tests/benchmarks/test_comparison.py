@@ -1,5 +1,6 @@
 """The comparison of the families, rehearsed with two steps: it goes on where it was, and its page has every number."""
 
+import importlib
 import json
 import runpy
 import sys
@@ -7,7 +8,10 @@ from pathlib import Path
 
 import numpy as np
 import pytest
+import torch
 from PIL import Image
+
+from crate_transformer.layers import ISTA
 
 SCRIPTS = Path(__file__).parents[2] / "benchmarks"
 MODELS = ("crate_tiny_patch16_224", "tost_tiny_patch16_224")
@@ -48,8 +52,20 @@ def data(tmp_path):
     return tmp_path / "data"
 
 
+def test_dictionaries_are_bounded_on_request(monkeypatch):
+    monkeypatch.syspath_prepend(str(SCRIPTS))
+    comparison, layer = importlib.import_module("comparison"), ISTA(12)
+    for bounded in (True, False):
+        with torch.no_grad():
+            layer.dictionary.mul_(9)
+        with comparison.bounded_dictionaries(bounded):
+            layer(torch.zeros(1, 12))
+        condition = layer.step_size * float(torch.linalg.matrix_norm(layer.dictionary.detach(), 2)) ** 2
+        assert condition == pytest.approx(1 if bounded else 81, rel=1e-5)
+
+
 @pytest.mark.usefixtures("two_untrained")
-def test_runs_and_page(run, data, tmp_path):
+def test_runs_and_page(run, data, tmp_path, capsys):
     options = ["--models", *MODELS, "--parameters", 30_000, "--steps", 2, "--seeds", 0]
     run("comparison.py", data, tmp_path / "runs", *options)
     files = {file.name: file.read_bytes() for file in (tmp_path / "runs").glob("*.json")}
@@ -75,3 +91,10 @@ def test_runs_and_page(run, data, tmp_path):
     assert (
         "bound, untrained" in page and f"trained in {crate['precision']}, torch" in page and "less than 5% from" in page
     )
+    run("comparison.py", data, tmp_path / "variants", *options, "--models", "crate_negative")
+    run("claims.py", data, tmp_path / "runs", tmp_path / "variants", "--output", tmp_path / "claims.json")
+    claims = json.loads((tmp_path / "claims.json").read_text())
+    assert {name.partition("-")[0] for name in claims} == {*MODELS, "vit_tiny_patch16_224", "crate_negative"}
+    assert len(claims["crate_negative-parameters-seed0"]["steps"]["trained"]["condition"]) == 6
+    printed = capsys.readouterr().out
+    assert "| `crate_negative` |" in printed and "| AUC, pets/open |" in printed
