@@ -196,7 +196,8 @@ class Comparison:
         found = {name: statistics.median(one[name] for one in rounds) for name in widths}
         scale = known[beside[0]] / found[beside[0]] if beside else 1.0
         seconds = {name: scale * own for name, own in found.items()} | known
-        write_file(file, json_bytes({"seconds": seconds, "batch_size": batch, "date": date.today().isoformat()}))
+        about = {"reference": REFERENCE, "same_time": SAME_TIME, "batch_size": batch, "date": date.today().isoformat()}
+        write_file(file, json_bytes({"seconds": seconds, **about}))
 
     def width(self, name: str) -> int:
         """The width that gives the wanted number of parameters."""
@@ -230,7 +231,8 @@ class Comparison:
             ),
             loop=LoopConfig(seed=seed, precision=self.given.precision),
         )
-        made_of = plain({"experiment": dataclasses.asdict(experiment), "target": self.given.parameters})
+        settings = {"target": self.given.parameters, "limit": self.given.limit, "side": SIDE}
+        made_of = plain({"experiment": dataclasses.asdict(experiment), **settings})
         if file.exists():
             if read_json(file)["made_of"] != made_of:
                 raise ValueError(f"{file} is of a run with other settings: choose another output folder")
@@ -253,7 +255,6 @@ class Comparison:
             "gflop": count_flops(model.fold(), 3, IMG_SIZE, IMG_SIZE) / 1e9,
             "layers": layers(model, self.split),
             "emergence": masks(model, self.sets, self.given.limit),
-            "side": SIDE,
             "torch": torch.__version__,
             "threads": torch.get_num_threads(),
             "machine": platform.machine(),

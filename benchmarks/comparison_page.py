@@ -14,8 +14,6 @@ from pathlib import Path
 from crate_transformer.models import MODELS
 from crate_transformer.storage import read_json, write_file
 
-SAME_TIME = 0.05
-"""As in ``comparison.py``, which takes longer to import."""
 CONTROLS = ("mean_mask_prior", "shuffled", "brightness", "contrast", "median_difference", "untrained")
 MEASURES = {"auc": "AUC", "miou": "mIoU", "corloc": "CorLoc"}
 CRATE, TOST, CBT = "arXiv 2306.01129, table 1", "arXiv 2412.17810", "arXiv 2509.16875, table 3"
@@ -115,21 +113,24 @@ class Runs:
         for file in sorted(folder.glob("*-seed*.json")):
             run = read_json(file)
             self.found.setdefault((run["model"], run["budget"]), []).append(run)
-        self.names = [name for name in MODELS if (name, "parameters") in self.found]
-        if not self.names:
+        if not self.having("parameters"):
             raise ValueError(f"{folder} contains no results: run benchmarks/comparison.py first")
 
-    def of(self, name: str, budget: str) -> list[dict]:
-        """The seeds of a model, none if it has no runs with this budget; where both budgets give almost the same steps
-        there are only runs with equal parameters."""
-        found, equal = self.found.get((name, budget), []), self.found[name, "parameters"]
+    def having(self, budget: str) -> list[tuple[str, list[dict]]]:
+        """The models with runs of this budget, and their seeds; where both budgets give almost the same steps there are
+        only runs with equal parameters."""
+        found = {name: self.found.get((name, budget)) or self._same(name) for name in MODELS}
+        return [(name, seeds) for name, seeds in found.items() if seeds]
+
+    def _same(self, name: str) -> list[dict]:
         seconds = self.times["seconds"]
-        same = abs(seconds[self.names[0]] / seconds[name] - 1) < SAME_TIME
-        return found or (equal if same else [])
+        equal = self.found.get((name, "parameters"), [])
+        same = equal and abs(seconds[self.times["reference"]] / seconds[name] - 1) < self.times["same_time"]
+        return equal if same else []
 
     def first(self) -> list[dict]:
         """The first seed of every model with equal parameters."""
-        return [self.of(name, "parameters")[0] for name in self.names]
+        return [seeds[0] for _, seeds in self.having("parameters")]
 
 
 def spread(values: Iterable[float], shown: str = "{:.3f}") -> str:
@@ -154,9 +155,7 @@ def family(run: dict) -> str:
 def costs(runs: Runs, budget: str) -> str:
     """Parameters, arithmetic, time and accuracy."""
     rows = []
-    for name in runs.names:
-        if not (seeds := runs.of(name, budget)):
-            continue
+    for name, seeds in runs.having(budget):
         about, steps = seeds[0], sorted({run["steps"] for run in seeds})
         model = [family(about), f"`{name}`", about["width"], f"{about['parameters']:,}", f"{about['gflop']:.3f}"]
         seconds = f"{runs.times['seconds'][name]:.2f}"
@@ -176,8 +175,8 @@ def emergence(runs: Runs) -> str:
     parts = []
     for data in runs.first()[0]["emergence"]:
         rows = []
-        for name in runs.names:
-            seeds = [run["emergence"][data] for run in runs.of(name, "parameters")]
+        for name, found in runs.having("parameters"):
+            seeds = [run["emergence"][data] for run in found]
             if refused := next((seed["refused"] for seed in seeds if "refused" in seed), None):
                 rows.append([f"`{name}`", refused, *[""] * (len(MEASURES) + len(CONTROLS) - 1)])
                 continue
@@ -192,8 +191,8 @@ def auc(runs: Runs, budget: str) -> str:
     """AUC on every set; empty for a model without attention maps."""
     sets = list(runs.first()[0]["emergence"])
     rows = []
-    for name in filter(lambda name: runs.of(name, budget), runs.names):
-        found = ([run["emergence"][data] for run in runs.of(name, budget)] for data in sets)
+    for name, runs_of in runs.having(budget):
+        found = ([run["emergence"][data] for run in runs_of] for data in sets)
         rows.append([f"`{name}`", *("" if "refused" in seeds[0] else score(seeds, "auc") for seeds in found)])
     return table(["model", *sets], rows)
 
@@ -201,9 +200,9 @@ def auc(runs: Runs, budget: str) -> str:
 def steps(runs: Runs) -> str:
     """By layer, how often each step lowers what it was derived from, mean over seeds."""
     rows = []
-    for name in runs.names:
-        seeds = [run["layers"] for run in runs.of(name, "parameters")]
-        cells = [by_layer([read(found) for found in seeds]) for read in STEPS.values()]
+    for name, found in runs.having("parameters"):
+        seeds = [run["layers"] for run in found]
+        cells = [by_layer([read(seed) for seed in seeds]) for read in STEPS.values()]
         rows.append([f"`{name}`", "yes" if seeds[0]["derived"] else "no", *cells])
     return table(["model", "attention derived from R^c", *STEPS], rows)
 
@@ -218,8 +217,7 @@ def by_layer(seeds: list[list[float] | None]) -> str:
 def published(runs: Runs) -> str:
     """The papers' accuracies beside ours."""
     rows = []
-    for name in runs.names:
-        seeds = runs.of(name, "parameters")
+    for name, seeds in runs.having("parameters"):
         ours = [f"{seeds[0]['parameters'] / 1e6:.2f} M", spread((100 * run["top1"] for run in seeds), "{:.1f}")]
         for size, millions, top1, source in PUBLISHED.get(seeds[0]["family"], [("none known", "", "", "")]):
             rows.append([f"`{name}`", *ours, size, millions and f"{millions} M", top1, source])
@@ -250,10 +248,11 @@ def page(runs: Runs, note: str) -> str:
         steps=steps(runs),
         published=published(runs),
         published_masks=published_masks(runs),
-        same_time=SAME_TIME,
+        same_time=runs.times["same_time"],
         batch_size=runs.times["batch_size"],
+        side=first["made_of"]["side"],
         precision=" and ".join(sorted({run["precision"] for found in runs.found.values() for run in found})),
-        **{key: first[key] for key in ("threads", "machine", "torch", "side")},
+        **{key: first[key] for key in ("threads", "machine", "torch")},
     )
 
 
