@@ -10,7 +10,7 @@ from torch import nn
 
 from crate_transformer.data import SegmentationArrays
 from crate_transformer.evaluation import attention_miou, coarse_miou, corloc
-from crate_transformer.evaluation.candidates import Candidates, cross_fit, halves
+from crate_transformer.evaluation.candidates import Candidates, cross_fit, halves, of_cues
 from crate_transformer.evaluation.localisation import box_iou, largest_boxes
 from crate_transformer.inspection import preprocessing_of, threshold_entries, threshold_mass
 from crate_transformer.models import Preprocessing, build_model
@@ -168,6 +168,14 @@ def test_centred_objects_are_found_by_the_prior_and_bright_ones_by_brightness(or
     rows = attention_miou(Seer(), shown, fraction=9 / 64, untrained=[Blind()]).fixed_head["entries"]
     assert rows["brightness"].mean == 1.0
     assert rows["brightness"].choices == ({"sign": -1},)
+
+
+def test_the_cues_of_an_image_do_not_depend_on_the_others():
+    """Its inverted map has another mass if it is subtracted from the maximum of all images."""
+    dark = torch.randint(0, 120, (1, 3, 32, 32), dtype=torch.uint8, generator=torch.Generator().manual_seed(0))
+    alone, beside_white = (of_cues(images, (GRID, GRID)) for images in (dark, torch.cat([dark, dark * 0 + 255])))
+    for cue, candidates in alone.items():
+        np.testing.assert_allclose(candidates.maps[:, 0], beside_white[cue].maps[:, 0], rtol=0, atol=1e-3)
 
 
 def test_images_without_a_class_on_the_grid_are_counted_and_too_few_are_refused(oracle):

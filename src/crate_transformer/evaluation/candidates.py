@@ -98,10 +98,7 @@ def of_cues(pixels: UInt8[Tensor, "images 3 height width"], grid: tuple[int, int
         "contrast": patches.std(axis=-1),
         "median_difference": np.abs(brightness - np.median(brightness, axis=(1, 2), keepdims=True)),
     }
-    signs = ({"sign": 1}, {"sign": -1})
-    return {
-        name: Candidates(maps=np.stack([cues[name], cues[name].max() - cues[name]]), choices=signs) for name in TRIVIAL
-    }
+    return {name: both_signs(Candidates(maps=cues[name][None], choices=({},))) for name in TRIVIAL}
 
 
 def means_of_others(
