@@ -121,7 +121,8 @@ class _Fit:
 
         if self.model is None:
             self.model = LogisticRegression(max_iter=MAX_ITERATIONS, warm_start=True)
-        self.model.C = 1 / (penalty * len(self.x))
+        # of two classes it fits one row w, the difference of the rows -w/2 and w/2 of W: |W|^2 is |w|^2 / 2
+        self.model.C = (2 if len(np.unique(self.labels)) == 2 else 1) / (penalty * len(self.x))
         with warnings.catch_warnings(record=True) as caught:
             warnings.simplefilter("always", ConvergenceWarning)
             self.model.fit(self.x, self.labels)
