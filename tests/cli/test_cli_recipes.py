@@ -5,6 +5,7 @@ import re
 
 import pytest
 
+from crate_transformer.cli.train import command
 from crate_transformer.recipes.registry import RECIPES
 
 
@@ -39,6 +40,14 @@ def test_one_recipe_is_shown_whole(crate):
     found = json.loads(crate("recipes", "cifar10", "--json").out)
     assert found["parameters"] == 315_370 and found["settings"]["schedule.epochs"] == 4.0
     assert re.fullmatch(r"3\.\de\+13 floating-point operations", found["arithmetic"])
+
+
+@pytest.mark.usefixtures("unchecked")  # tyro's placeholder is no path
+def test_every_recipe_is_a_command():
+    for name, recipe in RECIPES.items():
+        settings, experiment = command(["--recipe", name])[1], recipe.experiment
+        assert (settings.model, settings.objective) == (experiment.model, experiment.task), name
+        assert all(getattr(settings, option) == value for option, value in experiment.options.items()), name
 
 
 def test_a_recipe_that_is_not_there(refused):

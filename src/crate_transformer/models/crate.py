@@ -46,6 +46,7 @@ SIZES = {
     "crate_micro_conv_patch4_32": CRATEConfig(
         embed_dim=192, depth=6, num_heads=6, patch_size=4, img_size=32, stem="conv"
     ),
+    "crate_nano_patch4_16": CRATEConfig(embed_dim=64, depth=2, num_heads=4, patch_size=4, img_size=16),
 }
 
 

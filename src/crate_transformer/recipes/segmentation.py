@@ -18,8 +18,7 @@ _SOURCE = (
 def digits_segmentation(attention: Literal["self", "cross"]) -> Experiment:
     """A small CRATE and a decoder of two layers at 16 px; the classes are digit and background."""
     return Experiment(
-        model="crate_micro_patch4_32",
-        options={"img_size": 16, "depth": 2, "embed_dim": 64},
+        model="crate_nano_patch4_16",
         task=SegmentationConfig(attention=attention, decoder_depth=2),
         optimiser=OptimiserConfig(optimizer="muon", learning_rate=2e-3, matrix_learning_rate=8e-3),
         schedule=ScheduleConfig(steps=600, batch_size=32, warmup_steps=20),
