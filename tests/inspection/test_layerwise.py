@@ -8,7 +8,7 @@ import torch
 from safetensors.torch import load_file
 
 from crate_transformer.checkpoints import load_checkpoint
-from crate_transformer.inspection import layer_steps, layerwise_objective, record, untrained_twin
+from crate_transformer.inspection import energy_steps, layer_steps, layerwise_objective, record, untrained_twin
 from crate_transformer.inspection.steps import descent
 from crate_transformer.layers import ISTA, ODL, capture
 from crate_transformer.models import build_model
@@ -260,3 +260,21 @@ def test_a_vit_has_no_lasso_objective_and_unknown_choices_are_refused():
         layer_steps.__wrapped__(model, images, normalisation="all")
     with pytest.raises(ValueError, match="at least one image"):
         layer_steps(model, images[:0])
+
+
+@pytest.mark.parametrize(
+    ("measure", "family", "weight"),
+    [
+        (layerwise_objective, FAMILIES[0], "blocks.1.norm1.weight"),
+        (layerwise_objective, FAMILIES[1], "blocks.2.mlp.fc2.weight"),
+        (layer_steps, FAMILIES[0], "blocks.1.norm1.weight"),
+        (layer_steps, FAMILIES[0], "blocks.2.ista.dictionary"),
+        (energy_steps, "hyper_set_512_patch14_224", "blocks.2.ff.dictionary.weight"),
+    ],
+)
+def test_nan_is_refused(measure, family, weight):
+    """Comparisons with NaN are false, and NaN is not zero: layers would seem to lower nothing, and tokens dense."""
+    model = build_model(family, **TINY)
+    model.get_parameter(weight).data.flatten()[0] = torch.nan
+    with pytest.raises(ValueError, match="what was measured is not finite: the model's weights"):
+        measure(model, torch.randn(2, 3, 16, 16))

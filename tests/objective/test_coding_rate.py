@@ -133,6 +133,8 @@ def test_nonzero_fraction_counts_exact_zeros():
     torch.testing.assert_close(objective.nonzero_fraction(z), torch.tensor([0.5, 0.75]))
     assert objective.nonzero_fraction(z.bfloat16()).dtype == torch.float32
     assert objective.nonzero_fraction(z.double()).dtype == torch.float64
+    z[1, 1, 0] = torch.nan
+    torch.testing.assert_close(objective.nonzero_fraction(z), torch.tensor([0.5, torch.nan]), equal_nan=True)
 
 
 @pytest.mark.parametrize("epsilon_squared", [0.0, -1.0, float("nan")])

@@ -9,7 +9,7 @@ import torch
 from jaxtyping import Float
 from torch import Tensor
 
-from crate_transformer.inspection.frozen import batches, frozen, to_model
+from crate_transformer.inspection.frozen import batches, frozen, joined, to_model
 from crate_transformer.inspection.record import record
 from crate_transformer.models import Backbone, EnergyBlock
 
@@ -51,14 +51,14 @@ def energy_steps(model: Backbone, images: Float[Tensor, "images channels height 
         images: preprocessed images, or an iterable of batches of them or of ``(images, labels)`` pairs.
 
     Raises:
-        ValueError: the model has no energies, or there are no images.
+        ValueError: the model has no energies, there are no images, or an energy is not finite.
     """
     if not has_energies(model):
         raise ValueError(f"a {type(model).__name__} has no energies: give a HyperSET")
     parts = [_measure(model, to_model(model, batch)) for batch in batches(images, batch_size=64) if len(batch)]
     if not parts:
         raise ValueError("measuring energies needs at least one image")
-    return EnergySteps(**{name: np.concatenate([part[name] for part in parts]) for name in parts[0]})
+    return EnergySteps(**joined(parts))
 
 
 def _measure(model: Backbone, images: Tensor) -> dict[str, np.ndarray]:

@@ -1,8 +1,9 @@
-"""Running a model without changing it."""
+"""Running a model without changing it, batch by batch."""
 
-from collections.abc import Iterable, Iterator
+from collections.abc import Iterable, Iterator, Mapping, Sequence
 from contextlib import contextmanager
 
+import numpy as np
 import torch
 from torch import Tensor, nn
 
@@ -30,3 +31,17 @@ def batches(images: Tensor | Iterable, batch_size: int) -> Iterator[Tensor]:
     """Batches of images from one tensor, or from an iterable of batches or of ``(images, labels)`` pairs."""
     for batch in images.split(batch_size) if isinstance(images, Tensor) else images:
         yield batch if isinstance(batch, Tensor) else batch[0]
+
+
+def joined(parts: Sequence[Mapping[str, np.ndarray]]) -> dict[str, np.ndarray]:
+    """What was measured on all batches, by name.
+
+    Raises:
+        ValueError: a number is not finite: comparisons with NaN would be false and look like results.
+    """
+    found = {name: np.concatenate([part[name] for part in parts]) for name in parts[0]}
+    if not all(np.isfinite(values).all() for values in found.values()):
+        raise ValueError(
+            "what was measured is not finite: the model's weights or the images contain NaN or infinity, or overflow"
+        )
+    return found

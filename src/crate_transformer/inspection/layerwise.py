@@ -13,7 +13,7 @@ from jaxtyping import Float
 from torch import Tensor
 
 from crate_transformer.inspection.controls import untrained_twin
-from crate_transformer.inspection.frozen import batches, frozen, to_model
+from crate_transformer.inspection.frozen import batches, frozen, joined, to_model
 from crate_transformer.inspection.normalisation import Normalisation, at_least_float32, check_normalisation, scale
 from crate_transformer.inspection.record import record
 from crate_transformer.models import Backbone, Block
@@ -94,8 +94,8 @@ def layerwise_objective(
         untrained: the control; default: ``untrained_twin(model)``.
 
     Raises:
-        ValueError: there are no images, ``epsilon_squared`` is not positive, or the place or normalisation does not
-            exist.
+        ValueError: there are no images, ``epsilon_squared`` is not positive, the place or normalisation does not
+            exist, or a measured number is not finite.
     """
     check_normalisation(normalisation)
     if place not in get_args(Place):
@@ -104,19 +104,22 @@ def layerwise_objective(
         measure_layers, epsilon_squared=epsilon_squared, place=place, normalisation=normalisation, rates=rates
     )
     judges = {"": model, "untrained_": untrained_twin(model) if untrained is None else untrained}
-    measured: dict[str, list[np.ndarray]] = {}
-    for batch in batches(images, batch_size=64):
-        for prefix, judged in judges.items():
-            for name, values in measure(judged, to_model(judged, batch)).items():
-                measured.setdefault(prefix + name, []).append(values.cpu().numpy())
-    if not sum(map(len, measured.get("nonzero", []))):
+    parts = [
+        {
+            prefix + name: values.cpu().numpy()
+            for prefix, judged in judges.items()
+            for name, values in measure(judged, to_model(judged, batch)).items()
+        }
+        for batch in batches(images, batch_size=64)
+    ]
+    if not sum(len(part["nonzero"]) for part in parts):
         raise ValueError("the layer-wise objective needs at least one image")
     return LayerwiseObjective(
         layers=tuple(range(len(model.blocks))),
         epsilon_squared=epsilon_squared,
         place=place,
         normalisation=normalisation,
-        **{name: np.concatenate(parts) for name, parts in measured.items()},
+        **joined(parts),
     )
 
 

@@ -12,7 +12,7 @@ from jaxtyping import Float
 from torch import Tensor, nn
 
 from crate_transformer.inspection.controls import untrained_twin
-from crate_transformer.inspection.frozen import batches, frozen, to_model
+from crate_transformer.inspection.frozen import batches, frozen, joined, to_model
 from crate_transformer.inspection.normalisation import Normalisation, at_least_float32, check_normalisation, scale
 from crate_transformer.inspection.record import record
 from crate_transformer.layers import SparseStep
@@ -109,7 +109,7 @@ def layer_steps(
         untrained: the control; default: ``untrained_twin(model)``.
 
     Raises:
-        ValueError: there are no images, or the model is folded.
+        ValueError: there are no images, the model is folded, or a measured number is not finite.
     """
     check_normalisation(normalisation)
     if model.folded:
@@ -122,7 +122,7 @@ def layer_steps(
             found.append({name: part.cpu().numpy() for name, part in values.items()})
     if not sum(len(part["rate_before"]) for part in parts[0]):
         raise ValueError("measuring the steps of the layers needs at least one image")
-    trained, control = (_joined(judged, found) for judged, found in zip(judges, parts, strict=True))
+    trained, control = (_steps(judged, found) for judged, found in zip(judges, parts, strict=True))
     return LayerSteps(
         layers=tuple(range(len(model.blocks))),
         epsilon_squared=epsilon_squared,
@@ -133,8 +133,8 @@ def layer_steps(
     )
 
 
-def _joined(model: Backbone, parts: list[dict[str, np.ndarray]]) -> Steps:
-    found = {name: np.concatenate([part[name] for part in parts]) for name in parts[0]}
+def _steps(model: Backbone, parts: list[dict[str, np.ndarray]]) -> Steps:
+    found = joined(parts)
     rates = {name: found.pop(name) for name in ("rate_before", "rate_after")}
     steps = [step for block in model.blocks if (step := block.sparse_step) is not None]
     if len(steps) < len(model.blocks):

@@ -10,13 +10,16 @@ from crate_transformer.objective.coding_rate import rate_reduction
 def nonzero_fraction(z: Float[Tensor, "*batch tokens dim"]) -> Float[Tensor, "*batch"]:
     r"""Fraction of entries that are not exactly zero, :math:`\|Z\|_0 / (d N)`, between 0 and 1; its gradient is zero.
 
+    It is NaN where an entry is NaN.
+
     Raises:
         ValueError: there are no entries.
     """
     entries = z.shape[-2] * z.shape[-1]
     if entries == 0:
         raise ValueError(f"the non-zero fraction of {z.shape[-2]} tokens of dimension {z.shape[-1]} is not defined")
-    return z.count_nonzero(dim=(-2, -1)).to(torch.promote_types(z.dtype, torch.float32)) / entries
+    fraction = z.count_nonzero(dim=(-2, -1)).to(torch.promote_types(z.dtype, torch.float32)) / entries
+    return fraction.masked_fill(z.isnan().flatten(-2).any(dim=-1), torch.nan)
 
 
 def sparse_rate_reduction(
