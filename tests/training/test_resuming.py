@@ -10,7 +10,7 @@ import pytest
 import torch
 from small_problem import classification_with, steps_of
 
-from crate_transformer.training import state, trainer
+from crate_transformer.training import state_tensors, trainer
 from crate_transformer.training.metrics import read_metrics
 from crate_transformer.training.state import remove_states
 
@@ -152,7 +152,7 @@ def contents(folder):
 @pytest.fixture(params=["enospc", "nothing", "tensors"])
 def fill_disk(request, monkeypatch):
     """Makes the next states fail in the middle: as the system says it, or really, at the first or the second file."""
-    real, limits = state.save_file, resource.getrlimit(resource.RLIMIT_FSIZE)
+    real, limits = state_tensors.save_file, resource.getrlimit(resource.RLIMIT_FSIZE)
 
     def fail(tensors, path):
         real(tensors, path)
@@ -160,13 +160,13 @@ def fill_disk(request, monkeypatch):
 
     def fill(_step):
         if request.param == "enospc":
-            monkeypatch.setattr(state, "save_file", fail)
+            monkeypatch.setattr(state_tensors, "save_file", fail)
         else:
             sizes = {"nothing": 0, "tensors": 3000}
             resource.setrlimit(resource.RLIMIT_FSIZE, (sizes[request.param], limits[1]))
 
     def empty():
-        monkeypatch.setattr(state, "save_file", real)
+        monkeypatch.setattr(state_tensors, "save_file", real)
         resource.setrlimit(resource.RLIMIT_FSIZE, limits)
 
     yield fill, empty
@@ -199,6 +199,15 @@ def test_states_are_removed_together_with_what_killed_processes_left(run, tmp_pa
     (tmp_path / "state-00000004").mkdir()
     remove_states(tmp_path)
     assert names(tmp_path) == ["metrics.jsonl"]
+
+
+def test_a_folder_that_a_killed_process_left_does_not_cost_the_next_state(run, tmp_path):
+    """It looks like the newest state."""
+    (tmp_path / "state-00000007" / ".unfinished").mkdir(parents=True)
+    with pytest.raises(KeyboardInterrupt):
+        run(tmp_path, before=stop_at(3))
+    assert names(tmp_path) == ["metrics.jsonl", "state-00000003"]
+    assert run(tmp_path).resumed_at == 3
 
 
 def test_a_second_interrupt_does_not_wait(run, tmp_path, monkeypatch):

@@ -19,7 +19,7 @@ from crate_transformer.recipes.ready import make_ready
 from crate_transformer.recipes.tasks import prepare
 from crate_transformer.training.log_window import LogWindow
 from crate_transformer.training.processes import Processes
-from crate_transformer.training.state import state_tensors
+from crate_transformer.training.state_tensors import state_tensors
 from crate_transformer.training.trainer import Trainer
 
 WARM_UP, MEASURED, LONGEST = 2, 20, 30.0

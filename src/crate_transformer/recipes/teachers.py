@@ -17,7 +17,7 @@ from crate_transformer.inspection import class_names
 from crate_transformer.integrations.torchvision import import_torchvision
 from crate_transformer.models import Backbone, Preprocessing
 from crate_transformer.storage import as_record, read_file, read_json
-from crate_transformer.training.state import digest
+from crate_transformer.training.state_tensors import digest
 from crate_transformer.training.tasks.distillation import Distillation, Teacher
 
 

@@ -6,7 +6,6 @@ numbers are functions of the seed and the step, so they are not stored. Tensors 
 divided among processes: another number of them may go on.
 """
 
-import hashlib
 import json
 import shutil
 from collections.abc import Iterable, Mapping, Sequence
@@ -15,9 +14,8 @@ from pathlib import Path
 from typing import Annotated, Literal
 
 import msgspec
-import torch
 from safetensors import SafetensorError
-from safetensors.torch import load_file, save_file
+from safetensors.torch import load_file
 from torch import Tensor, nn
 from torch.optim import Optimizer
 
@@ -26,6 +24,7 @@ from crate_transformer.storage.records import json_text
 from crate_transformer.training.precision import MixedPrecision
 from crate_transformer.training.processes import Processes
 from crate_transformer.training.sharding import copy_whole, whole
+from crate_transformer.training.state_tensors import digest, kinds, make_tensors, state_tensors, write_tensors
 
 TENSORS, RECORD = "tensors.safetensors", "state.json"
 MAY_CHANGE = {"learning_rate", "matrix_learning_rate", "warmup_steps", "clip_grad_norm"}
@@ -63,21 +62,10 @@ class State(msgspec.Struct, frozen=True, kw_only=True, forbid_unknown_fields=Tru
     restarts: tuple[Divergence, ...] = ()
 
 
-def state_tensors(task: nn.Module, average: nn.Module | None, optimizers: Sequence[Optimizer]) -> dict[str, Tensor]:
-    """Every tensor that a run goes on from, by name; they share memory with the task and the optimisers."""
-    tensors = {f"task.{name}": tensor.detach() for name, tensor in task.state_dict().items()}
-    if average is not None:
-        tensors |= {f"average.{name}": tensor.detach() for name, tensor in average.state_dict().items()}
-    for number, optimizer in enumerate(optimizers):
-        for index, values in optimizer.state_dict()["state"].items():
-            tensors |= {f"optimizer.{number}.{index}.{name}": value for name, value in values.items()}
-    return tensors
-
-
 def save_state(
     processes: Processes, folder: Path, state: State, tensors: Mapping[str, Tensor], *, keep: int = 1
 ) -> None:
-    """Write ``folder/state-STEP``, then remove all but the ``keep`` newest states; if anything fails, all stay.
+    """Write ``folder/state-STEP``, then remove all but the ``keep`` newest whole states; if anything fails, all stay.
 
     The main process writes, and the others wait for it.
 
@@ -89,14 +77,15 @@ def save_state(
 
     def write() -> None:
         files = {
-            TENSORS: lambda path: _write_tensors(path, stored),
+            TENSORS: lambda path: write_tensors(path, stored),
             RECORD: _text(msgspec.structs.replace(state, digest=digest(stored))),
         }
         try:
             write_files(_path(folder, state), files)
         except OSError as error:
             raise OSError(f"the training state could not be saved ({error}): is the disk full?") from error
-        _remove(sorted(_states(folder), reverse=True)[keep:])
+        complete = sorted(path for path in _states(folder) if (path / RECORD).exists())
+        _remove(set(_states(folder)) - set(complete[-keep:]))
 
     processes.on_main(write)
 
@@ -170,9 +159,9 @@ def load_state(
     except (OSError, ValueError, SafetensorError) as error:
         raise _damaged(path) from error
     for number, optimizer in enumerate(optimizers):
-        _make_tensors(optimizer, {name.split(".")[2] for name in stored if name.startswith(f"optimizer.{number}.")})
+        make_tensors(optimizer, {name.split(".")[2] for name in stored if name.startswith(f"optimizer.{number}.")})
     tensors = state_tensors(task, average, optimizers)
-    if _kinds(stored) != _kinds(tensors) or digest(stored) != state.digest:
+    if kinds(stored) != kinds(tensors) or digest(stored) != state.digest:
         raise _damaged(path)
     for name, tensor in tensors.items():
         copy_whole(tensor, stored[name])
@@ -190,15 +179,6 @@ def check_room(folder: Path, task: nn.Module, *, copies: int, averaged: bool) ->
             f"{folder} has room for {free / 1e6:,.0f} MB and this run needs {needed / 1e6:,.0f} MB: "
             "make room or choose another output folder"
         )
-
-
-def digest(tensors: Mapping[str, Tensor]) -> str:
-    """The SHA-256 of tensors on the CPU and of their names."""
-    found = hashlib.sha256()
-    for name in sorted(tensors):
-        found.update(name.encode())
-        found.update(tensors[name].reshape(-1).view(torch.uint8).numpy().data)
-    return found.hexdigest()
 
 
 def remove_states(folder: Path) -> None:
@@ -221,29 +201,6 @@ def _remove(states: Iterable[Path]) -> None:
 
 def _text(state: State) -> bytes:
     return json_text(msgspec.to_builtins(state), indent=1).encode()
-
-
-def _write_tensors(path: Path, tensors: Mapping[str, Tensor]) -> None:
-    """Tied weights are stored once for each name."""
-    stored: dict[int, str] = {}
-    tied = {name for name, t in tensors.items() if t.numel() and stored.setdefault(t.data_ptr(), name) != name}
-    try:
-        save_file({name: t.clone() if name in tied else t for name, t in tensors.items()}, path)
-    except SafetensorError as error:
-        raise OSError(str(error)) from error
-
-
-def _kinds(tensors: Mapping[str, Tensor]) -> dict[str, tuple[torch.Size, torch.dtype]]:
-    return {name: (tensor.shape, tensor.dtype) for name, tensor in tensors.items()}
-
-
-def _make_tensors(optimizer: Optimizer, indices: set[str]) -> None:
-    """Let a fresh optimiser make what it remembers of these parameters, by a step without gradients."""
-    parameters = [parameter for group in optimizer.param_groups for parameter in group["params"]]
-    for index, parameter in enumerate(parameters):
-        parameter.grad = torch.zeros_like(parameter) if str(index) in indices else None
-    optimizer.step()
-    optimizer.zero_grad()
 
 
 def _damaged(path: Path) -> ValueError:

@@ -33,8 +33,8 @@ from crate_transformer.training.state import (
     load_state,
     note_divergence,
     save_state,
-    state_tensors,
 )
+from crate_transformer.training.state_tensors import state_tensors
 from crate_transformer.training.stepper import NotFinite, Stepper
 from crate_transformer.training.task import Batch, Task
 from crate_transformer.training.tracking import Tracking
