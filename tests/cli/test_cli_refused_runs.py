@@ -68,7 +68,30 @@ def test_a_run_is_replaced_only_when_asked(crate, refused, train, pets, tmp_path
     assert ran.code == 0 and load_checkpoint(run).provenance.metadata["metrics"]["resumed_at"] > 0
     assert "already finished" in crate(*other, "--overwrite").out
     told = refused(*other, "--overwrite", "--start-from", run)
-    assert told == f"--overwrite would remove {run}, which --start-from needs: choose another --output"
+    assert told == f"overwrite would remove {run}, which start_from needs: choose another output folder"
+
+
+def test_overwrite_keeps_a_run_until_the_new_one_has_been_checked(crate, refused, train, pets, tmp_path, monkeypatch):
+    """The faults are found in the settings, the model, the trainer and the loader."""
+    from crate_transformer.recipes import run as module
+
+    def faults_change_nothing():
+        before = {path: path.read_bytes() for path in run.rglob("*") if path.is_file()}
+        distilled = ("--task", "distillation", "--teacher", run)
+        for fault in (distilled, ("--patch-size", "7"), ("--precision", "fp16"), ("--accumulate", "3")):
+            told = refused(*train(pets, *fault), "--learning-rate", "0.01", "--overwrite")
+            assert fault is not distilled or told == (
+                f"overwrite would remove {run}, which teacher needs: choose another output folder"
+            )
+        assert {path: path.read_bytes() for path in run.rglob("*") if path.is_file()} == before
+
+    run = tmp_path / "run"
+    with monkeypatch.context() as patch:
+        patch.setattr(module, "save_checkpoint", lambda *_, **__: (_ for _ in ()).throw(OSError("no space")))
+        assert refused(*train(pets)) == "no space"
+    faults_change_nothing()
+    assert crate(*train(pets)).code == 0
+    faults_change_nothing()
 
 
 @pytest.mark.parametrize("limit", [50, 300_000, 1_500_000])

@@ -59,10 +59,6 @@ class Run(Generic[Options]):
         from crate_transformer.recipes.run import fit
         from crate_transformer.recipes.tasks import open_data
 
-        if self.overwrite and self.start_from and Path(self.start_from).resolve().is_relative_to(self.output.resolve()):
-            raise ValueError(
-                f"--overwrite would remove {self.start_from}, which --start-from needs: choose another --output"
-            )
         experiment = Experiment(
             model=self.model or self.objective.default_model,
             start_from=self.start_from,

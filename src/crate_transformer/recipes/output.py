@@ -63,6 +63,17 @@ def check_output(folder: Path) -> None:
         raise ValueError(f"{folder} contains {shown}, which is not part of a run: choose another output folder")
 
 
+def check_not_inside(folder: Path, needed: Mapping[str, str | None]) -> None:
+    """Check that no model that the run needs, by setting, is in ``folder``, whose run is to be replaced.
+
+    Raises:
+        ValueError: one is.
+    """
+    for setting, name in needed.items():
+        if name and Path(name).exists() and Path(name).resolve().is_relative_to(folder.resolve()):
+            raise ValueError(f"overwrite would remove {name}, which {setting} needs: choose another output folder")
+
+
 def remove_run(folder: Path) -> None:
     """Remove a run, finished or not, and nothing else."""
     remove_states(folder)

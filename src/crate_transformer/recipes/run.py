@@ -2,7 +2,7 @@
 
 import dataclasses
 import hashlib
-from contextlib import nullcontext
+from contextlib import nullcontext, suppress
 from dataclasses import dataclass
 from pathlib import Path
 
@@ -10,10 +10,19 @@ from crate_transformer.checkpoints import load_checkpoint, save_checkpoint
 from crate_transformer.configs.execution import ExecutionConfig
 from crate_transformer.configs.schedule import ENOUGH_STEPS, FittedSchedule, ScheduleConfig
 from crate_transformer.data import Split
+from crate_transformer.data.batches import BatchLoader
 from crate_transformer.models import Model
 from crate_transformer.recipes.experiment import Experiment
 from crate_transformer.recipes.layer_curves import LayerCurves
-from crate_transformer.recipes.output import BEST, check_output, finished_run, make_output, no_empty_folder, remove_run
+from crate_transformer.recipes.output import (
+    BEST,
+    check_not_inside,
+    check_output,
+    finished_run,
+    make_output,
+    no_empty_folder,
+    remove_run,
+)
 from crate_transformer.recipes.ready import make_ready
 from crate_transformer.recipes.tasks import describe, figures, prepare
 from crate_transformer.storage import plain, write_files
@@ -56,23 +65,29 @@ def fit(
     process writes.
 
     Args:
-        overwrite: remove a run with other settings in ``folder``.
+        overwrite: replace a run with other settings in ``folder``; it is removed when the new one has been checked.
 
     Raises:
         ValueError: ``folder`` contains something else, or a run with other settings or other data; the processes have
-            different data or settings; or as in ``prepare`` and ``Trainer``.
+            different data or settings; ``overwrite`` would remove a model that the run needs; or as in ``prepare`` and
+            ``Trainer``.
         OSError: ``folder`` cannot be written, or is not visible to all processes; or another process has ended.
     """
     processes = Processes()
-    how = {"data_name": data_name, "execution": execution or ExecutionConfig(), "show": show, "processes": processes}
+    if overwrite:
+        needed = {"start_from": experiment.start_from, "teacher": getattr(experiment.task, "teacher", None)}
+        check_not_inside(folder, needed)
     with no_empty_folder(folder) if processes.is_main else nullcontext():
-        try:
-            return _fit(experiment, split, folder, **how)
-        except OtherRun:
-            if not overwrite:
-                raise
-        processes.on_main(lambda: remove_run(folder))
-        return _fit(experiment, split, folder, **how)
+        return _fit(
+            experiment,
+            split,
+            folder,
+            data_name=data_name,
+            execution=execution or ExecutionConfig(),
+            overwrite=overwrite,
+            show=show,
+            processes=processes,
+        )
 
 
 def _fit(
@@ -82,6 +97,7 @@ def _fit(
     *,
     data_name: str,
     execution: ExecutionConfig,
+    overwrite: bool,
     show: bool,
     processes: Processes,
 ) -> Fit:
@@ -90,7 +106,10 @@ def _fit(
     fitted = experiment.fitted(len(split.train))
     settings = plain({**dataclasses.asdict(fitted), **describe_data(split)})
     check_alike(processes, settings)
-    if finished := processes.on_main(lambda: finished_run(folder, settings)):
+    finished = None
+    with suppress(OtherRun) if overwrite else nullcontext():
+        finished = processes.on_main(lambda: finished_run(folder, settings))
+    if finished:
         model, record = finished
         if show:
             print(f"already finished: loaded from {folder}")
@@ -138,9 +157,17 @@ def _fit(
         validate=validate,
         keep_best=keep_best,
         title=experiment.start_from or experiment.model,
+        overwrite=overwrite,
         show=show,
     )
-    result = trainer.run(lambda start_step: ready.batches(execution, processes, start_step))
+
+    def batches(start_step: int) -> BatchLoader:
+        found = ready.batches(execution, processes, start_step)
+        if overwrite and trainer.state is None:  # everything has been checked
+            processes.on_main(lambda: remove_run(folder))
+        return found
+
+    result = trainer.run(batches)
     metrics = {
         **{field.name: getattr(result, field.name) for field in dataclasses.fields(result) if field.name != "model"},
         **result.numbers,

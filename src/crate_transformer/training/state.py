@@ -100,8 +100,11 @@ class OtherRun(ValueError):  # noqa: N818 -- says what is the case
     """A folder holds a run with other settings."""
 
 
-def find_state(folder: Path, run: Mapping[str, object]) -> State | None:
+def find_state(folder: Path, run: Mapping[str, object], *, overwrite: bool = False) -> State | None:
     """The newest state of this run; ``None`` where there is none.
+
+    Args:
+        overwrite: states of a run with other settings do not count.
 
     Raises:
         ValueError: the state belongs to a run with other settings, is damaged, or was not written by this version.
@@ -122,6 +125,8 @@ def find_state(folder: Path, run: Mapping[str, object]) -> State | None:
             raise _damaged(path)
         changed = changed_settings(state.run, json.loads(json.dumps(run)))
         if set(changed) - (MAY_CHANGE if state.diverged else set()):
+            if overwrite:
+                return None
             raise OtherRun(
                 f"{folder} holds an unfinished run with other settings ({', '.join(sorted(changed))}): "
                 "repeat its settings to resume it, choose another output folder, or replace it with --overwrite"

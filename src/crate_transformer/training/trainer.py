@@ -56,6 +56,7 @@ class Trainer:
         validate: numbers of a model on held-out data, the first one telling which model is better; called by all
             processes every ``loop.evaluate_every`` steps and at the end.
         keep_best: called by the main process with a model better than all before, the step and its numbers.
+        overwrite: start anew where ``folder`` holds a run with other settings, instead of refusing it.
 
     Raises:
         ValueError: ``folder`` holds an unfinished run with other settings.
@@ -76,6 +77,7 @@ class Trainer:
         validate: Callable[[Model], dict[str, object]] | None = None,
         keep_best: Callable[[Model, int, dict[str, object]], None] | None = None,
         title: str = "training",
+        overwrite: bool = False,
         show: bool = True,
     ) -> None:
         self.task, self.folder, self.processes, self.title = task, folder, processes, title
@@ -89,17 +91,17 @@ class Trainer:
         configs = {"optimiser": optimiser, "schedule": schedule, "loop": loop, "model": task.model.config}
         self.settings: dict[str, object] = {name: dataclasses.asdict(config) for name, config in configs.items()}
         self.settings |= {**(settings or {}), **task.fingerprint}
-        self._prepare(processes.on_main(self._find))
+        self._prepare(processes.on_main(lambda: self._find(overwrite)))
         self.log = MetricsLog(folder, self.start, writing=processes.is_main)
         every = loop.evaluate_every
         self.validation = Validation(
             task, self.log, processes, validate, keep_best, steps=schedule.steps, every=every, patience=loop.patience
         )
 
-    def _find(self) -> State | None:
+    def _find(self, overwrite: bool) -> State | None:
         """The state to go on from; also tidies up after a killed process."""
         self.folder.mkdir(parents=True, exist_ok=True)
-        state = find_state(self.folder, self.settings)
+        state = find_state(self.folder, self.settings, overwrite=overwrite)
         copies = self.execution.keep_states + 1
         check_room(self.folder, self.task, copies=copies, averaged=self.loop.ema_decay is not None)
         return state
