@@ -94,6 +94,15 @@ def test_overwrite_keeps_a_run_until_the_new_one_has_been_checked(crate, refused
     faults_change_nothing()
 
 
+def test_a_figure_that_cannot_be_drawn_does_not_cost_the_result(crate, refused, train, pets, monkeypatch):
+    from crate_transformer.recipes import run as module
+
+    with monkeypatch.context() as patch:
+        patch.setattr(module, "figures", lambda *_: (_ for _ in ()).throw(OSError("no fonts")))
+        assert refused(*train(pets)) == "no fonts"
+    assert "already finished" in crate(*train(pets)).out
+
+
 @pytest.mark.parametrize("limit", [50, 300_000, 1_500_000])
 def test_a_full_disk(refused, crate, train, pets, tmp_path, limit):
     """Writing stops at the record, in the weights, or in the optimiser's part of the state."""

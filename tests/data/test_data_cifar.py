@@ -40,7 +40,7 @@ def test_cifar_10(cifar10):
     arrays = in_memory(split.train.subset([10, 3]))
     assert np.array_equal(arrays.images[0].permute(1, 2, 0), expected) and arrays.labels.tolist() == [1, 0]
     assert len({*split.train.keys(), *split.val.keys()}) == 39 and len(open_evaluation(cifar10)) == 9
-    assert split.train.fingerprint() != split.val.fingerprint()
+    assert split.train.fingerprint() != split.val.fingerprint() and split.train.subset([3]).part_of == 30
 
 
 def test_cifar_100_takes_the_fine_classes(tmp_path):

@@ -77,6 +77,16 @@ def test_more_than_one_percent_broken_is_an_error(damaged):
         to_arrays(open_images(damaged), (10, 12))
 
 
+def test_the_percent_is_that_of_the_data_set_also_in_a_part(damaged, caplog):
+    """Two broken images of 200 would otherwise end what looks at a few of them."""
+    images = open_images(damaged)
+    part = images.subset([3, 4, 5, 150])
+    assert len(evaluated(part)[1]) == 2 and len(caplog.messages) == 2
+    assert len(to_arrays(images.subset([3, 4, 5, 150]).subset([0, 1, 2, 3]))) == 2
+    with pytest.raises(ValueError, match="2 of the 3 images"):
+        evaluated(images.subset([3, 4, 150]))
+
+
 def test_one_broken_image_never_stops_a_small_set(make_images):
     folder = make_images("few", {"a": 4, "b": 4})
     (folder / "a" / "000.png").write_text("text")

@@ -24,6 +24,7 @@ def test_folder_and_zip_give_the_same(make_images):
     assert all(folder.read(i).tobytes() == archive.read(i).tobytes() for i in range(5))
     some = archive.subset([4, 0])
     assert (len(some), some.labels, some.classes) == (2, [1, 0], archive.classes)
+    assert (some.part_of, some.subset([0]).part_of, archive.part_of) == (5, 5, None)
     assert some.read(0).tobytes() == folder.read(4).tobytes()
 
 

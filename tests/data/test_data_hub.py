@@ -48,6 +48,7 @@ def test_a_saved_part_is_read_in_any_order(tmp_path):
         Image.open(io.BytesIO(encoded(value))).tobytes() for value in (8, 0)
     ]
     some = images.subset([5, 2])
+    assert some.part_of == 8
     assert some.keys() == [images.keys()[5], images.keys()[2]] and len(set(images.keys())) == 8
     assert images.fingerprint() != some.fingerprint() and images.name(1) == "row 2"
     assert pickle.loads(pickle.dumps(images)).read(3).tobytes() == images.read(3).tobytes()

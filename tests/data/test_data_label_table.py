@@ -45,6 +45,7 @@ def test_several_classes_of_one_picture(flat):
     np.testing.assert_array_equal(images.targets, expected)
     some = images.subset([4, 0])
     np.testing.assert_array_equal(some.targets, expected[[4, 0]])
+    assert some.part_of == 5
     np.testing.assert_array_equal(images.relabel(("dog", "fox", "cat", "bird")).targets[0], [1, 0, 1, 0])
     assert images.fingerprint() != open_images(flat("000.png,cat;dog\n001.png,cat\n002.png,\n")).fingerprint()
     split = open_split(folder, val_fraction=0.4)

@@ -41,7 +41,7 @@ def write(folder, names, values=VALUES):
 
 def test_a_folder_is_divided_by_names(tmp_path):
     split = open_masked(write(tmp_path, "abcdefghijkl"))
-    assert split.divided_here and len(split.train) == 11 and len(split.val) == 1
+    assert split.divided_here and len(split.train) == 11 and len(split.val) == 1 and split.val.part_of == 12
     assert split.train.classes == ("background", "1", "2") and not set(split.train.keys()) & set(split.val.keys())
     again = open_masked(write(tmp_path / "moved", "abcdefghijkl"))
     assert again.val.names == split.val.names and again.train.fingerprint() == split.train.fingerprint()

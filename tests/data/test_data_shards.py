@@ -21,6 +21,7 @@ def test_samples_are_read_in_any_order(shards):
     assert images.labels == [value % 3 for value in range(12)]
     assert [bytes_of(images, index) for index in (11, 0, 7, 7)] == [decoded(value) for value in (11, 0, 7, 7)]
     some = images.subset([5, 2])
+    assert some.part_of == 12
     assert some.labels == [2, 2] and bytes_of(some, 1) == decoded(2)
     assert some.keys() == [images.keys()[5], images.keys()[2]] and len(set(images.keys())) == 12
     assert set(map(len, images.keys())) == {16}

@@ -1,7 +1,7 @@
 """CIFAR-10 and CIFAR-100 in the authors' binary version (Krizhevsky, 2009)."""
 
 from collections.abc import Callable, Sequence
-from dataclasses import dataclass, field, replace
+from dataclasses import dataclass, field
 from hashlib import sha256
 from io import BytesIO
 from itertools import product
@@ -60,6 +60,7 @@ class CIFARImages(LabelledFiles):
     classes: tuple[str, ...]
     prefix: str = ""
     unreadable: dict[int, str] = field(default_factory=dict)
+    part_of: int | None = None
 
     def __len__(self) -> int:
         return len(self.rows)
@@ -71,7 +72,7 @@ class CIFARImages(LabelledFiles):
     def subset(self, indices: Sequence[int]) -> "CIFARImages":
         """The images at these positions, in this order, with the same classes."""
         rows, labels = ([of[i] for i in indices] for of in (self.rows, self.labels))
-        return replace(self, rows=rows, labels=labels, unreadable={})
+        return self._part(rows=rows, labels=labels)
 
     def keys(self) -> list[str]:
         """16 hex digits from the pixels of each image."""

@@ -1,7 +1,7 @@
 """Labelled images in a folder or a zip file, one sub-folder per class, read one by one."""
 
 from collections.abc import Sequence
-from dataclasses import dataclass, field, replace
+from dataclasses import dataclass, field
 from hashlib import sha256
 from pathlib import Path
 from unicodedata import normalize
@@ -25,6 +25,7 @@ class ImageFolder(LabelledFiles):
     classes: tuple[str, ...]
     prefix: str = ""
     unreadable: dict[int, str] = field(default_factory=dict)
+    part_of: int | None = None
 
     def __len__(self) -> int:
         return len(self.names)
@@ -36,7 +37,7 @@ class ImageFolder(LabelledFiles):
     def subset(self, indices: Sequence[int]) -> "ImageFolder":
         """The images at these positions, in this order, with the same classes."""
         names, labels = ([of[i] for i in indices] if of is not None else None for of in (self.names, self.labels))
-        return replace(self, names=names, labels=labels, unreadable={})
+        return self._part(names=names, labels=labels)
 
     def keys(self) -> list[str]:
         """16 hex digits for each image, from its path (from the class folder on) and its size in bytes.

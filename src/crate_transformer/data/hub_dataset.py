@@ -2,7 +2,7 @@
 
 import logging
 from collections.abc import Sequence
-from dataclasses import dataclass, field, replace
+from dataclasses import dataclass, field
 from hashlib import sha256
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
@@ -40,6 +40,7 @@ class HubDataset(LabelledFiles):
     classes: tuple[str, ...]
     prefix: str = ""
     unreadable: dict[int, str] = field(default_factory=dict)
+    part_of: int | None = None
 
     def __len__(self) -> int:
         return len(self.rows)
@@ -47,7 +48,7 @@ class HubDataset(LabelledFiles):
     def subset(self, indices: Sequence[int]) -> "HubDataset":
         """The images at these positions, in this order, with the same classes."""
         labels = [self.labels[i] for i in indices]
-        return replace(self, rows=self.rows[np.asarray(indices, np.int64)], labels=labels, unreadable={})
+        return self._part(rows=self.rows[np.asarray(indices, np.int64)], labels=labels)
 
     def keys(self) -> list[str]:
         """16 hex digits for each image, from its row, file name and size in bytes."""

@@ -4,19 +4,22 @@ import json
 from collections.abc import Callable, Sequence
 from dataclasses import replace
 from hashlib import sha256
-from typing import Any, ClassVar
+from typing import Any, ClassVar, TypeVar
 
 from PIL import Image
 
 from crate_transformer.data.classes import relabelled
 from crate_transformer.data.decode import BrokenImageError, read_image
 
+_Self = TypeVar("_Self", bound="LabelledFiles")
+
 
 class LabelledFiles:
     """A source defined by ``keys``, ``name`` and ``content``; subclasses are dataclasses with these fields.
 
     ``root`` is a path, or the name of a data set, and ``prefix`` the part of it. ``labels`` index ``classes``; without
-    classes they are ``None``. ``unreadable`` collects the images that could not be read: index -> reason.
+    classes they are ``None``. ``unreadable`` collects the images that could not be read: index -> reason. ``part_of``
+    is the number of images of the data set that this is a part of, or ``None`` for the whole.
     """
 
     __dataclass_fields__: ClassVar[dict[str, Any]]
@@ -25,6 +28,7 @@ class LabelledFiles:
     classes: tuple[str, ...]
     prefix: str
     unreadable: dict[int, str]
+    part_of: int | None
 
     @property
     def where(self) -> str:
@@ -37,6 +41,10 @@ class LabelledFiles:
     def subset(self, indices: Sequence[int]) -> "LabelledFiles":
         """The pictures at these positions, in this order, with the same classes."""
         raise NotImplementedError
+
+    def _part(self: _Self, **columns: Any) -> _Self:
+        """A part of this data set, with these columns."""
+        return replace(self, **columns, unreadable={}, part_of=self.part_of or len(self))
 
     def keys(self) -> list[str]:
         """16 hex digits for each image, the same wherever the data is stored."""

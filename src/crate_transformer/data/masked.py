@@ -38,7 +38,7 @@ class MaskedFiles:
     """Images with masks in files; made by ``open_masked``.
 
     ``files`` and ``mask_files`` are the files by name, as paths below ``root``. ``ids`` maps the class ids of the
-    masks, other than the background's, to positions in ``classes``.
+    masks, other than the background's, to positions in ``classes``. ``part_of`` as in ``LabelledFiles``.
     """
 
     root: Path
@@ -51,6 +51,7 @@ class MaskedFiles:
     prefix: str = ""
     labels: None = None
     unreadable: dict[int, str] = field(default_factory=dict)
+    part_of: int | None = None
 
     @property
     def where(self) -> str:
@@ -70,7 +71,8 @@ class MaskedFiles:
 
     def subset(self, indices: Sequence[int]) -> "MaskedFiles":
         """The images at these positions, in this order."""
-        return replace(self, names=[self.names[index] for index in indices], unreadable={})
+        names = [self.names[index] for index in indices]
+        return replace(self, names=names, unreadable={}, part_of=self.part_of or len(self))
 
     def keys(self) -> list[str]:
         """16 hex digits for each image, from its name and the size of its file in bytes."""

@@ -22,7 +22,7 @@ class MultiLabelFolder(ImageFolder):
     def subset(self, indices: Sequence[int]) -> "MultiLabelFolder":
         """The images at these positions, in this order, with the same classes."""
         names = [self.names[index] for index in indices]
-        return replace(self, names=names, targets=self.targets[np.asarray(indices, np.int64)], unreadable={})
+        return self._part(names=names, targets=self.targets[np.asarray(indices, np.int64)])
 
     def relabel(self, classes: Sequence[str]) -> "MultiLabelFolder":
         """The same images with the classes of a checkpoint; targets of classes that are not in this data set are 0.

@@ -2,7 +2,7 @@
 
 import os
 from collections.abc import Sequence
-from dataclasses import dataclass, field, replace
+from dataclasses import dataclass, field
 from functools import lru_cache
 from hashlib import sha256
 from pathlib import Path
@@ -31,6 +31,7 @@ class ShardImages(LabelledFiles):
     classes: tuple[str, ...]
     prefix: str = ""
     unreadable: dict[int, str] = field(default_factory=dict)
+    part_of: int | None = None
 
     def __len__(self) -> int:
         return len(self.rows)
@@ -38,7 +39,7 @@ class ShardImages(LabelledFiles):
     def subset(self, indices: Sequence[int]) -> "ShardImages":
         """The images at these positions, in this order, with the same classes."""
         labels = None if self.labels is None else [self.labels[i] for i in indices]
-        return replace(self, rows=self.rows[np.asarray(indices, np.int64)], labels=labels, unreadable={})
+        return self._part(rows=self.rows[np.asarray(indices, np.int64)], labels=labels)
 
     def keys(self) -> list[str]:
         """16 hex digits for each image, from its name and its size in bytes.

@@ -15,7 +15,7 @@ def note_unreadable(source: Samples, found: dict[int, str]) -> None:
     In a worker process they are only added; the loader reports them again in the main process.
 
     Raises:
-        ValueError: More than 1% of the data set (and more than one image of a small set) are unreadable.
+        ValueError: Too many images are unreadable, see ``too_many_unreadable``.
     """
     new = {index: reason for index, reason in found.items() if index not in source.unreadable}
     source.unreadable.update(new)
@@ -32,6 +32,8 @@ def note_unreadable(source: Samples, found: dict[int, str]) -> None:
 
 
 def too_many_unreadable(source: Samples) -> bool:
-    """Whether so many images are unreadable that the work should stop."""
-    count = len(source.unreadable)
-    return count > max(1, len(source) / 100) or count == len(source)
+    """Whether so many images are unreadable that the work should stop: more than 1% of the data set, of which
+    ``source`` may be a part, and more than one image of a small set; or more than half of ``source``.
+    """
+    count, data_set = len(source.unreadable), getattr(source, "part_of", None) or len(source)
+    return count > max(1, data_set / 100) or 2 * count > len(source)

@@ -175,8 +175,8 @@ def _fit(
         "parameters": sum(p.numel() for p in model.parameters()),
     }
     del metrics["numbers"]
-    processes.on_main(lambda: write_figures(folder, figures(experiment.task, result.model, held_out)))
     processes.on_main(lambda: save_checkpoint(result.model, folder, metadata=metadata(metrics)))
+    processes.on_main(lambda: write_figures(folder, figures(experiment.task, result.model, held_out)))
     processes.on_main(lambda: remove_states(folder))
     return Fit(load_checkpoint(folder), folder, metrics, describe(experiment.task, metrics), result.earlier_seconds)
 
