@@ -210,6 +210,22 @@ def test_a_folder_that_a_killed_process_left_does_not_cost_the_next_state(run, t
     assert run(tmp_path).resumed_at == 3
 
 
+def test_a_best_model_that_could_not_be_kept_is_kept_when_the_run_goes_on(run, tmp_path):
+    kept, accuracies = [], iter([0.1, 0.9, 0.9, 0.5, 0.9])
+
+    def keep_best(model, step, numbers):
+        if step == 4 and len(kept) == 1:
+            kept.append("no space")
+            raise OSError("no space")
+        kept.append(step)
+
+    options = {"validate": lambda model: {"top1": next(accuracies)}, "keep_best": keep_best}
+    with pytest.raises(OSError, match="no space"):
+        run(tmp_path, options=options, evaluate_every=2, checkpoint_every=2)
+    result = run(tmp_path, options=options, evaluate_every=2, checkpoint_every=2)
+    assert (result.resumed_at, result.best_step, kept) == (4, 4, [2, "no space", 4])
+
+
 def test_a_second_interrupt_does_not_wait(run, tmp_path, monkeypatch):
     monkeypatch.setattr("crate_transformer.training.interrupt.SAME_WISH", 0)
 

@@ -1,5 +1,6 @@
 """Measuring a model on held-out data while it is trained."""
 
+import math
 from collections.abc import Callable
 
 from crate_transformer.models import Model
@@ -11,9 +12,10 @@ Numbers = dict[str, object]
 
 
 class Validation:
-    """``validation(model, step, seconds)`` measures, writes the numbers into the log and keeps the best model.
+    """``validation(model, step, seconds)`` measures, keeps the best model and writes the numbers into the log.
 
-    Which evaluations there were is read from the log, so a resumed run knows those of earlier sessions.
+    Which evaluations there were is read from the log, so a resumed run knows those of earlier sessions; one whose model
+    could not be kept is not among them, and is repeated.
 
     Args:
         measure: numbers of a model; ``None`` never measures.
@@ -49,10 +51,18 @@ class Validation:
         if self.measure is None:
             return
         self.numbers, before = self.measure(model), self.values()
-        if step not in before:
-            self.log.write(step=step, seconds=seconds, **self.numbers)
-        if (keep := self.keep_best) is not None and self.every is not None and self.best_step() == step:
+        if step in before:
+            return
+        if (keep := self.keep_best) is not None and self.every is not None and self._is_best(before):
             self.processes.on_main(lambda: keep(model, step, self.numbers))
+        self.log.write(step=step, seconds=seconds, **self.numbers)
+
+    def _is_best(self, before: dict[int, float]) -> bool:
+        """Whether the last evaluation surpassed those before."""
+        number = self.numbers.get(self.name)
+        if not isinstance(number, int | float) or not math.isfinite(number):
+            return False
+        return all(number != other and self.better(number, other) == number for other in before.values())
 
     def values(self) -> dict[int, float]:
         """The number that tells which model is better, by step."""
