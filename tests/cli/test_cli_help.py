@@ -110,7 +110,10 @@ def test_an_interrupt_has_its_own_code(crate, monkeypatch):
 
     monkeypatch.setattr(models.Command, "__call__", interrupt)
     ran = crate("models")
-    assert ran.code == 130 and ran.err == "crate: interrupted; the same command starts again from the beginning\n"
+    assert (
+        ran.code == 130
+        and ran.err == "crate: interrupted; the same command starts again, from what was saved if there is anything\n"
+    )
 
 
 def test_developers_see_the_traceback(crate, monkeypatch):

@@ -33,7 +33,9 @@ def exit_code(run: Callable[[], int | None]) -> int:
                 sys.stdout.flush()
             return code
         except KeyboardInterrupt as stop:
-            kept = stop.args[0] if stop.args else "the same command starts again from the beginning"
+            kept = (
+                stop.args[0] if stop.args else "the same command starts again, from what was saved if there is anything"
+            )
             number = stop.args[1] if len(stop.args) > 1 else (received or [signal.SIGINT])[-1]
             how = "interrupted" if number == signal.SIGINT else f"stopped by {signal.Signals(number).name}"
             complain(f"crate: {how}; {kept}")
