@@ -9,6 +9,7 @@ import signal
 import jaxtyping
 import pytest
 
+from crate_transformer.cli import main
 from crate_transformer.configs.classification import ClassificationConfig
 from crate_transformer.data import digits
 from crate_transformer.recipes import explorer_pages, run, tasks
@@ -118,3 +119,18 @@ def test_run_again_it_trains_nothing_and_says_what_it_does(finished, monkeypatch
     after = json.loads((folder / "metrics.json").read_text())
     for name in ("accuracy", "attention_auc", "attention_miou", "training_seconds", "findings"):
         assert after[name] == before[name]
+
+
+def test_overwrite_replaces_runs_with_other_settings(monkeypatch, tmp_path):
+    """Their error message recommends it."""
+    given = {}
+
+    def fit(*_arguments, **options):
+        given.update(options)
+        raise ValueError("enough")
+
+    fewer(monkeypatch)
+    monkeypatch.setattr(recipe, "SUBJECTS", {})
+    monkeypatch.setattr(recipe, "fit", fit)
+    assert main(["quickstart", "--output", str(tmp_path), "--overwrite"]) == 2
+    assert given["overwrite"] is True

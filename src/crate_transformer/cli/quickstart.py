@@ -20,9 +20,12 @@ class Command:
     steps: int = 900
     """Optimiser steps for each model."""
     seed: int = 0
+    overwrite: bool = False
+    """Replace runs with other settings in this folder."""
 
     def __call__(self) -> None:
         from crate_transformer.recipes.quickstart import QuickstartConfig, quickstart
 
-        page = quickstart(self.output, QuickstartConfig(steps=self.steps, seed=self.seed))
+        config = QuickstartConfig(steps=self.steps, seed=self.seed)
+        page = quickstart(self.output, config, overwrite=self.overwrite)
         say(f"report: {page}", f"numbers: {self.output / 'metrics.json'}")

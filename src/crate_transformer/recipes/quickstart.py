@@ -93,8 +93,10 @@ def _digits_experiment(model: str, config: QuickstartConfig) -> Experiment:
     )
 
 
-def quickstart(folder: Path, config: QuickstartConfig, *, show: bool = True) -> Path:
-    """Run everything, resuming from an earlier run in ``folder``; returns the path of the report."""
+def quickstart(folder: Path, config: QuickstartConfig, *, overwrite: bool = False, show: bool = True) -> Path:
+    """Run everything, resuming from an earlier run in ``folder``, or with ``overwrite`` replacing one with other
+    settings; returns the path of the report.
+    """
     began = time.monotonic()
     experiments = {"crate": crate_digits(config), "vit": vit_digits(config)}
     stages = Stages(expected_seconds(config), show=show)
@@ -114,7 +116,9 @@ def quickstart(folder: Path, config: QuickstartConfig, *, show: bool = True) -> 
     split, fits = Split(train, test, "generated", divided_here=False), {}
     for key, experiment in experiments.items():
         stages.begin({"crate": "training CRATE", "vit": "training the ViT"}[key])
-        fits[key] = fit(experiment, split, folder / key, data_name="digits", execution=EXECUTION, show=show)
+        fits[key] = fit(
+            experiment, split, folder / key, data_name="digits", execution=EXECUTION, overwrite=overwrite, show=show
+        )
     stages.begin("measuring")
     models = {key: done.model for key, done in fits.items()}
 
