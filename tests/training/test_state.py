@@ -16,7 +16,6 @@ from small_problem import CONFIG, classification_with
 from crate_transformer.configs import AugmentConfig
 from crate_transformer.configs.mae import MAEConfig
 from crate_transformer.models import CRATE, CRATEMAE, CRATEMAEConfig
-from crate_transformer.training import state
 from crate_transformer.training.metrics import read_metrics
 from crate_transformer.training.schedule import step_seed
 from crate_transformer.training.tasks.masked_autoencoding import MaskedAutoencoding
@@ -223,7 +222,23 @@ def test_gradients_that_are_not_finite_do_not_reach_the_weights(run, tmp_path):
     assert not list(tmp_path.glob("state-*"))
 
 
-def test_too_little_room_is_said_before_training(run, tmp_path, monkeypatch):
-    monkeypatch.setattr(state.shutil, "disk_usage", lambda folder: SimpleNamespace(free=10_000))
+@pytest.fixture
+def room(monkeypatch):
+    """Makes the disk have so many bytes free."""
+    return lambda free: monkeypatch.setattr(shutil, "disk_usage", lambda folder: SimpleNamespace(free=free))
+
+
+def test_too_little_room_is_said_before_training(run, tmp_path, room):
+    room(10_000)
     with pytest.raises(OSError, match=r"has room for 0 MB and this run needs 0 MB: make room or choose another output"):
         run(tmp_path, before=lambda step: pytest.fail("it was trained"))
+
+
+def test_states_that_are_there_need_no_more_room(run, interrupted, tmp_path, room):
+    """Two are needed at a time; the largest one may be smaller than what is asked for."""
+    size = 3 * sum(tensor.nbytes for tensor in run.fresh_model().state_dict().values())
+    room(size - 1)
+    with pytest.raises(OSError, match="make room"):
+        run(tmp_path)
+    room(size * 1.2)
+    assert run(tmp_path).resumed_at == 3

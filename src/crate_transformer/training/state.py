@@ -24,9 +24,9 @@ from crate_transformer.storage.records import json_text
 from crate_transformer.training.precision import MixedPrecision
 from crate_transformer.training.processes import Processes
 from crate_transformer.training.sharding import copy_whole, whole
-from crate_transformer.training.state_tensors import digest, kinds, make_tensors, state_tensors, write_tensors
+from crate_transformer.training.state_tensors import TENSORS, digest, kinds, make_tensors, state_tensors, write_tensors
 
-TENSORS, RECORD = "tensors.safetensors", "state.json"
+RECORD = "state.json"
 MAY_CHANGE = {"learning_rate", "matrix_learning_rate", "warmup_steps", "clip_grad_norm"}
 """Settings that may be others when a run goes on from before the step where it diverged."""
 _HEADER = 16 << 20  # bytes, more than any header of the file of tensors takes
@@ -170,20 +170,6 @@ def load_state(
         raise _damaged(path)
     for name, tensor in tensors.items():
         copy_whole(tensor, stored[name])
-
-
-def check_room(folder: Path, task: nn.Module, *, copies: int, averaged: bool) -> None:
-    """``OSError`` unless the disk takes so many states.
-
-    A state holds the weights, two tensors for each of them, and their average.
-    """
-    needed = copies * (4 if averaged else 3) * sum(tensor.nbytes for tensor in task.state_dict().values())
-    free = shutil.disk_usage(folder).free
-    if free < needed:
-        raise OSError(
-            f"{folder} has room for {free / 1e6:,.0f} MB and this run needs {needed / 1e6:,.0f} MB: "
-            "make room or choose another output folder"
-        )
 
 
 def remove_states(folder: Path) -> None:

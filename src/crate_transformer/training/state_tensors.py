@@ -1,6 +1,7 @@
 """The tensors of a resumable state."""
 
 import hashlib
+import shutil
 from collections.abc import Mapping, Sequence
 from pathlib import Path
 
@@ -9,6 +10,9 @@ from safetensors import SafetensorError
 from safetensors.torch import save_file
 from torch import Tensor, nn
 from torch.optim import Optimizer
+
+TENSORS = "tensors.safetensors"
+"""The file in the folder of a state."""
 
 
 def state_tensors(task: nn.Module, average: nn.Module | None, optimizers: Sequence[Optimizer]) -> dict[str, Tensor]:
@@ -57,3 +61,21 @@ def make_tensors(optimizer: Optimizer, indices: set[str]) -> None:
         parameter.grad = torch.zeros_like(parameter) if str(index) in indices else None
     optimizer.step()
     optimizer.zero_grad()
+
+
+def check_room(folder: Path, task: nn.Module, *, copies: int, averaged: bool) -> None:
+    """Check that the disk takes so many states, of which some may be there; one is written before another is removed.
+
+    A state holds the weights, two tensors for each of them, and their average.
+
+    Raises:
+        OSError: it does not.
+    """
+    state = (4 if averaged else 3) * sum(tensor.nbytes for tensor in task.state_dict().values())
+    there = sum(file.stat().st_size for file in folder.glob(f"state-*/{TENSORS}"))
+    needed, free = max(state, copies * state - there), shutil.disk_usage(folder).free
+    if free < needed:
+        raise OSError(
+            f"{folder} has room for {free / 1e6:,.0f} MB and this run needs {needed / 1e6:,.0f} MB: "
+            "make room or choose another output folder"
+        )

@@ -25,16 +25,8 @@ from crate_transformer.training.precision import MixedPrecision, choose_precisio
 from crate_transformer.training.processes import Processes, told_if_others_end
 from crate_transformer.training.result import TrainResult
 from crate_transformer.training.sharding import shard, whole
-from crate_transformer.training.state import (
-    Divergence,
-    State,
-    check_room,
-    find_state,
-    load_state,
-    note_divergence,
-    save_state,
-)
-from crate_transformer.training.state_tensors import state_tensors
+from crate_transformer.training.state import Divergence, State, find_state, load_state, note_divergence, save_state
+from crate_transformer.training.state_tensors import check_room, state_tensors
 from crate_transformer.training.stepper import NotFinite, Stepper
 from crate_transformer.training.task import Batch, Task
 from crate_transformer.training.tracking import Tracking
