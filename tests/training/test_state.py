@@ -198,13 +198,14 @@ def test_a_run_that_diverged_goes_on_with_a_lower_learning_rate(run, tmp_path):
         run(tmp_path, task=failing, checkpoint_every=2)
     with pytest.raises(ValueError, match=r"other settings \(learning_rate, weight_decay\)"):
         run(tmp_path, checkpoint_every=2, learning_rate=1e-3, weight_decay=0.3)
+    with pytest.raises(ValueError, match="the loss is inf at step 5"):
+        run(tmp_path, task=failing, checkpoint_every=2, learning_rate=2e-3)
     with pytest.raises(KeyboardInterrupt):
         run(tmp_path, checkpoint_every=2, learning_rate=1e-3, before=stop_at(5))
     with pytest.raises(ValueError, match=r"other settings \(learning_rate\)"):
         run(tmp_path, checkpoint_every=2)
     result = run(tmp_path, checkpoint_every=2, learning_rate=1e-3)
-    (restart,) = result.restarts
-    assert (restart.step, restart.learning_rate) == (5, 3e-3)
+    assert [(restart.step, restart.learning_rate) for restart in result.restarts] == [(5, 3e-3), (5, 2e-3)]
     rates = {record["step"]: record["learning_rate"] for record in read_metrics(tmp_path / "metrics.jsonl")}
     assert rates[4] > 1e-3 > rates[5] > rates[6]
 

@@ -93,7 +93,9 @@ def save_state(
 def note_divergence(folder: Path, state: State, diverged: Divergence) -> None:
     """Say in the state that the run diverged after it, so that it may be resumed with other learning rates."""
     path = _path(folder, state) / RECORD
-    write_file(path, _text(msgspec.structs.replace(read_record(path, State), diverged=diverged)))
+    old = read_record(path, State)
+    restarts = (*old.restarts, *filter(None, [old.diverged]))
+    write_file(path, _text(msgspec.structs.replace(old, restarts=restarts, diverged=diverged)))
 
 
 class OtherRun(ValueError):  # noqa: N818 -- says what is the case
