@@ -31,6 +31,7 @@ from crate_transformer.configs.classification import ClassificationConfig
 from crate_transformer.configs.optimiser import OptimiserConfig
 from crate_transformer.models import Backbone, build_model
 from crate_transformer.training.optimisers import build_optimizers
+from crate_transformer.training.precision import choose_products
 from crate_transformer.training.tasks.classification import Classification
 
 REPORT_EVERY, SAVE_EVERY = 10.0, 90.0  # seconds
@@ -84,7 +85,7 @@ class Training:
         names = ("learning_rate", "matrix_learning_rate", "weight_decay")
         config = OptimiserConfig(optimizer="muon", **{name: getattr(self.run, name) for name in names})
         task = Classification(ClassificationConfig(), self.model, AugmentConfig())
-        self.optimizers = build_optimizers(task, config, self.device)
+        self.optimizers = build_optimizers(task, config, choose_products(self.device))
         self.rates = [optimizer.param_groups[0]["lr"] for optimizer in self.optimizers]
 
     def loss(self, stage: tuple[float, int, int], share: float) -> Tensor:

@@ -33,6 +33,7 @@ from crate_transformer.configs.schedule import FittedSchedule
 from crate_transformer.data import ArrayImages, Order, train_loader
 from crate_transformer.models import build_model
 from crate_transformer.training.optimisers import build_optimizers
+from crate_transformer.training.precision import choose_products
 from crate_transformer.training.processes import Processes
 from crate_transformer.training.task import Batch
 from crate_transformer.training.tasks.classification import Classification
@@ -107,7 +108,7 @@ class Bare:
 
     def __init__(self, task: Classification, optimiser: OptimiserConfig) -> None:
         self.task, self.seconds = task, []
-        self.optimizers = build_optimizers(task, optimiser, torch.device("cpu"))
+        self.optimizers = build_optimizers(task, optimiser, choose_products(torch.device("cpu")))
 
     def step(self, batch: Batch) -> None:
         images, labels = self.task.normalise(batch["images"]), batch["labels"]

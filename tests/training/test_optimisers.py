@@ -12,13 +12,12 @@ from crate_transformer.models import MODELS, ViT, ViTConfig, build_model
 from crate_transformer.training.optimisers import build_optimizers
 from crate_transformer.training.tasks.classification import Classification
 
-CPU = torch.device("cpu")
 RATE, DECAY = 0.01, 0.2
 SETTINGS = {"learning_rate": RATE, "matrix_learning_rate": 0.03, "weight_decay": DECAY, "betas": (0.9, 0.98)}
 
 
 def optimizers_of(model, config):
-    return build_optimizers(Classification(ClassificationConfig(), model, AugmentConfig()), config, CPU)
+    return build_optimizers(Classification(ClassificationConfig(), model, AugmentConfig()), config, "no")
 
 
 @pytest.fixture

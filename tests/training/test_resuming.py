@@ -10,7 +10,7 @@ import pytest
 import torch
 from small_problem import classification_with, steps_of
 
-from crate_transformer.training import state_tensors, trainer
+from crate_transformer.training import state_tensors, stepper, trainer
 from crate_transformer.training.metrics import read_metrics
 from crate_transformer.training.state import remove_states
 
@@ -253,9 +253,18 @@ def test_torchrun_repeats_a_signal_without_harm(run, tmp_path):
 
 def test_a_resumed_run_keeps_the_precision_that_it_began_with(run, tmp_path, monkeypatch):
     """Precision "auto" is measured: on a busy machine a second measurement may turn out otherwise."""
+    used, build = [], stepper.build_optimizers
+
+    def build_noted(task, config, products):
+        used.append(products)
+        return build(task, config, products)
+
+    monkeypatch.setattr(stepper, "build_optimizers", build_noted)
     monkeypatch.setattr(trainer, "choose_precision", lambda *_: "bf16")
+    monkeypatch.setattr(trainer, "choose_products", lambda _: "bf16")
     with pytest.raises(KeyboardInterrupt):
-        run(tmp_path, steps=4, before=stop_at(2))
+        run(tmp_path, steps=4, optimizer="muon", before=stop_at(2))
     monkeypatch.setattr(trainer, "choose_precision", lambda *_: "no")
-    result = run(tmp_path, steps=4)
-    assert result.resumed_at and result.precision == "bf16"
+    monkeypatch.setattr(trainer, "choose_products", lambda _: "no")
+    result = run(tmp_path, steps=4, optimizer="muon")
+    assert result.resumed_at and result.precision == "bf16" and used == ["bf16", "bf16"]

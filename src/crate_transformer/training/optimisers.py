@@ -10,15 +10,15 @@ from torch import nn
 from crate_transformer.configs.optimiser import OptimiserConfig
 from crate_transformer.models import Backbone, Model
 from crate_transformer.training.muon import Muon
-from crate_transformer.training.precision import choose_products
+from crate_transformer.training.precision import MixedPrecision
 from crate_transformer.training.task import Task
 
 
-def build_optimizers(task: Task, config: OptimiserConfig, device: torch.device) -> list[torch.optim.Optimizer]:
+def build_optimizers(task: Task, config: OptimiserConfig, products: MixedPrecision) -> list[torch.optim.Optimizer]:
     """AdamW, Lion (arXiv 2302.06675), or Muon for the blocks' matrices with AdamW for the rest (arXiv 2502.16982).
 
     Args:
-        device: where the task will be trained.
+        products: precision of Muon's products.
     """
     named = {name: parameter for name, parameter in task.named_parameters() if parameter.requires_grad}
     matrices = {}
@@ -34,8 +34,8 @@ def build_optimizers(task: Task, config: OptimiserConfig, device: torch.device) 
         optimizers.append(torch.optim.AdamW(rest, lr=config.learning_rate, betas=config.betas, fused=True))
     if matrices:
         groups = parameter_groups(matrices, task, config)
-        rate, products = config.matrix_learning_rate, choose_products(device)
-        optimizers.append(Muon(groups, lr=rate, weight_decay=config.weight_decay, products=products))
+        rate, dtype = config.matrix_learning_rate, torch.bfloat16 if products == "bf16" else torch.float32
+        optimizers.append(Muon(groups, lr=rate, weight_decay=config.weight_decay, products=dtype))
     return optimizers
 
 

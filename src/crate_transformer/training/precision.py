@@ -25,11 +25,11 @@ def choose_precision(precision: Precision, width: int, device: torch.device) -> 
     if precision != "auto":
         return "no" if precision == "float32" else precision
     wide = device.type != "cpu" or width >= BF16_WIDTH_ON_CPU
-    return "bf16" if wide and choose_products(device) == torch.bfloat16 else "no"
+    return choose_products(device) if wide else "no"
 
 
-def choose_products(device: torch.device) -> torch.dtype:
+def choose_products(device: torch.device) -> MixedPrecision:
     """bf16 where its products are fast, else float32; asked by all processes at once, and the first one's answer."""
     found = [fast_products(torch.bfloat16, device.type)]
     broadcast_object_list(found)
-    return torch.bfloat16 if found[0] else torch.float32
+    return "bf16" if found[0] else "no"

@@ -45,7 +45,8 @@ class Divergence:
 class State(msgspec.Struct, frozen=True, kw_only=True, forbid_unknown_fields=True):
     """What ``state.json`` says.
 
-    ``run`` are the settings; ``precision``, in Accelerate's words, what ``auto`` was measured to be at first;
+    ``run`` are the settings; ``precision``, in Accelerate's words, what ``auto`` was measured to be at first, and
+    ``products`` what was measured for Muon's (``None`` in states of earlier versions);
     ``loss_scale`` and ``loss_scale_steps`` those of fp16; ``digest`` the SHA-256 of the tensors; ``diverged`` how the
     run that went on from here ended, where it did so badly; ``restarts`` the earlier times.
     """
@@ -55,6 +56,7 @@ class State(msgspec.Struct, frozen=True, kw_only=True, forbid_unknown_fields=Tru
     step: Step
     run: dict[str, object]
     precision: MixedPrecision
+    products: MixedPrecision | None = None
     loss_scale: float = 0.0
     loss_scale_steps: int = 0
     digest: str = ""

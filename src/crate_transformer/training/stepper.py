@@ -31,6 +31,7 @@ class Stepper:
     Gradients are averaged over the processes, unless ``task`` is sharded, where PyTorch's FSDP2 does so by itself.
 
     Args:
+        products: precision of the optimiser's products.
         seed: of the run.
         parts: batches that make one step together.
     """
@@ -42,13 +43,14 @@ class Stepper:
         optimiser: OptimiserConfig,
         schedule: FittedSchedule,
         precision: MixedPrecision,
+        products: MixedPrecision,
         seed: int,
         parts: int,
     ) -> None:
         self.task, self.processes, self.schedule = task, processes, schedule
         self.seed, self.parts, self.largest_norm = seed, parts, optimiser.clip_grad_norm
         self.parameters = [parameter for parameter in task.parameters() if parameter.requires_grad]
-        self.optimizers = build_optimizers(task, optimiser, processes.device)
+        self.optimizers = build_optimizers(task, optimiser, products)
         self.scaler = torch.amp.GradScaler(processes.device.type, enabled=precision == "fp16")
         self.dtype = _DTYPES.get(precision)
         self.objective: nn.Module = task

@@ -21,7 +21,7 @@ from crate_transformer.training.diagnosis import first_not_finite
 from crate_transformer.training.interrupt import stop_between_steps, stop_wanted
 from crate_transformer.training.log_window import LogWindow
 from crate_transformer.training.metrics import MetricsLog
-from crate_transformer.training.precision import MixedPrecision, choose_precision
+from crate_transformer.training.precision import MixedPrecision, choose_precision, choose_products
 from crate_transformer.training.processes import Processes, told_if_others_end
 from crate_transformer.training.result import TrainResult
 from crate_transformer.training.sharding import shard, whole
@@ -102,8 +102,9 @@ class Trainer:
         """Put everything on its device, divide it among processes, and load the state."""
         task, device, execution = self.task, self.processes.device, self.execution
         self.precision: MixedPrecision = choose_precision(self.loop.precision, task.model.embed_dim, device)
+        self.products: MixedPrecision = choose_products(device)
         if state:
-            self.precision = state.precision
+            self.precision, self.products = state.precision, state.products or self.products
         if self.precision == "fp16" and execution.sharding == "fsdp":
             raise ValueError("precision is fp16, which cannot be had with sharding: choose bf16 or float32")
         task.to(device)
@@ -118,7 +119,9 @@ class Trainer:
         if execution.compile:
             task.compile_model()
         seed, parts = self.loop.seed, execution.accumulate
-        self.stepper = Stepper(task, self.processes, self.optimiser, self.schedule, self.precision, seed, parts)
+        self.stepper = Stepper(
+            task, self.processes, self.optimiser, self.schedule, self.precision, self.products, seed, parts
+        )
         self.state, self.start, self.restarts = state, 0, ()
         if state:
             load_state(self.folder, state, task, self.average, self.stepper.optimizers)
@@ -207,6 +210,7 @@ class Trainer:
             step=step,
             run=self.settings,
             precision=self.precision,
+            products=self.products,
             restarts=self.restarts,
             loss_scale=scale,
             loss_scale_steps=scale_steps,
