@@ -105,8 +105,10 @@ def test_steps_follow_epochs_unless_given():
     [
         (1, (1, 300, 30)),
         (4, (2, 300, 30)),
+        (15, (4, 300, 30)),  # not 7, which neither mixup nor two processes could divide
         (27, (8, 300, 30)),
         (90, (8, 338, 33)),
+        (150, (8, 562, 56)),  # not 9
         (900, (56, 482, 48)),
         (50_000, (128, 11_719, 300)),
     ],

@@ -1,5 +1,6 @@
 """Length of a run, and the schedules of learning rate and image size."""
 
+import math
 from dataclasses import dataclass, field
 
 from crate_transformer.configs.checks import check_fraction, check_not_negative, check_positive
@@ -20,8 +21,8 @@ class ScheduleConfig:
     samples: int | None = None
     """Total number of images (or texts) seen; replaces epochs."""
     batch_size: int | None = None
-    """Images per step over all processes; default: a sixteenth of the training set, at least 8, at most 128 and at most
-    half of the set."""
+    """Images per step over all processes; default: about a sixteenth of the training set, as a multiple of 8 from 8 to
+    128; half of a smaller set, as a power of two."""
     warmup_steps: int | None = None
     """Steps of linear warm-up before the cosine decay; default: a tenth of all steps, at most 300."""
     warmup_epochs: float | None = None
@@ -50,7 +51,7 @@ class ScheduleConfig:
 
         Small data sets get more epochs, because the number of steps matters, not the number of epochs.
         """
-        batch_size = self.batch_size or min(max(num_images // 16, 8), LARGEST_BATCH, max(num_images // 2, 1))
+        batch_size = self.batch_size or _batch_size(num_images)
         steps = self.steps
         if steps is None:
             samples = self.samples or (self.epochs or PASSES) * num_images
@@ -73,3 +74,9 @@ class FittedSchedule(ScheduleConfig):
     batch_size: int = field()
     steps: int = field()
     warmup_steps: int = field()
+
+
+def _batch_size(num_images: int) -> int:
+    """An even number if possible, for pairs of images, several processes and parts of a batch."""
+    largest = max(min(max(num_images // 16, 8), LARGEST_BATCH, num_images // 2), 1)
+    return largest // 8 * 8 or 2 ** int(math.log2(largest))
