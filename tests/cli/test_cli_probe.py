@@ -128,6 +128,16 @@ def test_bad_input_is_one_sentence(refused, pets, coloured, weights, tmp_path):
     assert "is a language model" in refused("probe", tmp_path / "text", pets)
 
 
+def test_images_with_several_classes_are_refused(refused, coloured, weights, tmp_path, draw):
+    several = tmp_path / "several"
+    names = [draw(several / f"{number}.png").name for number in range(4)]
+    (several / "labels.csv").write_text("file,red,blue\n" + "".join(f"{name},1,1\n" for name in names))
+    told = f"a probe needs one class per image, which {several} does not have"
+    assert refused("probe", weights, several) == told
+    assert refused("probe", weights, coloured, "--reference", several) == told
+    assert refused("probe", weights, several, "--reference", coloured) == told
+
+
 def test_an_unreadable_picture_is_left_out(crate, coloured, weights, tmp_path, caplog):
     (coloured / "train" / "red" / "train-0.png").write_bytes(b"nothing")
     with caplog.at_level(logging.WARNING):

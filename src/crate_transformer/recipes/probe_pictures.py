@@ -32,8 +32,8 @@ def probe_pictures(
         per_class: number of images per class to fit on; the same images are chosen wherever the data is stored.
 
     Raises:
-        ValueError: ``per_class`` is not positive; a class of ``data`` is not in ``reference``; all reference images are
-            among those for evaluation; or as in ``open_split``.
+        ValueError: ``per_class`` is not positive; an image may have several classes; a class of ``data`` is not in
+            ``reference``; all reference images are among those for evaluation; or as in ``open_split``.
     """
     if per_class is not None and per_class < 1:
         raise ValueError(f"the number of images per class to fit on is {per_class}: it must be at least 1")
@@ -46,6 +46,10 @@ def probe_pictures(
     else:
         split = open_split(reference)
         known, reported = open_images(reference) if split.divided_here else split.train, open_evaluation(data)
+    for images in (known, reported):
+        if images.labels is None:
+            raise ValueError(f"a probe needs one class per image, which {images.where} does not have")
+    if reference is not None:
         reported = reported.relabel(known.classes)
     reported, which, warning = unseen(reported, held_out)
     known, twice = without(known, reported)
