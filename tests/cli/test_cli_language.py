@@ -8,9 +8,12 @@ import pytest
 import torch
 
 from crate_transformer.checkpoints import load_checkpoint, save_checkpoint
+from crate_transformer.configs import AugmentConfig
+from crate_transformer.configs.language import LanguageConfig
 from crate_transformer.data import open_text
 from crate_transformer.models import build_language_model
 from crate_transformer.recipes import tasks
+from crate_transformer.recipes.experiment import Experiment
 from crate_transformer.training.tasks.next_token import NextToken
 
 LINE = b"jackdaws love my sphinx\n"
@@ -175,6 +178,14 @@ def test_token_arrays(crate, refused, tmp_path):
     assert load_checkpoint(tmp_path / "run").config.vocab_size == 1122
     told = refused("generate", tmp_path / "run")
     assert told == f"{tmp_path / 'run'} does not contain its tokenizer: give it with --tokenizer"
+
+
+def test_settings_for_images_are_refused_for_text(text):
+    task = LanguageConfig(context_length=16)
+    for wrong in ({"augment": AugmentConfig(flip=False)}, {"crop_pct": 0.9}):
+        experiment = Experiment(model="crate_lm_micro", task=task, **wrong).fitted(8)
+        with pytest.raises(ValueError, match="augment and crop_pct are for images: leave them out"):
+            tasks.prepare(experiment, open_text(text, task), show=False)
 
 
 def test_what_training_and_generating_refuse(refused, trained, text, tmp_path):

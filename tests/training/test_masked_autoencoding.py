@@ -46,6 +46,12 @@ def test_the_loss_is_that_of_the_model_under_the_pictures_own_masks():
     assert objective({**batch, "positions": batch["positions"] + 8}, progress)[0] != loss
 
 
+def test_mixtures_are_refused():
+    for augment in (AugmentConfig(mixup=0.8), AugmentConfig(cutmix=1.0)):
+        with pytest.raises(ValueError, match="mixup and cutmix are for objectives that learn classes"):
+            MaskedAutoencoding(MAEConfig(), CRATEMAE(TOY), augment)
+
+
 @pytest.mark.parametrize("precision", ["float32", "bf16"])
 def test_ten_steps_move_every_parameter(run_mae, tmp_path, precision):
     result = run_mae(tmp_path, steps=10, task=task(), precision=precision, weight_decay=0.0)

@@ -8,6 +8,7 @@ import msgspec
 import torch
 
 from crate_transformer.checkpoints import load_checkpoint
+from crate_transformer.configs import AugmentConfig
 from crate_transformer.configs.language import VOCABULARY, LanguageConfig, TokenizerName
 from crate_transformer.data import Split, Tokens, open_evaluation_text
 from crate_transformer.models import LanguageModel, build_language_model
@@ -41,6 +42,8 @@ def prepare_text(experiment: FittedExperiment, split: Split[Tokens], *, show: bo
     length = task.context_length
     if schedule.scale != 1 or schedule.small_until:
         raise ValueError("scale and small_until are for images: leave them out")
+    if experiment.augment != AugmentConfig() or experiment.crop_pct != 1:
+        raise ValueError("augment and crop_pct are for images: leave them out")
     model, train, held_out = language_model(experiment, task), split.train, split.val
     provenance = getattr(model, "provenance", None)
     if provenance and "split" in provenance.metadata:

@@ -23,6 +23,8 @@ class MaskedAutoencoding(Task[CRATEMAE, Source]):
 
     def __init__(self, config: MAEConfig, model: CRATEMAE, augment: AugmentConfig) -> None:
         super().__init__()
+        if augment.mixes:
+            raise ValueError("mixup and cutmix are for objectives that learn classes: leave them out")
         self.config, self.model, self.augment = config, model, augment
         self.normalise = Normalise(model.preprocessing)
         for part in model.head.parameters():
