@@ -42,6 +42,27 @@ def test_a_head_that_marks_a_label_is_found_and_its_controls_are_at_chance():
     np.testing.assert_allclose(found.shuffled_matched, 0.5, atol=0.1)
 
 
+def test_unknown_pixels_are_neither_label_nor_background():
+    """A border of unknown pixels around each object: its patches have the label or do not count."""
+    generator, size = np.random.default_rng(0), 4
+    maps, control = generator.random((2, 6, 3, GRID, GRID))
+    labels = np.zeros((6, GRID * size, GRID * size), dtype=np.int64)
+    for image in labels:
+        top, left = generator.integers(0, (GRID - 4) * size, 2)
+        image[top : top + 4 * size, left : left + 4 * size] = 255
+        image[top + 3 : top + 13, left + 3 : left + 13] = 7
+    found, _ = _match(maps, control, labels)
+    patches = labels.reshape(6, GRID, size, GRID, size).swapaxes(2, 3).reshape(6, GRID * GRID, size**2)
+    inside, unknown = (patches == 7).sum(axis=-1), (patches == 255).sum(axis=-1)
+    counted, truth = unknown <= size**2 / 2, 2 * inside > size**2 - unknown
+    assert not counted.all() and (counted & truth != (2 * inside > size**2)).any()
+    for head in range(3):
+        flat = maps[:, head].reshape(6, -1)
+        aucs = [roc_auc_score(truth[i][counted[i]], flat[i][counted[i]]) for i in range(6)]
+        assert found.auc[head, 0] == pytest.approx(np.mean(aucs))
+    assert _match(maps, control, np.where(labels == 7, 7, 255)) == (None, (7,))  # nothing to compare the label with
+
+
 def test_the_auc_of_a_real_model_is_the_mean_over_images_that_show_the_label():
     model = build_model("crate_tiny_patch16_224", **TINY)
     images = torch.randn(6, 3, 32, 32)
@@ -55,8 +76,9 @@ def test_the_auc_of_a_real_model_is_the_mean_over_images_that_show_the_label():
     np.testing.assert_array_equal(found.maps, maps)
     assert (found.layer, found.matches.labels, found.skipped) == (0, (5,), (9,))
     assert found.matches.num_images.tolist() == [5]
+    known = labels != 255
     for head in range(3):
-        aucs = [roc_auc_score((labels[i] == 5).ravel(), maps[i, head].ravel()) for i in range(1, 6)]
+        aucs = [roc_auc_score(labels[i][known[i]] == 5, maps[i, head][known[i]]) for i in range(1, 6)]
         assert found.matches.auc[head, 0] == pytest.approx(np.mean(aucs))
     assert found.head_labels[1].startswith("head 1\nconsistency ")
 

@@ -6,14 +6,13 @@ import numpy as np
 from jaxtyping import Float, Int
 from torch import Tensor
 
+from crate_transformer.data import VOID
 from crate_transformer.inspection.agreement import rank_auc
 from crate_transformer.inspection.attention import attention_maps
 from crate_transformer.inspection.controls import untrained_twin
 from crate_transformer.inspection.heads import HeadSummary, head_summary
 from crate_transformer.inspection.patches import on_grid
 from crate_transformer.models import Backbone
-
-VOID = 255
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -40,7 +39,8 @@ class HeadSemantics:
     """The heads of one layer over a set of images: their maps, their consistency, and the labels they match.
 
     ``maps`` and the images are the input of ``reports.heads_figure``, with ``head_labels`` as row labels. ``skipped``
-    labels are on fewer than two images (or never cover more than half a patch), so no head can be chosen for them.
+    labels are on fewer than two images (or never cover more than half of what is known of a patch), so no head can be
+    chosen for them.
     """
 
     layer: int
@@ -73,7 +73,7 @@ def head_semantics(
     Args:
         layer: zero-based, negative ones count from the end; the paper shows the second to last.
         labels: a class or part for each pixel, 0 for none and 255 for unknown; a patch has the label that covers more
-            than half of it.
+            than half of its known pixels, and does not count if more than half of it is unknown.
         untrained: the control; default: ``untrained_twin(model)``.
 
     Raises:
@@ -92,23 +92,25 @@ def head_semantics(
 def _match(
     maps: np.ndarray, control_maps: np.ndarray, labels: np.ndarray
 ) -> tuple[LabelMatches | None, tuple[int, ...]]:
+    grid, unknown = maps.shape[-2:], labels == VOID
+    scored = ~on_grid(unknown, grid)
     found: dict[int, tuple[np.ndarray, ...]] = {}
     skipped = []
     present = [int(label) for label in np.unique(labels) if label not in (0, VOID)]
     for label in present:
-        masks = on_grid(labels == label, maps.shape[-2:]).reshape(len(labels), -1)
-        shown = np.flatnonzero(masks.any(axis=1) & ~masks.all(axis=1))
+        masks = on_grid(labels == label, grid, unknown) & scored
+        shown = np.flatnonzero(masks.any(axis=(1, 2)) & (scored & ~masks).any(axis=(1, 2)))
         if len(shown) < 2:
             skipped.append(label)
             continue
-        masks = masks[shown]
+        truth = [some[shown].reshape(len(shown), -1) for some in (masks, scored)]
         flat, control = (
             some[shown].swapaxes(0, 1).reshape(some.shape[1], len(shown), -1) for some in (maps, control_maps)
         )
-        aucs = rank_auc(flat, masks)
+        aucs = rank_auc(flat, *truth)
         chosen, each = _chosen(aucs), np.arange(len(shown))
-        control_aucs = rank_auc(control, masks)
-        other = rank_auc(flat[chosen, each][None], np.roll(masks, 1, axis=0))[0]
+        control_aucs = rank_auc(control, *truth)
+        other = rank_auc(flat[chosen, each][None], *(np.roll(some, 1, axis=0) for some in truth))[0]
         scores = (aucs[chosen, each], control_aucs[_chosen(control_aucs), each], other)
         found[label] = (np.array(len(shown)), aucs.mean(axis=1), *(score.mean() for score in scores))
     if not found:
