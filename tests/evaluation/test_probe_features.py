@@ -8,7 +8,7 @@ from torch import nn
 
 from crate_transformer.evaluation import FrozenFeatures, frozen_features
 from crate_transformer.evaluation.feature_cache import cached_features
-from crate_transformer.evaluation.features import batch_features
+from crate_transformer.evaluation.features import batch_features, tokens_of
 from crate_transformer.inspection import untrained_twin
 from crate_transformer.models import build_language_model, build_model
 
@@ -38,7 +38,7 @@ def made(labels=(0, 1, 0, 1), **changes) -> FrozenFeatures:
 
 
 @pytest.mark.parametrize("name", NAMES)
-@pytest.mark.parametrize("tokens", ["class", "patches", "both"])
+@pytest.mark.parametrize("tokens", ["pooled", "class", "patches", "both"])
 def test_every_family_has_features(name, tokens):
     model = small(name)
     found = frozen_features(model, loader(6), loader(5, seed=1), tokens=tokens)
@@ -48,13 +48,18 @@ def test_every_family_has_features(name, tokens):
     assert found.reference_labels.tolist() == [0, 1, 2, 0, 1, 2] and found.num_classes == 3
 
 
-def test_the_class_token_is_what_the_head_reads():
-    for name in NAMES:
-        model = small(name)
+@pytest.mark.parametrize("pool", ["token", "avg"])
+def test_by_default_the_features_are_the_input_of_the_head(pool):
+    for name in (*NAMES, "hyper_set_512_patch14_224"):
+        optional = {"class_token": False} if pool == "avg" and "hyper" in name else {}
+        model = build_model(name, **SMALL, global_pool=pool, **optional).eval()
         images = loader(4)[0][0]
         with torch.no_grad():
             head = model.forward_head(model.forward_features(images), pre_logits=True)
-            assert torch.equal(batch_features(model, images, "class", 1), head), name
+            found = batch_features(model, images, tokens_of(model, None, 1), 1)
+            several = batch_features(model, images, tokens_of(model, "pooled", 1), 2)
+        assert torch.equal(found, head), name
+        assert torch.equal(several[:, model.embed_dim :], head), name
 
 
 def test_layers_stand_side_by_side():
@@ -85,6 +90,9 @@ def test_what_cannot_be_probed_is_refused():
     with pytest.raises(ValueError, match="class token only after its last block"):
         frozen_features(model, loader(4), loader(4), layers=2)
     assert frozen_features(model, loader(4), loader(4), layers=2, tokens="patches").num_classes == 3
+    without = build_model("hyper_set_512_patch14_224", **SMALL, global_pool="avg", class_token=False).eval()
+    with pytest.raises(ValueError, match="this HyperSET has no class token: choose pooled or patches"):
+        frozen_features(without, loader(4), loader(4), tokens="class")
     with pytest.raises(ValueError, match="layers is 3, but the model has 2 blocks"):
         frozen_features(small("crate_micro_patch4_32"), loader(4), loader(4), layers=3)
     with pytest.raises(ValueError, match="no images to evaluate on"):

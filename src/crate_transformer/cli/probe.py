@@ -37,8 +37,8 @@ class Command(Checkpoint):
     """Folder or zip with one sub-folder per class, or with a 'train' and a 'val' part of such folders."""
     method: Literal["knn", "linear", "both"] = "both"
     """k nearest neighbours, a linear classifier, or both."""
-    tokens: Literal["class", "patches", "both"] | None = None
-    """Class token, mean of the patch tokens, or both concatenated; default: the input of the classification head."""
+    tokens: Literal["pooled", "class", "patches", "both"] | None = None
+    """Pooled as for the classification head (default), class token, mean of the patch tokens, or both of these two."""
     layers: int = 1
     """Concatenate the tokens of this many last layers."""
     k: tuple[int, ...] = (10, 20, 100, 200)

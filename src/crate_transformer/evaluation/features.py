@@ -13,7 +13,7 @@ from crate_transformer.inspection import frozen, to_model, untrained_twin
 from crate_transformer.inspection.normalisation import at_least_float32
 from crate_transformer.models import Backbone
 
-Tokens = Literal["class", "patches", "both"]
+Tokens = Literal["pooled", "class", "patches", "both"]
 ROWS = ("model", "untrained", "pixels")
 PIXEL_SIDE = 16
 
@@ -73,8 +73,8 @@ def frozen_features(
     """The features of the batches ``(images, labels)`` of two loaders, computed once for all probes.
 
     Args:
-        tokens: normalised class token, mean of the normalised patch tokens, or both; default: the input of the
-            classification head.
+        tokens: ``"pooled"`` as in ``forward_head`` (default; of the last block it is the input of the classification
+            head), normalised class token, mean of the normalised patch tokens, or ``"both"`` of the last two.
         layers: number of last blocks whose tokens are concatenated.
         untrained: the control; default: ``untrained_twin(model, seed)``.
 
@@ -93,13 +93,17 @@ def frozen_features(
 
 
 def tokens_of(model: Backbone, tokens: Tokens | None, layers: int) -> Tokens:
-    """The choice of tokens, validated; default: the input of the classification head."""
-    chosen = tokens or ("patches" if model.config.global_pool == "avg" else "class")
+    """The choice of tokens, validated; ``"class"`` where these are the pooled ones."""
+    chosen = tokens or "pooled"
     if chosen not in get_args(Tokens):
         raise ValueError(f"tokens is {tokens!r}: choose one of {', '.join(get_args(Tokens))}")
+    if chosen == "pooled" and model.config.global_pool != "avg":
+        chosen = "class"
     if not 1 <= layers <= len(model.blocks):
         raise ValueError(f"layers is {layers}, but the model has {len(model.blocks)} blocks")
-    if chosen != "patches" and layers > 1 and not model.num_prefix_tokens:
+    if chosen in ("class", "both") and not hasattr(model, "cls_token"):
+        raise ValueError(f"this {type(model).__name__} has no class token: choose pooled or patches")
+    if chosen in ("class", "both") and layers > 1 and not model.num_prefix_tokens:
         raise ValueError(
             f"{type(model).__name__} has a class token only after its last block: choose patches, or 1 layer"
         )
@@ -126,12 +130,15 @@ def batch_features(
     model: Backbone, images: Float[Tensor, "batch channels height width"], tokens: Tokens, layers: int
 ) -> Float[Tensor, "batch features"]:
     """Chosen tokens of the last ``layers`` blocks after the final norm, block by block, in float32 or better."""
-    final, blocks = model.forward_intermediates(images, layers, return_prefix_tokens=True, norm=True, output_fmt="NLC")
+    final, blocks = model.forward_intermediates(images, layers, return_prefix_tokens=True, output_fmt="NLC")
+    outputs = [torch.cat([prefix, patches], dim=1) for patches, prefix in blocks[:-1]] + [final]
     parts = []
-    if tokens != "patches":
-        parts += [prefix[:, 0] for _, prefix in blocks[:-1]] + [model.norm(final)[:, 0]]
-    if tokens != "class":
-        parts += [patches.mean(dim=1) for patches, _ in blocks]
+    if tokens == "pooled":
+        parts += [model.norm(model.pool(z)) for z in outputs]
+    if tokens in ("class", "both"):
+        parts += [model.norm(z[:, 0]) for z in outputs]
+    if tokens in ("patches", "both"):
+        parts += [model.norm(patches).mean(dim=1) for patches, _ in blocks]
     return at_least_float32(torch.cat(parts, dim=1))
 
 
