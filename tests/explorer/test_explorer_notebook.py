@@ -3,6 +3,7 @@
 import html
 import json
 import re
+from dataclasses import replace
 
 import numpy as np
 import pytest
@@ -42,6 +43,13 @@ def test_a_batch_as_the_model_takes_it(model):
     images = torch.randn(2, 3, 16, 24)
     data = data_of(ct.explore(model, images).page)
     assert [picture["views"][0]["grid"] for picture in data["pictures"]] == [[2, 3], [2, 3]]
+    with torch.no_grad():
+        shares = model(images).softmax(dim=-1)
+    for picture, exact in zip(data["pictures"], shares.numpy(), strict=True):
+        (view,), classes = picture["views"], [f"class {index}" for index in np.argsort(-exact)]
+        assert [name for name, _ in view["top"]] == classes
+        np.testing.assert_allclose([share for _, share in view["top"]], np.sort(exact)[::-1], rtol=1e-5)
+        np.testing.assert_allclose(view["effects"]["intact"], np.sort(exact)[::-1], rtol=1e-5)
 
 
 def test_effects_where_there_are_few_heads_or_when_asked(model):
@@ -83,3 +91,7 @@ def test_bad_input_is_one_sentence(model, tmp_path):
             ct.explore(model, [Image.new("RGB", (8, 8)), given])
     with pytest.raises(ValueError, match="there are 3 models"):
         ct.explore(dict.fromkeys("abc", model), torch.randn(1, 3, 16, 16))
+    other = build_model("crate_tiny_patch16_224", **TINY).eval()
+    other.preprocessing = replace(other.preprocessing, mean=(0.5, 0.5, 0.5))
+    with pytest.raises(ValueError, match="normalise their images differently: give pictures"):
+        ct.explore({"a": model, "b": other}, torch.randn(1, 3, 16, 16))

@@ -8,8 +8,12 @@ from pathlib import Path
 from typing import Any
 
 import numpy as np
+import torch
+from jaxtyping import Float
 from PIL import Image
+from torch import Tensor
 
+from crate_transformer.data import normalise, pixels, preprocess
 from crate_transformer.explorer.encoding import Bits
 from crate_transformer.explorer.tokens import head_dim_of, kind_of
 from crate_transformer.explorer.views import EPSILON_SQUARED, Reference, views_of
@@ -29,6 +33,7 @@ def collect(
     *,
     title: str,
     short_side: int,
+    batch: Float[Tensor, "pictures channels height width"] | None = None,
     bits: Bits = 8,
     references: Mapping[str, Reference] | None = None,
     progress: Callable[[int], object] | None = None,
@@ -39,6 +44,8 @@ def collect(
         models: one, or two to be compared, by the names that the page gives them.
         pictures: names and pictures.
         short_side: pixels of the shorter side, rounded to whole patches; see ``whole_picture``.
+        batch: the pictures as the models take them, used unchanged; unless given, pictures are classified with each
+            model's preprocessing and measured at ``short_side``.
         bits: of a stored number.
         references: by the models' names; single heads are switched off for those that have one and know classes.
         progress: called with the number of steps done, of ``num_steps``.
@@ -62,9 +69,14 @@ def collect(
     columns, described = [], []
     for name, model in models.items():
         reference = (references or {}).get(name)
-        whole = [whole_picture(model, picture, short_side) for _, picture in pictures]
-        shown = shown or whole
-        views = views_of(model, [picture for _, picture in pictures], whole, bits, reference, step)
+        if batch is None:
+            fitted = [whole_picture(model, picture, short_side) for _, picture in pictures]
+            whole = [normalise(pixels(picture), model.preprocessing) for picture in fitted]
+            inputs = torch.stack([preprocess(picture, model.preprocessing) for _, picture in pictures])
+        else:
+            fitted, whole, inputs = [picture for _, picture in pictures], list(batch), batch
+        shown = shown or fitted
+        views = views_of(model, inputs, whole, bits, reference, step)
         columns.append(views)
         described.append(_model(name, model, views, bits, reference))
     data = {

@@ -56,22 +56,22 @@ def explore(
     Args:
         model: one model, or two by name, to be compared.
         images: pictures, paths of pictures or folders, or a batch as the model takes it.
-        size: pixels of the shorter side; that of the model's inputs unless given. Of a batch its own.
+        size: pixels of the shorter side; that of the model's inputs unless given. A batch is used as it is.
         bits: of a number in the page.
         effects: whether to switch every head off once, which takes two forward passes for each; where there are at most
             64 unless given.
         show: whether to show progress.
 
     Raises:
-        ValueError: there are no pictures, a picture is unreadable, or as ``collect``.
+        ValueError: there are no pictures, a picture is unreadable, two models normalise differently but are given one
+            batch, or as ``collect``.
     """
     models = dict(model) if isinstance(model, Mapping) else {type(model).__name__: model}
-    first = next(iter(models.values()))
     if isinstance(images, Tensor):
-        pictures, size = _unnormalised(first, images), min(images.shape[-2:])
+        batch, pictures = images, _unnormalised(models, images)
     else:
         one = isinstance(images, str | Path | Image.Image | np.ndarray)
-        pictures = _pictures([images] if one else list(images))
+        batch, pictures = None, _pictures([images] if one else list(images))
     side = size or max(min(each.preprocessing.img_size) for each in models.values())
     references = {
         name: package_reference(each)
@@ -79,8 +79,8 @@ def explore(
         if (has_few_heads(each) if effects is None else effects)
     }
     with ProgressLine("looking inside", num_steps(models, len(pictures)), show=show) as line:
-        data = collect(models, pictures, title=" and ".join(models), short_side=side, bits=bits, references=references,
-                       progress=line.update)  # fmt: skip
+        data = collect(models, pictures, title=" and ".join(models), short_side=side, batch=batch, bits=bits,
+                       references=references, progress=line.update)  # fmt: skip
     return Exploration(explorer_page(data))
 
 
@@ -103,7 +103,10 @@ def _pictures(given: Sequence[Picture]) -> list[tuple[str, Image.Image]]:
     return [(names[name] if isinstance(name, Path) else name, picture.convert("RGB")) for name, picture in found]
 
 
-def _unnormalised(model: Backbone, images: Tensor) -> list[tuple[str, Image.Image]]:
-    mean, std = (torch.tensor(getattr(model.preprocessing, name)).view(3, 1, 1) for name in ("mean", "std"))
+def _unnormalised(models: Mapping[str, Backbone], images: Tensor) -> list[tuple[str, Image.Image]]:
+    statistics = {(model.preprocessing.mean, model.preprocessing.std) for model in models.values()}
+    if len(statistics) > 1:
+        raise ValueError("the models normalise their images differently: give pictures instead of a batch")
+    mean, std = (torch.tensor(values).view(3, 1, 1) for values in statistics.pop())
     shown = ((images.detach().float().cpu() * std + mean).clamp(0, 1) * 255).round().byte()
     return [(f"picture {n}", Image.fromarray(each.permute(1, 2, 0).numpy())) for n, each in enumerate(shown)]

@@ -5,10 +5,8 @@ from dataclasses import dataclass
 
 import torch
 from jaxtyping import Float
-from PIL import Image
 from torch import Tensor
 
-from crate_transformer.data import normalise, pixels, preprocess
 from crate_transformer.explorer.encoding import Bits, bitmap
 from crate_transformer.explorer.tokens import layer_data, patch_colours, recorded
 from crate_transformer.inspection import (
@@ -43,8 +41,8 @@ class Reference:
 
 def views_of(
     model: Backbone,
-    pictures: Sequence[Image.Image],
-    whole: Sequence[Image.Image],
+    inputs: Float[Tensor, "pictures channels height width"],
+    whole: Sequence[Float[Tensor, "channels _ _"]],
     bits: Bits,
     reference: Reference | None,
     step: Callable[[], None],
@@ -52,15 +50,14 @@ def views_of(
     """What the page shows of each picture; ``untrained`` besides, the curves of an untrained model.
 
     Args:
-        pictures: as they were given; classes are told of these.
-        whole: the same in whole patches.
+        inputs: the pictures as the model classifies them.
+        whole: the same uncropped, in whole patches.
         step: called once for each picture, and once when heads were switched off.
     """
-    inputs = torch.stack([preprocess(picture, model.preprocessing) for picture in pictures])
-    tops = classify_batch(model, inputs, CLASSES) if model.num_classes else [()] * len(pictures)
-    twin, found, seen = untrained_twin(model), [{} for _ in pictures], [[] for _ in pictures]
+    tops = classify_batch(model, inputs, CLASSES) if model.num_classes else [()] * len(inputs)
+    twin, found, seen = untrained_twin(model), [{} for _ in whole], [[] for _ in whole]
     for numbers in _batches(model, whole):
-        images = torch.stack([normalise(pixels(whole[number]), model.preprocessing) for number in numbers])
+        images = torch.stack([whole[number] for number in numbers])
         measured = zip(recorded(model, images), _curves(model, twin, images), _objects(model, images), strict=True)
         for number, (tokens, curves, objects) in zip(numbers, measured, strict=True):
             seen[number] = tokens
@@ -72,7 +69,7 @@ def views_of(
     colours = [patch_colours(model, [tokens[layer]["features"] for tokens in seen]) for layer in layers]
     return [
         {
-            "grid": list(model.grid_size(image.height, image.width)),
+            "grid": list(model.grid_size(*image.shape[-2:])),
             "top": [[printable(kind), share] for kind, share in tops[number]],
             **found[number],
             "effects": effects and effects[number],
@@ -85,12 +82,13 @@ def views_of(
     ]
 
 
-def _batches(model: Backbone, whole: Sequence[Image.Image]) -> Iterator[list[int]]:
+def _batches(model: Backbone, whole: Sequence[Tensor]) -> Iterator[list[int]]:
     """The numbers of pictures of one shape, as many as go through the model together."""
     shapes: dict[tuple[int, int], list[int]] = {}
     for number, image in enumerate(whole):
-        shapes.setdefault(image.size, []).append(number)
-    for (width, height), numbers in shapes.items():
+        height, width = image.shape[-2:]
+        shapes.setdefault((height, width), []).append(number)
+    for (height, width), numbers in shapes.items():
         rows, columns = model.grid_size(height, width)
         size = max(1, _TOKENS // (rows * columns))
         yield from (numbers[start : start + size] for start in range(0, len(numbers), size))
