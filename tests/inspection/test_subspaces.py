@@ -61,6 +61,21 @@ def test_every_number_against_a_loop(family):
     assert set(found.trained.dictionaries) == names
 
 
+def test_layers_that_share_weights_are_measured_one_by_one():
+    shared = subspace_geometry(build_model("crate_tiny_patch16_224", **TINY | {"depth": 4}, recurrences=2)).trained
+    for measured in (shared.gram, shared.angles, shared.joint_rank, shared.dictionaries["dictionary"].effective_rank):
+        assert len(measured) == 4
+        np.testing.assert_array_equal(measured[0], measured[1])
+        assert not np.array_equal(measured[1], measured[2])
+    few = {"embed_dim": 12, "depth": 3, "num_heads": 3, "img_size": 28, "num_classes": 4, "time_dim": 4}
+    model = build_model("hyper_set_512_recurrent_patch14_224", **few, recurrences=3, rank=2, rank_scale=50.0)
+    found = subspace_geometry(model).trained
+    for layer, block in enumerate(model.blocks):
+        joint = (block.attn.subspaces.weight + block.changed()[0]).detach().double().numpy()
+        assert found.joint_rank[layer] == pytest.approx(effective_rank(joint), rel=1e-5)
+    assert len(set(found.joint_rank)) == 3
+
+
 def test_orthogonal_and_repeated_subspaces_have_known_values():
     model = build_model("crate_tiny_patch16_224", **TINY)
     orthogonal = torch.linalg.qr(torch.randn(12, 12))[0]
@@ -103,3 +118,5 @@ def test_bad_input_is_named_with_the_remedy():
         subspace_geometry(build_model("vit_tiny_patch16_224", **TINY))
     with pytest.raises(ValueError, match="directions is 0"):
         subspace_geometry(build_model("crate_tiny_patch16_224", **TINY), directions=0)
+    with pytest.raises(ValueError, match="folded model no longer has its subspaces"):
+        subspace_geometry(build_model("crate_tiny_patch16_224", **TINY).fold())

@@ -17,7 +17,7 @@ from crate_transformer.inspection.maskcut import MaskCut, maskcut
 from crate_transformer.inspection.pca import FeaturePCA, feature_pca
 from crate_transformer.inspection.semantics import HeadSemantics, head_semantics
 from crate_transformer.inspection.steps import LayerSteps, layer_steps
-from crate_transformer.inspection.subspaces import SubspaceGeometry, subspace_geometry
+from crate_transformer.inspection.subspaces import SubspaceGeometry, has_subspaces, subspace_geometry
 from crate_transformer.models import Backbone
 
 _SHOWN = 8
@@ -83,7 +83,7 @@ def look_inside(
     large = torch.stack([normalise(pixels(crop), fitted) for crop in crops])
     twin, kind, missing = untrained_twin(model), type(model).__name__, []
     geometry = heads = None
-    if any(name.endswith(".subspaces.weight") for name, _ in model.named_parameters()):
+    if has_subspaces(model):
         geometry = subspace_geometry(model, untrained=twin)
     else:
         missing.append(f"{kind} has no subspaces and dictionaries: no geometry")

@@ -1,16 +1,15 @@
 """Geometry of the learned subspaces and dictionaries, layer by layer."""
 
-import re
 from dataclasses import dataclass
 
 import numpy as np
 import torch
 from einops import rearrange
 from jaxtyping import Float
-from torch import Tensor, nn
+from torch import Tensor
 
 from crate_transformer.inspection.controls import untrained_twin
-from crate_transformer.models import Backbone
+from crate_transformer.models import Backbone, Block, EnergyBlock, attention_of
 
 _DICTIONARIES = ("dictionary", "decoupled_dictionary")
 
@@ -80,8 +79,8 @@ def subspace_geometry(
     """Measure the subspaces and dictionaries of every layer (arXiv 2306.01129, section 3.1 and appendix B).
 
     These are properties of the weights alone; the dictionaries are those of ISTA (``dictionary``) or ODL
-    (``dictionary`` and ``decoupled_dictionary``). Random matrices are already incoherent, so consider the difference
-    from the control.
+    (``dictionary`` and ``decoupled_dictionary``). Layers are those of ``model.blocks``, each with the weights it uses,
+    also where several share them. Random matrices are already incoherent, so consider the difference from the control.
 
     Args:
         untrained: the control; default: ``untrained_twin(model)``.
@@ -89,8 +88,13 @@ def subspace_geometry(
         seed: seed for choosing the columns, which are the same in every layer.
 
     Raises:
-        ValueError: the model has no subspaces (a ViT has separate queries and keys), or ``directions`` is below 1.
+        ValueError: the model has no subspaces (a ViT has separate queries and keys), it is folded, or ``directions`` is
+            below 1.
     """
+    if model.folded:
+        raise ValueError("a folded model no longer has its subspaces and dictionaries: measure the original model")
+    if not has_subspaces(model):
+        raise ValueError(f"{type(model).__name__} has no subspaces: give a CRATE, CRATE-alpha, CRATE-MAE or ToST")
     if directions < 1:
         raise ValueError(f"directions is {directions}: it must be at least 1")
     control = untrained_twin(model) if untrained is None else untrained
@@ -98,17 +102,17 @@ def subspace_geometry(
     return SubspaceGeometry(trained=trained, untrained=_geometry(control, directions, seed), directions=directions)
 
 
+def has_subspaces(model: Backbone) -> bool:
+    """Whether every block's attention projects tokens to learned subspaces."""
+    return all(hasattr(attention_of(block), "subspaces") for block in model.blocks)
+
+
 def _geometry(model: Backbone, directions: int, seed: int) -> Geometry:
-    weights = dict(model.named_parameters())
-    names = [name for name in weights if re.fullmatch(r"blocks\.\d+\.\w+\.subspaces\.weight", name)]
-    if not names:
-        raise ValueError(f"{type(model).__name__} has no subspaces: give a CRATE, CRATE-alpha, CRATE-MAE or ToST")
     heads = model.config.num_heads
-    layers = [_subspaces(_double(weights[name]), heads, directions, seed) for name in names]
+    layers = [_subspaces(_projection(block), heads, directions, seed) for block in model.blocks]
     dictionaries = {}
     for wanted in _DICTIONARIES:
-        found = [w for name, w in weights.items() if re.fullmatch(rf"blocks\.\d+\.\w+\.{wanted}", name)]
-        if found:
+        if found := [getattr(step, wanted) for block in model.blocks if hasattr(step := block.sparse_step, wanted)]:
             measured = [_dictionary(_double(dictionary)) for dictionary in found]
             dictionaries[wanted] = DictionaryGeometry(
                 **{key: np.array([one[key] for one in measured]) for key in measured[0]}
@@ -116,7 +120,14 @@ def _geometry(model: Backbone, directions: int, seed: int) -> Geometry:
     return Geometry(**{key: np.stack([layer[key] for layer in layers]) for key in layers[0]}, dictionaries=dictionaries)
 
 
-def _double(parameter: nn.Parameter) -> Float[Tensor, "rows columns"]:
+def _projection(block: Block) -> Float[Tensor, "columns dim"]:
+    r""":math:`U_{[K]}^\top` with which this block projects, including a change of low rank."""
+    weight = _double(attention_of(block).subspaces.weight)
+    change = block.changed()[0] if isinstance(block, EnergyBlock) else None
+    return weight if change is None else weight + _double(change)
+
+
+def _double(parameter: Tensor) -> Float[Tensor, "rows columns"]:
     return parameter.detach().to("cpu", torch.float64)
 
 

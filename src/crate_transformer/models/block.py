@@ -50,6 +50,10 @@ class EnergyBlock(Protocol):
         """The energies that attention and the second step were derived to lower, at these tokens."""
         ...
 
+    def changed(self) -> tuple[Tensor | None, Tensor | None]:
+        """What this block adds to the weights of its subspaces and of its second step, which it may share."""
+        ...
+
 
 def attention_of(block: Block) -> Any:
     """The attention module of a block.
