@@ -79,6 +79,14 @@ def test_a_family_lacks_what_it_has_not(crate, refused, pets, tmp_path, family, 
         assert "no softmax attention" in refused("inspect", pets, "--checkpoint", folder, "--layers", "0")
 
 
+def test_a_model_without_class_token(crate, refused, picture, tmp_path):
+    shape = {"img_size": 16, "patch_size": 8, "embed_dim": 8, "depth": 1, "num_heads": 2, "num_classes": 2}
+    model = build_model("hyper_set_512_patch14_224", **shape, class_token=False, global_pool="avg")
+    options = ("inspect", picture, "--checkpoint", save_checkpoint(model, tmp_path / "model"))
+    said = refused(*options, "--output", tmp_path / "out", "--heads", "1")
+    assert "this HyperSET has no class token: leave out --layers and --heads" in said
+
+
 def test_checkpoints_are_compared_on_the_same_pictures(crate, refused, plain, picture, tmp_path):
     other = save_checkpoint(build_model("crate_micro_patch4_32", depth=2, num_classes=2), tmp_path / "other")
     options = ("inspect", picture, "--checkpoint", plain, "--output", tmp_path / "out", "--compare")

@@ -33,6 +33,17 @@ def test_controls_are_the_untrained_twin():
     np.testing.assert_array_equal(inside.heads.summary.consistency, inside.heads.summary.untrained_consistency)
 
 
+@pytest.mark.parametrize("family", ["hyper_set_512_patch14_224", "crate_512_patch14_224"])
+def test_a_model_without_class_token_lacks_only_its_attention(family):
+    shape = {"img_size": 16, "patch_size": 4, "embed_dim": 8, "depth": 1, "num_heads": 2, "num_classes": 2}
+    model = build_model(family, **shape, class_token=False, global_pool="avg").eval()
+    inside = look_inside(model, noise(2), short_side=16)
+    assert inside.heads is None and all(look.attention is None and look.top for look in inside.looks)
+    assert inside.geometry and (inside.energies is not None) == (family == "hyper_set_512_patch14_224")
+    assert inside.missing == (f"this {type(model).__name__} has no class token: no attention maps and no comparison of "
+                              "heads",)  # fmt: skip
+
+
 def test_no_pictures():
     with pytest.raises(ValueError, match="at least one image"):
         look_inside(build_model("crate_micro_patch4_32", depth=1), [], short_side=16)

@@ -140,11 +140,13 @@ class Command:
 
     def mask_place(self, model: "Backbone", heads: tuple[int, ...]) -> tuple[tuple[int, int] | None, str]:
         """Layer and head of the mask, and the reason; ``None`` if the model has no attention and none was given."""
-        from crate_transformer.inspection import has_attention
         from crate_transformer.inspection.best_head import best_head
+        from crate_transformer.inspection.look import missing_attention
         from crate_transformer.inspection.reader import reader
 
-        if not (has_attention(model) or self.layers or self.heads):
+        if why := missing_attention(model):
+            if self.layers or self.heads:
+                raise ValueError(f"{why}: leave out --layers and --heads")
             return None, ""
         layers = reader(model).choose_layers(self.layers or None)
         best = best_head(model)

@@ -25,7 +25,7 @@ class Look:
 
     ``image`` is the image at the size used for attention, ``(height, width, 3)`` bytes; ``top`` are the most likely
     classes with their probabilities (empty without a classifier); ``attention`` is ``None`` for a model without
-    attention maps.
+    attention maps or class token.
     """
 
     name: str
@@ -69,8 +69,16 @@ def look(
 
 
 def has_attention(model: Backbone) -> bool:
-    """Whether the model's blocks compare tokens, which a ToST's do not."""
-    return all(attention_of(block).rows for block in model.blocks)
+    """Whether there is attention of a class token; see ``missing_attention``."""
+    return missing_attention(model) is None
+
+
+def missing_attention(model: Backbone) -> str | None:
+    """Why there is no attention of a class token: blocks do not compare tokens, or there is no class token in them."""
+    kind = type(model).__name__
+    if not all(attention_of(block).rows for block in model.blocks):
+        return f"{kind} has no softmax attention in its blocks"
+    return None if model.num_prefix_tokens else f"this {kind} has no class token"
 
 
 def whole_picture(

@@ -12,7 +12,7 @@ from crate_transformer.data import normalise, pixels, preprocess, resize_crop
 from crate_transformer.inspection.controls import untrained_twin
 from crate_transformer.inspection.energies import EnergySteps, energy_steps, has_energies
 from crate_transformer.inspection.layerwise import LayerwiseObjective, layerwise_objective
-from crate_transformer.inspection.look import Look, has_attention, look
+from crate_transformer.inspection.look import Look, look, missing_attention
 from crate_transformer.inspection.maskcut import MaskCut, maskcut
 from crate_transformer.inspection.pca import FeaturePCA, feature_pca
 from crate_transformer.inspection.semantics import HeadSemantics, head_semantics
@@ -87,8 +87,8 @@ def look_inside(
         geometry = subspace_geometry(model, untrained=twin)
     else:
         missing.append(f"{kind} has no subspaces and dictionaries: no geometry")
-    if not has_attention(model):
-        missing.append(f"{kind} has no softmax attention in its blocks: no attention maps and no comparison of heads")
+    if why := missing_attention(model):
+        missing.append(f"{why}: no attention maps and no comparison of heads")
     elif len(looks) < 2:
         missing.append("only one image: no comparison of heads across images")
     else:
