@@ -67,6 +67,39 @@ def test_the_query_is_told():
     assert told == ["class token", "patch (1, 2)", "region of 2 patches"]
 
 
+class ForeignViT(torch.nn.Module):
+    """One block that projects to queries and keys, with timm's names and four tokens before the patches."""
+
+    num_prefix_tokens = 4
+
+    def __init__(self, *tokens):
+        super().__init__()
+        self.patch_embed = torch.nn.Conv2d(3, 8, 4, stride=4)
+        self.patch_embed.patch_size = (4, 4)
+        for name, count in tokens:
+            setattr(self, name, torch.nn.Parameter(torch.randn(1, count, 8)))
+        self.tokens = tokens
+        block = torch.nn.Module()
+        block.attn = torch.nn.Module()
+        block.attn.num_heads, block.attn.q_norm, block.attn.k_norm = 1, torch.nn.Identity(), torch.nn.Identity()
+        self.blocks = torch.nn.ModuleList([block])
+
+    def forward_features(self, images):
+        prefix = [getattr(self, name).expand(len(images), -1, -1) for name, _ in self.tokens]
+        z = torch.cat([*prefix, self.patch_embed(images).flatten(2).mT], dim=1)[:, None]
+        return self.blocks[0].attn.q_norm(z), self.blocks[0].attn.k_norm(z)
+
+
+def test_a_register_is_not_the_class_token():
+    images = torch.randn(1, 3, 16, 16)
+    both, registers = ForeignViT(("cls_token", 1), ("reg_token", 3)), ForeignViT(("reg_token", 4))
+    assert attention_maps(both, images).query == "class token"
+    for ask in (attention_maps, attention_rollout):
+        with pytest.raises(ValueError, match=r"the model has no class token: give a patch as \(row, column\)"):
+            ask(registers, images)
+    assert attention_maps(registers, images, query=(0, 1)).maps.shape == (1, 1, 1, 4, 4)
+
+
 def test_registers_are_no_patches_and_half_precision_gives_finite_maps():
     model = build_model(FAMILIES[1], **TINY, reg_tokens=3).eval()
     images = torch.randn(2, 3, 16, 32)

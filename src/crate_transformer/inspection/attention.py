@@ -74,7 +74,7 @@ def attention_maps(
     source = reader(model)
     chosen, chosen_heads = source.choose_layers(layers), source.choose_heads(heads)
     rows, columns = source.grid(*images.shape[-2:])
-    tokens, who = query_tokens(query, rows, columns, source.num_prefix_tokens)
+    tokens, who = query_tokens(query, source, rows, columns)
     parts = []
     for batch in images.split(max(1, _MAX_TOKENS // max(1, rows * columns))):
         by_layer = _read_layers(source, batch, chosen, chosen_heads, tokens)
@@ -83,10 +83,10 @@ def attention_maps(
     return AttentionMaps(maps=maps, layers=chosen, heads=chosen_heads, query=who)
 
 
-def query_tokens(query: Query, rows: int, columns: int, num_prefix_tokens: int) -> tuple[list[int], str]:
+def query_tokens(query: Query, source: Reader, rows: int, columns: int) -> tuple[list[int], str]:
     """The positions of the query tokens, and a description of the query."""
     if isinstance(query, str):
-        if query != "cls" or not num_prefix_tokens:
+        if query != "cls" or not source.has_class_token:
             why = "the model has no class token" if query == "cls" else f"query is {query!r}"
             raise ValueError(f"{why}: give a patch as (row, column), a list of patches, or a mask of the token grid")
         return [0], "class token"
@@ -105,7 +105,7 @@ def query_tokens(query: Query, rows: int, columns: int, num_prefix_tokens: int) 
                 f"there is no patch {(row, column)}: rows go from 0 to {rows - 1}, columns from 0 to {columns - 1}"
             )
     who = f"patch ({asked[0, 0]}, {asked[0, 1]})" if single else f"region of {len(asked)} patches"
-    return (num_prefix_tokens + asked[:, 0] * columns + asked[:, 1]).tolist(), who
+    return (source.num_prefix_tokens + asked[:, 0] * columns + asked[:, 1]).tolist(), who
 
 
 def _read_layers(

@@ -13,7 +13,9 @@ from crate_transformer.models import Backbone, Preprocessing, attention_of
 
 _FOREIGN_PAIRS = (("q_norm", "k_norm"), ("query", "key"), ("q_proj", "k_proj"))
 """Names of the modules that output queries and keys: in timm, in transformers 4, and in transformers 5."""
-_PREFIX_TOKENS = ("cls_token", "class_embedding", "distillation_token")
+_CLASS_TOKENS = ("cls_token", "class_embedding")
+"""Names of the parameters of timm and transformers that are class tokens."""
+_PREFIX_TOKENS = (*_CLASS_TOKENS, "distillation_token")
 """Names of the parameters of transformers that are tokens before the patches, beside registers."""
 _OTHERS = "give one of our models, or a plain ViT of timm or transformers"
 
@@ -23,7 +25,8 @@ class Reader:
     """How to read a model: the attention map of each layer, the module that outputs its features, and the geometry.
 
     ``layers`` name modules of the whole model. An entry is ``None`` if its layer does not compare tokens, which is
-    allowed only if maps are not needed. ``run`` takes images and the number of the last layer that must run.
+    allowed only if maps are not needed. A class token is the first token. ``run`` takes images and the number of the
+    last layer that must run.
     """
 
     model: nn.Module
@@ -33,6 +36,7 @@ class Reader:
     num_heads: int
     patch_size: tuple[int, int]
     num_prefix_tokens: int
+    has_class_token: bool
     run: Callable[[Tensor, int], object]
 
     def choose_layers(self, layers: Sequence[int] | None) -> tuple[int, ...]:
@@ -97,6 +101,7 @@ def _own(model: Backbone, attention: bool) -> Reader:
         num_heads=model.config.num_heads,
         patch_size=model.patch_size,
         num_prefix_tokens=model.num_prefix_tokens,
+        has_class_token=model.num_prefix_tokens > 0,
         run=lambda images, last: model.forward_intermediates(
             images, [last], stop_early=True, output_fmt="NLC", intermediates_only=True
         ),
@@ -137,6 +142,7 @@ def _foreign(model: Any) -> Reader:
         num_heads=num_heads,
         patch_size=(patch, patch) if isinstance(patch, int) else tuple(patch),
         num_prefix_tokens=prefix,
+        has_class_token=any(name.endswith(_CLASS_TOKENS) for name in parameters),
         run=lambda images, last: forward(images),
     )
 

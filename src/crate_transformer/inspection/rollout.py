@@ -32,7 +32,7 @@ def attention_rollout(
         raise ValueError("attention rollout needs at least one image")
     source = reader(model)
     rows, columns = source.grid(*images.shape[-2:])
-    tokens, _ = query_tokens(query, rows, columns, source.num_prefix_tokens)
+    tokens, _ = query_tokens(query, source, rows, columns)
     names = [name for layer in source.layers for name in dict.fromkeys([layer.query, layer.key])]
     parts = []
     for image in images.split(1):
