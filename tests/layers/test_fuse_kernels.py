@@ -12,7 +12,7 @@ from crate_transformer.kernels import INTERPRETED, worthwhile
 from crate_transformer.layers import MSSA, fuse_kernels
 from crate_transformer.layers.fuse_kernels import attend_fused
 from crate_transformer.layers.norm_linear import NormLinear
-from crate_transformer.models import build_model
+from crate_transformer.models import LANGUAGE_MODELS, build_language_model, build_model
 
 pytestmark = pytest.mark.skipif(INTERPRETED, reason="TRITON_INTERPRET=1 runs the kernels on the CPU too")
 
@@ -57,6 +57,17 @@ def test_on_a_cpu_nothing_changes(model, fold):
     with record(fused, "blocks.*.mssa.attention") as seen:
         fused(images)
     assert len(seen) == 2
+
+
+@pytest.mark.usefixtures("triton")
+@pytest.mark.parametrize("name", ["crate_mhsa_mini_patch8_64", "cbt_mini_patch8_64", "crate_lm_micro"])
+def test_relatives_of_crate_stay_the_same(name):
+    language = name in LANGUAGE_MODELS
+    plain = (build_language_model if language else build_model)(name, depth=2).eval().fold()
+    given = torch.randint(50, (2, 16)) if language else torch.randn(2, 3, 64, 64)
+    fused = copy.deepcopy(plain)
+    fuse_kernels(fused)
+    torch.testing.assert_close(fused(given), plain(given), rtol=0, atol=0)
 
 
 def test_the_kernels_are_for_16_bits_on_a_gpu():

@@ -63,5 +63,7 @@ def _fuse_block(block: Any, tune: bool) -> None:
 
 
 def _is_folded_crate_block(module: nn.Module) -> bool:
-    step = getattr(module, "ista", None)
-    return type(step) is nn.Sequential and [type(part) for part in step] == [nn.Linear, nn.ReLU]
+    step, attention = getattr(module, "ista", None), getattr(module, "attention", None)
+    if type(step) is not nn.Sequential or [type(part) for part in step] != [nn.Linear, nn.ReLU]:
+        return False
+    return attention is not None and hasattr(module.get_submodule(attention), "subspaces")
