@@ -9,7 +9,7 @@ import torch.nn.functional as F
 from test_every_model import every_class, toy
 
 from crate_transformer.layers import HookPoint, drop_path
-from crate_transformer.models import MODELS, Preprocessing
+from crate_transformer.models import MODELS, Preprocessing, build_model
 
 without_class_token = {"ToST"}
 without_attention = {"ToST"}
@@ -88,6 +88,14 @@ def test_pruning_keeps_the_features(name, images):
     assert not any(hasattr(model, part) for part in model.not_in_logits)
     with pytest.raises(ValueError, match=r"indices are .*, but the model has blocks"):
         model.prune_intermediate_layers([2])
+
+
+def test_pruning_leaves_no_model_that_its_configuration_does_not_describe():
+    model = build_model("crate_cbt_small_patch16_224", img_size=16, patch_size=8, embed_dim=12, depth=4, num_heads=3)
+    with pytest.raises(ValueError, match=r"'mssa\+cbsa' has MSSA in half of its blocks: keep the last block"):
+        model.prune_intermediate_layers([2])
+    assert (len(model.blocks), model.config.depth) == (4, 4)
+    assert model.prune_intermediate_layers(2) == [2, 3] and model.num_classes == 0
 
 
 @every_class

@@ -1,5 +1,6 @@
 """CBT, the contract-and-broadcast transformer, linear in the number of tokens (arXiv 2509.16875)."""
 
+from collections.abc import Sequence
 from dataclasses import dataclass, replace
 from typing import Any, Literal
 
@@ -113,6 +114,18 @@ class CBT(Backbone):
             patch_embed=ConvStem(config.patch_shape, config.in_chans, config.embed_dim),
             blocks=[Block(config, attention) for attention in config.attentions],
         )
+
+    def prune_intermediate_layers(
+        self, indices: int | Sequence[int] = 1, prune_norm: bool = False, prune_head: bool = True
+    ) -> list[int]:
+        """As for every backbone.
+
+        Raises:
+            ValueError: blocks of ``"mssa+cbsa"`` would be removed, so that MSSA would not be in half of them.
+        """
+        if self.config.attention == "mssa+cbsa" and max(self._chosen_blocks(indices)) < len(self.blocks) - 1:
+            raise ValueError("a CBT with attention 'mssa+cbsa' has MSSA in half of its blocks: keep the last block")
+        return super().prune_intermediate_layers(indices, prune_norm, prune_head)
 
     def context(self, z: Float[Tensor, "batch tokens dim"], height: int, width: int) -> dict[str, Any]:
         """The grid of the patches."""
