@@ -78,5 +78,12 @@ def test_checkpoints_share_one_figure_if_they_were_measured_at_one_place():
     figure = layerwise_figure({f"epoch {epoch}": half for epoch in (1, 10, 100)})
     assert "after attention" in figure.axes[0].get_ylabel()
     assert len(figure.axes[0].lines) == 6
-    with pytest.raises(ValueError, match="at the same place"):
-        layerwise_figure({"a": half, "b": layerwise_objective(model, images)})
+    for other in (
+        {},
+        {"place": "half", "normalisation": "none"},
+        {"place": "half", "epsilon_squared": 1.0},
+    ):
+        with pytest.raises(
+            ValueError, match=r"these differ in place, normalisation or epsilon squared: .*'half', 'head'"
+        ):
+            layerwise_figure({"a": half, "b": layerwise_objective(model, images, **other)})

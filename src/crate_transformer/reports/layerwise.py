@@ -22,22 +22,26 @@ def layerwise_figure(objectives: Mapping[str, LayerwiseObjective]) -> Figure:
     model, dashed for the untrained one. At most seven models, or checkpoints of one model.
 
     Raises:
-        ValueError: there are more than seven, or they were measured at different places.
+        ValueError: there are more than seven, or they were measured at different places, or with another normalisation
+            or epsilon.
     """
     if not 0 < len(objectives) <= len(COLOURS):
         raise ValueError(f"the layer-wise figure shows 1 to {len(COLOURS)} models, not {len(objectives)}")
     longest = max(map(len, objectives)) + len(", untrained")
     columns = max(1, min(4, 2 * len(objectives), _LEGEND_LETTERS // (longest + 6)))
+    measured = {(one.place, one.normalisation, one.epsilon_squared) for one in objectives.values()}
+    if len(measured) > 1:
+        raise ValueError(
+            "the layer-wise figure compares models measured in the same way; these differ in place, normalisation or "
+            f"epsilon squared: {', '.join(map(str, sorted(measured)))}"
+        )
+    ((place, _, _),) = measured
     figure = new_figure(height=3.3 + 0.2 * -(-2 * len(objectives) // columns))
     rate, sparsity = figure.subplots(1, 2)
     for (name, objective), colour in zip(objectives.items(), COLOURS, strict=False):
         _curve(rate, objective, "subspace_rate", name, colour)
         _curve(sparsity, objective, "nonzero", name, colour)
-    places = {objective.place for objective in objectives.values()}
-    if len(places) > 1:
-        raise ValueError("the layer-wise figure compares models measured at the same place: some were measured at the "
-                         "input of the layers, others after attention")  # fmt: skip
-    where = {"input": "the layer input", "half": "the tokens after attention"}[places.pop()]
+    where = {"input": "the layer input", "half": "the tokens after attention"}[place]
     rate.set(title="Compression: coding rate in the subspaces", ylabel=f"{RATE} of {where} (nats)")
     sparsity.set(title="Sparsity: fraction of non-zero entries", ylabel="non-zeros after the sparse step")
     sparsity.yaxis.set_major_formatter(PercentFormatter(xmax=1, decimals=0))
