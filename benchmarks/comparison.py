@@ -146,7 +146,7 @@ def layers(model: Backbone, split: Split) -> dict[str, object]:
     for name in ("trained", "untrained"):
         steps = getattr(found, name)
         sparse = steps.sparse and {key: getattr(steps.sparse, key).mean(axis=0) for key in ("lowered", "bounded")}
-        result[name] = {"compressing": steps.compressing, "sparse": sparse}
+        result[name] = {"compressing": None if steps.unchanged else steps.compressing, "sparse": sparse}
     return result
 
 

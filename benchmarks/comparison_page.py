@@ -90,7 +90,8 @@ AUC on every set, as above.
 
 ## Does each step do what it was derived for?
 
-One number per layer, first layer first, on held-out images; empty if the family has no such step.
+One number per layer, first layer first, on held-out images; empty if the family has no such step,
+or if it changes R^c of no image, as untrained step sizes of zero.
 
 {steps}
 

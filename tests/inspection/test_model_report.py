@@ -69,7 +69,7 @@ def test_models_of_every_precision_are_looked_into_and_left_as_they_were(family,
     weights = {name: value.clone() for name, value in model.state_dict().items()}
     inside = look_inside(model, noise(3), short_side=16)
     assert all(np.isfinite(rates).all() for rates in (inside.steps.trained.rate_after, inside.objective.nonzero))
-    assert (inside.energies is None) == (family != "hyper_set_512_patch14_224")
+    assert (inside.energies is None) == (family != "hyper_set_512_patch14_224") == (inside.untrained_energies is None)
     assert [part.training for part in model.modules()] == modes
     for name, value in model.state_dict().items():
         torch.testing.assert_close(value, weights[name], rtol=0, atol=0)

@@ -4,10 +4,10 @@ import numpy as np
 import pytest
 import torch
 
-from crate_transformer.inspection import layer_steps, layerwise_objective
+from crate_transformer.inspection import energy_steps, layer_steps, layerwise_objective, untrained_twin
 from crate_transformer.models import build_model
 from crate_transformer.reports.layerwise import layerwise_figure, steps_figure
-from crate_transformer.reports.model_sections import attention_text, sparse_text
+from crate_transformer.reports.model_sections import attention_text, energies_text, sparse_text
 from crate_transformer.reports.segments import PALETTE, class_picture, classes_over, label_picture, masks_over
 
 TINY = {"img_size": 16, "patch_size": 8, "embed_dim": 12, "depth": 3, "num_heads": 2, "num_classes": 4}
@@ -70,6 +70,19 @@ def test_the_page_does_not_say_that_a_vit_was_derived_to_compress():
     }
     assert "MSSA approximates" in texts["crate"]
     assert "not derived" in texts["vit"] and "not derived" in texts["tost"]
+
+
+@pytest.mark.parametrize("steps", ["shared", "constant"])
+def test_the_page_tells_whether_untrained_steps_change_anything(steps):
+    options = TINY | {"time_dim": 4, "steps": steps}
+    model, images = build_model("hyper_set_512_patch14_224", **options), torch.randn(2, 3, 16, 16)
+    found, learned = layer_steps(model, images), steps == "shared"
+    assert ("(untrained model: unchanged)" in attention_text(found)) == found.untrained.unchanged == learned
+    energies = energy_steps(untrained_twin(model), images)
+    text = energies_text(energies, energies, "2 images")
+    assert ("(untrained model: nothing changes, its step sizes are zero)" in text) == energies.unchanged == learned
+    share = f"{energies.attention_lowered.mean():.0%} and {energies.feed_forward_lowered.mean():.0%}"
+    assert (f"(untrained model: {share})" in text) == (not learned) == ("may be negative" not in text)
 
 
 def test_checkpoints_share_one_figure_if_they_were_measured_at_one_place():

@@ -33,6 +33,12 @@ class EnergySteps:
         """Share of the images whose energy each block's feed-forward step lowers."""
         return (self.feed_forward_after < self.feed_forward_before).mean(axis=0)
 
+    @property
+    def unchanged(self) -> bool:
+        """Whether no step changes its energy of any image, because step sizes are zero."""
+        attention = np.array_equal(self.attention_after, self.attention_before)
+        return attention and np.array_equal(self.feed_forward_after, self.feed_forward_before)
+
 
 def has_energies(model: Backbone) -> bool:
     """Whether the steps of this model were derived from energies."""
@@ -43,9 +49,9 @@ def energy_steps(model: Backbone, images: Float[Tensor, "images channels height 
     """Measure how every step changes its energy on each image (arXiv 2502.11646); see ``layers.EnergyAttention`` and
     ``layers.EnergyFeedForward``.
 
-    A decrease is not guaranteed: step sizes are learned and may be negative, the steps omit the derivative of RMSNorm,
-    the weights are not orthogonal, the energies are without gains, and GELU replaces ReLU. There is no untrained
-    control, because its step sizes are zero.
+    A decrease is not guaranteed: step sizes may be learned and negative, the steps omit the derivative of RMSNorm, the
+    weights are not orthogonal, the energies are without gains, and GELU replaces ReLU. The control are the steps of
+    ``untrained_twin(model)``; learned step sizes start at zero, so that these change nothing.
 
     Args:
         images: preprocessed images, or an iterable of batches of them or of ``(images, labels)`` pairs.

@@ -30,7 +30,7 @@ class Inside:
 
     ``crops`` are the first eight images at the size used for ``cuts`` and ``components``: cropped as in evaluation but
     twice as large (at most 60 patches per side). The other measurements use the evaluation ``size`` (height, width).
-    ``missing`` has one reason for everything that is ``None``, except ``energies``: only some families have them.
+    ``missing`` has one reason for everything that is ``None``, except energies: only some families have them.
     """
 
     looks: tuple[Look, ...]
@@ -38,6 +38,7 @@ class Inside:
     objective: LayerwiseObjective
     steps: LayerSteps
     energies: EnergySteps | None
+    untrained_energies: EnergySteps | None
     geometry: SubspaceGeometry | None
     crops: UInt8[np.ndarray, "shown height width 3"]
     cuts: MaskCut
@@ -99,6 +100,7 @@ def look_inside(
         objective=layerwise_objective(model, images, untrained=twin),
         steps=layer_steps(model, images, untrained=twin),
         energies=energy_steps(model, images) if has_energies(model) else None,
+        untrained_energies=energy_steps(twin, images) if has_energies(model) else None,
         geometry=geometry,
         crops=np.stack([np.asarray(crop) for crop in crops]),
         cuts=maskcut(model, large),

@@ -58,6 +58,11 @@ class Steps:
         """Fraction of the images whose R^c is lowered by the attention of each layer."""
         return (self.rate_after < self.rate_before).mean(axis=0)
 
+    @property
+    def unchanged(self) -> bool:
+        """Whether attention changes R^c of no image, because its step sizes are zero."""
+        return np.array_equal(self.rate_after, self.rate_before)
+
 
 @dataclass(frozen=True, kw_only=True)
 class LayerSteps:

@@ -95,17 +95,21 @@ def steps_figure(steps: LayerSteps) -> Figure:
 
 
 @styled
-def energies_figure(energies: EnergySteps) -> Figure:
+def energies_figure(energies: EnergySteps, untrained: EnergySteps) -> Figure:
     """Change of the energy of each step by this step, layer by layer: mean over images, a band of one standard
-    deviation."""
+    deviation; dashed: an untrained model."""
     figure = new_figure(height=3.3)
-    changes = {
-        "Attention": energies.attention_after - energies.attention_before,
-        "Feed-forward step": energies.feed_forward_after - energies.feed_forward_before,
-    }
-    for panel, (step, change) in zip(figure.subplots(1, 2), changes.items(), strict=True):
-        _change(panel, tuple(range(change.shape[1])), change, "trained", "-")
+    panels = figure.subplots(1, 2)
+    for found, name, line in ((energies, "trained", "-"), (untrained, "untrained", "--")):
+        changes = (
+            found.attention_after - found.attention_before,
+            found.feed_forward_after - found.feed_forward_before,
+        )
+        for panel, change in zip(panels, changes, strict=True):
+            _change(panel, tuple(range(change.shape[1])), change, name, line)
+    for panel, step in zip(panels, ("Attention", "Feed-forward step"), strict=True):
         _label(panel, f"{step}: change of its energy", "energy after minus before")
+    legend_below(figure, panels[0], columns=2)
     return figure
 
 

@@ -44,11 +44,11 @@ def model_sections(inside: Inside, files: dict[str, bytes]) -> list[Section]:
         + sparse_text(inside.steps.trained.sparse, inside.steps.untrained.sparse),
         steps=steps_figure(inside.steps),
     )
-    if inside.energies:
+    if inside.energies and inside.untrained_energies:
         add(
             "Energies, step by step",
-            energies_text(inside.energies, all_images),
-            energies=energies_figure(inside.energies),
+            energies_text(inside.energies, inside.untrained_energies, all_images),
+            energies=energies_figure(inside.energies, inside.untrained_energies),
         )
     if inside.geometry:
         add(
@@ -87,15 +87,15 @@ def model_sections(inside: Inside, files: dict[str, bytes]) -> list[Section]:
 
 def attention_text(steps: LayerSteps) -> Markup:
     """How often attention lowers R^c, and what the theory says."""
-    fractions = [f"{found.compressing.mean():.0%}" for found in (steps.trained, steps.untrained)]
+    untrained = "unchanged" if steps.untrained.unchanged else f"{steps.untrained.compressing.mean():.0%}"
     why = (
         "MSSA approximates a step that lowers it; with a trained output map this is not guaranteed"
         if steps.derived
         else "this attention was not derived to lower it and is shown for comparison"
     )
     return Markup(
-        f"Attention lowers R<sup>c</sup> in {fractions[0]} of all pairs of layer and image (untrained model: "
-        f"{fractions[1]}); {why}. "
+        f"Attention lowers R<sup>c</sup> in {steps.trained.compressing.mean():.0%} of all pairs of layer and image "
+        f"(untrained model: {untrained}); {why}. "
     )
 
 
@@ -127,16 +127,21 @@ def sparse_text(trained: SparseDescent | None, untrained: SparseDescent | None) 
     )
 
 
-def energies_text(energies: EnergySteps, where: str) -> str:
+def energies_text(energies: EnergySteps, untrained: EnergySteps, where: str) -> str:
     """How often each step lowers the energy from which it was derived, and what is not guaranteed."""
+    if untrained.unchanged:
+        control = "nothing changes, its step sizes are zero"
+        steps = "step sizes are learned and may be negative, and steps"
+    else:
+        attention, ff = untrained.attention_lowered.mean(), untrained.feed_forward_lowered.mean()
+        control, steps = f"{attention:.0%} and {ff:.0%}", "steps"
     attention, ff = energies.attention_lowered, energies.feed_forward_lowered
     return (
         f"The energies from which the two steps of each of the {len(attention)} layers were derived, on {where}; "
         "values below zero mean descent. Attention lowers its energy in "
-        f"{attention.mean():.0%} of all pairs of layer and image, the feed-forward step in {ff.mean():.0%}. This is "
-        "not guaranteed: step sizes are learned and may be negative, and the steps, as in the released code, are not "
-        "the whole gradients, because they omit the derivative of RMSNorm. There is no untrained control, because "
-        "untrained step sizes are zero."
+        f"{attention.mean():.0%} of all pairs of layer and image, the feed-forward step in {ff.mean():.0%} (untrained "
+        f"model: {control}). This is not guaranteed: {steps}, as in the released code, are not the whole gradients, "
+        "because they omit the derivative of RMSNorm."
     )
 
 
@@ -150,6 +155,7 @@ def measurements(inside: Inside) -> dict[str, object]:
         "missing": inside.missing,
         "steps": {name: _steps(getattr(inside.steps, name)) for name in pair},
         "energies": inside.energies and _energies(inside.energies),
+        "untrained_energies": inside.untrained_energies and _energies(inside.untrained_energies),
         "subspaces": inside.geometry and {name: _geometry(getattr(inside.geometry, name)) for name in pair},
         "maskcut": {
             "layer": cuts.layer,
