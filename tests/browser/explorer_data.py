@@ -6,7 +6,7 @@ import io
 import numpy as np
 from PIL import Image
 
-KINDS = ("shared", "pair", "membership")
+KINDS = ("shared", "pair", "membership", "nothing")
 
 
 def encoded(array: np.ndarray) -> str:
@@ -78,7 +78,7 @@ class Example:
         sparse = kind == "shared"
         return {
             "name": f"model {number} ({kind})",
-            "family": {"shared": "CRATE", "pair": "ViT", "membership": "ToST"}[kind],
+            "family": {"shared": "CRATE", "pair": "ViT", "membership": "ToST", "nothing": "HyperSET"}[kind],
             "compares": kind,
             "layers": self.layers,
             "heads": self.heads,

@@ -213,15 +213,24 @@ def test_an_address_that_says_nonsense(open_page) -> None:
         assert state(open_page(data, address)) == usual, address
 
 
-@pytest.mark.parametrize("kind", KINDS)
-def test_all_panels_of_all_kinds_draw(open_page, kind: str) -> None:
-    page = open_page(Example([kind], prefix=1).data)
+@pytest.mark.parametrize("kinds", [*((kind,) for kind in KINDS), ("shared", "nothing"), ("nothing", "membership")])
+def test_all_panels_of_all_kinds_draw(open_page, kinds: tuple[str, ...]) -> None:
+    page = open_page(Example(kinds, prefix=1).data)
     for tab in TABS:
         page.click(f"#tab-{tab}")
         hover(page, 2, 2)
         hover(page, 3, 3)
         state(page)
         assert len(page.inner_text("#panel")) > 40
+
+
+def test_attention_without_maps_has_no_head_maps_and_no_masks_of_heads(open_page) -> None:
+    page = open_page(Example(["nothing"]).data)
+    page.click("#tab-heads")
+    assert page.inner_text("#panel .says").startswith("The attention of this model has no maps.")
+    page.click("#tab-masks")
+    assert page.locator("#panel .tile:visible").count() == 0
+    assert all(choice.startswith(("PCA", "MaskCut")) for choice in page.locator("#panel option").all_inner_texts())
 
 
 def test_a_head_switched_off(open_page) -> None:

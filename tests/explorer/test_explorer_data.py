@@ -92,6 +92,15 @@ def test_memberships_and_queries(pictures):
     assert views[0]["effects"] is None
 
 
+@pytest.mark.parametrize("energy", ["silu", "relu"])
+def test_attention_without_maps(energy, pictures):
+    model = build_model("hyper_set_512_patch14_224", **TINY, time_dim=4, attention=energy).eval()
+    data = collect({"m": model}, pictures[:1], title="", short_side=32)
+    assert data["models"][0]["compares"] == "nothing"
+    for layer in data["pictures"][0]["views"][0]["layers"]:
+        assert layer["features"] and layer["membership"] is layer["keys"] is layer["queries"] is None
+
+
 def test_a_layer_that_compares_something_else_than_its_features(pictures):
     """MSSA in the first block, CBSA in the second: products of coefficients, divided by their sum."""
     model = model_called("crate_cbt_small_patch16_224")

@@ -18,9 +18,12 @@ STRONGEST = 8
 
 
 def kind_of(model: Backbone) -> str:
-    """What attention compares: one vector of each token, queries with keys, or nothing."""
-    rows = attention_of(model.blocks[0]).rows
-    return "membership" if rows is None else "shared" if rows.query == rows.key else "pair"
+    """What attention compares: one vector of each token (``shared``), queries with keys (``pair``), or ``nothing``; in
+    a ToST, tokens have a ``membership`` in heads instead."""
+    attention = attention_of(model.blocks[0])
+    if attention.rows is None:
+        return "membership" if hasattr(attention, "membership") else "nothing"
+    return "shared" if attention.rows.query == attention.rows.key else "pair"
 
 
 def head_dim_of(model: Backbone) -> int:
@@ -69,11 +72,11 @@ def recorded(
 
 def _modules(block: Block, name: str) -> dict[str, str]:
     """The modules of a block that output what ``recorded`` tells."""
-    part, rows = f"{name}.{block.attention}", attention_of(block).rows
-    modules = {"features": f"{part}.projection"}
-    if rows is None:
+    part, attention = f"{name}.{block.attention}", attention_of(block)
+    modules, rows = {"features": f"{part}.projection"}, attention.rows
+    if hasattr(attention, "membership"):
         modules["membership"] = f"{part}.membership"
-    elif rows.key != "projection":
+    if rows and rows.key != "projection":
         modules["keys"] = f"{part}.{rows.key}"
     if rows and rows.query != rows.key:
         modules["queries"] = f"{part}.{rows.query}"

@@ -1,5 +1,8 @@
 (() => {
   // src/attention.js
+  function comparesTokens(model) {
+    return model.compares === "shared" || model.compares === "pair";
+  }
   function attention(view, layer, tokens) {
     const { model } = view;
     if (model.compares === "membership") return view.membership(layer);
@@ -1099,7 +1102,7 @@
     const root = checkbox("Show small values too (square root)", (value) => app2.set({ linear: !value }));
     const self = checkbox("Count the patch itself in the scale", (value) => app2.set({ self: value }));
     const same = checkbox("Same scale for all heads", (value) => app2.set({ same: value }));
-    root.node.hidden = self.node.hidden = app2.models.every((model) => model.compares === "membership");
+    root.node.hidden = self.node.hidden = !app2.models.some(comparesTokens);
     const blocks = app2.models.map((model, m) => modelBlock2(app2, model, m));
     const node = el(
       "div",
@@ -1127,6 +1130,11 @@
     const title = el("h3", { textContent: model.name });
     title.hidden = app2.models.length < 2;
     const says = el("p", { class: "says" });
+    if (model.compares === "nothing") {
+      setText(says, "The attention of this model has no maps. Its heads are part of the other tabs.");
+      return { node: el("section", { class: "model" }, title, says), draw() {
+      } };
+    }
     const tiles = el("div", { class: "tiles", role: "group", "aria-label": `Heads of ${model.name}` });
     const tileOf = keyed(tiles, (head) => headTile(app2, m, head));
     const strip = el("div", { class: "strip", role: "group", "aria-label": `Layers of ${model.name}` });
@@ -1411,12 +1419,12 @@
     let offered = "";
     function offer() {
       const most = Math.max(...app2.picture.views.map((view) => view.objects.length));
-      const compares = app2.models.some((model) => model.compares !== "membership");
+      const compares = app2.models.some(comparesTokens);
       const choices = [];
       if (compares && app2.classToken) choices.push(["class", "attention of the class token"]);
       if (compares) choices.push(["patch", "attention of the patch under the pointer"]);
       if (compares && app2.state.region) choices.push(["region", "attention of the selected region"]);
-      if (!compares) choices.push(["share", "share of the head in each patch"]);
+      if (!compares && app2.models.some((model) => model.compares === "membership")) choices.push(["share", "share of the head in each patch"]);
       choices.push(...COMPONENTS);
       for (let i = 0; i < most; i++) choices.push([`maskcut,${i}`, `MaskCut, object ${i + 1} of ${most}`]);
       const key = choices.join();
@@ -1453,7 +1461,8 @@
     else if (from === "pca") {
       const colours = view.colours(layer);
       mask = levelMask(Float32Array.from({ length: view.patches }, (_, patch) => colours[3 * patch + number] / 255), choice.level);
-    } else mask = massMask(patchMap(view, app2.maps(view, layer, whoAsks(app2, view, from)), head), choice.mass);
+    } else if (view.model.compares === "nothing") mask = new Uint8Array(view.patches);
+    else mask = massMask(patchMap(view, app2.maps(view, layer, whoAsks(app2, view, from)), head), choice.mass);
     return choice.invert ? inverted(mask) : mask;
   }
   function whoAsks(app2, view, from) {
@@ -1512,7 +1521,7 @@
       const view = app2.picture.views[m];
       const layer = app2.layerOf(view);
       const head = app2.state.heads[m];
-      const byHead = !["pca", "maskcut"].includes(choice.from);
+      const byHead = model.compares !== "nothing" && !["pca", "maskcut"].includes(choice.from);
       const mask = maskOf(app2, view, layer, choice, head);
       const name = choice.from === "maskcut" ? `maskcut-${choice.number + 1}` : choice.from === "pca" ? `layer-${layer}-pca-${choice.number + 1}` : `layer-${layer}-head-${head}-${choice.from}`;
       Object.assign(shown, { view, mask, name: name + (choice.invert ? "-inverted" : "") });
@@ -2229,8 +2238,9 @@
   document.getElementById("stage").append(el("div", { class: "kept" }, stage.node), under.node, others.node);
   document.getElementById("panels").append(panels.node);
   document.querySelector("header").append(...[uploadControls(app.data)].filter(Boolean));
-  if (app.models.every((model) => model.compares === "membership")) {
-    setText(document.getElementById("what"), "every head shows how much of that patch it takes.");
+  if (!app.models.some(comparesTokens)) {
+    const shares = app.models.some((model) => model.compares === "membership");
+    setText(document.getElementById("what"), shares ? "every head shows how much of that patch it takes." : "the tabs show what every layer makes of that patch.");
   }
   for (const model of app.models) {
     document.getElementById("about").append(el("h2", { textContent: model.name }), el("p", { class: "values", textContent: model.about }));

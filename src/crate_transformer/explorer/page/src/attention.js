@@ -1,10 +1,16 @@
 // Where tokens look: rows of the attention map, computed from keys and queries when they are asked for.
 
+/** Whether a model's attention compares tokens, so that there is a map for each of them. */
+export function comparesTokens(model) {
+  return model.compares === "shared" || model.compares === "pair";
+}
+
 /**
  * Attention of some tokens, averaged over them: [heads][tokens], each head sums to 1 over all tokens.
  *
  * shared and pair: softmax_j(q_i . k_j / sqrt(size)), with q = k for shared; without softmax q_i . k_j over its sum.
  * membership: no tokens are compared; the share of each head in every token, whatever token is asked for.
+ * nothing: there are no maps, and nothing may ask for them.
  */
 export function attention(view, layer, tokens) {
   const { model } = view;

@@ -2,7 +2,7 @@
 
 import { largestOf, paintMap, SCALES, smallestOf, table } from "./colours.js";
 import { checkbox, el, keyed, select, setText } from "./dom.js";
-import { meanMap, patchMap, prefixShare } from "./attention.js";
+import { comparesTokens, meanMap, patchMap, prefixShare } from "./attention.js";
 import { percent } from "./numbers.js";
 import { markedMap } from "./picture.js";
 
@@ -11,7 +11,7 @@ export function headsPanel(app) {
   const root = checkbox("Show small values too (square root)", (value) => app.set({ linear: !value }));
   const self = checkbox("Count the patch itself in the scale", (value) => app.set({ self: value }));
   const same = checkbox("Same scale for all heads", (value) => app.set({ same: value }));
-  root.node.hidden = self.node.hidden = app.models.every((model) => model.compares === "membership");
+  root.node.hidden = self.node.hidden = !app.models.some(comparesTokens);
   const blocks = app.models.map((model, m) => modelBlock(app, model, m));
   const node = el("div", {},
     el("details", { class: "looks" }, el("summary", { textContent: "Colours and scale" }),
@@ -33,6 +33,10 @@ function modelBlock(app, model, m) {
   const title = el("h3", { textContent: model.name });
   title.hidden = app.models.length < 2;
   const says = el("p", { class: "says" });
+  if (model.compares === "nothing") {
+    setText(says, "The attention of this model has no maps. Its heads are part of the other tabs.");
+    return { node: el("section", { class: "model" }, title, says), draw() {} };
+  }
   const tiles = el("div", { class: "tiles", role: "group", "aria-label": `Heads of ${model.name}` });
   const tileOf = keyed(tiles, (head) => headTile(app, m, head));
   const strip = el("div", { class: "strip", role: "group", "aria-label": `Layers of ${model.name}` });

@@ -3,7 +3,7 @@
 import { App } from "./app.js";
 import { atomMap, strongestAtoms } from "./atoms.js";
 import { atomsPanel } from "./atomspanel.js";
-import { attention } from "./attention.js";
+import { attention, comparesTokens } from "./attention.js";
 import { controls, thumbnails } from "./controls.js";
 import { readData } from "./data.js";
 import { el, setText } from "./dom.js";
@@ -36,8 +36,10 @@ document.body.classList.toggle("two", app.models.length > 1);
 document.getElementById("stage").append(el("div", { class: "kept" }, stage.node), under.node, others.node);
 document.getElementById("panels").append(panels.node);
 document.querySelector("header").append(...[uploadControls(app.data)].filter(Boolean));
-if (app.models.every((model) => model.compares === "membership")) {
-  setText(document.getElementById("what"), "every head shows how much of that patch it takes.");
+if (!app.models.some(comparesTokens)) {
+  const shares = app.models.some((model) => model.compares === "membership");
+  setText(document.getElementById("what"), shares ? "every head shows how much of that patch it takes."
+    : "the tabs show what every layer makes of that patch.");
 }
 for (const model of app.models) {
   document.getElementById("about").append(el("h2", { textContent: model.name }), el("p", { class: "values", textContent: model.about }));

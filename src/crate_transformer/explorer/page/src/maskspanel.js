@@ -1,6 +1,6 @@
 // Masks: from a head's attention, a principal component or MaskCut; shown on the picture and offered as files.
 
-import { patchMap } from "./attention.js";
+import { comparesTokens, patchMap } from "./attention.js";
 import { paintVeil } from "./colours.js";
 import { checkbox, download, el, keyed, select, setText, svg } from "./dom.js";
 import { cocoFile, inverted, levelMask, massMask, outline, pixelMask, svgFile } from "./masks.js";
@@ -22,12 +22,12 @@ export function masksPanel(app) {
   /** Fill the list; what the mask is from, as far as this picture and these models have it. */
   function offer() {
     const most = Math.max(...app.picture.views.map((view) => view.objects.length));
-    const compares = app.models.some((model) => model.compares !== "membership");
+    const compares = app.models.some(comparesTokens);
     const choices = [];
     if (compares && app.classToken) choices.push(["class", "attention of the class token"]);
     if (compares) choices.push(["patch", "attention of the patch under the pointer"]);
     if (compares && app.state.region) choices.push(["region", "attention of the selected region"]);
-    if (!compares) choices.push(["share", "share of the head in each patch"]);
+    if (!compares && app.models.some((model) => model.compares === "membership")) choices.push(["share", "share of the head in each patch"]);
     choices.push(...COMPONENTS);
     for (let i = 0; i < most; i++) choices.push([`maskcut,${i}`, `MaskCut, object ${i + 1} of ${most}`]);
     const key = choices.join();
@@ -64,7 +64,8 @@ function maskOf(app, view, layer, choice, head) {
   else if (from === "pca") {
     const colours = view.colours(layer);
     mask = levelMask(Float32Array.from({ length: view.patches }, (_, patch) => colours[3 * patch + number] / 255), choice.level);
-  } else mask = massMask(patchMap(view, app.maps(view, layer, whoAsks(app, view, from)), head), choice.mass);
+  } else if (view.model.compares === "nothing") mask = new Uint8Array(view.patches);
+  else mask = massMask(patchMap(view, app.maps(view, layer, whoAsks(app, view, from)), head), choice.mass);
   return choice.invert ? inverted(mask) : mask;
 }
 
@@ -122,7 +123,7 @@ function modelBlock(app, model, m) {
     const view = app.picture.views[m];
     const layer = app.layerOf(view);
     const head = app.state.heads[m];
-    const byHead = !["pca", "maskcut"].includes(choice.from);
+    const byHead = model.compares !== "nothing" && !["pca", "maskcut"].includes(choice.from);
     const mask = maskOf(app, view, layer, choice, head);
     const name = choice.from === "maskcut" ? `maskcut-${choice.number + 1}`
       : choice.from === "pca" ? `layer-${layer}-pca-${choice.number + 1}` : `layer-${layer}-head-${head}-${choice.from}`;
