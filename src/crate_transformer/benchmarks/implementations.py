@@ -86,8 +86,8 @@ def _folded(model: Backbone, training: bool, dtype: torch.dtype) -> nn.Module:
     return model.train() if training else model.fold()
 
 
-def _packed(model: Backbone, training: bool, dtype: torch.dtype) -> nn.Module:
-    ready = _folded(model, training, dtype)
+def _packed(model: nn.Module, training: bool, dtype: torch.dtype) -> nn.Module:
+    ready = _folded(model, training, dtype) if isinstance(model, Backbone) else model.train(training)
     if not training and next(model.parameters()).device.type == "cpu":
         pack_linears(ready, dtype)
     return ready
@@ -146,6 +146,13 @@ IMPLEMENTATIONS = {
     REFERENCE: Implementation(plain=_reference, offered=lambda ours, device, precision: isinstance(ours, CRATE)),
     "ViT (transformers)": Implementation(
         plain=_vit_of_transformers, offered=lambda *_: _there("transformers", "ViTForImageClassification")
+    ),
+    "ViT (transformers, packed)": Implementation(
+        plain=_vit_of_transformers,
+        ready=_packed,
+        offered=lambda ours, device, precision: (
+            device.type == "cpu" and _there("transformers", "ViTForImageClassification")
+        ),
     ),
     "ViT (timm)": Implementation(
         plain=_vit_of_timm, offered=lambda *_: _there("timm.models.vision_transformer", "VisionTransformer")
