@@ -80,6 +80,15 @@ def test_a_folder_of_transformers(model, pixels, tmp_path):
     teacher = load_teacher(f"hf:{tmp_path / 'hf'}", ("owl", "cat"))
     assert teacher.preprocessing.img_size == (16, 16) and teacher.preprocessing.mean == (0.5, 0.5, 0.5)
     torch.testing.assert_close(teacher(pixels), expected(model, pixels))
+    file = tmp_path / "hf" / "preprocessor_config.json"
+    told = json.loads(file.read_text())
+    file.write_text(json.dumps({**told, "do_normalize": False}))
+    plain = load_teacher(f"hf:{tmp_path / 'hf'}", ("owl", "cat")).preprocessing
+    assert (plain.mean, plain.std) == ((0.0,) * 3, (1.0,) * 3)
+    for wrong in ({"do_flip_channel_order": True}, {"rescale_factor": 1 / 127.5}, {"do_rescale": False}):
+        file.write_text(json.dumps({**told, **wrong}))
+        with pytest.raises(ValueError, match=r"^the image processor of hf:.*: (pixels|the channels) must be"):
+            load_teacher(f"hf:{tmp_path / 'hf'}", ("owl", "cat"))
     with pytest.raises(OSError, match=r"transformers cannot load the teacher hf:.*nothing: "):
         load_teacher(f"hf:{tmp_path / 'nothing'}", ("cat",))
 

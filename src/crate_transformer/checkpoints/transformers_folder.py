@@ -30,7 +30,35 @@ class Config:
 
 
 @dataclass(frozen=True, kw_only=True)
-class Processor:
+class Pixels:
+    """The fields of ``preprocessor_config.json`` about the values of pixels."""
+
+    do_rescale: bool = True
+    rescale_factor: float = 1 / 255
+    do_normalize: bool = True
+    image_mean: tuple[float, float, float] | None = None
+    image_std: tuple[float, float, float] | None = None
+    do_flip_channel_order: bool = False
+
+    def mean_and_std(self, where: str) -> tuple[tuple[float, float, float], tuple[float, float, float]]:
+        """Mean and standard deviation of pixels from 0 to 1.
+
+        Raises:
+            ValueError: our preprocessing cannot do this, or they are missing; the message begins with ``where``.
+        """
+        if not self.do_rescale or abs(255 * self.rescale_factor - 1) > 1e-3:
+            raise ValueError(f"{where}: pixels must be divided by 255")
+        if self.do_flip_channel_order:
+            raise ValueError(f"{where}: the channels must be red, green and blue, not the other way round")
+        if not self.do_normalize:
+            return (0.0, 0.0, 0.0), (1.0, 1.0, 1.0)
+        if self.image_mean is None or self.image_std is None:
+            raise ValueError(f"{where}: image_mean or image_std is missing")
+        return self.image_mean, self.image_std
+
+
+@dataclass(frozen=True, kw_only=True)
+class Processor(Pixels):
     """The fields of ``preprocessor_config.json``."""
 
     do_resize: bool = True
@@ -38,11 +66,6 @@ class Processor:
     resample: int
     do_center_crop: bool = False
     crop_size: int | dict[str, int | None] | None = None
-    do_rescale: bool = True
-    rescale_factor: float = 1 / 255
-    do_normalize: bool = True
-    image_mean: tuple[float, float, float] | None = None
-    image_std: tuple[float, float, float] | None = None
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -110,13 +133,11 @@ def read_processor(file: Path) -> tuple[dict[str, Any], dict[str, str]]:
         ValueError: a value is missing, or our preprocessing cannot do this.
     """
     stored: Processor = read_record(file, Processor)
-    if not stored.do_resize or not stored.do_rescale or abs(255 * stored.rescale_factor - 1) > 1e-3:
-        raise ValueError(f"{file}: pictures must be resized, and their pixels divided by 255")
+    if not stored.do_resize:
+        raise ValueError(f"{file}: pictures must be resized")
     if stored.resample not in RESAMPLE:
         raise ValueError(f"{file}: resample is {stored.resample}, but only 2 (bilinear) and 3 (bicubic) are available")
-    mean, std = (stored.image_mean, stored.image_std) if stored.do_normalize else ((0.0,) * 3, (1.0,) * 3)
-    if mean is None or std is None:
-        raise ValueError(f"{file}: image_mean or image_std is missing")
+    mean, std = stored.mean_and_std(str(file))
     resized = sides(stored.size)
     cropped = sides(stored.crop_size) if stored.do_center_crop and stored.crop_size is not None else resized
     if resized is None or cropped is None or min(*resized, *cropped) < 1:

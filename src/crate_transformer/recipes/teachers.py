@@ -8,6 +8,7 @@ from typing import NamedTuple
 from torch import Tensor, nn
 
 from crate_transformer.checkpoints import load_checkpoint
+from crate_transformer.checkpoints.transformers_folder import Pixels
 from crate_transformer.configs import AugmentConfig
 from crate_transformer.configs.distillation import DistillationConfig
 from crate_transformer.data import imagenet_words
@@ -158,11 +159,9 @@ def _transformers(rest: str, name: str) -> Opened:
     size = told["crop_size"] if told.get("do_center_crop") and "crop_size" in told else told.get("size", {})
     sides = size if isinstance(size, dict) else {"height": size, "width": size}
     side = sides.get("shortest_edge") or getattr(model.config, "image_size", 224)
-    preprocessing = Preprocessing(
-        img_size=(sides.get("height", side), sides.get("width", side)),
-        mean=tuple(told.get("image_mean", Preprocessing.mean)),
-        std=tuple(told.get("image_std", Preprocessing.std)),
-    )
+    pixels: Pixels = as_record(told, Pixels, f"the image processor of {name}")
+    mean, std = pixels.mean_and_std(f"the image processor of {name}")
+    preprocessing = Preprocessing(img_size=(sides.get("height", side), sides.get("width", side)), mean=mean, std=std)
     count = model.config.num_labels
     known = [model.config.id2label.get(index, "") for index in range(count)]
     unnamed = known == [f"LABEL_{index}" for index in range(count)]
