@@ -4,6 +4,7 @@ import json
 import re
 
 import pytest
+import tyro
 
 from crate_transformer.cli.train import command
 from crate_transformer.recipes.registry import RECIPES
@@ -48,6 +49,27 @@ def test_every_recipe_is_a_command():
         settings, experiment = command(["--recipe", name])[1], recipe.experiment
         assert (settings.model, settings.objective) == (experiment.model, experiment.task), name
         assert all(getattr(settings, option) == value for option, value in experiment.options.items()), name
+
+
+@pytest.mark.usefixtures("unchecked")
+@pytest.mark.parametrize(
+    ("name", "options", "expected"),
+    [
+        ("cifar10", ["--warmup-epochs", "2"], {"warmup_steps": None, "epochs": 4.0}),
+        ("cifar10", ["--warmup_epochs=2"], {"warmup_steps": None, "epochs": 4.0}),
+        ("crate_base_imagenet1k", ["--warmup-steps", "7"], {"warmup_epochs": None, "epochs": 150.0}),
+        ("simdino_tiny_imagenet_100", ["--epochs", "2"], {"steps": None, "warmup_steps": 150}),
+        ("digits_segmentation", ["--samples", "64"], {"steps": None, "warmup_steps": 20}),
+        ("cifar10", ["--steps", "9"], {"epochs": None, "warmup_steps": 100}),
+    ],
+)
+def test_options_replace_what_a_recipe_says_in_another_unit(name, options, expected):
+    kind, default = command(["--recipe", name, *options])
+    arguments = ["--recipe", name, "--data", "x", *options]
+    schedule = tyro.cli(kind, args=arguments, default=default, config=(tyro.conf.OmitArgPrefixes,)).schedule
+    assert {key: getattr(schedule, key) for key in expected} == expected
+    option = options[0].partition("=")[0].removeprefix("--").replace("-", "_")
+    assert getattr(schedule, option) == float(options[-1].rpartition("=")[2])
 
 
 def test_a_recipe_that_is_not_there(refused):

@@ -2,7 +2,7 @@
 
 import argparse
 from collections.abc import Sequence
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, replace
 from pathlib import Path
 from typing import TYPE_CHECKING, Any, Generic, Literal, TypeVar
 
@@ -14,7 +14,7 @@ from crate_transformer.configs.execution import ExecutionConfig
 from crate_transformer.configs.language import LanguageConfig
 from crate_transformer.configs.loop import LoopConfig
 from crate_transformer.configs.optimiser import OptimiserConfig
-from crate_transformer.configs.schedule import ScheduleConfig
+from crate_transformer.configs.schedule import ALTERNATIVES, ScheduleConfig
 from crate_transformer.configs.segmentation import SegmentationConfig
 from crate_transformer.configs.tasks import TASKS, TaskConfig, TaskName
 
@@ -194,6 +194,10 @@ def command(arguments: Sequence[str]) -> tuple[object, Run | None]:
     if named.task not in (None, task):
         raise ValueError(f"recipe {named.recipe} is for the task {task}, not {named.task}: leave --task out")
     settings = {name: getattr(experiment, name) for name in ("model", "start_from", "optimiser", "schedule", "loop")}
+    given = {argument.partition("=")[0].removeprefix("--").replace("-", "_") for argument in arguments}
+    for names in ALTERNATIVES:  # what is given replaces what the recipe says in another unit
+        if given.intersection(names):
+            settings["schedule"] = replace(settings["schedule"], **dict.fromkeys(names))
     if kind is not LanguageConfig:
         settings |= {"augment": experiment.augment, "crop_pct": experiment.crop_pct, **experiment.options}
     command = command_of(kind)

@@ -6,6 +6,8 @@ from dataclasses import dataclass, field
 from crate_transformer.configs.checks import check_fraction, check_not_negative, check_positive
 
 PASSES, FEWEST_STEPS, LARGEST_BATCH = 30.0, 300, 128
+ALTERNATIVES = (("epochs", "steps", "samples"), ("warmup_steps", "warmup_epochs"))
+"""Settings of the same thing, of which a user gives one."""
 ENOUGH_STEPS = 100
 """With fewer steps a model trained from scratch has hardly learned anything (docs/results.md)."""
 
@@ -26,7 +28,7 @@ class ScheduleConfig:
     warmup_steps: int | None = None
     """Steps of linear warm-up before the cosine decay; default: a tenth of all steps, at most 300."""
     warmup_epochs: float | None = None
-    """Warm-up in passes over the training set; replaces warmup_steps."""
+    """Warm-up in passes over the training set, instead of warmup_steps."""
     final_learning_rate: float = 0.0
     """Learning rate at the end of the cosine decay, as a fraction of the learning rate."""
     scale: float = 1.0
