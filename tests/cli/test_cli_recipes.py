@@ -86,6 +86,13 @@ def test_a_recipe_is_tried_in_seconds(crate, pets, tmp_path, name):
     assert experiment["augment"]["cutmix"] == 1.0
 
 
+@pytest.mark.usefixtures("unchecked")
+def test_a_debug_run_takes_valid_settings(crate, pets, tmp_path):
+    options = ("--accumulate", "4", "--repeats", "4", "--mixup", "0.8", "--batch-size", "64", "--patch-size", "8")
+    ran = crate("train", "--debug", "--data", pets, "--output", tmp_path / "run", *options)
+    assert ran.code == 0, ran.err
+
+
 def test_a_run_is_measured_without_being_made(crate, pets, tmp_path, small):
     ran = crate("train", "--data", pets, "--output", tmp_path / "run", "--dry-run", "--steps", "3", *small)
     assert ran.code == 0 and not (tmp_path / "run").exists()

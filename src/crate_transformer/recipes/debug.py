@@ -6,11 +6,12 @@ from crate_transformer.configs.language import LanguageConfig
 from crate_transformer.models import MODELS, canonical_name
 from crate_transformer.recipes.experiment import Experiment
 
-STEPS, BATCH_SIZE, DEPTH, WIDTH, HEADS, PATCHES, TOKENS = 2, 6, 2, 32, 2, 2, 32
+STEPS, BATCH_SIZE, DEPTH, WIDTH, HEADS, PATCHES, TOKENS = 2, 48, 2, 32, 2, 2, 32
+"""The batch can be divided into pairs, repeats, parts and processes in most ways."""
 
 
 def shrink(experiment: Experiment) -> Experiment:
-    """The same experiment with two steps of six images of 2 x 2 patches, or windows of 32 tokens, and two narrow
+    """The same experiment with two steps of 48 images of 2 x 2 patches, or windows of 32 tokens, and two narrow
     blocks.
 
     Everything else is unchanged: objective, optimiser, augmentation, averaging. The result is meaningless.
