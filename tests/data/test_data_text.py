@@ -6,7 +6,15 @@ import torch
 from safetensors.numpy import save_file
 
 from crate_transformer.configs.language import LanguageConfig
-from crate_transformer.data import NO_TOKEN, open_text, open_tokenizer, ordered_loader, train_loader, window
+from crate_transformer.data import (
+    NO_TOKEN,
+    open_evaluation_text,
+    open_text,
+    open_tokenizer,
+    ordered_loader,
+    train_loader,
+    window,
+)
 
 TEXT = b"abcdefghijklmnopqrstuvwxyz" * 20
 IDS = np.frombuffer(TEXT, np.uint8)
@@ -61,6 +69,24 @@ def test_parts_on_the_disk_are_kept(tmp_path):
     split = open_text(tmp_path, config())
     assert (split.train.num_tokens, split.val.num_tokens) == (400, 120) and not split.divided_here
     assert np.array_equal(all_of(split), IDS)
+
+
+def test_parts_of_several_files(tmp_path):
+    for name in ("train/a", "train/b", "val/c", "test/d"):
+        (tmp_path / name).parent.mkdir(exist_ok=True)
+        (tmp_path / f"{name}.txt").write_bytes(TEXT)
+    split = open_text(tmp_path, config())
+    assert split.how == f"train and val of {tmp_path}; test is not used"
+    assert (split.train.num_tokens, split.val.num_tokens) == (1040, 520)
+    (tmp_path / "extra.txt").write_bytes(TEXT)
+    for opened in (lambda: open_text(tmp_path, config()), lambda: open_evaluation_text(tmp_path, config())):
+        with pytest.raises(
+            ValueError, match=r"contains extra\.txt beside test and train and val: move one or the other"
+        ):
+            opened()
+    (tmp_path / "extra.txt").rename(tmp_path / "train.txt")
+    with pytest.raises(ValueError, match=r"of which train and train\.txt are for training: keep exactly one"):
+        open_text(tmp_path, config())
 
 
 @pytest.mark.parametrize("count", [9, 10, 16, 17, 18, 100])

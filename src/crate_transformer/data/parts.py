@@ -74,14 +74,13 @@ def open_parts(
     Raises:
         ValueError: There are others, there is not exactly one part for each purpose, or the classes differ.
     """
-    training, held_out, alone = _choose_parts(path, parts, others)
-    rest = f"; {' and '.join(alone)} {'is' if len(alone) == 1 else 'are'} not used" if alone else ""
+    training, held_out, how = choose_parts(path, parts, others)
     train, val = open_part(training), open_part(held_out)
     lone = sorted(set(train.classes) ^ set(val.classes))
     if lone:
         shown = ", ".join(map(repr, lone[:3]))
         raise ValueError(f"{training} and {held_out} of {path} have different classes: only one of them has {shown}")
-    return Split(train, val, f"{training} and {held_out} of {path}{rest}", divided_here=False)
+    return Split(train, val, how, divided_here=False)
 
 
 def _heads(images: Sequence[str], prefix: str) -> set[str]:
@@ -100,8 +99,9 @@ def role_word(name: str) -> str | None:
     return next((word for word in re.split(r"[^a-z]+", name.lower()) if role_of(word)), None)
 
 
-def _choose_parts(path: Path, parts: dict[str, str], others: list[str]) -> tuple[str, str, list[str]]:
-    """The training part, the held-out part, and the unused parts."""
+def choose_parts(path: Path, parts: dict[str, str], others: list[str]) -> tuple[str, str, str]:
+    """The training part, the held-out part, and a description that names unused parts; arguments and errors as in
+    ``open_parts``."""
     if others:
         shown = " and ".join(others[:3]) + (f" and {len(others) - 3} others" if len(others) > 3 else "")
         raise ValueError(f"{path} contains {shown} beside {' and '.join(parts)}: move one or the other out of it")
@@ -114,7 +114,9 @@ def _choose_parts(path: Path, parts: dict[str, str], others: list[str]) -> tuple
                 f"{'are' if len(found) > 1 else 'is'} {wanted}: keep exactly one"
             )
     (training,), (chosen,) = of_role["training"], held_out
-    return training, chosen, [part for part in parts if part not in (training, chosen)]
+    alone = [part for part in parts if part not in (training, chosen)]
+    rest = f"; {' and '.join(alone)} {'is' if len(alone) == 1 else 'are'} not used" if alone else ""
+    return training, chosen, f"{training} and {chosen} of {path}{rest}"
 
 
 def pass_wrappers(names: Sequence[str], images: Sequence[str], prefix: str = "") -> str:

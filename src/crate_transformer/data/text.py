@@ -8,7 +8,7 @@ import numpy as np
 
 from crate_transformer.configs.language import LanguageConfig
 from crate_transformer.data.files import list_files
-from crate_transformer.data.parts import Split, role_of
+from crate_transformer.data.parts import Split, choose_parts, role_of
 from crate_transformer.data.token_files import ARRAYS, PlainFile, TokenArray, examine, open_array
 from crate_transformer.data.tokenizer import Tokenizer, encode_long, open_tokenizer
 from crate_transformer.data.tokens import Tokens
@@ -27,14 +27,14 @@ def open_text(path: str | Path, config: LanguageConfig) -> Split[Tokens]:
 
     Raises:
         FileNotFoundError: ``path`` does not exist, or the tokenizer is not on this machine.
-        ValueError: a file is empty, or neither text nor a token array; the text is too short for the context; or it
-            contains token ids beyond the vocabulary.
+        ValueError: a file is empty, or neither text nor a token array; there is something else beside the parts; the
+            text is too short for the context; or it contains token ids beyond the vocabulary.
     """
     path = Path(path)
     files = _files(path)
-    if parts := _parts(files):
-        train, val = (_open(path, names, config) for names in parts)
-        how, here = f"{parts[0][0]} and {parts[1][0]} of {path}", False
+    if parts := _parts(path, files):
+        training, held_out, how = parts
+        train, val, here = _open(path, training, config), _open(path, held_out, config), False
     else:
         whole = _open(path, files, config)
         first = whole.stop - round(config.hold_out * whole.stop)
@@ -59,20 +59,24 @@ def open_evaluation_text(path: str | Path, config: LanguageConfig) -> Tokens:
     """
     path = Path(path)
     files = _files(path)
-    parts = _parts(files)
+    parts = _parts(path, files)
     found = _open(path, parts[1] if parts else files, config)
     if found.num_tokens < 2:
         raise ValueError(f"{found.where} is a single token: there is nothing to predict")
     return found
 
 
-def _parts(files: Sequence[str]) -> tuple[list[str], list[str]] | None:
-    """The training files and the evaluation files, if the names define both."""
-    found: dict[str | None, list[str]] = {}
+def _parts(path: Path, files: Sequence[str]) -> tuple[list[str], list[str], str] | None:
+    """The training files, the evaluation files and a description, if the names define both parts."""
+    members: dict[str, list[str]] = {}
     for name in files:
-        found.setdefault(role_of(PurePosixPath(name.partition("/")[0]).stem), []).append(name)
-    held_out = found.get("validation") or found.get("test")
-    return (found["training"], held_out) if "training" in found and held_out else None
+        members.setdefault(name.partition("/")[0], []).append(name)
+    roles = {head: role_of(PurePosixPath(head).stem) for head in members}
+    parts = {head: role for head, role in roles.items() if role}
+    if "training" not in parts.values() or set(parts.values()) == {"training"}:
+        return None
+    training, held_out, how = choose_parts(path, parts, sorted(set(members) - set(parts)))
+    return members[training], members[held_out], how
 
 
 def _files(path: Path) -> list[str]:
