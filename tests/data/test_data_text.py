@@ -225,6 +225,10 @@ def test_pieces_of_words(tmp_path):
     ids = all_of(split)
     assert open_tokenizer("gpt2").decode(ids.tolist()) == text and len(ids) < 0.7 * len(text)
     assert split.val.sizes[ids].sum() == len(text.encode()) and len(split.val.sizes) == 50304
+    for nothing in (b"", "\ufeff".encode()):
+        (tmp_path / "text.txt").write_bytes(nothing)
+        with pytest.raises(ValueError, match=r"text\.txt is empty$"):
+            open_text(tmp_path / "text.txt", config(tokenizer="gpt2"))
     (tmp_path / "text.txt").write_bytes("Straße".encode("latin-1") * 50)
     with pytest.raises(ValueError, match=r"text\.txt is not UTF-8 text"):
         open_text(tmp_path / "text.txt", config(tokenizer="gpt2"))

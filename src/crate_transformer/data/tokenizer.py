@@ -89,7 +89,8 @@ class GPT2:
 
 def encode_long(tokenizer: Tokenizer, text: str) -> UInt16[np.ndarray, " tokens"]:
     """The tokens of a long text, tokenised in pieces of about a million characters to save memory."""
-    return np.concatenate([np.array(tokenizer.encode(piece), np.uint16) for piece in _pieces(text)])
+    pieces = [np.array(tokenizer.encode(piece), np.uint16) for piece in _pieces(text)]
+    return np.concatenate([np.zeros(0, np.uint16), *pieces])
 
 
 def _pieces(text: str) -> Iterator[str]:
