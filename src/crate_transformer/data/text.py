@@ -71,7 +71,7 @@ def _parts(path: Path, files: Sequence[str]) -> tuple[list[str], list[str], str]
     members: dict[str, list[str]] = {}
     for name in files:
         members.setdefault(name.partition("/")[0], []).append(name)
-    roles = {head: role_of(PurePosixPath(head).stem) for head in members}
+    roles = {head: role_of(PurePosixPath(head).stem) for head in sorted(members)}
     parts = {head: role for head, role in roles.items() if role}
     if "training" not in parts.values() or set(parts.values()) == {"training"}:
         return None
