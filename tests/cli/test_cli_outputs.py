@@ -7,7 +7,9 @@ from pathlib import Path
 import pytest
 
 from crate_transformer.checkpoints import save_checkpoint
+from crate_transformer.cli.outputs import check_source
 from crate_transformer.models import build_model
+from crate_transformer.storage import write_json
 
 SMALL = ("--size", "32")  # 8 x 8 patches; MaskCut takes 60 x 60 unless told otherwise
 
@@ -153,3 +155,12 @@ def test_a_long_name_is_cut(crate, checkpoints, draw, tmp_path):
     for command in ("segment", "inspect"):
         ran = crate(command, picture, "--checkpoint", checkpoints[0], *SMALL, "--output", tmp_path / command)
         assert ran.code == 0, ran.err
+
+
+def test_settings_with_many_digits_are_recognised(tmp_path):
+    file, settings = tmp_path / "results.json", {"step_size": 0.12345678, "labels": None}
+    write_json(file, {"settings": settings})
+    check_source([file], file, settings, "settings")
+    for other in (settings | {"step_size": 0.1235}, settings | {"limit": None}):
+        with pytest.raises(ValueError, match="was made from something else"):
+            check_source([file], file, other, "settings")
