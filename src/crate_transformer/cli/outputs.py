@@ -65,10 +65,8 @@ def check_source(files: Sequence[Path], described: Path, made_of: Mapping[str, o
             found = found[key]
     except (OSError, ValueError, LookupError, TypeError):
         found = None
-    same = isinstance(found, dict) and made_of.keys() <= found.keys()
-    if not same or any(
-        plain(found[name]) != plain(part) for name, part in made_of.items()
-    ):  # files hold rounded floats
+    known = found if isinstance(found, dict) else {}
+    if any(name not in known or plain(known[name]) != plain(part) for name, part in made_of.items()):  # files round
         raise ValueError(_refusal(here))
 
 
