@@ -135,9 +135,9 @@ class Runs:
 
 
 def spread(values: Iterable[float], shown: str = "{:.3f}") -> str:
-    """Mean and, of several values, standard deviation."""
+    """Mean and, of several different values, standard deviation."""
     values = list(values)
-    return " ± ".join(shown.format(read(values)) for read in (statistics.fmean, statistics.stdev)[: len(values)])
+    return " ± ".join(shown.format(read(values)) for read in (statistics.fmean, statistics.stdev)[: len(set(values))])
 
 
 def table(titles: list[str], rows: Iterable[Iterable[object]]) -> str:
