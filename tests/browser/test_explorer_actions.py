@@ -229,6 +229,7 @@ def test_attention_without_maps_has_no_head_maps_and_no_masks_of_heads(open_page
     page.click("#tab-heads")
     assert page.inner_text("#panel .says").startswith("The attention of this model has no maps.")
     page.click("#tab-masks")
+    page.wait_for_selector("#panel option[value='pca,0']", state="attached")
     assert page.locator("#panel .tile:visible").count() == 0
     assert all(choice.startswith(("PCA", "MaskCut")) for choice in page.locator("#panel option").all_inner_texts())
 
