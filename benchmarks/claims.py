@@ -4,7 +4,7 @@ python benchmarks/comparison.py ../shared/data runs/comparison
 python benchmarks/comparison.py ../shared/data runs/claims --budgets parameters --models crate_negative crate_bounded
 python benchmarks/claims.py ../shared/data runs/comparison runs/claims --output benchmarks/results/claims.json
 
-Of every finished run with equal parameters one entry by layer: R^c, R and the fraction of non-zeros on held-out and on
+Of every finished run with equal parameters one entry by layer: R^c and the fraction of non-zeros on held-out and on
 training images and of an untrained model; the change of R^c by attention; the LASSO objective before and after ISTA,
 the bound of the proximal step and the dictionary's norm; coherence of the subspaces; and the AUC of the best head of
 each layer, chosen on other images. A Markdown table of each is printed, means over seeds.
@@ -23,7 +23,14 @@ from comparison import BOUNDED, SIDE, bounded_dictionaries, spread
 from crate_transformer.checkpoints import load_checkpoint
 from crate_transformer.data import Source, crop_foregrounds, normalise, open_segmentation, open_split, preprocess
 from crate_transformer.evaluation import attention_segmentation
-from crate_transformer.inspection import layer_steps, layerwise_objective, subspace_geometry, untrained_twin
+from crate_transformer.inspection import (
+    has_attention,
+    layer_steps,
+    layerwise_objective,
+    subspace_geometry,
+    untrained_twin,
+)
+from crate_transformer.inspection.subspaces import has_subspaces
 from crate_transformer.models import Backbone
 from crate_transformer.progress import tracked
 from crate_transformer.storage import json_bytes, plain, read_json, write_file
@@ -34,8 +41,6 @@ TABLES: dict[str, Callable[[dict[str, Any]], Any]] = {
     "R^c, held out": lambda run: run["objective"]["val"]["subspace_rate"],
     "R^c, training images": lambda run: run["objective"]["train"]["subspace_rate"],
     "R^c, untrained": lambda run: run["objective"]["val"]["untrained_subspace_rate"],
-    "R - R^c, held out": lambda run: run["objective"]["val"]["rate_reduction"],
-    "R - R^c, untrained": lambda run: run["objective"]["val"]["untrained_rate_reduction"],
     "non-zeros, held out (%)": lambda run: percent(run["objective"]["val"]["nonzero"]),
     "non-zeros, training images (%)": lambda run: percent(run["objective"]["train"]["nonzero"]),
     "non-zeros, untrained (%)": lambda run: percent(run["objective"]["val"]["untrained_nonzero"]),
@@ -64,9 +69,9 @@ def images_of(model: Backbone, source: Source) -> torch.Tensor:
 
 def objective(model: Backbone, images: torch.Tensor, twin: Backbone) -> dict[str, np.ndarray]:
     """Means over images of the layer-wise objective."""
-    found = layerwise_objective(model, images, rates=True, untrained=twin)
-    names = ("subspace_rate", "rate_reduction", "nonzero")
-    return {name: found.mean(name) for prefix in ("", "untrained_") for name in (prefix + own for own in names)}
+    found = layerwise_objective(model, images, untrained=twin)
+    names = ("subspace_rate", "nonzero")
+    return {name: found.mean(name) for name in (*names, *(f"untrained_{name}" for name in names))}
 
 
 def steps(model: Backbone, images: torch.Tensor, twin: Backbone) -> dict[str, dict[str, np.ndarray]]:
@@ -83,10 +88,9 @@ def steps(model: Backbone, images: torch.Tensor, twin: Backbone) -> dict[str, di
 
 def geometry(model: Backbone, twin: Backbone) -> dict[str, np.ndarray]:
     """Coherence of the subspaces, if the model has any."""
-    try:
-        found = subspace_geometry(model, untrained=twin)
-    except ValueError:
+    if not has_subspaces(model):
         return {}
+    found = subspace_geometry(model, untrained=twin)
     return {
         "within": found.trained.within,
         "across": found.trained.across,
@@ -97,12 +101,11 @@ def geometry(model: Backbone, twin: Backbone) -> dict[str, np.ndarray]:
 
 def layer_auc(model: Backbone, folder: Path, limit: int | None) -> np.ndarray | None:
     """AUC of the best head of each layer, chosen on half of the images and reported on the others, if there are any."""
+    if not has_attention(model):
+        return None
     cut = crop_foregrounds(open_segmentation(folder).first(limit), SIDE)
     images = normalise(cut.pixels, model.preprocessing)
-    try:
-        found = attention_segmentation({"model": model}, images, cut.masks, cut.pixels, undecided=cut.undecided)
-    except ValueError:
-        return None
+    found = attention_segmentation({"model": model}, images, cut.masks, cut.pixels, undecided=cut.undecided)
     return found.layer_auc["model"]
 
 
@@ -112,6 +115,7 @@ def measure(folder: Path, data: Path, limit: int | None) -> dict[str, object]:
     twin = untrained_twin(model)
     objectives = {name: objective(model, images_of(model, getattr(split, name)), twin) for name in ("val", "train")}
     return {
+        "limit": limit,
         "objective": objectives,
         "steps": steps(model, images_of(model, split.val), twin),
         "geometry": geometry(model, twin),
@@ -144,6 +148,8 @@ def main() -> None:
     parser.add_argument("--limit", type=int, help="images of every set with masks; default: all")
     arguments = parser.parse_args()
     done: dict[str, Any] = read_json(arguments.output) if arguments.output.exists() else {}
+    if any(run["limit"] != arguments.limit for run in done.values()):
+        raise ValueError(f"{arguments.output} has results with another --limit: choose another output")
     files = sorted(file for folder in arguments.runs for file in folder.glob("*-parameters-seed*.json"))
     missing = [file for file in files if file.stem not in done]
     for file in tracked("runs", missing, len(missing)):
