@@ -41,6 +41,8 @@ test: .venv/dev.stamp  ## everything but slow and gpu, about 5 minutes on 2 quie
 # timm needs torchvision, whose releases on PyPI are for CUDA builds of torch: the other tests run without both
 test-peers: .venv/timm.stamp .venv/peers.stamp  ## beside timm, a torchvision that was built for another torch, captum and peft
 	PYTHONPATH=.venv/timm:.venv/peers $(BIN)/pytest tests/integrations/test_timm.py tests/integrations/test_timm_page.py \
+		tests/integrations/test_foreign_vits.py \
+		tests/integrations/test_foreign_attention.py::test_a_vit_of_timm_is_read_by_its_norms \
 		tests/integrations/test_transformers.py::test_the_pipeline \
 		tests/test_docs_pages.py::test_a_page_for_another_package_runs
 

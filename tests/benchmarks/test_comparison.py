@@ -97,4 +97,4 @@ def test_runs_and_page(run, data, tmp_path, capsys):
     assert {name.partition("-")[0] for name in claims} == {*MODELS, "vit_tiny_patch16_224", "crate_negative"}
     assert len(claims["crate_negative-parameters-seed0"]["steps"]["trained"]["condition"]) == 6
     printed = capsys.readouterr().out
-    assert "| `crate_negative` |" in printed and "| AUC, pets/open |" in printed
+    assert "| `crate_negative` |" in printed and "| AUC, pets/open, untrained |" in printed

@@ -241,7 +241,7 @@ def test_every_setting_of_a_recipe_is_kept(monkeypatch):
     assert kind == train.Command[type(made.task)] and command.objective == made.task
 
 
-def test_the_model_in_the_box_names_a_picture(crate, picture):
+def test_the_bundled_model_names_a_picture(crate, picture):
     ran = crate("classify", picture, "--json")
     ((result,),) = [json.loads(ran.out)]
     assert ran.code == 0 and len(result["top"]) == 5
