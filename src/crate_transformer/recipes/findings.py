@@ -91,7 +91,8 @@ def bundled_segmentation(attention: Mapping[str, Any]) -> Finding:
         "Segmentation emerges in the bundled model, on photographs",
         seen,
         f"{status(seen)}: on {above} of {len(told)} sets of photographs the AUC of its attention is clearly above "
-        f"every control, layer and head chosen on other images. AUC, and the highest control: {'; '.join(told)}.",
+        f"every control, layer and head chosen on other images (stored with the weights). AUC, and the "
+        f"highest control: {'; '.join(told)}.",
     )
 
 

@@ -10,7 +10,6 @@ from crate_transformer.checkpoints import load_checkpoint, save_checkpoint
 from crate_transformer.configs.execution import ExecutionConfig
 from crate_transformer.configs.schedule import ENOUGH_STEPS, FittedSchedule, ScheduleConfig
 from crate_transformer.data import Split
-from crate_transformer.data.batches import BatchLoader
 from crate_transformer.models import Model
 from crate_transformer.recipes.experiment import Experiment
 from crate_transformer.recipes.layer_curves import LayerCurves
@@ -161,13 +160,10 @@ def _fit(
         show=show,
     )
 
-    def batches(start_step: int) -> BatchLoader:
-        found = ready.batches(execution, processes, start_step)
-        if overwrite and trainer.state is None:  # everything has been checked
-            processes.on_main(lambda: remove_run(folder))
-        return found
-
-    result = trainer.run(batches)
+    batches = ready.batches(execution, processes, trainer.start)
+    if overwrite and trainer.state is None:  # everything has been checked
+        processes.on_main(lambda: remove_run(folder))
+    result = trainer.run(lambda _: batches)
     metrics = {
         **{field.name: getattr(result, field.name) for field in dataclasses.fields(result) if field.name != "model"},
         **result.numbers,
