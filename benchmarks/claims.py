@@ -7,7 +7,8 @@ python benchmarks/claims.py ../shared/data runs/comparison runs/claims --output 
 Of every finished run with equal parameters one entry by layer: R^c and the fraction of non-zeros on held-out and on
 training images and of an untrained model; the change of R^c by attention; the LASSO objective before and after ISTA,
 the bound of the proximal step and the dictionary's norm; coherence of the subspaces; and the AUC of the best head of
-each layer, chosen on other images. A Markdown table of each is printed, means over seeds.
+each layer, chosen on other images, beside an untrained model and the mean-mask prior. A Markdown table of each is
+printed, means over seeds.
 """
 
 import argparse
@@ -52,7 +53,11 @@ TABLES: dict[str, Callable[[dict[str, Any]], Any]] = {
     "eta times the largest eigenvalue of D^T D, untrained": lambda run: run["steps"]["untrained"].get("condition"),
     "coherence between heads": lambda run: run["geometry"].get("across"),
     "coherence between heads, untrained": lambda run: run["geometry"].get("untrained_across"),
-    **{f"AUC, {name}": lambda run, name=name: run["layer_auc"].get(name) for name in SETS},
+    **{
+        f"AUC, {name}, {row}": lambda run, name=name, row=row: (run["layer_auc"].get(name) or {}).get(row)
+        for name in SETS
+        for row in ("model", "untrained")
+    },
 }
 """Heading of a table -> one number for each layer of a run, or nothing."""
 
@@ -99,14 +104,16 @@ def geometry(model: Backbone, twin: Backbone) -> dict[str, np.ndarray]:
     }
 
 
-def layer_auc(model: Backbone, folder: Path, limit: int | None) -> np.ndarray | None:
-    """AUC of the best head of each layer, chosen on half of the images and reported on the others, if there are any."""
+def layer_auc(model: Backbone, folder: Path, limit: int | None) -> dict[str, object] | None:
+    """AUC of the best head of each layer, chosen on half of the images and reported on the others, beside the same of
+    the best untrained model and the mean-mask prior; ``None`` without attention."""
     if not has_attention(model):
         return None
-    cut = crop_foregrounds(open_segmentation(folder).first(limit), SIDE)
+    cut = crop_foregrounds(open_segmentation(folder).first(limit), SIDE, coverage=(0.0, 1.0))
     images = normalise(cut.pixels, model.preprocessing)
     found = attention_segmentation({"model": model}, images, cut.masks, cut.pixels, undecided=cut.undecided)
-    return found.layer_auc["model"]
+    prior = found.auc["mean_mask_prior"].mean
+    return {"model": found.layer_auc["model"], "untrained": found.layer_auc["model_untrained"], "prior": prior}
 
 
 def measure(folder: Path, data: Path, limit: int | None) -> dict[str, object]:
